@@ -1,0 +1,45 @@
+"""The mathematics: deep equilibrium models, their training, and the theory beside it."""
+
+from deq.activations import ACTIVATIONS, Activation
+from deq.comparison import Outcome, compare, train, train_pack
+from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.machine import hardware, set_threads
+from deq.model import ModelConfig
+from deq.population import Population, population
+from deq.solvers import SolverConfig
+from deq.training import (
+    COLUMNS,
+    Descent,
+    DiagnosticsConfig,
+    Status,
+    TrainConfig,
+    TrialConfig,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "COLUMNS",
+    "Activation",
+    "DataConfig",
+    "Dataset",
+    "Descent",
+    "DiagnosticsConfig",
+    "DigitsConfig",
+    "ModelConfig",
+    "NpzConfig",
+    "Outcome",
+    "Population",
+    "SolverConfig",
+    "SphereConfig",
+    "Status",
+    "TrainConfig",
+    "TrialConfig",
+    "compare",
+    "digest",
+    "hardware",
+    "load",
+    "population",
+    "set_threads",
+    "train",
+    "train_pack",
+]

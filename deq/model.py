@@ -1,0 +1,121 @@
+"""The deep equilibrium model: its weights, its equilibrium and its adjoint.
+
+Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
+Shape suffixes: b trials in the pack, m width, d input size, n samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deq.activations import Activation, activation
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model and its initialisation.
+
+    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
+
+    Attributes:
+        width: m.
+        activation: name of phi.
+        sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
+        sigma_a: scale of a; 1 in the papers.
+        allow_ill_posed: accept a sigma_w2 at or past the well-posedness limit. It
+            permits a trial and changes none of its numbers.
+    """
+
+    width: int = 256
+    activation: str = "relu"
+    sigma_w2: float = 0.08
+    sigma_a: float = 1.0
+    allow_ill_posed: bool = field(default=False, metadata={"identity": False})
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could make sense of."""
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, not {self.width}")
+        if self.sigma_w2 < 0:
+            raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
+        if self.sigma_a <= 0:
+            raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
+        limit = 1 / (8 * activation(self.activation).lipschitz ** 2)
+        if self.sigma_w2 >= limit and not self.allow_ill_posed:
+            raise ValueError(
+                f"sigma_w2={self.sigma_w2} is past the well-posedness limit "
+                f"1/(8 L^2) = {limit:.6g} of {self.activation}: "
+                "lower it, or set model.allow_ill_posed=true"
+            )
+
+
+def initialise(
+    configs: Sequence[ModelConfig],
+    seeds: Sequence[int],
+    d: int,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random weights W (B, m, m), U (B, m, d), a (B, m), each trial's from its own seed.
+
+    Drawn on the CPU in float64 and rounded, so that a seed means the same network in
+    every dtype, on every device and in every pack; row by row, so that no second
+    matrix of W's size is ever held.
+    """
+    batch, m = len(configs), configs[0].width
+    w = torch.empty(batch, m, m, dtype=dtype, device=device)
+    u = torch.empty(batch, m, d, dtype=dtype, device=device)
+    a = torch.empty(batch, m, dtype=dtype, device=device)
+    for b, (config, seed) in enumerate(zip(configs, seeds, strict=True)):
+        generator = torch.Generator().manual_seed(seed)
+        for row in w[b]:
+            _fill(row, (2 * config.sigma_w2 / m) ** 0.5, generator)
+        for row in u[b]:
+            _fill(row, (2 / d) ** 0.5, generator)
+        _fill(a[b], config.sigma_a / m**0.5, generator)
+    return w, u, a
+
+
+def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
+    row.copy_(scale * torch.randn(row.shape[0], dtype=torch.float64, generator=generator))
+
+
+class EquilibriumMap:
+    """z -> phi(W z + P) for a pack, P = U X.
+
+    Keeps the pre-activation of each trial's last live map, from which the derivative
+    mask D = phi'(W Z + P) is taken without another product.
+    """
+
+    def __init__(self, phi: Activation, w_bmm: Tensor, p_bmn: Tensor) -> None:
+        self.phi, self.w, self.p = phi, w_bmm, p_bmn
+        self._pre = p_bmn
+
+    def __call__(self, z: Tensor, live: Tensor) -> Tensor:
+        """phi(W z + P)."""
+        pre = torch.baddbmm(self.p, self.w, z)
+        self._pre = pre if bool(live.all()) else torch.where(live[:, None, None], pre, self._pre)
+        return self.phi.function(pre)
+
+    def mask(self) -> Tensor:
+        """D = phi'(W Z + P) at the equilibrium last reached; (B, m, n)."""
+        return self.phi.derivative(self._pre)
+
+
+class AdjointMap:
+    """v -> a 1^T + W^T (D * v) for a pack.
+
+    One fixed point for all samples. It does not depend on the error yhat - y, so it
+    changes as slowly as the weights do.
+    """
+
+    def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bmn: Tensor) -> None:
+        self.w, self.a, self.mask = w_bmm, a_bm[:, :, None], mask_bmn
+
+    def __call__(self, v: Tensor, live: Tensor) -> Tensor:
+        """a 1^T + W^T (D * v)."""
+        del live
+        return torch.baddbmm(self.a, self.w.mT, self.mask * v)

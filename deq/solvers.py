@@ -1,0 +1,28 @@
+"""The solvers: what each contributes is its step; the loop is in fixed_point."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """How equilibria and adjoints are solved.
+
+    Attributes:
+        name: picard, the plain iteration; asymptotically optimal here, since the
+            eigenvalues of D_i W fill a disc.
+        tol: relative residual ||f(z) - z|| / ||f(z)|| of the worst sample, before the
+            last map.
+        max_steps: the most maps for one fixed point.
+    """
+
+    name: Literal["picard"] = "picard"
+    tol: float = 1e-8
+    max_steps: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse a tolerance outside (0, 1) and an empty budget."""
+        if not 0 < self.tol < 1:
+            raise ValueError(f"tol must be in (0, 1), not {self.tol}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, not {self.max_steps}")

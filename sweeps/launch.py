@@ -1,0 +1,135 @@
+"""The door to Ray: packs in, messages out, from workers or from this very process."""
+
+import logging
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sweeps.config import ClusterConfig
+from sweeps.plan import PlannedTrial
+from sweeps.trial import Done, Failed, Message, run_pack
+
+Packs = list[list[PlannedTrial]]
+
+# Set before ray is imported: no usage reports, no banners, none of Tune's own loggers.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+def messages(packs: Packs, cluster: ClusterConfig, folder: Path) -> Iterator[Message]:
+    """Train the packs; yields what the workers say, as they say it.
+
+    Args:
+        packs: what to train.
+        cluster: where.
+        folder: where Tune keeps its state.
+    """
+    device = "cuda" if cluster.gpus_per_trial > 0 else "cpu"
+    if cluster.name == "inline":
+        for pack in packs:
+            plains = [trial.plain for trial in pack]
+            yield from run_pack(plains, device, cluster.cpus_per_trial)
+        return
+    yield from _on_ray(packs, cluster, folder, device)
+
+
+def _on_ray(packs: Packs, cluster: ClusterConfig, folder: Path, device: str) -> Iterator[Message]:
+    os.environ.update({key: os.environ.get(key, value) for key, value in QUIET.items()})
+    import ray
+
+    # Ray's sockets need a short path, so its own files cannot lie under the output root.
+    scratch = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))
+    inbox: queue.Queue[Message | None] = queue.Queue()
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(scratch),
+        )
+        worker = threading.Thread(
+            target=_fit, args=(packs, cluster, folder, device, inbox), daemon=True
+        )
+        worker.start()
+        while (message := inbox.get()) is not None:
+            yield message
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fit(
+    packs: Packs,
+    cluster: ClusterConfig,
+    folder: Path,
+    device: str,
+    inbox: "queue.Queue[Message | None]",
+) -> None:
+    """Run Tune to its end; in a thread, so that the driver can pull."""
+    from ray import tune
+
+    class Inbox(tune.Callback):  # type: ignore[misc]
+        """Passes on what trials report, and the packs whose worker died for good."""
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+        ) -> None:
+            said = result.get("messages", [])
+            for message in said:
+                inbox.put(message)
+            said.clear()  # Tune keeps every trial's last result: keep it small
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            for planned in packs[trial.config["pack"]]:
+                inbox.put(Failed(planned.config_hash, "its worker died: see the Ray logs"))
+
+    plains = [[trial.plain for trial in pack] for pack in packs]
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    try:
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(
+                    _trainable, packs=plains, device=device, threads=cluster.cpus_per_trial
+                ),
+                {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
+            ),
+            param_space={"pack": tune.grid_search(list(range(len(packs))))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder.resolve()),
+                callbacks=[Inbox()],
+                failure_config=tune.FailureConfig(max_failures=cluster.max_retries),
+                verbose=0,
+            ),
+        ).fit()
+    except Exception:  # the driver must hear of it, whatever it is
+        for pack in packs:
+            for planned in pack:
+                inbox.put(Failed(planned.config_hash, traceback.format_exc(limit=1).strip()))
+    finally:
+        inbox.put(None)
+
+
+def _trainable(
+    config: dict[str, Any], packs: list[list[dict[str, Any]]], device: str, threads: int
+) -> None:
+    from ray import tune
+
+    for message in run_pack(packs[config["pack"]], device, threads):
+        tune.report({"messages": [message]})
+
+
+__all__ = ["Done", "Failed", "Message", "messages"]

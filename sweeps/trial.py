@@ -1,0 +1,110 @@
+"""One pack of trials on a worker: plain configs in, messages out.
+
+Runs wherever it is called: in a Ray actor or in this very process.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import deq
+from sweeps.config import trial_from_plain
+from sweeps.environment import environment
+from sweeps.identity import cell_hash, config_hash
+from sweeps.record import Record
+
+# Seconds between two progress messages of a pack.
+PROGRESS_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a trial is."""
+
+    config_hash: str
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial that ended with a result."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial that raised."""
+
+    config_hash: str
+    error: str
+
+
+Message = Progress | Done | Failed
+
+
+def run_pack(plains: list[dict[str, Any]], device: str, threads: int) -> Iterator[Message]:
+    """Train a pack; a trial that raises fails alone, for the others are trained again alone."""
+    deq.set_threads(threads)
+    configs = [trial_from_plain(plain) for plain in plains]
+    try:
+        yield from _run(configs, plains, device)
+    except Exception as error:  # whatever a trial raises is that trial's failure
+        if len(configs) == 1:
+            yield Failed(config_hash(configs[0]), f"{type(error).__name__}: {error}")
+            return
+        for plain in plains:
+            yield from run_pack([plain], device, threads)
+
+
+def _run(
+    configs: list[deq.TrialConfig], plains: list[dict[str, Any]], device: str
+) -> Iterator[Message]:
+    hashes = [config_hash(config) for config in configs]
+    started, last = _now(), 0.0
+    pending = set(range(len(configs)))
+    for descent in deq.train_pack(configs, device=device):
+        if time.monotonic() - last >= PROGRESS_EVERY:
+            last = time.monotonic()
+            for k in pending:
+                row = descent.courses[k].rows[-1] if descent.courses[k].rows else {}
+                step, loss = int(row.get("step", 0)), row.get("loss", math.nan)
+                yield Progress(hashes[k], step, configs[k].train.steps, loss)
+        for k in [k for k in pending if descent.courses[k].status is not None]:
+            pending.discard(k)
+            outcome = deq.compare(descent.courses[k])
+            yield Done(_record(configs[k], plains[k], outcome, device, started))
+
+
+def _record(
+    config: deq.TrialConfig,
+    plain: dict[str, Any],
+    outcome: deq.Outcome,
+    device: str,
+    started: int,
+) -> Record:
+    return Record(
+        config_hash=config_hash(config),
+        cell_hash=cell_hash(config),
+        config=plain,
+        status=outcome.status.value,
+        reason=outcome.reason,
+        summary=outcome.summary,
+        notes=outcome.notes,
+        device=device,
+        environment=environment(),
+        started=started,
+        finished=_now(),
+        trajectory={
+            name: [v if math.isfinite(v) else None for v in values.tolist()]
+            for name, values in outcome.trajectory.items()
+        },
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
