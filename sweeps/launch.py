@@ -6,25 +6,24 @@ import queue
 import shutil
 import tempfile
 import threading
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.config import ClusterConfig
-from sweeps.plan import PlannedTrial
-from sweeps.trial import Done, Failed, Message, run_pack
+# Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+
+from sweeps.config import ClusterConfig  # noqa: E402
+from sweeps.plan import PlannedTrial  # noqa: E402
+from sweeps.trial import Failed, Message, run_pack  # noqa: E402
 
 Packs = list[list[PlannedTrial]]
-
-# Set before ray is imported: no usage reports, no banners, none of Tune's own loggers.
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
 
 def messages(packs: Packs, cluster: ClusterConfig, folder: Path) -> Iterator[Message]:
@@ -45,9 +44,6 @@ def messages(packs: Packs, cluster: ClusterConfig, folder: Path) -> Iterator[Mes
 
 
 def _on_ray(packs: Packs, cluster: ClusterConfig, folder: Path, device: str) -> Iterator[Message]:
-    os.environ.update({key: os.environ.get(key, value) for key, value in QUIET.items()})
-    import ray
-
     # Ray's sockets need a short path, so its own files cannot lie under the output root.
     scratch = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))
     inbox: queue.Queue[Message | None] = queue.Queue()
@@ -70,6 +66,31 @@ def _on_ray(packs: Packs, cluster: ClusterConfig, folder: Path, device: str) -> 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+class Inbox(tune.Callback):  # type: ignore[misc]
+    """Passes on what trials report, and the packs whose worker died for good."""
+
+    def __init__(self, packs: Packs, inbox: "queue.Queue[Message | None]") -> None:
+        self._packs, self._inbox = packs, inbox
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks into its snapshots; there is nothing here to restore."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Pass on a report."""
+        said = result.get("messages", [])
+        for message in said:
+            self._inbox.put(message)
+        said.clear()  # Tune keeps every trial's last result: keep it small
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Pass on that a worker died for good."""
+        for planned in self._packs[trial.config["pack"]]:
+            self._inbox.put(Failed(planned.config_hash, "its worker died"))
+
+
 def _fit(
     packs: Packs,
     cluster: ClusterConfig,
@@ -78,23 +99,6 @@ def _fit(
     inbox: "queue.Queue[Message | None]",
 ) -> None:
     """Run Tune to its end; in a thread, so that the driver can pull."""
-    from ray import tune
-
-    class Inbox(tune.Callback):  # type: ignore[misc]
-        """Passes on what trials report, and the packs whose worker died for good."""
-
-        def on_trial_result(
-            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
-        ) -> None:
-            said = result.get("messages", [])
-            for message in said:
-                inbox.put(message)
-            said.clear()  # Tune keeps every trial's last result: keep it small
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            for planned in packs[trial.config["pack"]]:
-                inbox.put(Failed(planned.config_hash, "its worker died: see the Ray logs"))
-
     plains = [[trial.plain for trial in pack] for pack in packs]
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
@@ -110,15 +114,15 @@ def _fit(
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(folder.resolve()),
-                callbacks=[Inbox()],
+                callbacks=[Inbox(packs, inbox)],
                 failure_config=tune.FailureConfig(max_failures=cluster.max_retries),
                 verbose=0,
             ),
         ).fit()
-    except Exception:  # the driver must hear of it, whatever it is
+    except Exception as error:  # the driver must hear of it, whatever it is
         for pack in packs:
             for planned in pack:
-                inbox.put(Failed(planned.config_hash, traceback.format_exc(limit=1).strip()))
+                inbox.put(Failed(planned.config_hash, str(error)))
     finally:
         inbox.put(None)
 
@@ -126,10 +130,6 @@ def _fit(
 def _trainable(
     config: dict[str, Any], packs: list[list[dict[str, Any]]], device: str, threads: int
 ) -> None:
-    from ray import tune
-
     for message in run_pack(packs[config["pack"]], device, threads):
         tune.report({"messages": [message]})
 
-
-__all__ = ["Done", "Failed", "Message", "messages"]

@@ -21,6 +21,7 @@ from sweeps.errors import TrackingError
 from sweeps.record import Record
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 POINTS = 200  # of a step metric in one run
@@ -230,7 +231,7 @@ def _without_password(uri: str) -> str:
 
 def _hush() -> None:
     """MLflow's and Alembic's talk is of no use to a sweep's user."""
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -1,0 +1,50 @@
+# The same commands here and in CI. PIP_ARGS chooses another torch build, see README.
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN = $(VENV)/bin
+INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c constraints.txt $(PIP_ARGS)
+
+export MLFLOW_DISABLE_TELEMETRY = true
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: help quickstart test lint types contract package check
+help: ## List the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+quickstart: $(VENV)/.installed ## Set up, train the quickstart sweep, print its table
+	$(BIN)/sweeps run experiment=quickstart
+
+test: $(VENV)/.installed-dev ## Set up and run all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## mypy, strict, on both packages
+	$(BIN)/mypy
+
+contract: $(VENV)/.installed-dev ## The import contract
+	$(BIN)/lint-imports
+
+package: $(VENV)/.installed-dev ## Build the wheel and check that conf/ is in it
+	rm -rf dist
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
+	$(BIN)/python -m zipfile -l dist/*.whl | grep -q sweeps/conf/config.yaml
+
+check: lint types contract test package ## Everything CI runs
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "deq-sweeps needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing (about 2 GB, some minutes) ..."
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) -e '.[dev]'
+	touch $@
