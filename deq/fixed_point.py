@@ -68,8 +68,9 @@ class Solution:
 def relative_residual(z: Tensor, fz: Tensor) -> Tensor:
     """max_i ||f(z)_i - z_i||_2 / ||f(z)_i||_2 over the samples i; (B, k, n) to (B,)."""
     tiny = torch.finfo(z.dtype).tiny
-    change = torch.linalg.vector_norm(fz - z, dim=-2)
-    return (change / torch.linalg.vector_norm(fz, dim=-2).clamp_min(tiny)).amax(-1).double()
+    change: Tensor = torch.linalg.vector_norm(fz - z, dim=-2)
+    size: Tensor = torch.linalg.vector_norm(fz, dim=-2)
+    return (change / size.clamp_min(tiny)).amax(-1).double()
 
 
 def picard(z: Tensor, fz: Tensor) -> Tensor:

@@ -143,17 +143,19 @@ def _variance(phi: Activation, sigma_w2: float) -> float:
     """q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1), by iteration of the contraction."""
     q = 2.0
     for _ in range(_MAX_STEPS):
-        closed = phi.dual
-        if closed is not None:
-            energy = float(closed(q, torch.tensor(q, dtype=torch.float64))[0])
-        else:
-            energy = gaussian_mean(lambda g, root=q**0.5: phi.function(root * g) ** 2)
-        q, before = 2 * (sigma_w2 * energy + 1), q
+        q, before = 2 * (sigma_w2 * _energy(phi, q) + 1), q
         if abs(q - before) <= 1e-15 * q:
             break
     if not math.isfinite(q) or abs(q - before) > 1e-9 * q:
         raise ValueError(f"the population variance q does not exist at sigma_w2={sigma_w2}")
     return q
+
+
+def _energy(phi: Activation, q: float) -> float:
+    """E[phi(sqrt(q) g)^2]."""
+    if phi.dual is not None:
+        return float(phi.dual(q, torch.tensor(q, dtype=torch.float64))[0])
+    return gaussian_mean(lambda g: phi.function(q**0.5 * g) ** 2)
 
 
 def _covariance(gram: Kernel, similarity: Tensor, q: float, sigma_w2: float) -> Tensor:

@@ -53,8 +53,9 @@ class Predictor:
         )
         fitted = torch.linalg.solve(normal, right[..., None])[..., 0].to(target.dtype)
         explained = torch.einsum("bnj,jbmn->bmn", fitted, basis)
-        miss = torch.linalg.vector_norm(target - explained, dim=-2, keepdim=True)
-        size = torch.linalg.vector_norm(target, dim=-2, keepdim=True)
+        miss: Tensor = torch.linalg.vector_norm(target - explained, dim=-2, keepdim=True)
+        size: Tensor = torch.linalg.vector_norm(target, dim=-2, keepdim=True)
         recent = torch.stack(self._differences[:DEPTH])
-        step = torch.einsum("bnj,jbmn->bmn", fitted, recent)
-        return self._last + step * (miss <= TRUST * size)
+        step: Tensor = torch.einsum("bnj,jbmn->bmn", fitted, recent)
+        trusted = miss <= TRUST * size
+        return self._last + step * trusted

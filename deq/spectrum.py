@@ -6,12 +6,14 @@ from torch import Tensor
 
 def least_eigenvalue(gram: Tensor) -> Tensor:
     """lambda_min of symmetric matrices (..., n, n); float64 (...)."""
-    return torch.linalg.eigvalsh(gram.double())[..., 0]
+    values: Tensor = torch.linalg.eigvalsh(gram.double())
+    return values[..., 0]
 
 
 def greatest_eigenvalue(gram: Tensor) -> Tensor:
     """lambda_max of symmetric matrices (..., n, n); float64 (...)."""
-    return torch.linalg.eigvalsh(gram.double())[..., -1]
+    values: Tensor = torch.linalg.eigvalsh(gram.double())
+    return values[..., -1]
 
 
 def operator_norm(w: Tensor, *, tol: float = 1e-6, max_steps: int = 300) -> Tensor:

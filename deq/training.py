@@ -184,11 +184,12 @@ class Course:
 
     def unsolved(self, solved: Solved, which: str) -> None:
         """Close the trial because a fixed point was not reached."""
-        growing = len(self.rows) > 1 and self.rows[-1]["loss"] > self.rows[0]["loss"]
+        # Lost while the loss was not below its start: the step size threw it out.
+        thrown = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
         if solved is Solved.STAGNATED:
             status = Status.STALLED
         else:
-            status = Status.DIVERGED if growing else Status.ILL_POSED
+            status = Status.DIVERGED if thrown else Status.ILL_POSED
         self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}")
 
 

@@ -16,12 +16,12 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
+import ray
+from ray import tune
 
-from sweeps.config import ClusterConfig  # noqa: E402
-from sweeps.plan import PlannedTrial  # noqa: E402
-from sweeps.trial import Failed, Message, run_pack  # noqa: E402
+from sweeps.config import ClusterConfig
+from sweeps.plan import PlannedTrial
+from sweeps.trial import Failed, Message, run_pack
 
 Packs = list[list[PlannedTrial]]
 
@@ -132,4 +132,3 @@ def _trainable(
 ) -> None:
     for message in run_pack(packs[config["pack"]], device, threads):
         tune.report({"messages": [message]})
-

@@ -1,0 +1,247 @@
+"""Gradients, packs, statuses and what is measured on the way."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from deq.activations import activation
+from deq.comparison import train
+from deq.data import Dataset, DigitsConfig, SphereConfig, load
+from deq.model import ModelConfig, initialise
+from deq.solvers import SolverConfig
+from deq.training import (
+    Descent,
+    DiagnosticsConfig,
+    Status,
+    TrainConfig,
+    TrialConfig,
+)
+
+ACTIVATIONS = ("relu", "tanh")
+DATA = load(SphereConfig(n=5, d=4, seed=3))
+
+
+def config(**parts) -> TrialConfig:
+    base = {
+        "data": SphereConfig(n=5, d=4, seed=3),
+        "model": ModelConfig(width=12, activation="tanh"),
+        "train": TrainConfig(steps=20),
+        "solver": SolverConfig(tol=1e-13),
+    }
+    return TrialConfig(**base | parts)
+
+
+def predict(phi, w, u, a, x):
+    """Yhat by a long plain iteration, differentiable, independent of the engine."""
+    z = torch.zeros(w.shape[0], x.shape[1], dtype=torch.float64)
+    for _ in range(200):
+        z = phi(w @ z + u @ x)
+    return a @ z
+
+
+def weights(model, seed=0):
+    w, u, a = initialise([model], [seed], 4, dtype=torch.float64, device=torch.device("cpu"))
+    return w[0], u[0], a[0]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_one_step_moves_the_weights_by_the_gradient(name):
+    model, eta = ModelConfig(width=12, activation=name), 1e-3
+    descent = Descent(
+        [config(model=model, train=TrainConfig(eta=eta, eta_unit="absolute"))], [DATA]
+    )
+    next(iter(descent))
+    w, u, a = (v.requires_grad_() for v in weights(model))
+    loss = 0.5 * ((predict(activation(name).function, w, u, a, DATA.x) - DATA.y) ** 2).sum()
+    loss.backward()
+    state = descent._state
+    torch.testing.assert_close(state.w[0], (w - eta * w.grad).detach(), atol=1e-14, rtol=1e-11)
+    torch.testing.assert_close(state.a[0], (a - eta * a.grad).detach(), atol=1e-14, rtol=1e-11)
+    moved = ((u - eta * u.grad) @ DATA.x).detach()
+    torch.testing.assert_close(state.p[0], moved, atol=1e-14, rtol=1e-11)
+    norm = sum((v.grad**2).sum() for v in (w, u, a)).sqrt()
+    assert descent.courses[0].rows[0]["grad_norm"] == pytest.approx(float(norm), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_gradient_agrees_with_finite_differences(name):
+    model, h, eta = ModelConfig(width=12, activation=name), 1e-6, 1e-3
+    descent = Descent(
+        [config(model=model, train=TrainConfig(eta=eta, eta_unit="absolute"))], [DATA]
+    )
+    next(iter(descent))
+    w, u, a = weights(model)
+    gradient = (w - descent._state.w[0]) / eta
+
+    def loss(w):
+        return 0.5 * float(
+            ((predict(activation(name).function, w, u, a, DATA.x) - DATA.y) ** 2).sum()
+        )
+
+    for i, j in ((0, 0), (3, 7), (11, 2)):
+        bump = torch.zeros_like(w)
+        bump[i, j] = h
+        slope = (loss(w + bump) - loss(w - bump)) / (2 * h)
+        assert float(gradient[i, j]) == pytest.approx(slope, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_tangent_kernel_is_the_jacobian_times_its_transpose(name):
+    model = ModelConfig(width=12, activation=name)
+    descent = Descent([config(model=model)], [DATA])
+    next(iter(descent))
+    phi = activation(name).function
+    parts = torch.autograd.functional.jacobian(
+        lambda w, u, a: predict(phi, w, u, a, DATA.x), weights(model)
+    )
+    jacobian = torch.cat([part.flatten(1) for part in parts], dim=1)
+    initial = descent.courses[0].initial
+    assert initial is not None
+    torch.testing.assert_close(initial.tangent, jacobian @ jacobian.T, atol=1e-11, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_packed_trial_equals_the_trial_alone(name):
+    model = ModelConfig(width=24, activation=name)
+    configs = [
+        config(model=model, train=TrainConfig(steps=60, eta=eta), seed=seed)
+        for seed, eta in ((0, 0.5), (1, 40.0), (2, 0.9))
+    ]
+    configs[2] = dataclasses.replace(configs[2], train=TrainConfig(steps=60, eta=0.9, loss_tol=0.3))
+    descent = Descent(configs, [DATA] * 3)
+    for _ in descent:
+        pass
+    assert len({course.status for course in descent.courses}) == 3
+    for course, alone_config in zip(descent.courses, configs, strict=True):
+        alone = Descent([alone_config], [DATA])
+        for _ in alone:
+            pass
+        assert course.status is alone.courses[0].status
+        assert len(course.rows) == len(alone.courses[0].rows)
+        for row, other in zip(course.rows, alone.courses[0].rows, strict=True):
+            for key in ("loss", "grad_norm", "norm_w", "lambda_min_tangent"):
+                assert row[key] == pytest.approx(other[key], rel=1e-9, nan_ok=True)
+
+
+def test_trials_of_two_shapes_are_no_pack():
+    other = config(model=ModelConfig(width=13, activation="tanh"))
+    with pytest.raises(ValueError, match="one shape"):
+        Descent([config(), other], [DATA, DATA])
+
+
+def run_to_end(**parts):
+    return train(config(**parts))
+
+
+def test_statuses():
+    assert run_to_end().status is Status.BUDGET
+    loose = TrainConfig(steps=500, loss_tol=0.1)
+    assert run_to_end(train=loose).status is Status.CONVERGED
+    wild = TrainConfig(steps=500, eta=40.0)
+    outcome = run_to_end(train=wild)
+    assert outcome.status is Status.DIVERGED
+    assert "rate/measured" not in outcome.summary
+    assert "diverged" in outcome.notes["rate/measured"]
+
+
+def test_a_loss_at_its_floor_is_stalled():
+    easy = TrainConfig(steps=20000, eta=0.9, loss_tol=0.0)
+    model = ModelConfig(width=200, activation="relu")
+    assert run_to_end(train=easy, model=model).status is Status.STALLED
+
+
+def test_no_equilibrium_is_ill_posed():
+    model = ModelConfig(width=64, activation="relu", sigma_w2=2.0, allow_ill_posed=True)
+    outcome = run_to_end(model=model, solver=SolverConfig(max_steps=200))
+    assert outcome.status is Status.ILL_POSED
+    assert outcome.notes["theory"]
+
+
+def test_spectra_at_the_cadence_and_at_the_end():
+    outcome = run_to_end(train=TrainConfig(steps=7), diagnostics=DiagnosticsConfig(every=5))
+    known = ~outcome.trajectory["lambda_min_gram"].isnan()
+    assert known.nonzero().flatten().tolist() == [0, 5, 7]
+    assert not bool(outcome.trajectory["loss"].isnan().any())
+
+
+def test_step_size_units():
+    def eta(unit):
+        return run_to_end(train=TrainConfig(steps=1, eta=0.25, eta_unit=unit)).summary["train/eta"]
+
+    descent = Descent([config()], [DATA])
+    next(iter(descent))
+    initial = descent.courses[0].initial
+    assert initial is not None
+    top = float(torch.linalg.eigvalsh(initial.tangent)[-1])
+    assert eta("absolute") == 0.25
+    assert eta("tangent") == pytest.approx(0.5 / top, rel=1e-10)
+    assert eta("population") == pytest.approx(eta("tangent"), rel=0.7)
+    outcome = run_to_end(train=TrainConfig(steps=1, eta=0.25, eta_unit="theorem"))
+    assert outcome.summary["theory/slack_10"] == pytest.approx(4.0, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float32_follows_float64(name):
+    model = ModelConfig(width=64, activation=name)
+    solver = SolverConfig(tol=1e-6)
+    wide = run_to_end(model=model, solver=solver)
+    narrow = run_to_end(model=model, solver=solver, dtype="float32")
+    torch.testing.assert_close(
+        narrow.trajectory["loss"], wide.trajectory["loss"], rtol=2e-3, atol=0
+    )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_measured_over_linearised_nears_one_with_width(name):
+    """At most 0.2 from 1 at width 256 and nearer than at width 32 (seeds averaged)."""
+
+    def miss(width):
+        found = []
+        for seed in range(2):
+            outcome = train(
+                TrialConfig(
+                    data=DigitsConfig(n=12),
+                    model=ModelConfig(width=width, activation=name),
+                    train=TrainConfig(steps=150),
+                    seed=seed,
+                )
+            )
+            assert outcome.summary["theory/bound_violation"] <= 0
+            found.append(abs(1 - outcome.summary["rate/measured_over_linearized"]))
+        return sum(found) / 2
+
+    wide = miss(256)
+    assert wide < 0.2
+    assert wide < miss(32)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: ModelConfig(width=0), "width must be"),
+        (lambda: ModelConfig(sigma_w2=-0.1), "sigma_w2 is a variance"),
+        (lambda: ModelConfig(sigma_w2=0.125), "well-posedness"),
+        (lambda: ModelConfig(activation="nope"), "unknown activation"),
+        (lambda: TrainConfig(steps=0), "steps must be"),
+        (lambda: TrainConfig(eta=0), "eta must be"),
+        (lambda: DiagnosticsConfig(every=0), "every must be"),
+        (lambda: SolverConfig(tol=0), "tol must be"),
+        (lambda: TrialConfig(dtype="float32", solver=SolverConfig(tol=1e-8)), "float32"),
+        (lambda: TrialConfig(seed=-1), "seed must be"),
+    ],
+)
+def test_impossible_values_are_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_cuda_agrees_with_the_cpu():
+    cpu, gpu = train(config()), train(config(), device="cuda")
+    torch.testing.assert_close(gpu.trajectory["loss"], cpu.trajectory["loss"], rtol=1e-9, atol=0)
+
+
+def test_dataset_is_taken_as_given():
+    data = Dataset(x=DATA.x[:, :3], y=DATA.y[:3])
+    assert train(config(), data).trajectory["loss"].numel() == 21

@@ -1,0 +1,205 @@
+"""Composition, axes, identity, and what is refused."""
+
+import dataclasses
+import random
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import deq
+from sweeps.config import conf_dir, request, trial_from_plain, trial_to_plain, trial_to_yaml
+from sweeps.errors import ConfigError
+from sweeps.identity import canonical, cell_hash, config_hash
+
+# A change that moves one must say so in the changelog and raise identity.SCHEMA.
+GOLDEN = {
+    (): "3a7cec07fdbf73bd052491a6ba73b63b5c537114be1ac3213ba4032f958a79da",
+    (
+        "data=sphere",
+        "dtype=float32",
+        "solver.tol=1e-6",
+        "seed=3",
+    ): "8fc94e967df4d45a827c7b0276633f2990a8be0ec4fdc839125b351bbce4b839",
+    (
+        "model.width=64",
+        "model.activation=tanh",
+        "train.eta_unit=absolute",
+    ): "f942b6f1e9a3c16ac3c41814f2b4c54c34cd10e1980a02355e71d1310ea43d77",
+}
+
+
+def only(*overrides):
+    (composed,) = request(overrides).trials
+    return composed.trial
+
+
+@pytest.mark.parametrize("overrides", GOLDEN)
+def test_golden_hashes(overrides):
+    assert config_hash(only(*overrides)) == GOLDEN[overrides]
+
+
+def test_the_yaml_defaults_are_the_dataclasses_defaults():
+    assert only() == deq.TrialConfig()
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml")))
+def test_every_experiment_composes(name):
+    assert len(request([f"experiment={name}"]).trials) > 1
+
+
+@pytest.mark.parametrize(
+    "group", sorted(str(p.relative_to(conf_dir())) for p in conf_dir().glob("[cdst]*/*.yaml"))
+)
+def test_every_choice_composes(group):
+    choice = group.removesuffix(".yaml").replace("/", "=")
+    if choice == "data=npz":
+        with pytest.raises(ConfigError, match=r"data\.path"):
+            request([choice])
+    else:
+        request([choice])
+
+
+def test_quickstart_is_twelve_trials():
+    trials = request(["experiment=quickstart"]).trials
+    assert len({config_hash(t.trial) for t in trials}) == 12
+    assert {t.trial.model.width for t in trials} == {128, 256, 512}
+
+
+def test_an_override_replaces_the_axis_of_its_key():
+    one = request(["experiment=quickstart", "model.width=64"]).trials
+    assert len(one) == 4
+    assert {t.trial.model.width for t in one} == {64}
+    two = request(["experiment=quickstart", "model.width=32,64"]).trials
+    assert len(two) == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "values"),
+    [
+        ("seed=range(0,3)", [0, 1, 2]),
+        ("seed=range(1,6,2)", [1, 3, 5]),
+        ("seed=choice(4,2)", [4, 2]),
+        ("seed=7,5", [7, 5]),
+    ],
+)
+def test_hydras_grammar_for_axes(override, values):
+    assert [t.trial.seed for t in request([override]).trials] == values
+
+
+def test_groups_are_axes_too():
+    names = [t.trial.data.name for t in request(["data=sphere,digits"]).trials]
+    assert names == ["sphere", "digits"]
+    assert [t.trial.data.name for t in request(["data=glob(s*)"]).trials] == ["sphere"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        ["model.width=256"],
+        ["model.width=256.0"],
+        ["train.eta=0.5", "seed=0"],
+        ["train.eta=5e-1"],
+        ["solver.tol=0.00000001"],
+        ["cluster.cpus_per_trial=2"],
+        ["paths.output=elsewhere"],
+        ["study=other"],
+        ["pack=4"],
+        ["model.allow_ill_posed=true"],
+    ],
+)
+def test_spelling_and_irrelevant_settings_do_not_move_the_hash(spelling):
+    assert config_hash(only(*spelling)) == config_hash(deq.TrialConfig())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["model.width=257", "train.eta=0.51", "seed=1", "data.n=32", "dtype=float32 solver.tol=1e-6"],
+)
+def test_what_changes_the_numbers_moves_the_hash(change):
+    assert config_hash(only(*change.split())) != config_hash(deq.TrialConfig())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.integers(1, 4096),
+    eta=st.floats(1e-6, 10),
+    seed=st.integers(0, 2**40),
+    order=st.randoms(use_true_random=False),
+)
+def test_plain_data_in_any_order_gives_the_same_hash(
+    width: int, eta: float, seed: int, order: random.Random
+):
+    config = deq.TrialConfig(
+        model=deq.ModelConfig(width=width), train=deq.TrainConfig(eta=eta), seed=seed
+    )
+
+    def shuffled(plain):
+        items = list(plain.items())
+        order.shuffle(items)
+        return {k: shuffled(v) if isinstance(v, dict) else v for k, v in items}
+
+    again = trial_from_plain(shuffled(trial_to_plain(config)))
+    assert config_hash(again) == config_hash(config)
+    assert trial_from_plain(yaml.safe_load(trial_to_yaml(config))) == config
+    other = dataclasses.replace(config, seed=seed + 1)
+    assert cell_hash(other) == cell_hash(config)
+    assert config_hash(other) != config_hash(config)
+
+
+def test_a_field_added_later_does_not_move_old_hashes():
+    @dataclasses.dataclass(frozen=True)
+    class Before:
+        a: int = 1
+
+    @dataclasses.dataclass(frozen=True)
+    class After:
+        a: int = 1
+        b: str = dataclasses.field(default="x", metadata={"absent_at": "x"})
+
+    assert canonical(After()) == canonical(Before())
+    assert canonical(After(b="y")) != canonical(Before())
+
+
+def test_an_npz_file_is_known_by_its_content(tmp_path):
+    import numpy as np
+
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, x=np.eye(3), y=np.ones(3))
+    a, b = (only("data=npz", f"data.path={tmp_path}/{name}.npz") for name in "ab")
+    assert config_hash(a) == config_hash(b)
+    np.savez(tmp_path / "a.npz", x=2 * np.eye(3) + 1, y=np.ones(3))
+    assert config_hash(only("data=npz", f"data.path={tmp_path}/a.npz")) != config_hash(b)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "match"),
+    [
+        (["model.widht=3"], r"model\.width"),
+        (["model.widht=3,4"], r"model\.width"),
+        (["modle.width=3"], r"model\.width"),
+        (["data=digit"], "digits"),
+        (["experiment=quick"], "quickstart"),
+        (["+foo=1"], "foo"),
+        (["model.width=abc"], r"model\.width"),
+        (["model.width=1.5"], r"model\.width"),
+        (["model.width=true"], r"model\.width"),
+        (["model.width=0"], "width must be at least 1"),
+        (["model.sigma_w2=-1"], "at least 0"),
+        (["model.sigma_w2=0.2"], "allow_ill_posed"),
+        (["model.width=8,0"], "width must be at least 1"),
+        (["data.n=1000"], "larger than the data set"),
+        (["train.eta=nan"], "finite"),
+        (["train.eta=inf"], "finite"),
+        (["train.eta_unit=abs"], "tangent"),
+        (["train.eta=interval(0,1)"], "range"),
+        (["data=glob(x*)"], "matches nothing"),
+        (["model.width=1,"], "cannot read"),
+        (["data=npz", "data.path=/nowhere.npz"], "cannot read"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(overrides, match):
+    with pytest.raises(ConfigError, match=match) as error:
+        request(overrides)
+    assert "\n" not in str(error.value)
