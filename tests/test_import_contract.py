@@ -1,0 +1,52 @@
+"""One door for each library: which module may import what."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOORS = {
+    "hydra": {"sweeps/config.py"},
+    "omegaconf": {"sweeps/config.py"},
+    "pydantic": {"sweeps/config.py"},
+    "ray": {"sweeps/launch.py"},
+    "mlflow": {"sweeps/tracking.py"},
+    "matplotlib": {"sweeps/plots.py"},
+    "pyarrow": {"sweeps/record.py"},
+    "sklearn": {"deq/data.py"},
+}
+NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
+MATHEMATICS = {"torch", "numpy", "sklearn", "deq"}
+
+
+def imported(text):
+    """Top-level names of everything imported, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def sources():
+    return [p for package in ("deq", "sweeps") for p in sorted((ROOT / package).glob("**/*.py"))]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_doors(path):
+    import sys
+
+    place, names = str(path.relative_to(ROOT)), imported(path.read_text())
+    for library, doors in DOORS.items():
+        assert library not in names or place in doors, f"{place} imports {library}"
+    if place.startswith("sweeps/"):
+        assert not names & NUMERICS
+    else:
+        assert names - set(sys.stdlib_module_names) <= MATHEMATICS
+
+
+def test_imports_inside_functions_are_seen():
+    assert imported("def f():\n    import ray\n    from mlflow.x import y\n") == {"ray", "mlflow"}
