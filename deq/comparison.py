@@ -165,7 +165,10 @@ def _rates(
         summary["theory/bound_violation"] = float(violation.amax())
     measured = trajectory["lambda_min_gram"]
     known = measured[~measured.isnan()]
-    summary["theory/lambda_ratio_min"] = float(known.amin()) / initial.lambda_0
+    if initial.lambda_0 > 0:
+        summary["theory/lambda_ratio_min"] = float(known.amin()) / initial.lambda_0
+    else:
+        notes["theory/lambda_ratio_min"] = "lambda_0 is not above 0"
     _put(
         summary,
         "rate/asymptotic",

@@ -175,6 +175,8 @@ def _npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
             f"data.path={config.path}: x must be (d, n) and y (n,), "
             f"not {tuple(x.shape)} and {tuple(y.shape)}{hint}"
         )
+    if x.numel() == 0:
+        raise ValueError(f"data.path={config.path} holds no samples: x is {tuple(x.shape)}")
     if config.n is not None and config.n > x.shape[1]:
         raise ValueError(
             f"data.n={config.n} is larger than the data set: {config.path} has {x.shape[1]} samples"

@@ -4,6 +4,7 @@ Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
 Shape suffixes: b trials in the pack, m width, d input size, n samples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -38,9 +39,9 @@ class ModelConfig:
         """Refuse what no run could make sense of."""
         if self.width < 1:
             raise ValueError(f"width must be at least 1, not {self.width}")
-        if self.sigma_w2 < 0:
+        if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
             raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
-        if self.sigma_a <= 0:
+        if not 0 < self.sigma_a < math.inf:
             raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
         limit = 1 / (8 * activation(self.activation).lipschitz ** 2)
         if self.sigma_w2 >= limit and not self.allow_ill_posed:

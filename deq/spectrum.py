@@ -40,9 +40,13 @@ def operator_norm(w: Tensor, *, tol: float = 1e-6, max_steps: int = 300) -> Tens
         for _ in range(2):  # twice is enough (Kahan, in Parlett 1980)
             v = v - torch.bmm(stacked, torch.bmm(stacked.mT, v[..., None]))[..., 0]
         beta = torch.linalg.vector_norm(v, dim=-1).double()
+        # An exhausted Krylov space is left at zero: its noise, normalised, is not
+        # orthogonal to the basis and would grow while the batch waits for others.
+        exhausted = beta <= 100 * eps * torch.stack(alphas).amax(0)
+        beta, v = beta.masked_fill(exhausted, 0.0), v.masked_fill(exhausted[:, None], 0.0)
         if j % 5 == 0 or j == k:
             theta, tail = _ritz(alphas, betas)
-            if bool(((beta * tail.abs() <= tol * theta) | (beta <= eps * theta)).all()):
+            if bool((beta * tail.abs() <= tol * theta).all()):
                 break
         betas.append(beta)
         q = v / beta.clamp_min(torch.finfo(w.dtype).tiny)[:, None].to(w.dtype)

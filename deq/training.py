@@ -60,7 +60,7 @@ class TrainConfig:
         """Refuse a budget or a step size that trains nothing."""
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
-        if self.eta <= 0:
+        if not 0 < self.eta < math.inf:  # true for NaN as well
             raise ValueError(f"eta must be above 0, not {self.eta}")
         if not 0 <= self.loss_tol < 1:
             raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")

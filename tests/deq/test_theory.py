@@ -78,6 +78,14 @@ def test_operator_norm(batch, rows, columns):
     torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
 
 
+def test_operator_norm_of_a_batch_with_one_of_low_rank():
+    generator = torch.Generator().manual_seed(2)
+    w = torch.randn(2, 60, 60, dtype=torch.float64, generator=generator)
+    w[0] = torch.outer(w[0, 0], w[0, 1])
+    exact = torch.linalg.matrix_norm(w, ord=2)
+    torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
+
+
 def linear_maps(*factors):
     def f(z, live):
         del live

@@ -225,6 +225,8 @@ def test_measured_over_linearised_nears_one_with_width(name):
         (lambda: ModelConfig(activation="nope"), "unknown activation"),
         (lambda: TrainConfig(steps=0), "steps must be"),
         (lambda: TrainConfig(eta=0), "eta must be"),
+        (lambda: TrainConfig(eta=float("nan")), "eta must be"),
+        (lambda: ModelConfig(sigma_w2=float("nan")), "sigma_w2 is a variance"),
         (lambda: DiagnosticsConfig(every=0), "every must be"),
         (lambda: SolverConfig(tol=0), "tol must be"),
         (lambda: TrialConfig(dtype="float32", solver=SolverConfig(tol=1e-8)), "float32"),
