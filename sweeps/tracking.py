@@ -21,6 +21,9 @@ from sweeps.errors import TrackingError
 from sweeps.record import Record
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
@@ -117,7 +120,19 @@ class Tracker:
         return run
 
     def ship(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
-        """Send a finished trial; sending it again changes nothing."""
+        """Send a finished trial; sending it again changes nothing.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._send(experiment, parent, sweep, name, record)
+        except MlflowException as error:
+            raise TrackingError(f"MLflow at {self.name} did not take a result: {error}") from error
+
+    def _send(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
         from mlflow.entities import Metric, Param
 
         query = (
