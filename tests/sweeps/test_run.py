@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
-ENV = os.environ | {"PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_TRACKING"))}
+ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
 ROOT = Path(__file__).parents[2]
 
 
