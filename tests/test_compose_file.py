@@ -12,16 +12,44 @@ FILE = Path(__file__).parent.parent / "docker-compose.yml"
 TEXT = FILE.read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
+SECRET = re.compile("PASSWORD|SECRET|TOKEN")
 
 
-def test_it_validates_against_the_compose_specification():
-    done = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", FILE],
+def validated(path):
+    return subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def is_pinned(image):
+    """A tag or digest after the last slash, and not the moving one."""
+    tag = re.search(r"[:@]([^/]+)$", image)
+    return tag is not None and tag[1] != "latest"
+
+
+def is_on_loopback(port):
+    return isinstance(port, str) and port.startswith("127.0.0.1:")
+
+
+def secrets_not_required(text):
+    """Variables named as secrets that are not written ${NAME:?message}."""
+    uses = re.findall(r"(?<!\$)\$(?:\{(\w+)([^}]*)\}|(\w+))", text)
+    named = [(braced or bare, rest) for braced, rest, bare in uses]
+    return {n for n, rest in named if SECRET.search(n) and not rest.startswith(":?")}
+
+
+def test_it_validates_against_the_compose_specification():
+    done = validated(FILE)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_misspelt_key_does_not_validate(tmp_path):
+    wrong = tmp_path / "docker-compose.yml"
+    wrong.write_text(TEXT.replace("    restart:", "    restrat:"))
+    assert validated(wrong).returncode != 0
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -32,15 +60,38 @@ def test_everything_a_service_names_exists(name):
         source = volume.split(":")[0]
         assert source in COMPOSE["volumes"] or source.startswith(".")
     assert set(service.get("depends_on", [])) <= set(SERVICES)
-    assert re.search(r":\d", service["image"]), "an image is pinned by its tag"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name):
+    assert is_pinned(SERVICES[name]["image"])
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [("a/b:1.2", True), ("a@sha256:0f", True), ("a:latest", False), ("a", False), ("h:5/a", False)],
+)
+def test_the_pin_check_can_fail(image, pinned):
+    assert is_pinned(image) is pinned
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_on_loopback(name):
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+    assert all(is_on_loopback(port) for port in SERVICES[name].get("ports", []))
 
 
-def test_no_secret_has_a_default():
-    secrets = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET|TOKEN)\w*)([^}]*)\}", TEXT)
-    assert len(secrets) >= 4
-    assert all(rest.startswith(":?") for _, rest in secrets)
+@pytest.mark.parametrize("port", ["5000:5000", "0.0.0.0:5000:5000", 5000, {"target": 5000}])
+def test_the_loopback_check_can_fail(port):
+    assert not is_on_loopback(port)
+
+
+def test_every_secret_is_required_and_has_no_default():
+    assert len({n for n in re.findall(r"\$\{(\w+)", TEXT) if SECRET.search(n)}) >= 4
+    assert secrets_not_required(TEXT) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["${A_PASSWORD:-x}", "${A_PASSWORD-x}", "${A_PASSWORD}", "$A_PASSWORD"]
+)
+def test_the_secret_check_can_fail(text):
+    assert secrets_not_required(text) == {"A_PASSWORD"}

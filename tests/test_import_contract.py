@@ -1,6 +1,9 @@
 """One door for each library: which module may import what."""
 
 import ast
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ DOORS = {
     "matplotlib": {"sweeps/plots.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data.py"},
+    "click": {"sweeps/cli.py"},
+    "rich": {"sweeps/cli.py", "sweeps/progress.py", "sweeps/report.py", "sweeps/run.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
 MATHEMATICS = {"torch", "numpy", "sklearn", "deq"}
@@ -26,7 +31,7 @@ def imported(text):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.split(".")[0])
     return names
 
@@ -37,8 +42,6 @@ def sources():
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_doors(path):
-    import sys
-
     place, names = str(path.relative_to(ROOT)), imported(path.read_text())
     for library, doors in DOORS.items():
         assert library not in names or place in doors, f"{place} imports {library}"
@@ -50,3 +53,18 @@ def test_doors(path):
 
 def test_imports_inside_functions_are_seen():
     assert imported("def f():\n    import ray\n    from mlflow.x import y\n") == {"ray", "mlflow"}
+
+
+def test_relative_imports_name_no_library():
+    assert imported("from .ray import x\nfrom . import mlflow\n") == set()
+
+
+def test_lint_imports():
+    beside = Path(sys.executable).with_name("lint-imports")
+    command = str(beside) if beside.exists() else shutil.which("lint-imports")
+    if command is None:
+        pytest.skip("lint-imports is not installed")
+    done = subprocess.run(
+        [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
