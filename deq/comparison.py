@@ -67,7 +67,8 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
 
 def train_pack(configs: Sequence[TrialConfig], *, device: str = "cpu") -> Iterator[Descent]:
     """Train trials of one shape together, yielding the descent after every GD step."""
-    descent = Descent(configs, [load(config.data) for config in configs], device)
+    loaded = {data: load(data) for data in {config.data for config in configs}}
+    descent = Descent(configs, [loaded[config.data] for config in configs], device)
     for _ in descent:
         yield descent
 

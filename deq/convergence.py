@@ -4,6 +4,7 @@ Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: Ling et al. 2023
 Theorem 1; THEORY sections 3 and 6.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Initial:
     norm_a: float
     norm_x: float
 
-    @property
+    @functools.cached_property
     def lambda_0(self) -> float:
         """lambda_min(G(0))."""
         return float(least_eigenvalue(self.gram))

@@ -4,16 +4,19 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import yaml
 from rich.console import Console
 
 from sweeps import __version__
-from sweeps.config import Request, request, trial_to_plain
+from sweeps.config import Request, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash
 from sweeps.plan import Plan
+
+if TYPE_CHECKING:
+    from sweeps.run import Finished
 
 OVERRIDES = click.argument("overrides", nargs=-1)
 MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hydra users type it.")
@@ -83,10 +86,7 @@ def run(
         sys.exit(1)
 
 
-def _where(finished: "object", asked: Request, console: Console) -> None:
-    from sweeps.run import Finished
-
-    assert isinstance(finished, Finished)
+def _where(finished: "Finished", asked: Request, console: Console) -> None:
     output = asked.launch.paths.output
     lines = []
     if asked.launch.tracking.name == "local":
@@ -133,7 +133,7 @@ def show(overrides: tuple[str, ...], multirun: bool, hashes: bool) -> None:
             continue
         if i:
             click.echo("---")
-        click.echo(yaml.safe_dump(trial_to_plain(composed.trial), sort_keys=False), nl=False)
+        click.echo(trial_to_yaml(composed.trial), nl=False)
 
 
 @cli.command()

@@ -144,7 +144,12 @@ def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:
 
 def trial_to_yaml(config: deq.TrialConfig) -> str:
     """The config as a YAML file a person reads, enough to run it again."""
-    return yaml.safe_dump(trial_to_plain(config), sort_keys=False)
+    return to_yaml(trial_to_plain(config))
+
+
+def to_yaml(plain: dict[str, Any]) -> str:
+    """Plain data as YAML, keys in their own order."""
+    return yaml.safe_dump(plain, sort_keys=False)
 
 
 def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _expand(
             varying = dict(zip(values, picked, strict=True))
             for key, value in varying.items():
                 _assign(point, key, value)
-            yield {str(k): v for k, v in point.items()}, choices | varying
+            yield _strings(point), choices | varying
 
 
 def _parse(parser: OverridesParser, text: str) -> Override:
@@ -275,7 +280,7 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         if group.is_dir() and value and f"{key}/{value}" in str(error):
             options = sorted(p.stem for p in group.glob("*.yaml"))
             return f"{override}: no such {key}; there is {', '.join(options)}"
-        if f"'{key}'" in text or f"{key}" in text:
+        if key in text:
             known = flattened(yaml.safe_load((conf_dir() / "config.yaml").read_text()))
             names = [k for k in known if k != "defaults"]
             names += [p.name for p in conf_dir().iterdir() if p.is_dir()]
@@ -322,8 +327,6 @@ def _first(error: ValidationError) -> str:
     item = next((i for i in items if i["loc"][:2] not in wrong), items[0])
     place = ".".join(str(part) for part in item["loc"] if not str(part).endswith("Config"))
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"no key {place!r}: `sweeps show` prints all keys"
     shown = item.get("input")
     given = f"={shown}" if isinstance(shown, str | int | float) else ""
     return f"{place}{given}: {message}" if place else message

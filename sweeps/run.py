@@ -15,7 +15,7 @@ from sweeps.ledger import Ledger, Owed
 from sweeps.plan import Plan, plan
 from sweeps.progress import View
 from sweeps.report import Line
-from sweeps.tracking import Point, Tracker
+from sweeps.tracking import Point, Tracker, check_server
 from sweeps.trial import Done, Failed
 
 # Means over seeds of these are drawn on the sweep's own page, one point per cell.
@@ -78,8 +78,7 @@ def run(request: Request, options: Options, console: Console) -> Finished:
         TrackingError: MLflow cannot be reached; nothing was started.
     """
     output = Path(request.launch.paths.output)
-    if request.launch.tracking.name == "server":
-        Tracker(request.launch.tracking, output)  # refused before anything is written
+    check_server(request.launch.tracking)  # refused before anything is written
     output.mkdir(parents=True, exist_ok=True)
     with _alone(output):
         ledger = Ledger(ledger_path(request.launch))
@@ -103,9 +102,9 @@ def _alone(output: Path) -> Iterator[None]:
 
 
 def _run(request: Request, options: Options, console: Console, ledger: Ledger) -> Finished:
+    planned = plan(request, None if options.force else ledger)
     if options.force:
-        ledger.forget(trial.config_hash for trial in plan(request, None).trials)
-    planned = plan(request, ledger)
+        ledger.forget(trial.config_hash for trial in planned.trials)
     output = Path(request.launch.paths.output)
     tracker = Tracker(request.launch.tracking, output)
     experiment = tracker.experiment(planned.study)

@@ -16,9 +16,9 @@ from typing import Any
 from filelock import FileLock
 
 from sweeps import __version__, plots
-from sweeps.config import TrackingConfig, flattened
+from sweeps.config import TrackingConfig, flattened, to_yaml
 from sweeps.errors import TrackingError
-from sweeps.record import Record
+from sweeps.record import Record, now
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
@@ -28,6 +28,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 POINTS = 200  # of a step metric in one run
+BATCH = 1000  # metrics MLflow takes at once
 STEP_METRICS = {
     "loss": "train/loss",
     "residual": "train/residual",
@@ -54,24 +55,13 @@ class Tracker:
     """MLflow as the sweeps write it: one run per config hash in an experiment."""
 
     def __init__(self, config: TrackingConfig, output: Path) -> None:
-        """Open the store, creating the embedded one.
-
-        Raises:
-            TrackingError: the server is not named or does not answer.
-        """
+        """Open the store, creating the embedded one; `check_server` comes first."""
         self.local = config.name == "local"
         self._output = output
-        if not self.local and not config.uri:
-            raise TrackingError(
-                "tracking=server needs a server: set tracking.uri=http://HOST:PORT "
-                "or MLFLOW_TRACKING_URI"
-            )
         self.uri = store_uri(output) if self.local else config.uri
         # What the ledger calls this store: the root may be moved, a password stays out.
         self.name = "local" if self.local else _without_password(self.uri)
         self.base = UI if self.local else self.name.rstrip("/")
-        if not self.local:
-            _answers(self.uri)
         _hush()
         from mlflow import MlflowClient
 
@@ -163,8 +153,7 @@ class Tracker:
         metrics = [Metric(p.key, p.value, _time(record, p.step), p.step) for p in points]
         params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
         self._client.log_batch(run, params=params)
-        for i in range(0, len(metrics), 1000):
-            self._client.log_batch(run, metrics=metrics[i : i + 1000])
+        self._log_metrics(run, metrics)
         with tempfile.TemporaryDirectory() as folder:
             _artifacts(record, Path(folder))
             self._client.log_artifacts(run, folder)
@@ -182,18 +171,37 @@ class Tracker:
         """Close the parent run with what the sweep found."""
         from mlflow.entities import Metric, RunTag
 
-        now = _now()
-        values = [Metric(p.key, p.value, now, p.step) for p in metrics]
+        at = now()
+        values = [Metric(p.key, p.value, at, p.step) for p in metrics]
         tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
         self._client.log_batch(run, tags=tags)
-        for i in range(0, len(values), 1000):
-            self._client.log_batch(run, metrics=values[i : i + 1000])
+        self._log_metrics(run, values)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 data = content if isinstance(content, bytes) else content.encode()
                 (Path(folder) / name).write_bytes(data)
             self._client.log_artifacts(run, folder)
         self._client.set_terminated(run, status)
+
+    def _log_metrics(self, run: str, metrics: list[Any]) -> None:
+        for i in range(0, len(metrics), BATCH):
+            self._client.log_batch(run, metrics=metrics[i : i + BATCH])
+
+
+def check_server(config: TrackingConfig) -> None:
+    """Refuse a server that is not named or does not answer; needs no MLflow.
+
+    Raises:
+        TrackingError: saying what to do instead.
+    """
+    if config.name == "local":
+        return
+    if not config.uri:
+        raise TrackingError(
+            "tracking=server needs a server: set tracking.uri=http://HOST:PORT "
+            "or MLFLOW_TRACKING_URI"
+        )
+    _answers(config.uri)
 
 
 def store_uri(output: Path) -> str:
@@ -286,9 +294,7 @@ def _time(record: Record, step: int) -> int:
 
 
 def _artifacts(record: Record, folder: Path) -> None:
-    import yaml
-
-    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False))
+    (folder / "config.yaml").write_text(to_yaml(record.config))
     (folder / "trajectory.parquet").write_bytes(record.parquet())
     (folder / "environment.json").write_text(json.dumps(record.environment, indent=2))
     if record.trajectory["loss"]:
@@ -300,9 +306,3 @@ def _context() -> dict[str, str]:
     from mlflow.tracking.context.registry import resolve_tags
 
     return {str(key): str(value) for key, value in resolve_tags().items()}
-
-
-def _now() -> int:
-    import time
-
-    return time.time_ns() // 1_000_000

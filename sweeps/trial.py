@@ -13,7 +13,7 @@ import deq
 from sweeps.config import trial_from_plain
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
-from sweeps.record import Record
+from sweeps.record import Record, now
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
@@ -65,7 +65,7 @@ def _run(
     configs: list[deq.TrialConfig], plains: list[dict[str, Any]], device: str
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
-    started, last = _now(), 0.0
+    started, last = now(), 0.0
     pending = set(range(len(configs)))
     for descent in deq.train_pack(configs, device=device):
         if time.monotonic() - last >= PROGRESS_EVERY:
@@ -98,13 +98,9 @@ def _record(
         device=device,
         environment=environment(),
         started=started,
-        finished=_now(),
+        finished=now(),
         trajectory={
             name: [v if math.isfinite(v) else None for v in values.tolist()]
             for name, values in outcome.trajectory.items()
         },
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
