@@ -2,19 +2,14 @@
 
 from deq.activations import ACTIVATIONS, Activation
 from deq.comparison import Outcome, compare, train, train_pack
+from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
 from deq.machine import hardware, set_threads
 from deq.model import ModelConfig
 from deq.population import Population, population
 from deq.solvers import SolverConfig
-from deq.training import (
-    COLUMNS,
-    Descent,
-    DiagnosticsConfig,
-    Status,
-    TrainConfig,
-    TrialConfig,
-)
+from deq.training import Descent
+from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
 __all__ = [
     "ACTIVATIONS",

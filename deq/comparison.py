@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 
 from deq.activations import activation
-from deq.convergence import (
-    Initial,
+from deq.convergence import Initial, initial_condition
+from deq.course import COLUMNS, Course, Status
+from deq.data import Dataset, load
+from deq.population import population
+from deq.rates import (
     asymptotic_rate,
     bound_rate,
     fit_rate,
-    initial_condition,
     linearized_log_loss,
     window_rate,
 )
-from deq.data import Dataset, load
-from deq.population import population
 from deq.spectrum import least_eigenvalue
-from deq.training import COLUMNS, Course, Descent, Status, TrialConfig
+from deq.training import Descent
+from deq.trial import TrialConfig
 
 # A loss is fitted only where it exceeds the error of its own evaluation so many times.
 FLOOR_MARGIN = 100.0

@@ -9,188 +9,24 @@ A step costs the products of its two fixed points and one more for grad_W. U is 
 formed: P = U X is kept current through X^T X.
 """
 
-import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
-from typing import Literal
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from deq.activations import activation
-from deq.convergence import Initial, initial_condition
-from deq.data import DataConfig, Dataset, DigitsConfig
+from deq.convergence import Initial
+from deq.course import Course, Status, blank
+from deq.data import Dataset
 from deq.fixed_point import Map, Solution, Solved, solve
 from deq.kernels import gram, tangent
-from deq.model import AdjointMap, EquilibriumMap, ModelConfig, initialise
-from deq.population import population
+from deq.model import AdjointMap, EquilibriumMap, initialise
 from deq.prediction import Predictor
-from deq.solvers import SolverConfig
-from deq.spectrum import greatest_eigenvalue, least_eigenvalue, operator_norm
-
-EtaUnit = Literal["absolute", "tangent", "population", "theorem"]
-Dtype = Literal["float64", "float32"]
-
-# The loss has stalled when its least value has not fallen for this many GD steps.
-STALL_STEPS = 100
-# A loss this many times the initial one has diverged.
-DIVERGED = 1e6
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Gradient descent.
-
-    Attributes:
-        steps: the budget of GD steps.
-        eta: step size, in units of `eta_unit`.
-        eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
-            lambda_max(H_inf); theorem: the bound (10) at the best delta.
-        loss_tol: converged when Phi(t) <= loss_tol Phi(0).
-    """
-
-    steps: int = 500
-    eta: float = 0.5
-    eta_unit: EtaUnit = "tangent"
-    loss_tol: float = 1e-20
-
-    def __post_init__(self) -> None:
-        """Refuse a budget or a step size that trains nothing."""
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
-        if not 0 < self.eta < math.inf:  # true for NaN as well
-            raise ValueError(f"eta must be above 0, not {self.eta}")
-        if not 0 <= self.loss_tol < 1:
-            raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")
-
-
-@dataclass(frozen=True)
-class DiagnosticsConfig:
-    """What is measured how often.
-
-    Attributes:
-        every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and
-            lambda_min(H). Loss, residuals and solver steps are recorded at every step.
-    """
-
-    every: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse a cadence below 1."""
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, not {self.every}")
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """Everything that determines a trial's numbers, and nothing else."""
-
-    data: DataConfig = field(default_factory=DigitsConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    solver: SolverConfig = field(default_factory=SolverConfig)
-    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
-    seed: int = 0
-    dtype: Dtype = "float64"
-
-    def __post_init__(self) -> None:
-        """Refuse what only the parts together show."""
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
-        floor = 2 * torch.finfo(self.torch_dtype).eps
-        if self.solver.tol < floor:
-            raise ValueError(
-                f"solver.tol={self.solver.tol:g} is below what {self.dtype} resolves "
-                f"({floor:.1e}): raise it, or set dtype=float64"
-            )
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The training's dtype."""
-        return torch.float64 if self.dtype == "float64" else torch.float32
-
-
-class Status(StrEnum):
-    """How a trial ended."""
-
-    CONVERGED = "converged"
-    BUDGET = "budget"
-    DIVERGED = "diverged"
-    ILL_POSED = "ill_posed"
-    STALLED = "stalled"
-
-
-# One row of the trajectory per GD step; NaN where a quantity was not measured.
-COLUMNS = (
-    "step",
-    "loss",
-    "residual",
-    "grad_norm",
-    "lambda_min_gram",
-    "lambda_min_tangent",
-    "norm_w",
-    "forward_steps",
-    "adjoint_steps",
-)
-Row = dict[str, float]
-
-
-@dataclass
-class Course:
-    """One trial's training so far.
-
-    Attributes:
-        config: what is trained.
-        dataset: on what.
-        eta: the resolved step size, once known.
-        rows: the trajectory, one row for each GD step from 0.
-        status: how it ended; None while it trains.
-        reason: one sentence on why it ended.
-        initial: what the theory reads at t = 0; None when there was no equilibrium.
-        seconds: this trial's share of the time spent.
-    """
-
-    config: TrialConfig
-    dataset: Dataset
-    eta: float = math.nan
-    rows: list[Row] = field(default_factory=list)
-    status: Status | None = None
-    reason: str = ""
-    initial: Initial | None = None
-    seconds: float = 0.0
-    _best: float = math.inf
-    _best_step: int = 0
-
-    def end(self, status: Status, reason: str) -> None:
-        """Close the trial."""
-        self.status, self.reason = status, reason
-
-    def judge(self) -> None:
-        """Close the trial if its last row says so."""
-        row, train = self.rows[-1], self.config.train
-        loss, start, step = row["loss"], self.rows[0]["loss"], int(row["step"])
-        if loss < self._best:
-            self._best, self._best_step = loss, step
-        if not loss <= DIVERGED * start:  # true for NaN as well
-            self.end(Status.DIVERGED, f"the loss passed {DIVERGED:g} times its first value")
-        elif loss <= train.loss_tol * start:
-            self.end(Status.CONVERGED, f"the loss fell to {train.loss_tol:g} of its first value")
-        elif step - self._best_step >= STALL_STEPS:
-            self.end(Status.STALLED, f"the loss has not fallen for {STALL_STEPS} steps")
-        elif step >= train.steps:
-            self.end(Status.BUDGET, f"all {train.steps} steps were used")
-
-    def unsolved(self, solved: Solved, which: str) -> None:
-        """Close the trial because a fixed point was not reached."""
-        # Lost while the loss was not below its start: the step size threw it out.
-        thrown = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
-        if solved is Solved.STAGNATED:
-            status = Status.STALLED
-        else:
-            status = Status.DIVERGED if thrown else Status.ILL_POSED
-        self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}")
+from deq.spectrum import least_eigenvalue, operator_norm
+from deq.step_size import step_size
+from deq.trial import TrialConfig
 
 
 @dataclass
@@ -377,11 +213,6 @@ class Descent:
             s.eta[k] = course.eta
 
 
-def blank(step: int) -> Row:
-    """A row of the trajectory with nothing measured yet."""
-    return dict.fromkeys(COLUMNS, math.nan) | {"step": float(step)}
-
-
 def half_square(e: Tensor) -> list[float]:
     """Phi = 1/2 ||e||^2 per trial."""
     losses: list[float] = (0.5 * (e.double() ** 2).sum(-1)).tolist()
@@ -398,27 +229,3 @@ def shape(config: TrialConfig, dataset: Dataset) -> tuple[object, ...]:
         config.diagnostics,
         config.dtype,
     )
-
-
-def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
-    """eta in absolute terms.
-
-    Raises:
-        ValueError: the unit does not exist for this trial.
-    """
-    train, model = config.train, config.model
-    if train.eta_unit == "absolute":
-        return train.eta
-    if train.eta_unit == "tangent":
-        return train.eta * 2 / float(greatest_eigenvalue(initial.tangent))
-    if train.eta_unit == "population":
-        limit = population(
-            dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
-        )
-        return train.eta * 2 / float(greatest_eigenvalue(limit.tangent(model.width)))
-    condition = initial_condition(initial, model)
-    if condition is None:
-        raise ValueError(
-            "train.eta_unit=theorem needs L ||W(0)||_2 < 1: choose tangent or absolute"
-        )
-    return train.eta * condition.eta_limit

@@ -9,12 +9,14 @@ import torch
 
 from deq.activations import activation
 from deq.comparison import compare, train
+from deq.course import Status
 from deq.data import NpzConfig, SphereConfig, load
 from deq.model import ModelConfig, initialise
 from deq.population import population
 from deq.solvers import SolverConfig
 from deq.spectrum import operator_norm
-from deq.training import Descent, DiagnosticsConfig, Status, TrainConfig, TrialConfig
+from deq.training import Descent
+from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
 NAMES = ("relu", "tanh")
 DATA = load(SphereConfig(n=6, d=5, seed=2))

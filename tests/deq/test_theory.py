@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from deq.activations import ACTIVATIONS
-from deq.convergence import (
-    Initial,
-    bound_rate,
-    fit_rate,
-    initial_condition,
-    linearized_log_loss,
-)
+from deq.convergence import Initial, initial_condition
 from deq.data import SphereConfig, load
 from deq.fixed_point import Solved, solve
 from deq.hermite import hermite_series
 from deq.model import ModelConfig
 from deq.population import population
+from deq.rates import bound_rate, fit_rate, linearized_log_loss
 from deq.spectrum import operator_norm
 
 REFERENCE = json.loads((Path(__file__).parent / "population_reference.json").read_text())
@@ -196,7 +191,7 @@ def test_no_condition_without_room_for_delta():
 
 def test_gram_error_falls_with_width():
     from deq.comparison import train
-    from deq.training import TrainConfig, TrialConfig
+    from deq.trial import TrainConfig, TrialConfig
 
     data = load(SphereConfig(n=8, d=8))
 

@@ -7,16 +7,12 @@ import torch
 
 from deq.activations import activation
 from deq.comparison import train
+from deq.course import Status
 from deq.data import Dataset, DigitsConfig, SphereConfig, load
 from deq.model import ModelConfig, initialise
 from deq.solvers import SolverConfig
-from deq.training import (
-    Descent,
-    DiagnosticsConfig,
-    Status,
-    TrainConfig,
-    TrialConfig,
-)
+from deq.training import Descent
+from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
 ACTIVATIONS = ("relu", "tanh")
 DATA = load(SphereConfig(n=5, d=4, seed=3))

@@ -1,0 +1,101 @@
+"""One trial's training as it goes: its rows, and how it ends."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from deq.convergence import Initial
+from deq.data import Dataset
+from deq.fixed_point import Solved
+from deq.trial import TrialConfig
+
+# The loss has stalled when its least value has not fallen for this many GD steps.
+STALL_STEPS = 100
+# A loss this many times the initial one has diverged.
+DIVERGED = 1e6
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    CONVERGED = "converged"
+    BUDGET = "budget"
+    DIVERGED = "diverged"
+    ILL_POSED = "ill_posed"
+    STALLED = "stalled"
+
+
+# One row of the trajectory per GD step; NaN where a quantity was not measured.
+COLUMNS = (
+    "step",
+    "loss",
+    "residual",
+    "grad_norm",
+    "lambda_min_gram",
+    "lambda_min_tangent",
+    "norm_w",
+    "forward_steps",
+    "adjoint_steps",
+)
+Row = dict[str, float]
+
+
+@dataclass
+class Course:
+    """One trial's training so far.
+
+    Attributes:
+        config: what is trained.
+        dataset: on what.
+        eta: the resolved step size, once known.
+        rows: the trajectory, one row for each GD step from 0.
+        status: how it ended; None while it trains.
+        reason: one sentence on why it ended.
+        initial: what the theory reads at t = 0; None when there was no equilibrium.
+        seconds: this trial's share of the time spent.
+    """
+
+    config: TrialConfig
+    dataset: Dataset
+    eta: float = math.nan
+    rows: list[Row] = field(default_factory=list)
+    status: Status | None = None
+    reason: str = ""
+    initial: Initial | None = None
+    seconds: float = 0.0
+    _best: float = math.inf
+    _best_step: int = 0
+
+    def end(self, status: Status, reason: str) -> None:
+        """Close the trial."""
+        self.status, self.reason = status, reason
+
+    def judge(self) -> None:
+        """Close the trial if its last row says so."""
+        row, train = self.rows[-1], self.config.train
+        loss, start, step = row["loss"], self.rows[0]["loss"], int(row["step"])
+        if loss < self._best:
+            self._best, self._best_step = loss, step
+        if not loss <= DIVERGED * start:  # true for NaN as well
+            self.end(Status.DIVERGED, f"the loss passed {DIVERGED:g} times its first value")
+        elif loss <= train.loss_tol * start:
+            self.end(Status.CONVERGED, f"the loss fell to {train.loss_tol:g} of its first value")
+        elif step - self._best_step >= STALL_STEPS:
+            self.end(Status.STALLED, f"the loss has not fallen for {STALL_STEPS} steps")
+        elif step >= train.steps:
+            self.end(Status.BUDGET, f"all {train.steps} steps were used")
+
+    def unsolved(self, solved: Solved, which: str) -> None:
+        """Close the trial because a fixed point was not reached."""
+        # Lost while the loss was not below its start: the step size threw it out.
+        thrown = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
+        if solved is Solved.STAGNATED:
+            status = Status.STALLED
+        else:
+            status = Status.DIVERGED if thrown else Status.ILL_POSED
+        self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}")
+
+
+def blank(step: int) -> Row:
+    """A row of the trajectory with nothing measured yet."""
+    return dict.fromkeys(COLUMNS, math.nan) | {"step": float(step)}
