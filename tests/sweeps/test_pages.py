@@ -1,0 +1,66 @@
+"""The real MLflow UI in a headless browser: what a user sees who follows the links."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from command import SMALL, sweeps, unused_port
+
+from docs.browser import browser, missing, served, show
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+# Where screenshots land, to be looked at.
+PICTURES = Path(os.environ.get("SWEEPS_SCREENSHOTS", ""))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    where = tmp_path_factory.mktemp("pages")
+    words = ["run", *SMALL, "model.width=8,16", "model.activation=relu,tanh", "cluster=inline"]
+    done = sweeps(*words, "--json", cwd=where)
+    links = json.loads(done.stdout)["links"]
+    with served(where / "outputs", unused_port()) as address, browser() as driver:
+        yield driver, {k: v.replace("http://127.0.0.1:5000", address) for k, v in links.items()}
+
+
+def shot(driver, name):
+    if str(PICTURES) != ".":
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(PICTURES / f"{name}.png")
+
+
+def body(driver):
+    return driver.find_element("tag name", "body").text
+
+
+def test_the_link_to_the_trials_opens_a_table_worth_reading(page):
+    driver, links = page
+    show(driver, links["trials"], "width=16 tanh", "4 matching runs")
+    shot(driver, "trials")
+    for text in ("width=8 relu", "rate/measured", "rate/linearized", "sweeps.status", "budget"):
+        assert text in body(driver)
+    assert "GenAI" in body(driver)
+    assert "Model training" in body(driver)
+
+
+def test_the_link_to_the_sweep_opens_its_page_with_charts(page):
+    driver, links = page
+    show(driver, links["sweep"], "4 trials: 4 budget", "sweep/trials")
+    shot(driver, "sweep")
+    show(driver, links["sweep"].replace("?", "/model-metrics?"), "rate/bound", "(2)", "tanh")
+    shot(driver, "charts")
+
+
+def test_a_trials_figure_shows_among_its_artifacts(page):
+    driver, links = page
+    show(driver, links["trials"], "width=16 tanh")
+    run = driver.find_element("link text", "width=16 tanh").get_attribute("href").split("?")[0]
+    view = "?workflowType=machine_learning"
+    show(driver, run + view, "Parent run", "theory/lambda_star", "budget: all 30 steps were used")
+    shot(driver, "trial")
+    figure = f"{run}/artifacts/theory_vs_measurement.png{view}"
+    show(driver, figure, "trajectory.parquet", "config.yaml")
+    shot(driver, "figure")
+    images = driver.find_elements("tag name", "img")
+    assert any(int(image.get_attribute("naturalWidth")) > 500 for image in images)

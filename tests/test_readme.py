@@ -1,0 +1,48 @@
+"""The README: its commands work, its links and pictures are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sweeps.cli import cli
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+COMMANDS = [words for words in re.findall(r"`(sweeps [^`]*)`", TEXT) if "COMMAND" not in words]
+# Those that would start something long, or go on for ever, are asked for their help only.
+LONG = {"ui", "sync"}
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
+    """`sweeps run` up to its plan; the rest to the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
+    np.savez(tmp_path / "own.npz", x=np.eye(4), y=np.ones(4))
+    _, name, *words = shlex.split(command.replace("FILE.npz", "own.npz"))
+    if name == "run":
+        words.append("--dry-run")
+    if name in LONG:
+        words = ["--help"]
+    done = CliRunner().invoke(cli, [name, *words])
+    assert done.exit_code == 0, done.output or done.exception
+    assert done.output
+
+
+def test_there_are_commands_to_try():
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"make (\w+)", TEXT))))
+def test_every_make_target_exists(target):
+    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
+def test_every_link_leads_somewhere(path):
+    assert (ROOT / path).exists()
