@@ -244,7 +244,7 @@ def _own(name: str) -> Activation:
     found = getattr(module, attribute, None)
     if not isinstance(found, Activation):
         there = [key for key, value in vars(module).items() if isinstance(value, Activation)]
-        what = f"a {type(found).__name__}" if hasattr(module, attribute) else "missing"
+        what = f"of type {type(found).__name__}" if hasattr(module, attribute) else "missing"
         raise ValueError(
             f"activation {name}: {attribute!r} is {what}, not a deq.Activation; "
             f"{module.__name__} has {', '.join(there) or 'none'}"

@@ -42,7 +42,8 @@ class DualActivation:
         for ReLU too, whose slope is infinite at 1.
         """
         end = min(rho, 1 - shift)
-        chord = self.energy_dot - float(self.pair(torch.tensor(self.q * end).double())[1])
+        at_end = self.pair(torch.tensor(self.q * end, dtype=torch.float64))[1]
+        chord = self.energy_dot - float(at_end)
         return max(chord, 0.0) / (1 - end) * shift + self.error_dot
 
 
@@ -76,7 +77,7 @@ def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
 
     else:
         raise ValueError(
-            f"no dual activation of {phi.name}: it is not smooth, so its Hermite series "
+            f"no population limit of {phi.name}: it is not smooth, so its Hermite series "
             "converges too slowly to be of use: give the Activation a closed-form dual"
         )
     bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0

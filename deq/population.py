@@ -16,9 +16,9 @@ from deq.dual_activation import DualActivation, dual_activation
 from deq.hermite import gaussian_mean
 from deq.spectrum import least_eigenvalue
 
-# The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2: 200
-# steps reach rounding with room to spare, also a little past the well-posedness limit.
-_MAX_STEPS = 200
+# The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
+# takes 50 steps at most; the others are for a sigma_w2 past the well-posedness limit.
+_MAX_STEPS = 2000
 _MAX_NEWTON = 50
 _CHUNK = 2**14  # pairs solved at once: what the series reads and writes stays in cache
 _EPS = torch.finfo(torch.float64).eps
