@@ -1,6 +1,6 @@
 """The mathematics: deep equilibrium models, their training, and the theory beside it."""
 
-from deq.activations import ACTIVATIONS, Activation
+from deq.activations import ACTIVATIONS, Activation, activation_digest
 from deq.comparison import Outcome, compare, train, train_pack
 from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
@@ -29,6 +29,7 @@ __all__ = [
     "Status",
     "TrainConfig",
     "TrialConfig",
+    "activation_digest",
     "compare",
     "digest",
     "hardware",

@@ -22,11 +22,13 @@ class ModelConfig:
 
     Attributes:
         width: m.
-        activation: name of phi.
+        activation: name of phi; a user's own is "package.module:name".
         sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
         sigma_a: scale of a; 1 in the papers.
         allow_ill_posed: accept a sigma_w2 at or past the well-posedness limit. It
             permits a trial and changes none of its numbers.
+        activation_sha256: the digest of an own activation's source; filled in when the
+            trial is composed, and checked wherever the config is read.
     """
 
     width: int = 256
@@ -34,6 +36,7 @@ class ModelConfig:
     sigma_w2: float = 0.08
     sigma_a: float = 1.0
     allow_ill_posed: bool = field(default=False, metadata={"identity": False})
+    activation_sha256: str = field(default="", metadata={"absent_at": ""})
 
     def __post_init__(self) -> None:
         """Refuse what no run could make sense of."""
@@ -43,7 +46,8 @@ class ModelConfig:
             raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
         if not 0 < self.sigma_a < math.inf:
             raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
-        limit = 1 / (8 * activation(self.activation).lipschitz ** 2)
+        phi = activation(self.activation, sha256=self.activation_sha256)
+        limit = 1 / (8 * phi.lipschitz**2)
         if self.sigma_w2 >= limit and not self.allow_ill_posed:
             raise ValueError(
                 f"sigma_w2={self.sigma_w2} is past the well-posedness limit "

@@ -172,7 +172,10 @@ def _first(error: ValidationError) -> str:
 
 
 def _sealed(config: deq.TrialConfig, seen: dict[str, dict[str, Any]]) -> deq.TrialConfig:
-    """Check that the data set exists and holds n samples; pin an .npz file's content."""
+    """Check that the data set exists and holds n samples; pin what lies in a user's files.
+
+    Those are an .npz file and the module of an own activation.
+    """
     data = config.data
     key = json.dumps(asdict(data), sort_keys=True)
     try:
@@ -187,4 +190,9 @@ def _sealed(config: deq.TrialConfig, seen: dict[str, dict[str, Any]]) -> deq.Tri
             seen[key] = sealed
     except ValueError as error:
         raise ConfigError(f"data={data.name}: {error}") from error
-    return replace(config, data=replace(data, **seen[key])) if seen[key] else config
+    try:
+        digest = deq.activation_digest(config.model.activation)
+    except ValueError as error:
+        raise ConfigError(f"model.{error}") from error
+    model = replace(config.model, activation_sha256=digest)
+    return replace(config, data=replace(data, **seen[key]), model=model)

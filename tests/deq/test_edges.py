@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deq.activations import activation
+from deq.activations import ACTIVATIONS, activation
 from deq.comparison import compare, train
 from deq.course import Status
 from deq.data import NpzConfig, SphereConfig, load
@@ -18,7 +18,8 @@ from deq.spectrum import operator_norm
 from deq.training import Descent
 from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
-NAMES = ("relu", "tanh")
+EVERY = tuple(ACTIVATIONS)
+SOME = ("relu", "tanh", "cos", "gelu")  # kinked, odd, phi(0) = 1, no symmetry
 DATA = load(SphereConfig(n=6, d=5, seed=2))
 
 
@@ -32,7 +33,7 @@ def trial(name="tanh", *, width=24, sigma_w2=0.08, every=4, seed=0, **train):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_trajectory_is_that_of_autograd(name):
     """40 steps of autograd with U itself trained; relative 1e-9 at every step.
 
@@ -61,7 +62,7 @@ def test_the_trajectory_is_that_of_autograd(name):
     assert float(rows["loss"][-1]) < 0.7 * float(rows["loss"][0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_pack_equals_its_trials_in_every_column(name):
     """Relative 1e-9 (1e-6 where it diverges, which amplifies rounding); NaN exactly."""
     configs = [
@@ -141,11 +142,12 @@ def test_an_empty_file_is_refused(tmp_path):
         load(NpzConfig(path=str(tmp_path / "own.npz")))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME)
 def test_networks_scatter_about_the_limit(name):
-    """H(0) of one network of width 500 is 10 to 14 % off, the mean of 32 within 4 %.
+    """H(0) of one network of width 500 is 7 to 28 % off, the mean of 32 within 4 %.
 
-    Measured 2.2 % (ReLU) and 1.9 %, as the scatter over sqrt(32) says: no bias.
+    Measured 2.2 % (ReLU), 1.9 % (tanh), 1.5 % (cos), 2.5 % (GELU), as the scatter over
+    sqrt(32) says: no bias.
     """
     data = load(SphereConfig(n=12, d=12, seed=1))
     config = TrialConfig(model=ModelConfig(width=500, activation=name))

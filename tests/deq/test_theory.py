@@ -1,65 +1,20 @@
-"""Population limit, spectra, fixed points, rates: against references and closed forms."""
+"""Spectra, fixed points, rates, initial condition: against closed forms."""
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from deq.activations import ACTIVATIONS
 from deq.convergence import Initial, initial_condition
 from deq.data import SphereConfig, load
 from deq.fixed_point import Solved, solve
-from deq.hermite import hermite_series
 from deq.model import ModelConfig
-from deq.population import population
 from deq.rates import bound_rate, fit_rate, linearized_log_loss
 from deq.spectrum import operator_norm
-
-REFERENCE = json.loads((Path(__file__).parent / "population_reference.json").read_text())
-NAMES = ("relu", "tanh")
 
 
 def tensor(values):
     return torch.tensor(values, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: case["activation"])
-def test_population_against_the_reference(case):
-    tol = 1e-12 if case["activation"] == "relu" else 1e-9
-    found = population(tensor(REFERENCE["data"]["X"]), case["activation"], sigma_w2=0.08)
-    for ours, theirs in (
-        (found.gram, case["K"]),
-        (found.gram_dot, case["K_dot"]),
-        (found.backward, case["B"]),
-    ):
-        torch.testing.assert_close(ours, tensor(theirs), atol=tol, rtol=0)
-    assert found.q == pytest.approx(case["q"], abs=tol)
-    assert found.lambda_star == pytest.approx(case["lambda_star"], abs=tol)
-    assert found.error < tol
-    assert found.resolved
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_dual_activation_against_monte_carlo(name):
-    """Two million samples, 5 standard errors."""
-    phi, q, rho = ACTIVATIONS[name], 2.1, 0.6
-    g = torch.randn(2, 2_000_000, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    u, v = q**0.5 * g[0], q**0.5 * (rho * g[0] + math.sqrt(1 - rho**2) * g[1])
-    for f, kind in ((phi.function, 0), (phi.derivative, 1)):
-        products = f(u) * f(v)
-        if phi.dual is not None:
-            exact = float(phi.dual(q, tensor(q * rho))[kind])
-        else:
-            exact = float(hermite_series(f, q, rho, 1e-12).dual(tensor(rho)))
-        error = float(products.std()) / math.sqrt(products.numel())
-        assert abs(float(products.mean()) - exact) < 5 * error
-
-
-def test_inputs_must_be_normalised():
-    with pytest.raises(ValueError, match="norm"):
-        population(torch.ones(3, 2, dtype=torch.float64) * 2, "relu", sigma_w2=0.08)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,52 @@ def test_an_npz_file_is_known_by_its_content(tmp_path):
     assert config_hash(only("data=npz", f"data.path={tmp_path}/a.npz")) != config_hash(b)
 
 
+OWN = """import torch
+
+import deq
+
+wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
+steep = deq.Activation("steep", torch.sin, torch.cos, 0.9, 1.0, 0.0, True)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A user's module of activations on the path, under a name of its own in each test."""
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_an_own_activation_is_known_by_its_source(own, tmp_path):
+    override = f"model.activation={own}:wave"
+    before = only(override)
+    assert len(before.model.activation_sha256) == 64
+    assert trial_from_plain(yaml.safe_load(trial_to_yaml(before))) == before
+    (tmp_path / f"{own}.py").write_text(OWN + "# another version\n")
+    assert config_hash(only(override)) != config_hash(before)
+    with pytest.raises(ConfigError, match="not that of this config") as error:
+        trial_from_plain(trial_to_plain(before))
+    assert "\n" not in str(error.value)
+
+
+def test_an_own_activation_in_an_axis(own):
+    trials = [t.trial for t in request([f"model.activation=gelu,{own}:wave,tanh"]).trials]
+    assert [bool(t.model.activation_sha256) for t in trials] == [False, True, False]
+    assert config_hash(trials[2]) == config_hash(only("model.activation=tanh"))
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [("steep", "steep: lipschitz is 0.9, but"), ("wafe", "'wafe' is missing"), ("", "named")],
+)
+def test_an_own_activation_that_is_wrong_is_said_in_one_line(own, name, match):
+    with pytest.raises(ConfigError, match=match) as error:
+        request([f"model.activation={own}:{name}"])
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
@@ -188,6 +234,8 @@ def test_an_npz_file_is_known_by_its_content(tmp_path):
         (["model.width=true"], r"model\.width"),
         (["model.width=0"], "width must be at least 1"),
         (["model.sigma_w2=-1"], "at least 0"),
+        (["model.activation=rleu"], "choose from relu, leaky_relu"),
+        (["model.activation=no_such_module:phi"], "no module .no_such_module."),
         (["model.sigma_w2=0.2"], "allow_ill_posed"),
         (["model.width=8,0"], "width must be at least 1"),
         (["data.n=1000"], "larger than the data set"),
