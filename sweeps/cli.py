@@ -25,6 +25,7 @@ MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hyd
 
 def main() -> None:
     """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
     try:
         cli.main(standalone_mode=False)
     except SweepsError as error:

@@ -17,13 +17,29 @@ COMMANDS = [words for words in re.findall(r"`(sweeps [^`]*)`", TEXT) if "COMMAND
 # Those that would start something long, or go on for ever, are asked for their help only.
 LONG = {"ui", "sync"}
 
+SOFTSIGN = """
+import deq
+softsign = deq.Activation(
+    name="softsign",
+    function=lambda x: x / (1 + x.abs()),
+    derivative=lambda x: 1 / (1 + x.abs()) ** 2,
+    lipschitz=1.0,
+    curvature=2.0,
+    at_zero=0.0,
+    smooth=False,
+)
+"""
+
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
     """`sweeps run` up to its plan; the rest to the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.syspath_prepend(tmp_path)
     np.savez(tmp_path / "own.npz", x=np.eye(4), y=np.ones(4))
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "phi.py").write_text(SOFTSIGN)
     _, name, *words = shlex.split(command.replace("FILE.npz", "own.npz"))
     if name == "run":
         words.append("--dry-run")
