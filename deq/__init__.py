@@ -8,6 +8,7 @@ from deq.machine import hardware, set_threads
 from deq.model import ModelConfig
 from deq.population import Population, population
 from deq.solvers import SolverConfig
+from deq.statistics import Mean, PowerLaw, mean, power_law
 from deq.training import Descent
 from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
@@ -20,10 +21,12 @@ __all__ = [
     "Descent",
     "DiagnosticsConfig",
     "DigitsConfig",
+    "Mean",
     "ModelConfig",
     "NpzConfig",
     "Outcome",
     "Population",
+    "PowerLaw",
     "SolverConfig",
     "SphereConfig",
     "Status",
@@ -34,7 +37,9 @@ __all__ = [
     "digest",
     "hardware",
     "load",
+    "mean",
     "population",
+    "power_law",
     "set_threads",
     "train",
     "train_pack",

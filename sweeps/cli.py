@@ -165,6 +165,19 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
         click.echo(composed(overrides), nl=False)
 
 
+@cli.command(name="report")
+@click.argument("sweep")
+@OVERRIDES
+def report_(sweep: str, overrides: tuple[str, ...]) -> None:
+    """Write a sweep's report anew: one HTML page, its figures, and its page in MLflow.
+
+    SWEEP is the name that `sweeps run` printed, or six or more digits of it.
+    """
+    from sweeps import run as runner
+
+    click.echo(runner.rewrite_report(request(overrides).launch, sweep))
+
+
 @cli.command()
 @OVERRIDES
 def sync(overrides: tuple[str, ...]) -> None:

@@ -105,29 +105,44 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
 def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     groups = command.groups
     group_axes = {key: values for key, values in command.axes.items() if key in groups}
-    for chosen in itertools.product(*group_axes.values()):
-        choices = dict(zip(group_axes, chosen, strict=True))
+    for options in itertools.product(*group_axes.values()):
+        choices = dict(zip(group_axes, options, strict=True))
         plain = OmegaConf.to_container(_composed(command, choices), resolve=True)
         assert isinstance(plain, dict)
-        own = _declared_axes(command, plain.get("axes") or {})
+        own = _declared_axes(command, plain)
         inner = {key: values for key, values in own.items() if key in groups}
-        if inner:  # an experiment's axis over a group: compose again with each choice
-            named = command.named | set(own) - set(inner)
-            yield from _expand(replace(command, axes=command.axes | inner, named=named))
+        if inner:  # an experiment's choices of groups: compose again with each
+            fixed = [f"{key}={v[0]}" for key, v in inner.items() if len(v) == 1]
+            axes = {key: v for key, v in inner.items() if len(v) > 1}
+            yield from _expand(
+                replace(
+                    command,
+                    fixed=command.fixed + fixed,
+                    axes=command.axes | axes,
+                    named=command.named | set(inner),
+                )
+            )
             continue
         values = {key: v for key, v in {**own, **command.axes}.items() if key not in groups}
+        # An axis of one value (the papers' size has some) is no axis: it names no trial.
+        single = {key for key, v in own.items() if len(v) == 1}
         for picked in itertools.product(*values.values()):
             point = copy.deepcopy(plain)
-            varying = dict(zip(values, picked, strict=True))
-            for key, value in varying.items():
+            chosen = dict(zip(values, picked, strict=True))
+            for key, value in chosen.items():
                 _assign(point, key, value)
+            varying = {key: value for key, value in chosen.items() if key not in single}
             yield _strings(point), choices | varying
 
 
-def _declared_axes(command: _Command, declared: Any) -> dict[str, list[Any]]:
-    """An experiment's axes, those aside whose key was typed."""
-    if not isinstance(declared, dict):
-        raise ConfigError("axes must map keys to values, e.g. axes: {model.width: [64, 128]}")
+def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, list[Any]]:
+    """An experiment's axes, at the size asked for, those aside whose key was typed."""
+    declared: dict[Any, Any] = {}
+    for name in ("axes", "paper") if plain.get("size") == "paper" else ("axes",):
+        part = plain.get(name) or {}
+        if not isinstance(part, dict):
+            raise ConfigError(f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}")
+        declared |= part
     return {
         str(key): _declared(command.parser, str(key), values)
         for key, values in declared.items()

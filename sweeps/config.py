@@ -15,6 +15,9 @@ from sweeps.compose import points
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened, nearest, to_yaml
 
+Figure = Literal[
+    "rates", "curves", "width_scaling", "activations", "stability", "sigma_w", "output_scale"
+]
 TRIAL_KEYS = ("data", "model", "train", "solver", "diagnostics", "seed", "dtype")
 
 
@@ -62,7 +65,10 @@ class LaunchConfig:
     """What does not change a trial's numbers."""
 
     study: str = "default"
+    figure: Figure = "rates"
     axes: dict[str, Any] = field(default_factory=dict)
+    size: Literal["laptop", "paper"] = "laptop"
+    paper: dict[str, Any] = field(default_factory=dict)
     pack: int = 1
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -139,7 +145,7 @@ def _typed(cls: type, plain: dict[str, Any]) -> Any:
     except ValidationError as error:
         raise ConfigError(_first(error)) from error
     known = flattened(asdict(config))
-    for key in flattened({k: v for k, v in plain.items() if k != "axes"}):
+    for key in flattened({k: v for k, v in plain.items() if k not in ("axes", "paper")}):
         if key not in known:
             raise ConfigError(f"no key {key!r}{nearest(key, known)}")
     return config

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.record import Record
+from sweeps.record import Columns, Record, columns_of
 
 _VERSION = 2
 _SCHEMA = """
@@ -151,6 +151,13 @@ class Ledger:
         ).fetchone()
         return Record.joined(*row) if row else None
 
+    def trajectory(self, config_hash: str) -> Columns | None:
+        """A trial's columns of every step, where it is held here."""
+        row = self._db.execute(
+            "SELECT trajectory FROM results WHERE config_hash = ?", (config_hash,)
+        ).fetchone()
+        return columns_of(row[0]) if row else None
+
     def results(self, hashes: Iterable[str]) -> dict[str, Result]:
         """The results of those of these hashes that are finished."""
         wanted = set(hashes)
@@ -190,6 +197,10 @@ class Ledger:
         found = self._sweeps("tracker = ? AND study = ? AND sweep = ?", tracker, study, sweep)
         return found[0] if found else None
 
+    def sweeps_like(self, tracker: str, prefix: str) -> list[SweepEntry]:
+        """The sweeps, of any study, whose name begins so."""
+        return self._sweeps("tracker = ? AND substr(sweep, 1, ?) = ?", tracker, len(prefix), prefix)
+
     def unpublished(self, tracker: str) -> list[SweepEntry]:
         """Sweeps whose page does not yet say how they ended."""
         return self._sweeps("tracker = ? AND NOT published", tracker)
@@ -227,7 +238,7 @@ class Ledger:
             raise
         self._db.execute("COMMIT")
 
-    def _sweeps(self, where: str, *values: str) -> list[SweepEntry]:
+    def _sweeps(self, where: str, *values: str | int) -> list[SweepEntry]:
         rows = self._db.execute(
             "SELECT study, sweep, spec, experiment, run_id, status FROM sweeps "  # noqa: S608
             f"WHERE {where}",

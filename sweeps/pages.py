@@ -97,7 +97,7 @@ def describe(command: str, lines: Sequence[Line], links: dict[str, str]) -> str:
             *rows,
             "",
             "Rates in nats per GD step, means over seeds. All trials: `trials.csv` among the "
-            "artifacts; figure: `rates.png`.",
+            "artifacts; with figures and what was violated: `report.html`.",
         ]
     )
 

@@ -62,12 +62,17 @@ class Record:
     @classmethod
     def joined(cls, head: str, environment: str, parquet: bytes) -> "Record":
         """The record that `head`, `environment_json` and `parquet` wrote."""
-        table = pyarrow.parquet.read_table(io.BytesIO(parquet))
         return cls(
             **json.loads(head),
             environment=json.loads(environment),
-            trajectory=table.to_pydict(),
+            trajectory=columns_of(parquet),
         )
+
+
+def columns_of(parquet: bytes) -> Columns:
+    """The trajectory that `Record.parquet` wrote."""
+    columns: Columns = pyarrow.parquet.read_table(io.BytesIO(parquet)).to_pydict()
+    return columns
 
 
 def now() -> int:

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from sweeps import launch, pages
 from sweeps.config import LaunchConfig, Request
-from sweeps.errors import ConfigError
+from sweeps.errors import ConfigError, TrackingError
 from sweeps.ledger import Failure, Ledger, Owed, Result, SweepEntry
 from sweeps.plan import Plan, PlannedTrial, plan, trials_of
 from sweeps.report import FAILED, MISSING, Line
@@ -19,6 +19,8 @@ from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed
 
 Results = dict[str, Result]
+# Digits of a hash that must be given at least.
+MIN_PREFIX = 6
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     return _plan(request, trials, known, retry_failed)
 
 
+def folder_of(output: Path, sweep: str) -> Path:
+    """Where a sweep's report lies, and what Ray keeps of it while it runs."""
+    return output / "sweeps" / sweep
+
+
 def ledger_path(config: LaunchConfig) -> Path:
     """Where the ledger lies."""
     return Path(config.paths.output) / "ledger.db"
@@ -100,7 +107,7 @@ def run(request: Request, options: Options, terminal: Terminal) -> Finished:
         known = Known() if options.force else _known(trials, ledger, tracker, experiment)
         planned = _plan(request, trials, known, options.retry_failed)
         terminal.say(_announcement(planned))
-        entry = _enter(tracker, ledger, experiment, planned, options)
+        entry = _enter(tracker, ledger, experiment, planned, options, request.launch.figure)
         status = "KILLED"
         try:
             with Shipper(tracker, ledger.path) as shipper:
@@ -132,7 +139,8 @@ def settle(tracker: Tracker, ledger: Ledger) -> int:
         for entry in ledger.unpublished(tracker.name):
             trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
             known = _known(trials, ledger, tracker, entry.experiment)
-            publish(tracker, ledger, entry, _table(trials, entry.spec["reused"], known))
+            lines = _table(trials, entry.spec["reused"], known)
+            publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
 
 
@@ -146,6 +154,35 @@ def sync(config: LaunchConfig) -> int:
         return 0
     with _opened(config) as (tracker, ledger):
         return settle(tracker, ledger)
+
+
+def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
+    """Write a sweep's report anew, here and into its MLflow page.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins with this prefix.
+        TrackingError: MLflow cannot be reached or did not take it.
+    """
+    if not ledger_path(config).exists():
+        raise ConfigError(f"there is no record under {config.paths.output}: launch a sweep first")
+    with _opened(config) as (tracker, ledger):
+        settle(tracker, ledger)
+        found = ledger.sweeps_like(tracker.name, prefix)
+        if len(prefix) < MIN_PREFIX or len(found) != 1:
+            names = ", ".join(f"{entry.sweep} ({entry.study})" for entry in found[:5])
+            hint = f"it may be {names}" if found else "`sweeps run` prints a sweep's name"
+            raise ConfigError(
+                f"{prefix!r} names {len(found)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
+            )
+        (entry,) = found
+        folder = folder_of(ledger.path.parent, entry.sweep)
+        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+        known = _known(trials, ledger, tracker, entry.experiment)
+        lines = _table(trials, entry.spec["reused"], known)
+        path = publish(tracker, ledger, entry, lines, folder)
+        if path is None:
+            raise TrackingError(f"MLflow did not take the report; it is in {folder}")
+        return path
 
 
 @contextlib.contextmanager
@@ -194,11 +231,17 @@ def _plan(request: Request, trials: list[PlannedTrial], known: Known, retry: boo
 
 
 def _enter(
-    tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, options: Options
+    tracker: Tracker,
+    ledger: Ledger,
+    experiment: str,
+    planned: Plan,
+    options: Options,
+    figure: str,
 ) -> SweepEntry:
     """Write the sweep into the ledger and give it a page in MLflow."""
     spec = {
         "command": options.command,
+        "figure": figure,
         "reused": sorted(planned.finished),
         "trials": [asdict(trial) for trial in planned.trials],
     }
@@ -238,7 +281,7 @@ def _train(
     """Train the packs; every result is in the ledger before it is shown."""
     if not planned.packs:
         return
-    folder = Path(config.paths.output) / "sweeps" / planned.sweep
+    folder = folder_of(Path(config.paths.output), planned.sweep)
     with terminal.watch(planned) as view:
         for message in launch.messages(planned.packs, config.cluster, folder):
             if isinstance(message, Done):

@@ -4,10 +4,12 @@ import contextlib
 import threading
 from pathlib import Path
 
-from sweeps import pages, plots, report
+from sweeps import pages, report_page
 from sweeps.errors import TrackingError
+from sweeps.figures import Study
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.report import Line
+from sweeps.report_page import Heading
 from sweeps.tracking import Tracker
 
 # Seconds until a store that did not answer is tried again.
@@ -63,16 +65,33 @@ def ship(tracker: Tracker, ledger: Ledger) -> int:
     return 0
 
 
-def publish(tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[Line]) -> bool:
-    """Write a sweep's own page and close its run; whether MLflow took it."""
+def publish(
+    tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[Line], folder: Path
+) -> Path | None:
+    """Write a sweep's report, and its page in MLflow, and close its run.
+
+    Args:
+        tracker: where the page is.
+        ledger: where the trajectories are, and the page is noted as published.
+        entry: the sweep.
+        lines: what came of its trials.
+        folder: where the report's files go.
+
+    Returns:
+        The report's path; None when MLflow did not take it.
+    """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     text = pages.describe(entry.spec["command"], lines, links)
-    files: dict[str, str | bytes] = {"trials.csv": report.to_csv(lines)}
-    if any(line.finished for line in lines):
-        files["rates.png"] = plots.sweep(lines)
+    heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
+    study = Study([line for line in lines if line.finished], ledger.trajectory)
+    files = report_page.files(heading, study, lines)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / name).write_bytes(data)
     try:
-        tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines), files)
+        tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines), folder, files)
     except TrackingError:
-        return False
+        return None
     ledger.published(tracker.name, entry.study, entry.sweep)
-    return True
+    return folder / "report.html"

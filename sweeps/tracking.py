@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, pages, plots, store
+from sweeps import __version__, figures, pages, store
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
@@ -184,31 +184,25 @@ class Tracker:
         status: str,
         description: str,
         metrics: list[Point],
-        files: dict[str, str | bytes],
+        folder: Path,
+        files: Collection[str],
     ) -> None:
-        """Close the parent run with what the sweep found.
+        """Close the parent run with what the sweep found; `files` lie in `folder`.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
-        with self._or_tracking_error("a sweep's page"), tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                data = content if isinstance(content, bytes) else content.encode()
-                (Path(folder) / name).write_bytes(data)
-            self._end(run, status, description, metrics, folder)
-
-    def _end(
-        self, run: str, status: str, description: str, metrics: list[Point], folder: str
-    ) -> None:
         from mlflow.entities import Metric, RunTag
 
         at = now()
         values = [Metric(p.key, p.value, at, p.step) for p in metrics]
         tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
-        self._client.log_batch(run, tags=tags)
-        self._log_metrics(run, values)
-        self._client.log_artifacts(run, folder)
-        self._client.set_terminated(run, status)
+        with self._or_tracking_error("a sweep's page"):
+            self._client.log_batch(run, tags=tags)
+            self._log_metrics(run, values)
+            for name in files:
+                self._client.log_artifact(run, str(folder / name))
+            self._client.set_terminated(run, status)
 
     @contextlib.contextmanager
     def _or_tracking_error(self, what: str) -> Iterator[None]:
@@ -321,7 +315,7 @@ def _artifacts(record: Record, folder: Path) -> None:
     (folder / "trajectory.parquet").write_bytes(record.parquet())
     (folder / "environment.json").write_text(record.environment_json())
     if record.trajectory["loss"]:
-        (folder / "theory_vs_measurement.png").write_bytes(plots.trial(record))
+        (folder / "theory_vs_measurement.png").write_bytes(figures.trial.draw(record))
 
 
 def _context() -> dict[str, str]:

@@ -15,14 +15,15 @@ DOORS = {
     "pydantic": {"sweeps/config.py"},
     "ray": {"sweeps/launch.py"},
     "mlflow": {"sweeps/tracking.py"},
-    "matplotlib": {"sweeps/plots.py"},
+    "matplotlib": {"sweeps/figures/style.py"},
+    "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data.py"},
     "click": {"sweeps/cli.py"},
     "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
-MATHEMATICS = {"torch", "numpy", "sklearn", "deq"}
+MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq"}
 
 
 def imported(text):

@@ -1,0 +1,82 @@
+"""What a figure is drawn from: a sweep's finished trials and their trajectories."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.plain import flattened
+from sweeps.record import Columns, label
+from sweeps.report import Line, cell_name
+
+# More curves than this in one panel are no longer told apart.
+MOST_CURVES = 10
+
+
+@dataclass(frozen=True)
+class Study:
+    """The finished trials of a sweep.
+
+    Attributes:
+        lines: what came of each.
+        trajectory: columns of a trial's every step, by config hash; None where this
+            machine does not hold them.
+    """
+
+    lines: Sequence[Line]
+    trajectory: Callable[[str], Columns | None]
+
+    @functools.cached_property
+    def axis(self) -> str:
+        """The key with the most different numbers, the seed aside; model.width otherwise."""
+        seen: dict[str, set[float]] = {}
+        for line in self.lines:
+            for key, value in line.planned.varying.items():
+                if key != "seed" and isinstance(value, int | float) and not isinstance(value, bool):
+                    seen.setdefault(key, set()).add(value)
+        return max(seen, key=lambda key: len(seen[key]), default="model.width")
+
+    def groups(self, *keys: str) -> dict[str, list[Line]]:
+        """Lines by the values of these keys, sorted by them."""
+        found: dict[tuple[Any, ...], list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(tuple(value(line, key) for key in keys), []).append(line)
+        order = sorted(found, key=lambda parts: [(isinstance(p, str), p) for p in parts])
+        return {" ".join(f"{part}" for part in parts): found[parts] for parts in order}
+
+    def others(self, axis: str) -> dict[str, list[Line]]:
+        """Lines by all that varies but the axis and the seed, under a readable name."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            rest = {k: v for k, v in line.planned.varying.items() if k not in (axis, "seed")}
+            name = label(rest) if rest else str(value(line, "model.activation"))
+            found.setdefault(name, []).append(line)
+        return found
+
+    def first_of_cells(self) -> dict[str, Line]:
+        """One trial of each cell, at most MOST_CURVES of them, spread over all."""
+        cells: dict[str, Line] = {}
+        for line in self.lines:
+            cells.setdefault(cell_name(line), line)
+        names = list(cells)
+        if len(names) > MOST_CURVES:
+            last = len(names) - 1
+            names = [names[round(i * last / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
+        return {name: cells[name] for name in names}
+
+
+def value(line: Line, key: str) -> Any:
+    """A trial's value of a config key."""
+    return flattened(line.planned.plain).get(key)
+
+
+def leaf(key: str) -> str:
+    """The last part of a dotted key."""
+    return key.rsplit(".", 1)[-1]
+
+
+def pairs(lines: Iterable[Line], key: str, metric: str) -> list[tuple[float, float]]:
+    """(config value, metric) of the trials that have both, sorted."""
+    return sorted(
+        (float(value(line, key)), line.summary[metric]) for line in lines if metric in line.summary
+    )

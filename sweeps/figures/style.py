@@ -1,0 +1,115 @@
+"""The door to matplotlib: one look for all figures.
+
+Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell the
+series apart in grey.
+"""
+
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = [
+    "GREY",
+    "RATE",
+    "Axes",
+    "colour",
+    "exponential",
+    "legend",
+    "log2_ticks",
+    "numbers",
+    "panels",
+    "png",
+    "points_and_means",
+    "series",
+]
+
+mpl.use("Agg")
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
+GREY = "0.45"
+
+RATE = "rate, nats per GD step"
+
+
+def panels(count: int, title: str = "", *, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side."""
+    figure = Figure(figsize=(max(7.0, 5.2 * count), height), dpi=110, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0].tolist()
+    for each in axes:
+        each.grid(alpha=0.3)
+    if title:
+        figure.suptitle(title)
+    return figure, axes
+
+
+def series(i: int) -> dict[str, Any]:
+    """Colour and marker of the i-th series; no two of the first 63 agree in both."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+
+
+def colour(i: int) -> str:
+    """Colour of the i-th series."""
+    return COLOURS[i % len(COLOURS)]
+
+
+def points_and_means(
+    axes: Axes, points: Sequence[tuple[float, float]], text: str, dash: str, **look: Any
+) -> None:
+    """Every point, and a line through the means at each x; nothing when there is no point."""
+    if not points:
+        return
+    at: dict[float, list[float]] = {}
+    for x, y in points:
+        at.setdefault(x, []).append(y)
+    means = [(x, statistics.fmean(ys)) for x, ys in sorted(at.items())]
+    axes.plot(*zip(*points, strict=True), **look | {"ls": "none", "alpha": 0.55, "ms": 4})
+    axes.plot(*zip(*means, strict=True), label=text, lw=1.4, **look | {"ls": dash})
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, the same bytes for the same numbers."""
+    for axes in figure.axes:
+        if not axes.has_data():
+            axes.text(0.5, 0.5, "no trial has these numbers", transform=axes.transAxes, ha="center")
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", metadata={"Software": None})
+    return sink.getvalue()
+
+
+def legend(axes: Axes, *, outside: bool = False) -> None:
+    """A legend, beside the panel when it is long."""
+    handles, _ = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    if outside or len(handles) > 8:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    else:
+        axes.legend(fontsize="small")
+
+
+def log2_ticks(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis whose ticks are the values themselves."""
+    if not values or min(values) <= 0:
+        return
+    axes.set_xscale("log", base=2)
+    shown = sorted(set(values))
+    if len(shown) <= 8:
+        axes.set_xticks(shown, [f"{v:g}" for v in shown])
+        axes.minorticks_off()
+
+
+def exponential(logs: Sequence[float | None]) -> list[float]:
+    """Values of their logarithms; NaN where there is none, or no float holds it."""
+    return [math.nan if v is None or not -700 < v < 700 else math.exp(v) for v in logs]
+
+
+def numbers(values: Sequence[float | None]) -> list[float]:
+    """NaN where there is no value."""
+    return [math.nan if v is None else v for v in values]

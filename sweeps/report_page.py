@@ -1,0 +1,126 @@
+"""The door to Jinja: a sweep's report as one self-contained HTML page, and its files."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import deq
+from sweeps import report
+from sweeps.figures import FIGURES, Study, curves, rates
+from sweeps.report import Line, number
+
+# Metrics whose means over seeds the page shows, with what it calls them.
+SEED_METRICS = {
+    "measured rate": "rate/measured",
+    "measured / linearised": "rate/measured_over_linearized",
+    "measured / bound": "rate/measured_over_bound",
+    "lambda_0 / m": "theory/lambda_0_over_m",
+}
+# Rows beyond these are in trials.csv.
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a report says of its sweep.
+
+    Attributes:
+        sweep, study: its names.
+        command: what launched it.
+        figure: the study's own figure, a name in FIGURES.
+    """
+
+    sweep: str
+    study: str
+    command: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A metric's mean over the seeds of a cell, as text."""
+
+    mean: str
+    deviation: str
+    interval: str
+
+
+def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, str | bytes]:
+    """report.html, its figures as PNG, and trials.csv."""
+    figures: dict[str, bytes] = {}
+    if study.lines:
+        figures = {
+            f"{heading.figure}.png": FIGURES[heading.figure](study),
+            "loss_curves.png": curves.draw(study),
+            "measured_vs_predicted.png": rates.scatter(study),
+        }
+    page = _template().render(
+        heading=heading,
+        counts=report.counts(lines),
+        total=len(lines),
+        figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
+        table=report.table(lines[:MOST_ROWS]),
+        most_rows=MOST_ROWS,
+        cells=_cells(lines[:MOST_ROWS]),
+        metrics=list(SEED_METRICS),
+        remarks=remarks(lines),
+    )
+    return {"report.html": page, "trials.csv": report.to_csv(lines), **figures}
+
+
+def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """(trial, what is to be known of it): what was violated, what failed, what has no rate."""
+    found = []
+    for line in lines:
+        name, s = line.planned.name, line.summary
+        if line.error:
+            found.append((name, f"failed: {line.error}"))
+        if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
+            excess = number(s["theory/bound_violation"])
+            found.append((name, f"the theorem's bound was exceeded, by {excess} in log loss"))
+        if s.get("theory/lambda_ratio_min", 1.0) < 0.5:
+            ratio = number(s["theory/lambda_ratio_min"])
+            found.append((name, f"lambda_t fell to {ratio} lambda_0, below one half"))
+        if s.get("theory/well_posed_held", 1.0) == 0.0:
+            found.append((name, "L ||W(t)||_2 reached 1"))
+        if line.status in ("diverged", "ill_posed", "stalled"):
+            found.append((name, line.status))
+        elif line.finished and "rate/measured" not in s:
+            found.append((name, "no rate was measured (its MLflow page says why)"))
+    return found
+
+
+def _cells(lines: Sequence[Line]) -> dict[str, list[Statistic | None]]:
+    """Of each cell, a statistic for each of SEED_METRICS."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(report.cell_name(line), []).append(line)
+    return {
+        name: [_statistic(group, key) for key in SEED_METRICS.values()]
+        for name, group in groups.items()
+    }
+
+
+def _statistic(lines: Sequence[Line], key: str) -> Statistic | None:
+    values = [line.summary[key] for line in lines if key in line.summary]
+    if not values:
+        return None
+    mean = deq.mean(values)
+    if mean.deviation is None or mean.half_width is None:
+        return Statistic(number(mean.value), "-", "one seed")
+    low, high = mean.value - mean.half_width, mean.value + mean.half_width
+    return Statistic(number(mean.value), number(mean.deviation), f"{number(low)} to {number(high)}")
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("sweeps", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
