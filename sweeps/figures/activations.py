@@ -30,7 +30,7 @@ def draw(study: Study) -> bytes:
                 marks = style.series(i) | look
                 axes.plot(*zip(*found, strict=True), ls="none", label=text, **marks)
         axes.set_yticks(range(len(groups)), list(groups))
-        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_ylim(max(len(groups), 1) - 0.5, -0.5)
         if axes.has_data():
             axes.set_xscale("log")
         style.legend(axes)

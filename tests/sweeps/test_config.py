@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deq
-from sweeps.compose import conf_dir
-from sweeps.config import request, trial_from_plain, trial_to_plain, trial_to_yaml
+from sweeps.compose import conf_dir, points
+from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
 from sweeps.identity import canonical, cell_hash, config_hash
 
@@ -45,9 +45,38 @@ def test_the_yaml_defaults_are_the_dataclasses_defaults():
     assert only() == deq.TrialConfig()
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml")))
-def test_every_experiment_composes(name):
-    assert len(request([f"experiment={name}"]).trials) > 1
+EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_at_both_sizes_and_names_its_command(name):
+    """Down to typed trials; what needs a download is composed and not loaded."""
+    laptop, paper = (list(points([f"experiment={name}", f"size={s}"])) for s in ("laptop", "paper"))
+    assert len(laptop) > 1
+    assert len(paper) > 1
+    for plain, _ in (*laptop, *paper):
+        trial_from_plain({key: plain[key] for key in TRIAL_KEYS})
+        assert plain["study"] == name
+    largest = [max(plain["model"]["width"] for plain, _ in some) for some in (laptop, paper)]
+    assert largest[1] > largest[0] or name == "quickstart"
+    text = (conf_dir() / "experiment" / f"{name}.yaml").read_text()
+    assert text.splitlines()[1] == f"# sweeps run experiment={name}"
+
+
+def test_the_papers_size_gives_way_to_what_is_typed():
+    paper = ["experiment=ling_fig1_synthetic", "size=paper", "data.n=16"]
+    trials = request([*paper, "model.width=8,16"]).trials
+    assert [t.trial.model.width for t in trials] == [8, 16]
+    assert {t.trial.data.n for t in trials} == {16}
+    assert {t.trial.data.d for t in trials} == {1000}
+    # An axis of one value, the activation here, names no trial.
+    assert [t.varying for t in trials] == [{"model.width": w} for w in (8, 16)]
+
+
+def test_an_experiments_axis_over_a_group_keeps_its_other_axes():
+    trials = request(["+axes={data: [sphere, digits], seed: [0, 1]}"]).trials
+    found = [(t.trial.data.name, t.trial.seed) for t in trials]
+    assert found == [("sphere", 0), ("sphere", 1), ("digits", 0), ("digits", 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Figures and the report: what they show comes from the trials, and from nothing else."""
+
+import base64
+import re
+from dataclasses import replace
+
+import pytest
+from command import SMALL, client, runs, sweeps
+
+from sweeps.figures import FIGURES, Study, rates, style
+from sweeps.plan import PlannedTrial
+from sweeps.report import FAILED, Line
+from sweeps.report_page import Heading, files, remarks
+
+
+def line(width=8, activation="relu", seed=0, *, status="budget", **summary):
+    model = {"width": width, "activation": activation, "sigma_w2": 0.08, "sigma_a": 1.0}
+    plain = {"model": model, "train": {"eta": 0.5, "eta_unit": "tangent"}, "seed": seed}
+    varying = {"model.width": width, "model.activation": activation, "seed": seed}
+    name = f"width={width} {activation} seed={seed}"
+    cell = f"{width}{activation}"
+    planned = PlannedTrial(f"{cell}{seed}", cell, name, varying, plain)
+    return Line(planned, status, summary)
+
+
+def rate(value, **more):
+    return {"rate/measured": value, "rate/linearized": 1.1 * value, "rate/bound": 1e-3} | more
+
+
+LINES = [
+    line(8, seed=0, **rate(0.1)),
+    line(8, seed=1, **rate(0.3)),
+    line(16, seed=0, **rate(0.4)),
+    line(16, "tanh", **rate(0.2)),
+]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, before they become pictures."""
+    kept = []
+    png = style.png
+    monkeypatch.setattr(style, "png", lambda figure: kept.append(figure) or png(figure))
+    return kept
+
+
+def test_the_rates_figure_shows_every_trial_and_the_means(drawn):
+    rates.draw(Study(LINES, lambda _: None))
+    curves = {c.get_label(): c.get_xydata().tolist() for c in drawn[0].axes[0].lines}
+    assert curves["relu, measured"] == [[8, pytest.approx(0.2)], [16, 0.4]]
+    assert curves["tanh, measured"] == [[16, 0.2]]
+    points = [tuple(p) for c in drawn[0].axes[0].lines for p in c.get_xydata().tolist()]
+    assert {(8, 0.1), (8, 0.3), (16, 0.4), (16, 0.2)} <= set(points)
+
+
+def test_the_scatter_puts_measured_against_each_prediction(drawn):
+    rates.scatter(Study(LINES, lambda _: None))
+    curves = {c.get_label(): c.get_xydata().tolist() for c in drawn[0].axes[0].lines}
+    assert curves["linearised at $t=0$"][0] == [pytest.approx(0.11), 0.1]
+    low, high = curves["measured = predicted"]
+    assert low[0] == low[1]
+    assert high[0] == high[1]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("lines", [LINES, LINES[:1], []], ids=["four", "one", "none"])
+def test_every_figure_is_drawn_of_whatever_there_is(name, lines):
+    """Warnings are errors: an empty logarithmic axis or a legend of nothing shows here."""
+    picture = FIGURES[name](Study(lines, lambda _: None))
+    assert picture.startswith(b"\x89PNG")
+    assert picture == FIGURES[name](Study(lines, lambda _: None))
+
+
+def test_series_are_told_apart_in_grey():
+    looks = [tuple(style.series(i).values()) for i in range(63)]
+    assert len(set(looks)) == 63
+    assert len({look[1] for look in looks[:7]}) == 7
+
+
+def test_the_page_is_self_contained_and_says_what_was_found():
+    heading = Heading("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
+    made = files(heading, Study(LINES, lambda _: None), LINES)
+    page = made["report.html"]
+    embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert [base64.b64decode(e) for e in embedded] == [
+        made[name] for name in ("rates.png", "loss_curves.png", "measured_vs_predicted.png")
+    ]
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert "a &lt;study&gt;" in page
+    # width 8, relu: mean 0.2 and deviation 0.1414 of 0.1 and 0.3; t(0.975, 1) = 12.706
+    assert "<td>0.2</td>" in page
+    assert "0.1414" in page
+    assert "-1.071 to 1.471" in page
+    assert "one seed" in page
+    assert "width=16 tanh seed=0" in page
+
+
+def test_what_was_violated_is_said():
+    good = line(**rate(0.1), **{"theory/bound_violation": -0.3, "theory/lambda_ratio_min": 0.9})
+    assert remarks([good]) == []
+    lines = [
+        replace(good, summary=good.summary | {"theory/bound_violation": 0.2}),
+        replace(good, summary=good.summary | {"theory/lambda_ratio_min": 0.4}),
+        replace(good, summary=good.summary | {"theory/well_posed_held": 0.0}),
+        replace(good, status="diverged", summary={}),
+        replace(good, summary={}),
+        replace(good, status=FAILED, summary={}, error="it broke"),
+    ]
+    said = [what for _, what in remarks(lines)]
+    words = ("exceeded, by 0.2", "0.4 lambda_0", "reached 1", "diverged", "no rate", "it broke")
+    assert len(said) == len(words)
+    for what, word in zip(said, words, strict=True):
+        assert word in what
+
+
+def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
+    done = sweeps("run", *SMALL, "seed=0,1", "cluster=inline", cwd=tmp_path)
+    assert done.returncode == 0
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    page = (folder / "report.html").read_text()
+    for path in folder.iterdir():
+        path.unlink()
+    again = sweeps("report", folder.name[:6], cwd=tmp_path)
+    assert again.stdout.strip() == f"outputs/sweeps/{folder.name}/report.html"
+    assert (folder / "report.html").read_text() == page
+    api = client(tmp_path / "outputs")
+    (parent,), _ = runs(api)
+    names = {file.path for file in api.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "rates.png", "loss_curves.png", "trials.csv", "sweep.yaml"} <= names
+
+
+@pytest.mark.parametrize("name", ["abcdef0", "abc"])
+def test_a_sweep_that_is_none_is_refused(name, tmp_path):
+    assert sweeps("report", name, cwd=tmp_path).returncode == 2
+    sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
+    done = sweeps("report", name, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "0 sweeps" in done.stderr
