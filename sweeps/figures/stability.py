@@ -34,6 +34,9 @@ def draw(study: Study) -> bytes:
     units = {value(line, "train.eta_unit") for line in study.lines}
     if units == {"tangent"}:
         axes.axvline(1, color=style.GREY, lw=1, label=r"$\eta = 2/\lambda_{max}(H(0))$")
+    measured = [rate for _, rate in pairs(study.lines, ETA, "rate/measured")]
+    if measured:  # the linearised rate falls without bound past the limit
+        axes.set_ylim(min(0.0, *measured) - 0.15 * max(measured), 1.4 * max(measured))
     axes.set(xlabel=_unit(units), ylabel=style.RATE)
     style.legend(axes, outside=True)
     return style.png(figure)

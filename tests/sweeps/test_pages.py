@@ -64,3 +64,16 @@ def test_a_trials_figure_shows_among_its_artifacts(page):
     shot(driver, "figure")
     images = driver.find_elements("tag name", "img")
     assert any(int(image.get_attribute("naturalWidth")) > 500 for image in images)
+
+
+def test_the_report_shows_among_the_sweeps_artifacts(page):
+    driver, links = page
+    show(driver, links["sweep"].replace("?", "/artifacts/report.html?"), "trials.csv")
+    frame = driver.find_element("css selector", "iframe")
+    driver.switch_to.frame(frame)
+    assert "Over seeds" in body(driver)
+    widths = [int(i.get_attribute("naturalWidth")) for i in driver.find_elements("tag name", "img")]
+    assert len(widths) == 3
+    assert min(widths) > 500
+    driver.switch_to.default_content()
+    shot(driver, "report")
