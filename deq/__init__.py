@@ -2,8 +2,10 @@
 
 from deq.activations import ACTIVATIONS, Activation
 from deq.comparison import Outcome, compare, train, train_pack
+from deq.cost import Cost, cost
 from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.forecast import Forecast, forecast, last_half
 from deq.machine import hardware, set_threads
 from deq.model import ModelConfig
 from deq.population import Population, population
@@ -15,11 +17,13 @@ __all__ = [
     "ACTIVATIONS",
     "COLUMNS",
     "Activation",
+    "Cost",
     "DataConfig",
     "Dataset",
     "Descent",
     "DiagnosticsConfig",
     "DigitsConfig",
+    "Forecast",
     "ModelConfig",
     "NpzConfig",
     "Outcome",
@@ -30,8 +34,11 @@ __all__ = [
     "TrainConfig",
     "TrialConfig",
     "compare",
+    "cost",
     "digest",
+    "forecast",
     "hardware",
+    "last_half",
     "load",
     "population",
     "set_threads",

@@ -19,7 +19,7 @@ DOORS = {
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data.py"},
     "click": {"sweeps/cli.py"},
-    "rich": {"sweeps/cli.py", "sweeps/progress.py", "sweeps/report.py", "sweeps/run.py"},
+    "rich": {f"sweeps/{name}.py" for name in ("cli", "progress", "report", "run", "theory")},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
 MATHEMATICS = {"torch", "numpy", "sklearn", "deq"}
