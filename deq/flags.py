@@ -37,7 +37,7 @@ def bound_flags(trajectory: dict[str, Tensor], log_floor: Tensor) -> Numbers:
     told = ~(log_loss <= log_floor)
     told[0] = False
     if not bool(told.any()):
-        why = "no step after the first is above the numerical floor"
+        why = "no step after the first was measured above the numerical floor"
         return {}, dict.fromkeys(("theory/bound_held", "theory/bound_violation"), why)
     relative = torch.exp((log_floor - math.log(FLOOR_MARGIN) - log_loss) / 2)
     rounding = 4 * torch.finfo(torch.float64).eps * (log_bound - log_bound[0]).abs()

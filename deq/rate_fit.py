@@ -151,34 +151,37 @@ def _line(t: Tensor, y: Tensor) -> _Line:
     columns = torch.column_stack([basis, parity])
     inverse = torch.linalg.pinv(columns, rtol=1e-9)  # parity may be constant: then no part of it
     fitted = inverse @ y
-    deviation = (_variance(y - columns @ fitted) * (inverse**2).sum(1)).sqrt()
+    variance, is_noise = _variance(y - columns @ fitted)
+    deviation = (variance * (inverse**2).sum(1)).sqrt()
     plain = y - fitted[-1] * parity
     left, spread = plain - basis[:, :2] @ fitted[:2], plain - plain.mean()
     total = float(spread @ spread)
     per_line = 1 / (float(triangle[1, 1]) * half)
     # y = c s^2 has the local slope 2 c s / half, of standard deviation 2 c / (half sqrt 3).
     per_parabola = abs(2 / (float(triangle[2, 2]) * half * math.sqrt(3)))
+    rounding = 8 * torch.finfo(torch.float64).eps * float(y.abs().amax()) / half
     return _Line(
         slope=float(fitted[1]) * per_line,
-        noise=float(deviation[1]) * abs(per_line),
+        noise=math.hypot(float(deviation[1]) * per_line, rounding),
         bend=abs(float(fitted[2])) * per_parabola,
-        bend_noise=float(deviation[2]) * per_parabola,
+        bend_noise=float(deviation[2]) * per_parabola if is_noise else 0.0,
         r2=1 - float(left @ left) / total if total > 0 else 0.0,
         oscillation=abs(float(fitted[-1])),
     )
 
 
-def _variance(residual: Tensor) -> float:
-    """The noise's variance times w = (1 + r) / (1 - r), r its lag-one autocorrelation.
+def _variance(residual: Tensor) -> tuple[float, bool]:
+    """The noise's variance times w = (1 + r) / (1 - r); and whether it is noise at all.
 
-    Fitted residuals look smaller and less correlated than the noise is. For N points and
-    p = 4 regressors r is low by (p + 3 r) / N to first order (Marriott and Pope 1954 for
-    p = 1), and the sum of squares is that of N - p w free points.
+    r is the residuals' lag-one autocorrelation. Fitted residuals look smaller and less
+    correlated than the noise is: for N points and p = 4 regressors r is low by
+    (p + 3 r) / N to first order (Marriott and Pope 1954 for p = 1), and the sum of
+    squares is that of N - p w free points.
     """
     count, square = len(residual), float(residual @ residual)
     if square == 0:
-        return 0.0
+        return 0.0, True
     r = float(residual[1:] @ residual[:-1]) / square
-    r = min(max(r + (4 + 3 * r) / count, 0.0), CORRELATED)
-    w = (1 + r) / (1 - r)
-    return square * w / max(count - 4 * w, count / 10)
+    r = max(r + (4 + 3 * r) / count, 0.0)
+    w = (1 + min(r, CORRELATED)) / (1 - min(r, CORRELATED))
+    return square * w / max(count - 4 * w, count / 10), r < CORRELATED

@@ -64,6 +64,8 @@ class LinearDynamics:
 
         yhat(0) has mean zero and covariance sigma_a^2 K over the draw of a, so that
         E[c_k^2] = (u_k.y)^2 + sigma_a^2 u_k^T K u_k with the eigenvectors u_k of H_inf.
+        The curve is that of the loss averaged over wide networks; a single one scatters
+        about it with its own e(0), also at infinite width.
         """
         h, u = torch.linalg.eigh(limit.tangent(width))
         variance = sigma_a**2 * ((limit.gram @ u) * u).sum(0).clamp_min(0)

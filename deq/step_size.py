@@ -43,7 +43,7 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
 
 def _stability_limit(top: float, name: str) -> float:
     """2 / lambda_max: gradient descent on the linearised model is stable below it."""
-    if not top > 0:  # true for NaN as well
+    if top <= 0:
         raise ValueError(
             f"lambda_max({name}) = {top:.3g}, so 2 / lambda_max is no step size: "
             "choose train.eta_unit=absolute, or a larger model.width"
