@@ -50,7 +50,8 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
         device: where: cpu, cuda, cuda:1.
 
     Raises:
-        ValueError: the data set cannot be used, or the step size does not exist.
+        ValueError: the data set cannot be used, the step size does not exist, or no
+            network redrawn met the initial condition.
     """
     descent = Descent([config], [dataset or load(config.data)], device)
     for _ in descent:
@@ -116,25 +117,26 @@ def _rates(
         log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
     fit = fit_rate(trajectory["step"], log_loss, log_floor)
     summary: dict[str, float] = {}
+    notes: dict[str, str] = {}
     if fit.start is not None and fit.stop is not None:
-        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop}
-        summary |= seen.rates(fit.start, fit.stop)
+        predicted, notes = seen.rates(fit.start, fit.stop)
+        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
     for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
         if value is not None:
             summary[f"rate/{name}"] = value
     if fit.rate is None or fit.stderr is None:
         stalled = f"; {course.reason}" if course.status is Status.STALLED else ""
-        return summary, {"rate/measured": fit.reason + stalled}
+        return summary, notes | {"rate/measured": fit.reason + stalled}
     summary |= {
         "rate/measured": fit.rate,
         "rate/measured_stderr": fit.stderr,
         "rate/effective_eigenvalue": effective_eigenvalue(course.eta, fit.rate),
     }
     bound = bound_rate(course.eta, seen.initial.lambda_0)
-    for name, predicted in (("bound", bound), ("linearized", summary.get("rate/linearized"))):
-        if predicted:
-            summary[f"rate/measured_over_{name}"] = fit.rate / predicted
-    return summary, {}
+    for name, value in (("bound", bound), ("linearized", summary.get("rate/linearized"))):
+        if value:
+            summary[f"rate/measured_over_{name}"] = fit.rate / value
+    return summary, notes
 
 
 def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:

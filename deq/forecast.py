@@ -101,19 +101,21 @@ class Forecast:
         self._population(summary, notes)
         return summary, notes
 
-    def rates(self, start: float, stop: float) -> dict[str, float]:
+    def rates(self, start: float, stop: float) -> tuple[dict[str, float], dict[str, str]]:
         """rate/linearized and rate/population: of the two predicted curves over a window."""
         count = min(int(stop - start) + 1, _POINTS)
         steps = torch.linspace(start, stop, count, dtype=torch.float64).round()
         summary: dict[str, float] = {}
+        notes: dict[str, str] = {}
+        why = f"steps {start:g} to {stop:g} are too few, or the predicted loss overflows there"
         for name, dynamics in (
             ("rate/linearized", self.linearized),
             ("rate/population", self.population),
         ):
             if dynamics is not None:
                 rate = window_rate(steps, dynamics.log_loss(steps), start, stop)
-                _put(summary, {}, name, rate, "")
-        return summary
+                _put(summary, notes, name, rate, why)
+        return summary, notes
 
     def log_bound(self, log_loss: Tensor, steps: Tensor) -> Tensor:
         """log of the theorem's bound from the loss at step 0; NaN where it is void."""
@@ -167,8 +169,8 @@ def forecast(
         device: where: cpu, cuda, cuda:1.
 
     Raises:
-        ValueError: the data set cannot be used, the step size does not exist, or the
-            network has no equilibrium.
+        ValueError: the data set cannot be used, the step size does not exist, the network
+            has no equilibrium, or none that was redrawn met the initial condition.
     """
     dataset = dataset or load(config.data)
     descent = Descent([config], [dataset], device)

@@ -95,7 +95,7 @@ def window_rate(steps: Tensor, log_loss: Tensor, start: float, stop: float) -> f
     None when the window holds too few points or the curve is not finite there.
     """
     window = (steps >= start) & (steps <= stop)
-    if int(window.sum()) < 2 or not bool(log_loss[window].isfinite().all()):
+    if int(window.sum()) < 4 or not bool(log_loss[window].isfinite().all()):
         return None
     return -_line(steps[window], log_loss[window]).slope
 

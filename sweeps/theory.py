@@ -75,7 +75,8 @@ def _of_trial(planned: PlannedTrial, loss: float) -> Said:
     except ValueError as error:
         raise ConfigError(f"{planned.name}: {error}") from error
     metrics, notes = forecast.theory()
-    metrics |= forecast.rates(*deq.last_half(config.train.steps))
+    rates, absent = forecast.rates(*deq.last_half(config.train.steps))
+    metrics, notes = metrics | rates, notes | absent
     costs = asdict(deq.cost(forecast))
     metrics |= {f"cost/{name}": value for name, value in costs.items() if value is not None}
     steps = forecast.linearized.steps_to(loss, MOST_STEPS)
@@ -102,7 +103,7 @@ def show(said: Sequence[Said], loss: float, console: Console) -> None:
         "products/step": [_products(one) for one in said],
         "FLOP": [_between(one, "cost/flop_floor", "cost/flop_cold") for one in said],
         "memory": [_bytes(one.metrics["cost/bytes"]) for one in said],
-        "budget": [f"{one.budget} steps" for one in said],
+        "budget in steps": [str(one.budget) for one in said],
     }
     title = "Cost (from the floor of three products to solves that start cold)"
     _print(console, title, said, {}, spent)

@@ -199,6 +199,8 @@ def test_no_window_no_predicted_rate():
     t = steps(20)
     assert window_rate(t, -t, 30, 40) is None
     assert window_rate(t, torch.full_like(t, math.nan), 0, 20) is None
+    assert window_rate(t, -t, 0, 2) is None
+    assert window_rate(t, -t, 0, 3) == pytest.approx(1)
     assert window_rate(t[::2], -t[::2], 0, 20) == pytest.approx(1)
 
 
