@@ -60,7 +60,8 @@ def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
     The window ends at the last step before log Phi first touches the floor: what comes
     above it again later is noise. It begins at half that step, or later, up to three
     quarters, when only then it is straight (an early transient is cut off). A curve that
-    is straight nowhere has no transient to cut: its window is the last half.
+    is straight nowhere has no transient to cut: its window is the last half. Either way the
+    rate is the mean over the window; what it tends to later no fit can tell.
 
     Args:
         steps: (T,) float64, rising.

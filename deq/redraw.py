@@ -18,6 +18,9 @@ from deq.model import EquilibriumMap, draw, draw_pack
 from deq.spectrum import operator_norm
 from deq.trial import TrialConfig
 
+# A best slack above this may be passed by drawing more often.
+NEAR = 0.3
+
 Weights = tuple[Tensor, Tensor, Tensor]
 
 
@@ -100,16 +103,9 @@ def _gave_up(config: TrialConfig, best: InitialCondition | None) -> str:
         return f"{tries} had an equilibrium with L ||W||_2 < 1: lower model.sigma_w2"
     slacks = {"(7)": best.slack_7, "(8)": best.slack_8, "(9)": best.slack_9}
     seen = ", ".join(f"{name} {slack:.2g}" for name, slack in slacks.items())
+    more = "raise model.max_draws or, further from luck, " if best.worst > NEAR else ""
     return (
-        f"{tries} met conditions (7) to (9), which need slacks of at least 1; the best had {seen}. "
-        f"{_help(best)}, or take model.init=gaussian"
+        f"{tries} met conditions (7) to (9), which need slacks of at least 1; the best had {seen}: "
+        f"{more}lower model.sigma_a and model.sigma_w2, raise model.width, take fewer samples "
+        "or smaller targets, or choose model.init=gaussian"
     )
-
-
-def _help(best: InitialCondition) -> str:
-    """What raises the slack that binds."""
-    if best.worst > 0.3:
-        return "Near: raise model.max_draws or model.width, or lower model.sigma_a"
-    if best.worst == best.slack_9:
-        return "Lower model.sigma_a and model.sigma_w2, or use fewer samples"
-    return "Raise model.width, lower model.sigma_w2 and model.sigma_a, or use fewer samples"

@@ -74,6 +74,13 @@ def _of_trial(planned: PlannedTrial, loss: float) -> Said:
         forecast = deq.forecast(config)
     except ValueError as error:
         raise ConfigError(f"{planned.name}: {error}") from error
+    except RuntimeError as error:  # what torch raises when memory runs out
+        if "allocate memory" not in str(error):
+            raise
+        raise ConfigError(
+            f"{planned.name}: a network of width {config.model.width} does not fit in this "
+            "machine's memory: lower model.width"
+        ) from error
     metrics, notes = forecast.theory()
     rates, absent = forecast.rates(*deq.last_half(config.train.steps))
     metrics, notes = metrics | rates, notes | absent

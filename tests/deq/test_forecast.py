@@ -52,7 +52,7 @@ def test_a_forecast_window_is_the_budgets_last_half():
     curve = seen.linearized.log_loss(steps)
     slope = float(torch.linalg.lstsq(torch.stack([steps, steps**0], 1), curve[:, None])[0][0])
     assert seen.rates(*last_half(120))[0]["rate/linearized"] == pytest.approx(-slope, rel=1e-3)
-    # Of 1001 points of a long budget, what all its points say.
+    # A long budget is thinned; by then the slowest mode alone is left.
     late = seen.rates(*last_half(10**6))[0]["rate/linearized"]
     assert late == pytest.approx(seen.theory()[0]["rate/asymptotic"], rel=1e-9)
 

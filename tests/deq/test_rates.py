@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from deq.comparison import train
+from deq.comparison import compare, train
+from deq.course import Course, Status, blank
 from deq.data import SphereConfig, load
+from deq.forecast import forecast
 from deq.model import ModelConfig
 from deq.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
 from deq.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
@@ -273,3 +275,41 @@ def test_a_network_near_the_stability_limit_has_a_rate(width):
     assert found["rate/measured_over_linearized"] == pytest.approx(1, abs=0.1)
     assert found["rate/measured_stderr"] < 0.01 * found["rate/measured"]
     assert found["rate/oscillation"] < 0.01
+
+
+def ended(losses, status):
+    """The outcome of a course that had these losses."""
+    config = TrialConfig(model=ModelConfig(width=32, activation="tanh"))
+    data = load(SphereConfig(n=8, d=8))
+    seen = forecast(config, data)
+    course = Course(config, data, eta=seen.eta, initial=seen.initial)
+    course.rows = [blank(t) | {"loss": x, "residual": 1e-14} for t, x in enumerate(losses)]
+    course.end(status, "as told")
+    return compare(course)
+
+
+def test_a_stalled_run_is_fitted_above_the_level_it_stalled_at():
+    """A plateau far above the numerical floor: within 1 percent."""
+    losses = [max(math.exp(-0.1 * t), 1e-8) for t in range(300)]
+    outcome = ended(losses, Status.STALLED)
+    assert outcome.summary["rate/measured"] == pytest.approx(0.1, rel=0.01)
+    assert losses[int(outcome.summary["rate/window_stop"])] > 1e-6
+    eigenvalue = outcome.summary["rate/effective_eigenvalue"]
+    assert asymptotic_rate(outcome.summary["train/eta"], eigenvalue) == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("losses", "status", "words"),
+    [
+        ([1.0] * 150, Status.STALLED, ("floor", "as told")),
+        ([1.1**t for t in range(150)], Status.BUDGET, ("does not fall",)),
+        ([0.9**t for t in range(150)], Status.DIVERGED, ("diverged", "as told")),
+        ([0.9**t for t in range(150)], Status.ILL_POSED, ("ill_posed", "as told")),
+        ([0.5**t for t in range(6)], Status.BUDGET, ("fewer",)),
+    ],
+)
+def test_a_run_without_a_rate_says_why(losses, status, words):
+    outcome = ended(losses, status)
+    assert "rate/measured" not in outcome.summary
+    for word in words:
+        assert word in outcome.notes["rate/measured"]
