@@ -70,19 +70,14 @@ def conditions(
     It costs a forward solve and the norms: neither adjoint nor tangent kernel is needed.
     """
     w, u, a = weights
-    config, phi = configs[0], activation(configs[0].model.activation)
     x = torch.stack([s.x for s in datasets]).to(w.device)
-    p = torch.bmm(u, x.to(w.dtype))
-    solver = config.solver
-    solution = solve(
-        EquilibriumMap(phi, w, p), phi.function(p), tol=solver.tol, max_steps=solver.max_steps
-    )
-    z, g = solution.value, gram(solution.value)
+    z, exists = _equilibria(configs[0], w, torch.bmm(u, x.to(w.dtype)))
+    g = gram(z)
     y = torch.stack([s.y for s in datasets]).to(w.device, w.dtype)
     e = (torch.bmm(a[:, None, :], z)[:, 0, :] - y).double()
     norm_w, norm_u = operator_norm(w).tolist(), operator_norm(u).tolist()
     found: list[InitialCondition | None] = []
-    for b, solved in enumerate(solution.solved):
+    for b, config in enumerate(configs):
         drawn = Drawn(
             gram=g[b].cpu(),
             error=e[b].cpu(),
@@ -91,9 +86,16 @@ def conditions(
             norm_a=float(torch.linalg.vector_norm(a[b].double())),
             norm_x=float(torch.linalg.vector_norm(x[b])),
         )
-        good = solved is Solved.CONVERGED
-        found.append(initial_condition(drawn, configs[b].model) if good else None)
+        found.append(initial_condition(drawn, config.model) if exists[b] else None)
     return found
+
+
+def _equilibria(config: TrialConfig, w: Tensor, p: Tensor) -> tuple[Tensor, list[bool]]:
+    """Z (B, m, n) from a cold start, P = U X; and for each trial whether it was reached."""
+    phi, solver = activation(config.model.activation), config.solver
+    start, f = phi.function(p), EquilibriumMap(phi, w, p)
+    solution = solve(f, start, tol=solver.tol, max_steps=solver.max_steps)
+    return solution.value, [solved is Solved.CONVERGED for solved in solution.solved]
 
 
 def _gave_up(config: TrialConfig, best: InitialCondition | None) -> str:
