@@ -4,15 +4,16 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from sweeps import __version__
+from sweeps import __version__, report
+from sweeps.compose import composed
 from sweeps.config import Request, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash
+from sweeps.plain import without_password
 from sweeps.plan import Plan
 
 if TYPE_CHECKING:
@@ -52,10 +53,16 @@ def cli() -> None:
 @OVERRIDES
 @MULTIRUN
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
 @click.option("--force", is_flag=True, help="Train again what is finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
 def run(
-    overrides: tuple[str, ...], multirun: bool, dry_run: bool, force: bool, as_json: bool
+    overrides: tuple[str, ...],
+    multirun: bool,
+    dry_run: bool,
+    retry_failed: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Make a sweep complete: train every trial of it that is not finished.
 
@@ -64,76 +71,111 @@ def run(
     """
     del multirun  # every command here may sweep
     asked = request(overrides)
-    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 140)
-    from sweeps import report  # slow to import: not for --help
-    from sweeps import run as runner
+    from sweeps import run as runner  # slow to import: not for --help
+    from sweeps.terminal import Terminal
 
     if dry_run:
-        _show_plan(runner.dry_plan(asked), as_json)
+        _show_plan(runner.dry_plan(asked, force=force, retry_failed=retry_failed), as_json)
         return
-    command = shlex.join(["sweeps", "run", *overrides])
-    finished = runner.run(asked, runner.Options(command=command, force=force), console)
-    report.show(finished.lines, console)
-    _where(finished, asked, console)
+    terminal = Terminal(stderr=as_json)
+    command = without_password(shlex.join(["sweeps", "run", *overrides]))
+    options = runner.Options(command, force=force, retry_failed=retry_failed)
+    finished = runner.run(asked, options, terminal)
+    terminal.table(*report.table(finished.lines))
+    for line in finished.lines:
+        if line.error:
+            terminal.say(f"{line.planned.name} failed: {line.error}")
+    for text in _where(finished, asked):
+        terminal.say(text)
     if as_json:
-        rows = [
-            {"config_hash": line.planned.config_hash, "trial": line.planned.name}
-            | {"status": line.status, "metrics": line.record.summary if line.record else {}}
-            for line in finished.lines
-        ]
-        click.echo(json.dumps({"sweep": finished.plan.sweep, "trials": rows}, indent=2))
+        click.echo(json.dumps(_result(finished), indent=2))
     if finished.failed:
         sys.exit(1)
 
 
-def _where(finished: "Finished", asked: Request, console: Console) -> None:
+def _result(finished: "Finished") -> dict[str, Any]:
+    trials = [
+        {
+            "config_hash": line.planned.config_hash,
+            "trial": line.planned.name,
+            "status": line.status,
+            "reused": line.reused,
+            "error": line.error,
+            "metrics": line.summary,
+        }
+        for line in finished.lines
+    ]
+    return {"sweep": finished.plan.sweep, "links": finished.links, "trials": trials}
+
+
+def _where(finished: "Finished", asked: Request) -> list[str]:
+    """Where the record is and how to open it."""
     output = asked.launch.paths.output
     lines = []
     if asked.launch.tracking.name == "local":
         flag = "" if output == "outputs" else f" paths.output={shlex.quote(output)}"
-        lines += [f"Recorded in {output}/mlflow. To browse: sweeps ui{flag}, then open"]
+        lines.append(f"Recorded in {output}/mlflow. To browse: sweeps ui{flag}, then open")
     else:
-        lines += ["Recorded in MLflow:"]
-    lines += [f"  {finished.links['run']}"]
+        lines.append("Recorded in MLflow:")
+    lines.append(f"  {finished.links['trials']}  (the trials)")
+    lines.append(f"  {finished.links['sweep']}  (the sweep)")
     if finished.unsent:
-        lines += [f"{finished.unsent} results wait to be sent: give the command again."]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        lines.append(f"{finished.unsent} results wait for MLflow: `sweeps sync` sends them.")
+    return lines
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
     if as_json:
         trials = [
-            {"config_hash": t.config_hash, "trial": t.name, "finished": t.finished}
-            for t in plan.trials
+            {
+                "config_hash": trial.config_hash,
+                "trial": trial.name,
+                "finished": trial.config_hash in plan.finished,
+                "state": plan.state(trial),
+            }
+            for trial in plan.trials
         ]
-        packs = [[t.config_hash for t in pack] for pack in plan.packs]
+        packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
         click.echo(json.dumps({"sweep": plan.sweep, "trials": trials, "packs": packs}, indent=2))
         return
     for trial in plan.trials:
-        state = "finished" if trial.finished else "to train"
-        click.echo(f"{trial.config_hash[:12]}  {state}  {trial.name}")
-    left = len(plan.trials) - plan.reused
+        click.echo(f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}")
     click.echo(
-        f"sweep {plan.sweep}: {len(plan.trials)} trials, {plan.reused} finished, "
-        f"{left} to train in {len(plan.packs)} packs"
+        f"sweep {plan.sweep}: {len(plan.trials)} trials, {len(plan.finished)} finished, "
+        f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs"
     )
 
 
 @cli.command()
 @OVERRIDES
 @MULTIRUN
+@click.option("--resolve", is_flag=True, help="Print each trial's resolved, checked config.")
 @click.option("--hash", "hashes", is_flag=True, help="Print the config hash of each trial.")
-def show(overrides: tuple[str, ...], multirun: bool, hashes: bool) -> None:
-    """Print the composed, checked config of each trial."""
+def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool) -> None:
+    """Print the composed config, axes as they stand; checked like a sweep's."""
     del multirun
-    for i, composed in enumerate(request(overrides).trials):
-        if hashes:
-            click.echo(config_hash(composed.trial))
-            continue
-        if i:
-            click.echo("---")
-        click.echo(trial_to_yaml(composed.trial), nl=False)
+    trials = [point.trial for point in request(overrides).trials]
+    if hashes:
+        for trial in trials:
+            click.echo(config_hash(trial))
+    elif resolve:
+        click.echo("---\n".join(trial_to_yaml(trial) for trial in trials), nl=False)
+    else:
+        click.echo(composed(overrides), nl=False)
+
+
+@cli.command()
+@OVERRIDES
+def sync(overrides: tuple[str, ...]) -> None:
+    """Send MLflow what it is owed: results that were ready while it was away."""
+    from sweeps import run as runner
+
+    asked = request(overrides)
+    unsent = runner.sync(asked.launch)
+    if unsent:
+        click.echo(f"{unsent} results could not be sent", err=True)
+        sys.exit(1)
+    click.echo("nothing is owed")
 
 
 @cli.command()
@@ -149,13 +191,13 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
     """
     del multirun
     from sweeps import theory as teller
+    from sweeps.terminal import Terminal
 
     said = list(teller.say(request(overrides), loss))
     if as_json:
         click.echo(teller.to_json(said, loss))
     else:
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        teller.show(said, loss, console)
+        teller.show(said, loss, Terminal())
 
 
 @cli.command()
@@ -163,8 +205,8 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
 @click.option("--port", default=5000, show_default=True, help="Port on loopback.")
 def ui(overrides: tuple[str, ...], port: int) -> None:
     """Serve the MLflow UI on the embedded store, on loopback."""
-    from sweeps import tracking
+    from sweeps import store
 
     output = Path(request(overrides).launch.paths.output)
     click.echo(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")
-    sys.exit(tracking.serve(output, port))
+    sys.exit(store.serve(output, port))

@@ -88,7 +88,7 @@ class Inbox(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Pass on that a worker died for good."""
         for planned in self._packs[trial.config["pack"]]:
-            self._inbox.put(Failed(planned.config_hash, "its worker died"))
+            self._inbox.put(Failed(planned.config_hash, "its worker died", final=False))
 
 
 def _fit(
@@ -122,7 +122,7 @@ def _fit(
     except Exception as error:  # the driver must hear of it, whatever it is
         for pack in packs:
             for planned in pack:
-                inbox.put(Failed(planned.config_hash, str(error)))
+                inbox.put(Failed(planned.config_hash, str(error), final=False))
     finally:
         inbox.put(None)
 

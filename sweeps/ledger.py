@@ -1,26 +1,56 @@
-"""The durable ledger under the output root: results, failures, and what MLflow is owed.
+"""The durable ledger under the output root: results, failures, sweeps, and what MLflow is owed.
 
 One SQLite file, written by the driver only; every write is on disk before it returns.
 """
 
+import contextlib
+import hashlib
+import json
 import sqlite3
 import time
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.errors import ConfigError
 from sweeps.record import Record
 
+_VERSION = 2
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS results (config_hash TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS results (
+    config_hash TEXT PRIMARY KEY, status TEXT NOT NULL, summary TEXT NOT NULL,
+    head TEXT NOT NULL, environment TEXT NOT NULL, trajectory BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (
-    config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, at REAL NOT NULL);
+    config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS sweeps (
+    tracker TEXT NOT NULL, study TEXT NOT NULL, sweep TEXT NOT NULL,
+    spec BLOB NOT NULL, experiment TEXT NOT NULL, run_id TEXT NOT NULL,
+    status TEXT NOT NULL, published INTEGER NOT NULL,
+    PRIMARY KEY (tracker, study, sweep));
 CREATE TABLE IF NOT EXISTS outbox (
     tracker TEXT NOT NULL, study TEXT NOT NULL, config_hash TEXT NOT NULL,
     sweep TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT,
     PRIMARY KEY (tracker, study, config_hash));
 """
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a table needs of a finished trial: how it ended, and its summary metrics."""
+
+    status: str
+    summary: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no result, and whether trying again is of no use."""
+
+    error: str
+    final: bool
 
 
 @dataclass(frozen=True)
@@ -33,15 +63,47 @@ class Owed:
     name: str
 
 
+@dataclass(frozen=True)
+class SweepEntry:
+    """A sweep that was launched.
+
+    Attributes:
+        study, sweep: its names.
+        spec: its command and trials, as plain data.
+        experiment, run_id: its page in MLflow.
+        status: RUNNING while a driver works on it, then FINISHED, FAILED or KILLED.
+    """
+
+    study: str
+    sweep: str
+    spec: dict[str, Any]
+    experiment: str
+    run_id: str
+    status: str
+
+
 class Ledger:
-    """Results by config hash; used by one thread at a time."""
+    """Results by config hash. One connection serves one thread at a time."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file, creating it when new.
+
+        Raises:
+            ConfigError: it was written by another version of this tool.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        empty = not self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if not empty and version != _VERSION:
+            raise ConfigError(
+                f"{path} was written by another version of sweeps (ledger {version}, "
+                f"not {_VERSION}): move it away, or choose another paths.output"
+            )
+        self._db.executescript(_SCHEMA + f"PRAGMA user_version = {_VERSION};")
 
     def close(self) -> None:
         """Close the file."""
@@ -49,44 +111,94 @@ class Ledger:
 
     def put(self, record: Record) -> None:
         """Keep a result; one that is there already stays."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO results VALUES (?, ?)", (record.config_hash, record.to_json())
+        environment = record.environment_json()
+        digest = hashlib.sha256(environment.encode()).hexdigest()
+        values = (
+            record.config_hash,
+            record.status,
+            json.dumps(record.summary),
+            record.head(),
+            digest,
+            record.parquet(),
         )
-        self._db.execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
+        with self._transaction():
+            execute = self._db.execute
+            execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, environment))
+            execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", values)
+            execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
 
-    def fail(self, config_hash: str, error: str) -> None:
-        """Note that a trial raised."""
+    def fail(self, config_hash: str, error: str, *, final: bool) -> None:
+        """Note that a trial has no result, and whether trying again is of no use."""
         self._db.execute(
-            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (config_hash, error, time.time())
+            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
+            (config_hash, error, final, time.time()),
         )
 
     def forget(self, hashes: Iterable[str]) -> None:
         """Drop results, so that they are trained again."""
         rows = [(h,) for h in hashes]
-        self._db.executemany("DELETE FROM results WHERE config_hash = ?", rows)
-        self._db.executemany("DELETE FROM outbox WHERE config_hash = ?", rows)
+        with self._transaction():
+            self._db.executemany("DELETE FROM results WHERE config_hash = ?", rows)
+            self._db.executemany("DELETE FROM failures WHERE config_hash = ?", rows)
+            self._db.executemany("DELETE FROM outbox WHERE config_hash = ?", rows)
 
     def get(self, config_hash: str) -> Record | None:
-        """The result of a hash, if there is one."""
-        row = self._one("SELECT record FROM results WHERE config_hash = ?", config_hash)
-        return Record.from_json(row[0]) if row else None
+        """The whole result of a hash, if there is one."""
+        row = self._db.execute(
+            "SELECT head, text, trajectory FROM results JOIN environments "
+            "ON environment = digest WHERE config_hash = ?",
+            (config_hash,),
+        ).fetchone()
+        return Record.joined(*row) if row else None
 
-    def finished(self, hashes: Iterable[str]) -> set[str]:
-        """Which of these hashes have a result."""
-        known = {row[0] for row in self._db.execute("SELECT config_hash FROM results")}
-        return known & set(hashes)
+    def results(self, hashes: Iterable[str]) -> dict[str, Result]:
+        """The results of those of these hashes that are finished."""
+        wanted = set(hashes)
+        rows = self._db.execute("SELECT config_hash, status, summary FROM results")
+        return {row[0]: Result(row[1], json.loads(row[2])) for row in rows if row[0] in wanted}
 
-    def failures(self, hashes: Iterable[str]) -> dict[str, str]:
-        """The errors of those of these hashes that failed."""
-        known = dict(self._db.execute("SELECT config_hash, error FROM failures"))
-        return {h: known[h] for h in hashes if h in known}
+    def failures(self, hashes: Iterable[str]) -> dict[str, Failure]:
+        """Those of these hashes that failed, and why."""
+        wanted = set(hashes)
+        rows = self._db.execute("SELECT config_hash, error, final FROM failures")
+        return {row[0]: Failure(row[1], bool(row[2])) for row in rows if row[0] in wanted}
 
-    def owe(self, tracker: str, owed: Owed) -> None:
-        """MLflow at `tracker` is to be sent this result, unless it was."""
+    def open_sweep(self, tracker: str, entry: SweepEntry) -> None:
+        """A driver begins to work on this sweep; its page is to be published afterwards."""
+        spec = zlib.compress(json.dumps(entry.spec).encode())
+        values = (entry.study, entry.sweep, spec, entry.experiment, entry.run_id, entry.status)
         self._db.execute(
-            "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, NULL)",
-            (tracker, owed.study, owed.config_hash, owed.sweep, owed.name),
+            "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?, ?, ?, ?, ?, 0)", (tracker, *values)
         )
+
+    def end_sweep(self, tracker: str, study: str, sweep: str, status: str) -> None:
+        """The driver is done with it."""
+        self._db.execute(
+            "UPDATE sweeps SET status = ? WHERE tracker = ? AND study = ? AND sweep = ?",
+            (status, tracker, study, sweep),
+        )
+
+    def published(self, tracker: str, study: str, sweep: str) -> None:
+        """Its page in MLflow says how it ended."""
+        self._db.execute(
+            "UPDATE sweeps SET published = 1 WHERE tracker = ? AND study = ? AND sweep = ?",
+            (tracker, study, sweep),
+        )
+
+    def sweep(self, tracker: str, study: str, sweep: str) -> SweepEntry | None:
+        """What is known of a sweep."""
+        found = self._sweeps("tracker = ? AND study = ? AND sweep = ?", tracker, study, sweep)
+        return found[0] if found else None
+
+    def unpublished(self, tracker: str) -> list[SweepEntry]:
+        """Sweeps whose page does not yet say how they ended."""
+        return self._sweeps("tracker = ? AND NOT published", tracker)
+
+    def owe(self, tracker: str, items: Iterable[Owed]) -> None:
+        """MLflow at `tracker` is to be sent these results, unless it was."""
+        rows = [(tracker, o.study, o.config_hash, o.sweep, o.name) for o in items]
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, NULL)", rows)
 
     def owed(self, tracker: str) -> list[Owed]:
         """What is still to be sent and has a result."""
@@ -104,6 +216,24 @@ class Ledger:
             (run_id, tracker, owed.study, owed.config_hash),
         )
 
-    def _one(self, query: str, *values: str) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
-        return row
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _sweeps(self, where: str, *values: str) -> list[SweepEntry]:
+        rows = self._db.execute(
+            "SELECT study, sweep, spec, experiment, run_id, status FROM sweeps "  # noqa: S608
+            f"WHERE {where}",
+            values,
+        )
+        return [
+            SweepEntry(study, sweep, json.loads(zlib.decompress(spec)), *rest)
+            for study, sweep, spec, *rest in rows
+        ]

@@ -1,62 +1,92 @@
 """From composed trials to what is left to do: hashes, what is finished, packs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.config import Composed, Request, trial_to_plain
+from sweeps.config import Request, trial_to_plain
 from sweeps.identity import cell_hash, config_hash, set_hash
-from sweeps.ledger import Ledger
 from sweeps.record import label
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of a sweep."""
+    """One trial of a sweep: its identity, and the config that is its identity."""
 
     config_hash: str
     cell_hash: str
     name: str
     varying: dict[str, Any]
     plain: dict[str, Any]
-    finished: bool
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its trials, and the packs of those that are left."""
+    """A sweep: its trials, and the packs of those that are left.
+
+    Attributes:
+        sweep: the hash of the set of its trials.
+        study: the MLflow experiment it is recorded in.
+        trials: all of them, in the order of the axes.
+        finished: hashes of those that have a result already.
+        failed: hashes of those that raised before and are not tried again.
+        packs: what is left to train.
+    """
 
     sweep: str
     study: str
     trials: list[PlannedTrial]
+    finished: frozenset[str]
+    failed: frozenset[str]
     packs: list[list[PlannedTrial]]
 
     @property
-    def reused(self) -> int:
-        """How many trials were finished before."""
-        return sum(trial.finished for trial in self.trials)
+    def left(self) -> int:
+        """How many trials are to be trained."""
+        return sum(len(pack) for pack in self.packs)
+
+    def state(self, trial: PlannedTrial) -> str:
+        """What the plan makes of a trial: finished, failed before, or to train."""
+        if trial.config_hash in self.finished:
+            return "finished"
+        return "failed before" if trial.config_hash in self.failed else "to train"
 
 
-def plan(request: Request, ledger: Ledger | None) -> Plan:
-    """Name every trial by its hash, drop repeats, and pack what is not finished."""
-    by_hash: dict[str, Composed] = {}
+def trials_of(request: Request) -> list[PlannedTrial]:
+    """Every trial of a request, named by its hash; repeats are dropped."""
+    by_hash: dict[str, PlannedTrial] = {}
     for composed in request.trials:
-        by_hash.setdefault(config_hash(composed.trial), composed)
-    done = ledger.finished(by_hash) if ledger else set()
-    trials = [
-        PlannedTrial(
-            config_hash=digest,
-            cell_hash=cell_hash(composed.trial),
-            name=label(composed.varying),
-            varying=composed.varying,
-            plain=trial_to_plain(composed.trial),
-            finished=digest in done,
-        )
-        for digest, composed in by_hash.items()
-    ]
-    left = [trial for trial in trials if not trial.finished]
-    packs = _packs(left, request.launch.pack)
-    return Plan(set_hash(list(by_hash)), request.launch.study, trials, packs)
+        digest = config_hash(composed.trial)
+        if digest not in by_hash:
+            by_hash[digest] = PlannedTrial(
+                config_hash=digest,
+                cell_hash=cell_hash(composed.trial),
+                name=label(composed.varying),
+                varying=composed.varying,
+                plain=trial_to_plain(composed.trial),
+            )
+    return list(by_hash.values())
+
+
+def plan(
+    trials: list[PlannedTrial],
+    *,
+    study: str,
+    pack: int,
+    finished: Collection[str] = (),
+    failed: Collection[str] = (),
+) -> Plan:
+    """Set aside what is finished or failed before, and pack the rest."""
+    skip = set(finished) | set(failed)
+    left = [trial for trial in trials if trial.config_hash not in skip]
+    return Plan(
+        sweep=set_hash([trial.config_hash for trial in trials]),
+        study=study,
+        trials=trials,
+        finished=frozenset(finished),
+        failed=frozenset(failed) - frozenset(finished),
+        packs=_packs(left, pack),
+    )
 
 
 def _packs(trials: Sequence[PlannedTrial], size: int) -> list[list[PlannedTrial]]:

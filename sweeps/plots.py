@@ -8,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from sweeps.record import Record
+from sweeps.report import Line
 
 mpl.use("Agg")
 
@@ -36,16 +37,17 @@ def trial(record: Record) -> bytes:
     return _png(figure)
 
 
-def sweep(records: Sequence[Record]) -> bytes:
+def sweep(lines: Sequence[Line]) -> bytes:
     """Measured, linearised and bound's rate against width, by activation; PNG."""
     figure = Figure(figsize=(7, 4.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    names = sorted({str(r.config["model"]["activation"]) for r in records})
+    models = [(line.planned.plain["model"], line.summary) for line in lines]
+    names = sorted({str(model["activation"]) for model, _ in models})
     styles = (("rate/measured", "o"), ("rate/linearized", "x"), ("rate/bound", "_"))
     for i, name in enumerate(names):
-        mine = [r for r in records if r.config["model"]["activation"] == name]
+        mine = [(model["width"], found) for model, found in models if model["activation"] == name]
         for key, marker in styles:
-            known = [(r.config["model"]["width"], r.summary[key]) for r in mine if key in r.summary]
+            known = [(width, found[key]) for width, found in mine if key in found]
             if known:
                 label = f"{name}, {key.split('/')[1]}"
                 axes.plot(*zip(*known, strict=True), marker, color=f"C{i}", label=label, alpha=0.8)

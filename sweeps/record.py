@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+Columns = dict[str, list[float | None]]
+
 
 @dataclass(frozen=True)
 class Record:
@@ -23,8 +25,8 @@ class Record:
         summary: summary metrics by MLflow name.
         notes: why a number is absent, by its name.
         device: where it trained.
-        environment: versions, hardware and code of the process that trained it.
         started, finished: milliseconds since the epoch.
+        environment: versions, hardware and code of the process that trained it.
         trajectory: columns of every recorded step; None where not measured.
     """
 
@@ -36,25 +38,36 @@ class Record:
     summary: dict[str, float]
     notes: dict[str, str]
     device: str
-    environment: dict[str, Any]
     started: int
     finished: int
-    trajectory: dict[str, list[float | None]]
+    environment: dict[str, Any]
+    trajectory: Columns
 
-    def to_json(self) -> str:
-        """Strict JSON: no NaN, no infinity."""
-        return json.dumps(asdict(self), allow_nan=False)
+    def head(self) -> str:
+        """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
+        small = asdict(self)
+        del small["environment"], small["trajectory"]
+        return json.dumps(small, allow_nan=False)
 
-    @classmethod
-    def from_json(cls, text: str) -> "Record":
-        """The record `to_json` wrote."""
-        return cls(**json.loads(text))
+    def environment_json(self) -> str:
+        """The environment, as JSON that a person reads."""
+        return json.dumps(self.environment, indent=2, sort_keys=True)
 
     def parquet(self) -> bytes:
-        """The trajectory as a Parquet file."""
+        """The trajectory, as a Parquet file."""
         sink = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table(self.trajectory), sink)
+        pyarrow.parquet.write_table(pyarrow.table(self.trajectory), sink, compression="zstd")
         return sink.getvalue()
+
+    @classmethod
+    def joined(cls, head: str, environment: str, parquet: bytes) -> "Record":
+        """The record that `head`, `environment_json` and `parquet` wrote."""
+        table = pyarrow.parquet.read_table(io.BytesIO(parquet))
+        return cls(
+            **json.loads(head),
+            environment=json.loads(environment),
+            trajectory=table.to_pydict(),
+        )
 
 
 def now() -> int:

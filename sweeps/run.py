@@ -1,46 +1,51 @@
 """A sweep from plan to record: train what is missing, ship what is owed, report."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 
-from sweeps import launch, plots, report
+from sweeps import launch, pages
 from sweeps.config import LaunchConfig, Request
-from sweeps.errors import ConfigError, TrackingError
-from sweeps.ledger import Ledger, Owed
-from sweeps.plan import Plan, plan
-from sweeps.progress import View
-from sweeps.report import Line
-from sweeps.tracking import Point, Tracker, check_server
+from sweeps.errors import ConfigError
+from sweeps.ledger import Failure, Ledger, Owed, Result, SweepEntry
+from sweeps.plan import Plan, PlannedTrial, plan, trials_of
+from sweeps.report import FAILED, MISSING, Line
+from sweeps.shipping import Shipper, publish, ship
+from sweeps.terminal import Terminal
+from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed
 
-# Means over seeds of these are drawn on the sweep's own page, one point per cell.
-CELL_METRICS = (
-    "rate/measured",
-    "rate/linearized",
-    "rate/bound",
-    "rate/measured_over_linearized",
-    "rate/measured_over_bound",
-    "theory/lambda_0_over_m",
-    "theory/lambda_star",
-)
+Results = dict[str, Result]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the command asked for it."""
+    """How the command asked for it.
+
+    Attributes:
+        command: as it was typed.
+        force: train again what is finished.
+        retry_failed: try again what raised before.
+    """
 
     command: str
     force: bool = False
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A sweep that has been run to its end."""
+    """A sweep that has been run to its end.
+
+    Attributes:
+        plan: what was to do.
+        lines: what came of each trial.
+        links: where MLflow shows it.
+        unsent: how many results MLflow has not taken yet.
+    """
 
     plan: Plan
     lines: list[Line]
@@ -50,19 +55,26 @@ class Finished:
     @property
     def failed(self) -> int:
         """How many trials have no result."""
-        return sum(line.record is None for line in self.lines)
+        return sum(not line.finished for line in self.lines)
 
 
-def dry_plan(request: Request) -> Plan:
+@dataclass(frozen=True)
+class Known:
+    """What is known of trials before a sweep begins."""
+
+    results: Results = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
     path = ledger_path(request.launch)
-    if not path.exists():
-        return plan(request, None)
-    ledger = Ledger(path)
-    try:
-        return plan(request, ledger)
-    finally:
-        ledger.close()
+    known = Known()
+    trials = trials_of(request)
+    if path.exists() and not force:
+        with contextlib.closing(Ledger(path)) as ledger:
+            known = _known(trials, ledger)
+    return _plan(request, trials, known, retry_failed)
 
 
 def ledger_path(config: LaunchConfig) -> Path:
@@ -70,144 +82,184 @@ def ledger_path(config: LaunchConfig) -> Path:
     return Path(config.paths.output) / "ledger.db"
 
 
-def run(request: Request, options: Options, console: Console) -> Finished:
+def run(request: Request, options: Options, terminal: Terminal) -> Finished:
     """Make the sweep complete.
 
     Raises:
         ConfigError: another sweep is being launched on the same output root.
         TrackingError: MLflow cannot be reached; nothing was started.
     """
-    output = Path(request.launch.paths.output)
-    check_server(request.launch.tracking)  # refused before anything is written
-    output.mkdir(parents=True, exist_ok=True)
-    with _alone(output):
-        ledger = Ledger(ledger_path(request.launch))
+    trials = trials_of(request)
+    with _opened(request.launch) as (tracker, ledger):
+        settle(tracker, ledger)
+        experiment = tracker.experiment(request.launch.study)
+        if options.force:
+            hashes = [trial.config_hash for trial in trials]
+            ledger.forget(hashes)
+            tracker.discard(experiment, hashes)
+        known = Known() if options.force else _known(trials, ledger, tracker, experiment)
+        planned = _plan(request, trials, known, options.retry_failed)
+        terminal.say(_announcement(planned))
+        entry = _enter(tracker, ledger, experiment, planned, options)
+        status = "KILLED"
         try:
-            return _run(request, options, console, ledger)
+            with Shipper(tracker, ledger.path) as shipper:
+                _train(request.launch, planned, ledger, terminal, shipper)
+            known = Known(
+                known.results | ledger.results(t.config_hash for t in trials),
+                ledger.failures(t.config_hash for t in trials),
+            )
+            lines = _table(trials, planned.finished, known)
+            status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
         finally:
-            ledger.close()
+            ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
+            unsent = settle(tracker, ledger)
+        links = tracker.links(experiment, planned.sweep, entry.run_id)
+        return Finished(planned, lines, links, unsent)
+
+
+def settle(tracker: Tracker, ledger: Ledger) -> int:
+    """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
+
+    Called while this process holds the output root, so a sweep that still says RUNNING was
+    left by a driver that died.
+    """
+    unsent = ship(tracker, ledger)
+    for entry in ledger.unpublished(tracker.name):
+        if entry.status == "RUNNING":
+            ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")
+    if not unsent:
+        for entry in ledger.unpublished(tracker.name):
+            trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+            known = _known(trials, ledger, tracker, entry.experiment)
+            publish(tracker, ledger, entry, _table(trials, entry.spec["reused"], known))
+    return unsent
+
+
+def sync(config: LaunchConfig) -> int:
+    """Ship what MLflow is owed; how many results it did not take.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    if not ledger_path(config).exists():
+        return 0
+    with _opened(config) as (tracker, ledger):
+        return settle(tracker, ledger)
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
+    """The output root, held by this process alone."""
+    check_server(config.tracking)  # refused before anything is written
+    output = Path(config.paths.output)
+    output.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output / "driver.lock")
     try:
-        with lock.acquire(timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
             f"another sweep is being launched on paths.output={output}: wait for it, "
             "or choose another paths.output"
         ) from error
-
-
-def _run(request: Request, options: Options, console: Console, ledger: Ledger) -> Finished:
-    planned = plan(request, None if options.force else ledger)
-    if options.force:
-        ledger.forget(trial.config_hash for trial in planned.trials)
-    output = Path(request.launch.paths.output)
-    tracker = Tracker(request.launch.tracking, output)
-    experiment = tracker.experiment(planned.study)
-    name = f"{planned.study} {planned.sweep}"
-    parent = tracker.begin_sweep(experiment, planned.sweep, name, _spec(planned, options))
-    for trial in planned.trials:
-        owed = Owed(planned.study, trial.config_hash, planned.sweep, trial.name)
-        ledger.owe(tracker.name, owed)
-    status = "KILLED"
-    links = tracker.links(experiment, parent)
     try:
-        _announce(planned, console)
-        errors = _train(
-            request.launch,
-            planned,
-            ledger,
-            console,
-            lambda: _ship(tracker, ledger, experiment, parent),
-        )
-        status = "FAILED" if errors else "FINISHED"
+        with contextlib.closing(Ledger(ledger_path(config))) as ledger:
+            yield Tracker(config.tracking, output), ledger
     finally:
-        unsent = _ship(tracker, ledger, experiment, parent)
-        failures = ledger.failures(t.config_hash for t in planned.trials)
-        lines = [
-            Line(t, ledger.get(t.config_hash), failures.get(t.config_hash, ""))
-            for t in planned.trials
-        ]
-        _close(tracker, parent, status, planned, options, lines)
-    return Finished(planned, lines, links, unsent)
+        lock.release()
 
 
-def _announce(planned: Plan, console: Console) -> None:
-    total, left = len(planned.trials), len(planned.trials) - planned.reused
-    trials = f"{total} trial{'s' if total > 1 else ''}"
-    if left == 0:
-        text = f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
-    else:
-        text = (
-            f"Sweep {planned.sweep}: {trials}, {planned.reused} finished before, {left} to train."
-        )
-    console.print(text, highlight=False)
+def _known(
+    trials: list[PlannedTrial],
+    ledger: Ledger,
+    tracker: Tracker | None = None,
+    experiment: str = "",
+) -> Known:
+    """What the ledger knows, and MLflow of what the ledger does not (another machine's work)."""
+    hashes = [trial.config_hash for trial in trials]
+    results = ledger.results(hashes)
+    if tracker:
+        results |= tracker.finished(experiment, set(hashes) - set(results))
+    return Known(results, ledger.failures(hashes))
 
 
-def _train(
-    config: LaunchConfig, planned: Plan, ledger: Ledger, console: Console, ship: Callable[[], int]
-) -> dict[str, str]:
-    """Train the packs; the errors of the trials that failed."""
-    errors: dict[str, str] = {}
-    if not planned.packs:
-        return errors
-    folder = Path(config.paths.output) / "sweeps" / planned.sweep
-    with View(planned, console) as view:
-        for message in launch.messages(planned.packs, config.cluster, folder):
-            if isinstance(message, Done):
-                ledger.put(message.record)
-                ship()
-            elif isinstance(message, Failed):
-                ledger.fail(message.config_hash, message.error)
-                errors[message.config_hash] = message.error
-            view.tell(message)
-    return errors
+def _plan(request: Request, trials: list[PlannedTrial], known: Known, retry: bool) -> Plan:
+    return plan(
+        trials,
+        study=request.launch.study,
+        pack=request.launch.pack,
+        finished=known.results,
+        failed=() if retry else [h for h, f in known.failures.items() if f.final],
+    )
 
 
-def _ship(tracker: Tracker, ledger: Ledger, experiment: str, parent: str) -> int:
-    """Send what is owed; how much could not be sent."""
-    owed = ledger.owed(tracker.name)
-    for i, item in enumerate(owed):
-        record = ledger.get(item.config_hash)
-        assert record is not None
-        try:
-            run_id = tracker.ship(experiment, parent, item.sweep, item.name, record)
-        except TrackingError:
-            return len(owed) - i
-        ledger.shipped(tracker.name, item, run_id)
-    return 0
-
-
-def _spec(planned: Plan, options: Options) -> dict[str, object]:
-    return {
+def _enter(
+    tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, options: Options
+) -> SweepEntry:
+    """Write the sweep into the ledger and give it a page in MLflow."""
+    spec = {
+        "command": options.command,
+        "reused": sorted(planned.finished),
+        "trials": [asdict(trial) for trial in planned.trials],
+    }
+    before = ledger.sweep(tracker.name, planned.study, planned.sweep)
+    if before and not planned.left and before.status == "FINISHED":
+        return before  # nothing to do, and its page says so already
+    page = {
         "sweep": planned.sweep,
         "study": planned.study,
         "command": options.command,
         "trials": {trial.name: trial.config_hash for trial in planned.trials},
     }
+    view = pages.trials_view(planned.sweep, planned.trials)
+    run_id = tracker.begin_sweep(experiment, planned.sweep, page, view)
+    entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
+    ledger.open_sweep(tracker.name, entry)
+    owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
+    ledger.owe(tracker.name, owed)
+    return entry
 
 
-def _close(
-    tracker: Tracker, parent: str, status: str, planned: Plan, options: Options, lines: list[Line]
+def _announcement(planned: Plan) -> str:
+    total = len(planned.trials)
+    trials = f"{total} trial{'s' if total > 1 else ''}"
+    if planned.left == 0 and not planned.failed:
+        return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
+    parts = [trials, f"{len(planned.finished)} finished before"]
+    if planned.failed:
+        parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
+    parts.append(f"{planned.left} to train")
+    return f"Sweep {planned.sweep}: {', '.join(parts)}."
+
+
+def _train(
+    config: LaunchConfig, planned: Plan, ledger: Ledger, terminal: Terminal, shipper: Shipper
 ) -> None:
-    """Write the sweep's own page."""
-    points = [
-        Point("sweep/trials", float(len(lines)), 0),
-        Point("sweep/failed", float(sum(line.record is None for line in lines)), 0),
-        Point("sweep/reused", float(planned.reused), 0),
-    ]
-    for key in CELL_METRICS:
-        for step, (_, mean, spread) in enumerate(report.cells(lines, key)):
-            points.append(Point(f"cell_mean/{key}", mean, step))
-            if spread is not None:
-                points.append(Point(f"cell_std/{key}", spread, step))
-    files: dict[str, str | bytes] = {"trials.csv": report.to_csv(lines)}
-    records = [line.record for line in lines if line.record is not None]
-    if records:
-        files["rates.png"] = plots.sweep(records)
-    text = report.describe(planned.sweep, options.command, lines)
-    tracker.end_sweep(parent, status, text, points, files)
+    """Train the packs; every result is in the ledger before it is shown."""
+    if not planned.packs:
+        return
+    folder = Path(config.paths.output) / "sweeps" / planned.sweep
+    with terminal.watch(planned) as view:
+        for message in launch.messages(planned.packs, config.cluster, folder):
+            if isinstance(message, Done):
+                ledger.put(message.record)
+                shipper.notify()
+            elif isinstance(message, Failed):
+                ledger.fail(message.config_hash, message.error, final=message.final)
+            view.tell(message)
+
+
+def _table(trials: list[PlannedTrial], reused: Collection[str], known: Known) -> list[Line]:
+    """A line for each trial, from what is known of it."""
+    lines = []
+    for trial in trials:
+        result = known.results.get(trial.config_hash)
+        failure = known.failures.get(trial.config_hash)
+        if result:
+            used = trial.config_hash in reused
+            lines.append(Line(trial, result.status, result.summary, reused=used))
+        elif failure:
+            lines.append(Line(trial, FAILED, error=failure.error))
+        else:
+            lines.append(Line(trial, MISSING))
+    return lines

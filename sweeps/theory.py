@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 import deq
 from sweeps.config import Request, trial_from_plain
 from sweeps.errors import ConfigError
-from sweeps.plan import PlannedTrial, plan
+from sweeps.plan import PlannedTrial, trials_of
+from sweeps.report import number
+from sweeps.terminal import Terminal
 
 # A loss that takes longer than this is called out of reach.
 MOST_STEPS = 10**9
@@ -65,7 +64,7 @@ def say(request: Request, loss: float) -> Iterator[Said]:
     if not 0 < loss < 1:
         raise ConfigError(f"--loss={loss:g} is relative to the initial loss: give one in (0, 1)")
     deq.set_threads(request.launch.cluster.cpus_per_trial)
-    return (_of_trial(planned, loss) for planned in plan(request, None).trials)
+    return (_of_trial(planned, loss) for planned in trials_of(request))
 
 
 def _of_trial(planned: PlannedTrial, loss: float) -> Said:
@@ -100,42 +99,39 @@ def to_json(said: Sequence[Said], loss: float) -> str:
     return json.dumps({"loss": loss, "trials": trials}, indent=2, allow_nan=False)
 
 
-def show(said: Sequence[Said], loss: float, console: Console) -> None:
+def show(said: Sequence[Said], loss: float, terminal: Terminal) -> None:
     """Print the conditions, the rates and the cost, and why a number is absent."""
-    _print(console, "Slack of the theorem's conditions (met at 1 and above)", said, CONDITIONS, {})
-    reach = {f"steps to {loss:g}": [_reach(one) for one in said]}
-    title = "Rates in nats per GD step (population, linearised: over the budget's last half)"
-    _print(console, title, said, RATES, reach)
+    terminal.say("Slack of the theorem's conditions (met at 1 and above)")
+    _table(terminal, said, CONDITIONS, {})
+    terminal.say(
+        "\nRates in nats per GD step (population, linearised: over the budget's last half)"
+    )
+    _table(terminal, said, RATES, {f"steps to {loss:g}": [_reach(one) for one in said]})
+    terminal.say("\nCost (from the floor of three products to solves that start cold)")
     spent = {
         "products/step": [_products(one) for one in said],
         "FLOP": [_between(one, "cost/flop_floor", "cost/flop_cold") for one in said],
         "memory": [_bytes(one.metrics["cost/bytes"]) for one in said],
         "budget in steps": [str(one.budget) for one in said],
     }
-    title = "Cost (from the floor of three products to solves that start cold)"
-    _print(console, title, said, {}, spent)
+    _table(terminal, said, {}, spent)
     for one in said:
         for name, why in one.notes.items():
-            console.print(f"{one.planned.name}: no {name}: {why}", highlight=False, soft_wrap=True)
+            terminal.say(f"{one.planned.name}: no {name}: {why}")
 
 
-def _print(
-    console: Console,
-    title: str,
-    said: Sequence[Said],
-    numbers: dict[str, str],
-    texts: dict[str, list[str]],
+def _table(
+    terminal: Terminal, said: Sequence[Said], numbers: dict[str, str], texts: dict[str, list[str]]
 ) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("trial", no_wrap=True)
-    for name in (*numbers, *texts):
-        table.add_column(name, justify="right", no_wrap=True)
-    for k, one in enumerate(said):
-        cells = [_number(one.metrics.get(key)) for key in numbers.values()]
-        table.add_row(one.planned.name, *cells, *(column[k] for column in texts.values()))
-    console.print(title, style="bold", highlight=False)
-    console.print(table)
-    console.print()
+    rows = [
+        [
+            one.planned.name,
+            *(number(one.metrics.get(key)) for key in numbers.values()),
+            *(column[k] for column in texts.values()),
+        ]
+        for k, one in enumerate(said)
+    ]
+    terminal.table(["trial", *numbers, *texts], rows, left=1)
 
 
 def _reach(one: Said) -> str:
@@ -160,7 +156,3 @@ def _bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -1,23 +1,24 @@
 """The door to MLflow: sweeps as parent runs, trials as child runs. One writer, the driver."""
 
+import contextlib
 import json
 import logging
 import os
 import socket
-import sqlite3
-import subprocess
-import sys
 import tempfile
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, plots
-from sweeps.config import TrackingConfig, flattened, to_yaml
+from sweeps import __version__, pages, plots, store
+from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
+from sweeps.ledger import Result
+from sweeps.pages import Point
+from sweeps.plain import flattened, to_yaml, without_password
 from sweeps.record import Record, now
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -29,6 +30,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 POINTS = 200  # of a step metric in one run
 BATCH = 1000  # metrics MLflow takes at once
+FEW = 50  # trials that are looked up one by one, where all runs would be more work
 STEP_METRICS = {
     "loss": "train/loss",
     "residual": "train/residual",
@@ -39,16 +41,7 @@ STEP_METRICS = {
     "forward_steps": "solver/forward_steps",
     "adjoint_steps": "solver/adjoint_steps",
 }
-UI = "http://127.0.0.1:5000"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One metric value at one step."""
-
-    key: str
-    value: float
-    step: int
+STEPPED = set(STEP_METRICS.values())
 
 
 class Tracker:
@@ -58,10 +51,10 @@ class Tracker:
         """Open the store, creating the embedded one; `check_server` comes first."""
         self.local = config.name == "local"
         self._output = output
-        self.uri = store_uri(output) if self.local else config.uri
+        self.uri = store.uri(output) if self.local else config.uri
         # What the ledger calls this store: the root may be moved, a password stays out.
-        self.name = "local" if self.local else _without_password(self.uri)
-        self.base = UI if self.local else self.name.rstrip("/")
+        self.name = "local" if self.local else without_password(self.uri)
+        self.base = store.UI if self.local else self.name.rstrip("/")
         _hush()
         from mlflow import MlflowClient
 
@@ -71,7 +64,7 @@ class Tracker:
             with FileLock(root / "store.lock"):
                 self._client = MlflowClient(self.uri)
                 self._client.search_experiments(max_results=1)
-                _relocate(output)
+                store.relocate(output)
         else:
             self._client = MlflowClient(self.uri)
 
@@ -89,24 +82,52 @@ class Tracker:
             )
         )
 
-    def links(self, experiment: str, run: str) -> dict[str, str]:
-        """Addresses of the experiment and of a run, in the model-training view."""
+    def links(self, experiment: str, sweep: str, run: str) -> dict[str, str]:
+        """Addresses of a sweep's table of trials and of its page, in the model-training view."""
         view = "workflowType=machine_learning"
         base = f"{self.base}/#/experiments/{experiment}/runs"
-        return {"experiment": f"{base}?{view}", "run": f"{base}/{run}?{view}"}
+        return {
+            "trials": f"{base}?{view}&viewStateShareKey={sweep}",
+            "sweep": f"{base}/{run}?{view}",
+        }
 
-    def begin_sweep(self, experiment: str, sweep: str, name: str, spec: dict[str, Any]) -> str:
+    def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
+        """Those of these trials that this MLflow holds a finished run of."""
+        found: dict[str, Result] = {}
+        if len(hashes) <= FEW:
+            queries = [f"tags.`sweeps.config_hash` = '{digest}'" for digest in hashes]
+        else:
+            queries = ["tags.`sweeps.kind` = 'trial'"]
+        for query in queries:
+            for run in self._search(experiment, f"{query} and attributes.status = 'FINISHED'"):
+                digest = run.data.tags.get("sweeps.config_hash", "")
+                if digest in hashes:
+                    summary = {k: v for k, v in run.data.metrics.items() if k not in STEPPED}
+                    found[digest] = Result(run.data.tags["sweeps.status"], summary)
+        return found
+
+    def discard(self, experiment: str, hashes: Collection[str]) -> None:
+        """Delete the runs of these trials (MLflow keeps them in its bin)."""
+        for run in self._search(experiment, "tags.`sweeps.kind` = 'trial'"):
+            if run.data.tags.get("sweeps.config_hash") in hashes:
+                self._client.delete_run(run.info.run_id)
+
+    def begin_sweep(
+        self, experiment: str, sweep: str, spec: dict[str, Any], view: dict[str, Any]
+    ) -> str:
         """The sweep's parent run, RUNNING; created when new."""
-        found = self._client.search_runs(
-            [experiment], f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` = '{sweep}'"
-        )
-        if found:
-            run = str(found[0].info.run_id)
+        query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` = '{sweep}'"
+        found = next(self._search(experiment, query), None)
+        if found is not None:
+            run = str(found.info.run_id)
             self._client.update_run(run, status="RUNNING")
             return run
-        tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": name}
+        tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         run = str(self._client.create_run(experiment, tags=tags | _context()).info.run_id)
         self._client.log_dict(run, spec, "sweep.yaml")
+        self._client.set_experiment_tag(
+            experiment, f"mlflow.sharedViewState.{sweep}", json.dumps(view)
+        )
         return run
 
     def ship(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
@@ -115,12 +136,8 @@ class Tracker:
         Raises:
             TrackingError: MLflow did not take it.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with self._or_tracking_error("a result"):
             return self._send(experiment, parent, sweep, name, record)
-        except MlflowException as error:
-            raise TrackingError(f"MLflow at {self.name} did not take a result: {error}") from error
 
     def _send(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
         from mlflow.entities import Metric, Param
@@ -128,10 +145,10 @@ class Tracker:
         query = (
             f"tags.`sweeps.config_hash` = '{record.config_hash}' and tags.`sweeps.kind` = 'trial'"
         )
-        found = self._client.search_runs([experiment], query)
-        if found:
-            run = str(found[0].info.run_id)
-            if found[0].info.status == "FINISHED":
+        found = next(self._search(experiment, query), None)
+        if found is not None:
+            run = str(found.info.run_id)
+            if found.info.status == "FINISHED":
                 return run
         else:
             tags = {
@@ -145,10 +162,11 @@ class Tracker:
                 "sweeps.reason": record.reason,
                 "sweeps.version": __version__,
                 "sweeps.device": record.device,
-            } | {f"sweeps.note.{key.replace('/', '.')}": text for key, text in record.notes.items()}
+                "mlflow.note.content": pages.describe_trial(record),
+            }
             made = self._client.create_run(experiment, record.started, tags=tags | _context())
             run = str(made.info.run_id)
-        points = [Point(key, value, 0) for key, value in record.summary.items()]
+        points = [Point(key, value, 0) for key, value in sorted(record.summary.items())]
         points += _thinned(record.trajectory)
         metrics = [Metric(p.key, p.value, _time(record, p.step), p.step) for p in points]
         params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
@@ -168,7 +186,20 @@ class Tracker:
         metrics: list[Point],
         files: dict[str, str | bytes],
     ) -> None:
-        """Close the parent run with what the sweep found."""
+        """Close the parent run with what the sweep found.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a sweep's page"), tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                data = content if isinstance(content, bytes) else content.encode()
+                (Path(folder) / name).write_bytes(data)
+            self._end(run, status, description, metrics, folder)
+
+    def _end(
+        self, run: str, status: str, description: str, metrics: list[Point], folder: str
+    ) -> None:
         from mlflow.entities import Metric, RunTag
 
         at = now()
@@ -176,12 +207,33 @@ class Tracker:
         tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
         self._client.log_batch(run, tags=tags)
         self._log_metrics(run, values)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                data = content if isinstance(content, bytes) else content.encode()
-                (Path(folder) / name).write_bytes(data)
-            self._client.log_artifacts(run, folder)
+        self._client.log_artifacts(run, folder)
         self._client.set_terminated(run, status)
+
+    @contextlib.contextmanager
+    def _or_tracking_error(self, what: str) -> Iterator[None]:
+        """Whatever MLflow's client raises of a store that is away, as one line."""
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise TrackingError(
+                f"MLflow at {self.name} did not take {what}: {without_password(why)}"
+            ) from error
+
+    def _search(self, experiment: str, query: str) -> Iterator[Any]:
+        """Runs of an experiment, page by page."""
+        token = None
+        while True:
+            page = self._client.search_runs([experiment], query, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
     def _log_metrics(self, run: str, metrics: list[Any]) -> None:
         for i in range(0, len(metrics), BATCH):
@@ -189,7 +241,7 @@ class Tracker:
 
 
 def check_server(config: TrackingConfig) -> None:
-    """Refuse a server that is not named or does not answer; needs no MLflow.
+    """Refuse a server that is not named, does not answer, or will not have us.
 
     Raises:
         TrackingError: saying what to do instead.
@@ -202,75 +254,46 @@ def check_server(config: TrackingConfig) -> None:
             "or MLFLOW_TRACKING_URI"
         )
     _answers(config.uri)
-
-
-def store_uri(output: Path) -> str:
-    """The embedded store's address."""
-    return f"sqlite:///{(output / 'mlflow' / 'mlflow.db').resolve()}"
-
-
-def serve(output: Path, port: int) -> int:
-    """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
-    root = output / "mlflow"
-    if not (root / "mlflow.db").exists():
-        raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise TrackingError(f"port {port} is in use: choose another with --port")
-    with FileLock(root / "store.lock"):
-        _relocate(output)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store_uri(output)]
-    command += ["--artifacts-destination", (root / "artifacts").resolve().as_uri()]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with subprocess.Popen(command, env=os.environ | quiet) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            server.wait()
-            return 0
+    _serves(config.uri)
 
 
 def _answers(uri: str) -> None:
     """Raise unless a server answers at this address within seconds."""
     parts = urllib.parse.urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TrackingError(f"tracking.uri={uri} is no http(s) address")
+        raise TrackingError(f"tracking.uri={without_password(uri)} is no http(s) address")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:
         raise TrackingError(
-            f"tracking.uri={_without_password(uri)} does not answer ({error}): "
+            f"tracking.uri={without_password(uri)} does not answer ({error}): "
             "start the server, or use tracking=local"
         ) from error
 
 
-def _without_password(uri: str) -> str:
-    parts = urllib.parse.urlsplit(uri)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _serves(uri: str) -> None:
+    """Raise unless the MLflow API takes a request; /health says yes even where it will not."""
+    _hush()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except (MlflowException, RequestException) as error:
+        why = without_password(str(error).strip().splitlines()[0])
+        raise TrackingError(
+            f"tracking.uri={without_password(uri)} refuses the MLflow API ({why}): check the "
+            "address, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's "
+            "MLFLOW_SERVER_ALLOWED_HOSTS"
+        ) from error
 
 
 def _hush() -> None:
     """MLflow's and Alembic's talk is of no use to a sweep's user."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _relocate(output: Path) -> None:
-    """Point artifact addresses at the root as it lies now, in case it was moved."""
-    root = output / "mlflow"
-    here = (root / "artifacts").resolve().as_uri()
-    with sqlite3.connect(root / "mlflow.db") as db:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            db.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, "  # noqa: S608
-                f"instr({column}, '/mlflow/artifacts/') + length('/mlflow/artifacts')) "
-                f"WHERE instr({column}, '/mlflow/artifacts/') > 0 AND {column} NOT LIKE ? || '/%'",
-                (here, here),
-            )
-    db.close()
 
 
 def _thinned(trajectory: dict[str, list[float | None]]) -> list[Point]:
@@ -296,7 +319,7 @@ def _time(record: Record, step: int) -> int:
 def _artifacts(record: Record, folder: Path) -> None:
     (folder / "config.yaml").write_text(to_yaml(record.config))
     (folder / "trajectory.parquet").write_bytes(record.parquet())
-    (folder / "environment.json").write_text(json.dumps(record.environment, indent=2))
+    (folder / "environment.json").write_text(record.environment_json())
     if record.trajectory["loss"]:
         (folder / "theory_vs_measurement.png").write_bytes(plots.trial(record))
 

@@ -38,27 +38,42 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A trial that raised."""
+    """A trial without a result.
+
+    Attributes:
+        config_hash: which.
+        error: what it raised, or what became of its worker.
+        final: whether trying again is of no use, as when the trial itself raised.
+    """
 
     config_hash: str
     error: str
+    final: bool = True
 
 
 Message = Progress | Done | Failed
 
 
 def run_pack(plains: list[dict[str, Any]], device: str, threads: int) -> Iterator[Message]:
-    """Train a pack; a trial that raises fails alone, for the others are trained again alone."""
+    """Train a pack; a trial that raises fails alone: those not yet done are trained singly."""
     deq.set_threads(threads)
     configs = [trial_from_plain(plain) for plain in plains]
+    left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
     try:
-        yield from _run(configs, plains, device)
+        for message in _run(configs, plains, device):
+            yield message
+            if isinstance(message, Done):
+                del left[message.record.config_hash]
     except Exception as error:  # whatever a trial raises is that trial's failure
-        if len(configs) == 1:
-            yield Failed(config_hash(configs[0]), f"{type(error).__name__}: {error}")
+        if len(plains) == 1:
+            yield Failed(config_hash(configs[0]), _one_line(error))
             return
-        for plain in plains:
+        for plain in left.values():
             yield from run_pack([plain], device, threads)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _run(

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOORS = {
-    "hydra": {"sweeps/config.py"},
-    "omegaconf": {"sweeps/config.py"},
+    "hydra": {"sweeps/compose.py"},
+    "omegaconf": {"sweeps/compose.py"},
     "pydantic": {"sweeps/config.py"},
     "ray": {"sweeps/launch.py"},
     "mlflow": {"sweeps/tracking.py"},
@@ -19,7 +19,7 @@ DOORS = {
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data.py"},
     "click": {"sweeps/cli.py"},
-    "rich": {f"sweeps/{name}.py" for name in ("cli", "progress", "report", "run", "theory")},
+    "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
 MATHEMATICS = {"torch", "numpy", "sklearn", "deq"}

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deq
-from sweeps.config import conf_dir, request, trial_from_plain, trial_to_plain, trial_to_yaml
+from sweeps.compose import conf_dir
+from sweeps.config import request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
 from sweeps.identity import canonical, cell_hash, config_hash
 

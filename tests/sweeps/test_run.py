@@ -1,44 +1,13 @@
 """Sweeps from the command line to MLflow."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-from pathlib import Path
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from mlflow import MlflowClient
-
-SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
-ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_TRACKING"))}
-ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
-ROOT = Path(__file__).parents[2]
-
-
-def sweeps(*words, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "sweeps", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=ENV | {"PYTHONPATH": str(ROOT)},
-        timeout=280,
-    )
-
-
-def client(output):
-    return MlflowClient(f"sqlite:///{output}/mlflow/mlflow.db")
-
-
-def runs(output, study="default"):
-    api = client(output)
-    experiment = api.get_experiment_by_name(study)
-    found = api.search_runs([experiment.experiment_id])
-    parents = [r for r in found if r.data.tags["sweeps.kind"] == "sweep"]
-    return parents, [r for r in found if r.data.tags["sweeps.kind"] == "trial"]
+from command import SMALL, client, runs, started, sweeps, unused_port
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +29,7 @@ def test_the_table_and_the_way_to_the_record(recorded):
 
 def test_the_names_of_the_contract_are_in_the_store(recorded):
     where, _ = recorded
-    parents, trials = runs(where / "outputs")
+    parents, trials = runs(client(where / "outputs"))
     assert len(parents) == 1
     assert len(trials) == 4
     assert parents[0].info.status == "FINISHED"
@@ -111,7 +80,7 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
         history = api.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(31))
     assert len({run.info.run_name for run in trials}) == 4
-    assert any(key.startswith("cell_mean/") for key in parents[0].data.metrics)
+    assert {"rate/measured/relu", "rate/measured/tanh"} <= set(parents[0].data.metrics)
     assert "measured" in parents[0].data.tags["mlflow.note.content"]
 
 
@@ -120,7 +89,7 @@ def test_the_same_command_again_trains_nothing_and_a_wider_grid_only_the_new(rec
     same = sweeps("run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)", cwd=where)
     assert same.returncode == 0
     assert "nothing to do" in same.stdout
-    assert [len(part) for part in runs(where / "outputs")] == [1, 4]
+    assert [len(part) for part in runs(client(where / "outputs"))] == [1, 4]
     plan = sweeps(
         "run",
         *SMALL,
@@ -140,7 +109,7 @@ def test_the_root_can_be_moved(recorded, tmp_path):
     shutil.copytree(where / "outputs", tmp_path / "outputs")
     done = sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0
-    _, trials = runs(tmp_path / "outputs")
+    _, trials = runs(client(tmp_path / "outputs"))
     for run in trials:
         assert str(tmp_path) in run.info.artifact_uri
         assert client(tmp_path / "outputs").list_artifacts(run.info.run_id)
@@ -152,15 +121,21 @@ def test_a_trial_that_raises_fails_alone(tmp_path):
     assert done.returncode == 1, done.stderr
     assert "failed" in done.stdout
     assert "budget" in done.stdout
-    parents, trials = runs(tmp_path / "outputs")
+    parents, trials = runs(client(tmp_path / "outputs"))
     assert [run.data.params["model.width"] for run in trials] == ["16"]
     assert parents[0].info.status == "FAILED"
+    again = sweeps("run", "data.n=8", "train.steps=5", "model.width=1000000,16", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "1 failed before" in again.stdout
+    assert "0 to train" in again.stdout
+    words = ["run", "data.n=8", "train.steps=5", "model.width=1000000,16", "--dry-run"]
+    assert "1 to train" in sweeps(*words, "--retry-failed", cwd=tmp_path).stdout
 
 
 def test_packed_trials_are_recorded_one_by_one(tmp_path):
     done = sweeps("run", *SMALL, "cluster=inline", "pack=3", "seed=range(0,3)", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(runs(tmp_path / "outputs")[1]) == 3
+    assert len(runs(client(tmp_path / "outputs"))[1]) == 3
 
 
 def test_another_study_reuses_the_training(tmp_path):
@@ -168,13 +143,26 @@ def test_another_study_reuses_the_training(tmp_path):
     second = sweeps("run", *SMALL, "cluster=inline", "study=other", cwd=tmp_path)
     assert first.returncode == second.returncode == 0
     assert "nothing to do" in second.stdout
-    assert len(runs(tmp_path / "outputs", "other")[1]) == 1
+    assert len(runs(client(tmp_path / "outputs"), "other")[1]) == 1
 
 
-def unused_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def forbidding_server():
+    """A server that answers every request with 403, as MLflow does a host it does not know."""
+
+    class Forbidden(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forbidden) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -185,11 +173,13 @@ def unused_port():
         ["experiment=nope"],
         ["tracking=server"],
         ["tracking=server", "tracking.uri=@dead"],
+        ["tracking=server", "tracking.uri=@forbidden"],
         ["--no-such-flag"],
     ],
 )
-def test_mistakes_start_and_write_nothing(words, tmp_path):
+def test_mistakes_start_and_write_nothing(words, tmp_path, forbidding_server):
     words = [w.replace("@dead", f"http://127.0.0.1:{unused_port()}") for w in words]
+    words = [w.replace("@forbidden", forbidding_server) for w in words]
     done = sweeps("run", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
@@ -198,7 +188,9 @@ def test_mistakes_start_and_write_nothing(words, tmp_path):
 
 def test_show_and_dry_run_write_nothing(tmp_path):
     shown = sweeps("show", "model.width=8,16", cwd=tmp_path)
-    assert shown.stdout.count("width:") == 2
+    assert "model.width:\n  - 8\n  - 16\n" in shown.stdout
+    resolved = sweeps("show", "--resolve", "model.width=8,16", cwd=tmp_path)
+    assert resolved.stdout.count("width:") == 2
     hashes = sweeps("show", "--hash", cwd=tmp_path)
     assert len(hashes.stdout.strip()) == 64
     planned = sweeps("run", "experiment=quickstart", "--dry-run", cwd=tmp_path)
@@ -210,3 +202,53 @@ def test_ui_without_a_record_is_refused(tmp_path):
     done = sweeps("ui", cwd=tmp_path)
     assert done.returncode == 2
     assert "sweeps run" in done.stderr
+
+
+def test_force_trains_again_and_leaves_one_run(tmp_path):
+    words = ["run", *SMALL, "cluster=inline"]
+    sweeps(*words, cwd=tmp_path)
+    (before,) = runs(client(tmp_path / "outputs"))[1]
+    again = sweeps(*words, "--force", cwd=tmp_path)
+    assert "1 to train" in again.stdout
+    (after,) = runs(client(tmp_path / "outputs"))[1]
+    assert after.info.run_id != before.info.run_id
+    assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
+
+
+def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(tmp_path):
+    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "train.loss_tol=0"]
+    words += ["diagnostics.every=1", "seed=range(0,40)"]
+    with started(*words, cwd=tmp_path) as process:
+        for line in process.stdout:
+            if line.startswith("[2/40]"):
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    parents, trials = runs(client(tmp_path / "outputs"))
+    assert [run.info.status for run in parents] == ["KILLED"]
+    assert 2 <= len(trials) < 40
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    plan = json.loads(sweeps(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert sum(trial["finished"] for trial in plan["trials"]) == len(trials)
+    sweeps(*words, "train.steps=3", cwd=tmp_path)
+    done = sweeps(*words, cwd=tmp_path)
+    assert done.returncode == 0
+    parents, trials = runs(client(tmp_path / "outputs"))
+    assert {run.info.status for run in parents} == {"FINISHED"}
+    assert len(trials) == 80
+
+
+def test_a_driver_that_died_leaves_nothing_running(tmp_path):
+    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "seed=range(0,40)"]
+    with started(*words, cwd=tmp_path) as process:
+        for line in process.stdout:
+            if line.startswith("[2/40]"):
+                process.kill()
+                break
+        process.communicate(timeout=60)
+    assert sweeps("sync", cwd=tmp_path).returncode == 0
+    parents, trials = runs(client(tmp_path / "outputs"))
+    assert [run.info.status for run in parents] == ["KILLED"]
+    assert len(trials) >= 2
+    assert {run.info.status for run in trials} == {"FINISHED"}

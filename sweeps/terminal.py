@@ -1,5 +1,6 @@
-"""Progress: one live view on a terminal, plain lines otherwise."""
+"""The door to rich: lines, tables, and the live view of a sweep."""
 
+import sys
 import time
 from types import TracebackType
 
@@ -12,17 +13,46 @@ from sweeps.trial import Done, Failed, Message, Progress
 
 # Trials shown at work at once.
 SHOWN = 8
+# A table's width where no terminal says one.
+WIDTH = 140
+
+
+class Terminal:
+    """Where a command speaks to a person."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        self._console = Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
+
+    def say(self, text: str) -> None:
+        """One line, as it stands."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def table(self, header: list[str], rows: list[list[str]], *, left: int = 2) -> None:
+        """A table whose first `left` columns hold words and whose others hold numbers."""
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for i, name in enumerate(header):
+            table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+
+    def watch(self, plan: Plan) -> "View":
+        """A live view of a sweep."""
+        return View(plan, self._console)
 
 
 class View:
-    """What a sweep is doing; a context manager that is told every message."""
+    """What a sweep is doing: one live picture on a terminal, plain lines otherwise.
+
+    A context manager that is told every message.
+    """
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan, self._console = plan, console
         self._names = {trial.config_hash: trial.name for trial in plan.trials}
         self._running: dict[str, Progress] = {}
         self._done = self._failed = 0
-        self._left = len(plan.trials) - plan.reused
         self._started = time.monotonic()
         self._live = Live(self._picture(), console=console, transient=True)
 
@@ -51,27 +81,31 @@ class View:
             self._running.pop(digest, None)
             self._done += isinstance(message, Done)
             self._failed += isinstance(message, Failed)
-            self._console.print(self._line(digest, message), highlight=False, soft_wrap=True)
+            self._console.print(
+                self._line(digest, message), markup=False, highlight=False, soft_wrap=True
+            )
         if self._console.is_terminal:
             self._live.update(self._picture())
 
     def _line(self, digest: str, message: Done | Failed) -> str:
-        place = f"[{self._done + self._failed}/{self._left}] {self._names.get(digest, digest[:12])}"
+        ended = self._done + self._failed
+        place = f"[{ended}/{self._plan.left}] {self._names.get(digest, digest[:12])}"
         if isinstance(message, Failed):
-            return f"{place}: failed: {message.error}".replace("[", r"\[")
+            return f"{place}: failed: {message.error}"
         rate = message.record.summary.get("rate/measured")
         shown = f", rate {rate:.4g}" if rate is not None else ""
         seconds = message.record.summary["time/seconds"]
-        return f"{place}: {message.record.status}{shown}, {seconds:.1f} s".replace("[", r"\[")
+        return f"{place}: {message.record.status}{shown}, {seconds:.1f} s"
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        ended = self._done + self._failed
+        ended, left = self._done + self._failed, self._plan.left
         elapsed = time.monotonic() - self._started
-        eta = f"{elapsed / ended * (self._left - ended):.0f} s left" if ended else "starting"
+        eta = f"about {elapsed / ended * (left - ended):.0f} s left" if ended else "starting"
         table.add_row(
-            f"{self._done} done, {self._failed} failed, {self._plan.reused} reused of "
-            f"{len(self._plan.trials)}; {elapsed:.0f} s, {eta}"
+            f"{self._done} done, {len(self._running)} running, {self._failed} failed, "
+            f"{len(self._plan.finished)} reused of {len(self._plan.trials)}; "
+            f"{elapsed:.0f} s, {eta}"
         )
         for digest, at in list(self._running.items())[:SHOWN]:
             name = self._names.get(digest, digest[:12])

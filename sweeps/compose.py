@@ -1,0 +1,205 @@
+"""The door to Hydra and OmegaConf: overrides in, the points of the search space out.
+
+The axes are taken out of the overrides first and expanded here, so that Hydra composes
+once per choice of groups and not once per trial.
+"""
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweeps.errors import ConfigError
+from sweeps.plain import flattened, nearest
+
+
+def conf_dir() -> Path:
+    """conf/ as it ships in the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+@dataclass(frozen=True)
+class _Command:
+    """Overrides, parsed.
+
+    Attributes:
+        parser: Hydra's, which knows the groups for glob().
+        fixed: those that name one value, as they were typed.
+        axes: those that name several, by key.
+        named: every key that was typed: it replaces an experiment's axis.
+        groups: the folders of conf/.
+    """
+
+    parser: OverridesParser
+    fixed: list[str]
+    axes: dict[str, list[Any]]
+    named: set[str]
+    groups: set[str]
+
+
+def points(overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every point of the search space: its plain config, and its axis values.
+
+    Raises:
+        ConfigError: an override, a key or a choice is wrong.
+    """
+    with _hydra(overrides) as command:
+        yield from _expand(command)
+
+
+def composed(overrides: Sequence[str]) -> str:
+    """The composed config as YAML: axes and interpolations as they stand.
+
+    Raises:
+        ConfigError: an override, a key or a choice is wrong.
+    """
+    with _hydra(overrides) as command:
+        first = {key: values[0] for key, values in command.axes.items() if key in command.groups}
+        config = _composed(command, first)
+        declared = {key: v for key, v in config.axes.items() if key not in command.named}
+        config.axes = declared | command.axes
+        return OmegaConf.to_yaml(config)
+
+
+@contextlib.contextmanager
+def _hydra(overrides: Sequence[str]) -> Iterator[_Command]:
+    """Hydra, initialised on conf/; what it finds wrong comes out as a ConfigError."""
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            parser = OverridesParser.create(config_loader=loader)
+            parsed = [_parse(parser, text) for text in overrides]
+            yield _Command(
+                parser=parser,
+                fixed=[o.input_line or "" for o in parsed if not o.is_sweep_override()],
+                axes={_key(o): _choices(o) for o in parsed if o.is_sweep_override()},
+                named={_key(o) for o in parsed},
+                groups={key for key in loader.list_groups("") if not key.startswith("hydra")},
+            )
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explained(error, overrides)) from error
+
+
+def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
+    """Hydra's composition for one choice of groups."""
+    chosen = [f"{key}={value}" for key, value in choices.items()]
+    config: DictConfig = compose("config", [*command.fixed, *chosen])
+    return config
+
+
+def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    groups = command.groups
+    group_axes = {key: values for key, values in command.axes.items() if key in groups}
+    for chosen in itertools.product(*group_axes.values()):
+        choices = dict(zip(group_axes, chosen, strict=True))
+        plain = OmegaConf.to_container(_composed(command, choices), resolve=True)
+        assert isinstance(plain, dict)
+        own = _declared_axes(command, plain.get("axes") or {})
+        inner = {key: values for key, values in own.items() if key in groups}
+        if inner:  # an experiment's axis over a group: compose again with each choice
+            named = command.named | set(own) - set(inner)
+            yield from _expand(replace(command, axes=command.axes | inner, named=named))
+            continue
+        values = {key: v for key, v in {**own, **command.axes}.items() if key not in groups}
+        for picked in itertools.product(*values.values()):
+            point = copy.deepcopy(plain)
+            varying = dict(zip(values, picked, strict=True))
+            for key, value in varying.items():
+                _assign(point, key, value)
+            yield _strings(point), choices | varying
+
+
+def _declared_axes(command: _Command, declared: Any) -> dict[str, list[Any]]:
+    """An experiment's axes, those aside whose key was typed."""
+    if not isinstance(declared, dict):
+        raise ConfigError("axes must map keys to values, e.g. axes: {model.width: [64, 128]}")
+    return {
+        str(key): _declared(command.parser, str(key), values)
+        for key, values in declared.items()
+        if str(key) not in command.named
+    }
+
+
+def _parse(parser: OverridesParser, text: str) -> Override:
+    try:
+        override: Override = parser.parse_overrides([text])[0]
+    except HydraException as error:
+        why = str(error).strip().splitlines()[0]
+        raise ConfigError(f"cannot read the override {text!r}: {why}") from error
+    if override.is_interval_sweep():
+        raise ConfigError(
+            f"{text!r} is an interval, and a grid needs values: give a list or range()"
+        )
+    return override
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _choices(override: Override) -> list[Any]:
+    """The values of a sweep override, as plain data."""
+    values = [
+        v.text if isinstance(v, QuotedString) else v
+        for v in override.sweep_iterator(transformer=lambda x: x)
+    ]
+    if not values:
+        shown = override.input_line
+        what = "matches nothing" if isinstance(override.value(), Glob) else "has no values"
+        raise ConfigError(f"the axis {shown!r} {what}")
+    return values
+
+
+def _declared(parser: OverridesParser, key: str, values: Any) -> list[Any]:
+    """An axis of an experiment file: a list, or text in Hydra's sweep grammar."""
+    if isinstance(values, str):
+        override = _parse(parser, f"{key}={values}")
+        return _choices(override) if override.is_sweep_override() else [override.value()]
+    return list(values) if isinstance(values, list) else [values]
+
+
+def _assign(plain: dict[Any, Any], key: str, value: Any) -> None:
+    *path, leaf = key.split(".")
+    place: Any = plain
+    for part in path:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or leaf not in place:
+        raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(_strings(plain)))}")
+    place[leaf] = value
+
+
+def _strings(plain: dict[Any, Any]) -> dict[str, Any]:
+    return {str(k): v for k, v in plain.items()}
+
+
+def _explained(error: Exception, overrides: Sequence[str]) -> str:
+    """Hydra's error in one line, with the nearest right name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        group = conf_dir() / key
+        if group.is_dir() and value and f"{key}/{value}" in str(error):
+            options = sorted(p.stem for p in group.glob("*.yaml"))
+            return f"{override}: no such {key}; there is {', '.join(options)}"
+        if key in text:
+            known = flattened(yaml.safe_load((conf_dir() / "config.yaml").read_text()))
+            names = [k for k in known if k != "defaults"]
+            names += [p.name for p in conf_dir().iterdir() if p.is_dir()]
+            return f"{override}: no such key{nearest(key, names)}"
+    return text

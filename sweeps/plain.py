@@ -1,0 +1,33 @@
+"""Plain data: nested dicts of numbers and text, as YAML and JSON hold them."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+
+def to_yaml(plain: dict[str, Any]) -> str:
+    """Plain data as YAML, keys in their own order."""
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        name = f"{prefix}{key}"
+        flat |= flattened(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def without_password(text: str) -> str:
+    """Text with `user:password@` taken out of every address in it."""
+    return re.sub(r"://[^/@\s]*@", "://", text)
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known name a misspelt one is nearest to."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else ": `sweeps show` prints all keys"

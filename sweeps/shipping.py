@@ -1,0 +1,78 @@
+"""From the ledger to MLflow: a thread that sends what is owed, so that training never waits."""
+
+import contextlib
+import threading
+from pathlib import Path
+
+from sweeps import pages, plots, report
+from sweeps.errors import TrackingError
+from sweeps.ledger import Ledger, SweepEntry
+from sweeps.report import Line
+from sweeps.tracking import Tracker
+
+# Seconds until a store that did not answer is tried again.
+RETRY_AFTER = 20.0
+
+
+class Shipper:
+    """Sends results as they come; a context manager. The only one who writes to MLflow.
+
+    What MLflow does not take stays owed in the ledger, and is sent when it is back.
+    """
+
+    def __init__(self, tracker: Tracker, ledger: Path) -> None:
+        self._tracker, self._ledger = tracker, ledger
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
+
+    def __enter__(self) -> "Shipper":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def notify(self) -> None:
+        """There is a new result."""
+        self._wake.set()
+
+    def _work(self) -> None:
+        with contextlib.closing(Ledger(self._ledger)) as ledger:
+            pause = None
+            while not self._stop.is_set():
+                self._wake.wait(pause)
+                self._wake.clear()
+                pause = RETRY_AFTER if ship(self._tracker, ledger) else None
+
+
+def ship(tracker: Tracker, ledger: Ledger) -> int:
+    """Send every result that is owed; how many could not be sent."""
+    owed = ledger.owed(tracker.name)
+    for i, item in enumerate(owed):
+        record = ledger.get(item.config_hash)
+        entry = ledger.sweep(tracker.name, item.study, item.sweep)
+        assert record is not None
+        assert entry is not None
+        try:
+            run_id = tracker.ship(entry.experiment, entry.run_id, item.sweep, item.name, record)
+        except TrackingError:
+            return len(owed) - i
+        ledger.shipped(tracker.name, item, run_id)
+    return 0
+
+
+def publish(tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[Line]) -> bool:
+    """Write a sweep's own page and close its run; whether MLflow took it."""
+    links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
+    text = pages.describe(entry.spec["command"], lines, links)
+    files: dict[str, str | bytes] = {"trials.csv": report.to_csv(lines)}
+    if any(line.finished for line in lines):
+        files["rates.png"] = plots.sweep(lines)
+    try:
+        tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines), files)
+    except TrackingError:
+        return False
+    ledger.published(tracker.name, entry.study, entry.sweep)
+    return True

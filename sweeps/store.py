@@ -1,0 +1,58 @@
+"""The embedded MLflow store: SQLite and artifacts under the output root, and its UI."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from sweeps.errors import TrackingError
+
+# Where `sweeps ui` serves it unless told otherwise.
+UI = "http://127.0.0.1:5000"
+
+
+def uri(output: Path) -> str:
+    """The embedded store's address."""
+    return f"sqlite:///{(output / 'mlflow' / 'mlflow.db').resolve()}"
+
+
+def serve(output: Path, port: int) -> int:
+    """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
+    root = output / "mlflow"
+    if not (root / "mlflow.db").exists():
+        raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise TrackingError(f"port {port} is in use: choose another with --port")
+    with FileLock(root / "store.lock"):
+        relocate(output)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", uri(output)]
+    command += ["--artifacts-destination", (root / "artifacts").resolve().as_uri()]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with subprocess.Popen(command, env=os.environ | quiet) as server:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            server.wait()
+            return 0
+
+
+def relocate(output: Path) -> None:
+    """Point artifact addresses at the root as it lies now, in case it was moved."""
+    root = output / "mlflow"
+    here = (root / "artifacts").resolve().as_uri()
+    with sqlite3.connect(root / "mlflow.db") as db:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            db.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, "  # noqa: S608
+                f"instr({column}, '/mlflow/artifacts/') + length('/mlflow/artifacts')) "
+                f"WHERE instr({column}, '/mlflow/artifacts/') > 0 AND {column} NOT LIKE ? || '/%'",
+                (here, here),
+            )
+    db.close()
