@@ -14,7 +14,7 @@ from deq.data import Dataset, load
 from deq.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
 from deq.forecast import Forecast, foresee
 from deq.rate_fit import fit_rate
-from deq.rates import bound_rate, effective_eigenvalue
+from deq.rates import effective_eigenvalue
 from deq.training import Descent
 from deq.trial import TrialConfig
 
@@ -92,7 +92,7 @@ def compare(course: Course) -> Outcome:
     trajectory["log_loss_bound"] = seen.log_bound(trajectory["loss"].log(), trajectory["step"])
     for part, why in (
         bound_flags(trajectory, log_floor),
-        weight_flags(trajectory, course.initial.lambda_0, seen.lipschitz),
+        weight_flags(trajectory, course.initial, seen.lipschitz),
         _rates(course, seen, trajectory, log_floor),
     ):
         summary, notes = summary | part, notes | why
@@ -132,8 +132,7 @@ def _rates(
         "rate/measured_stderr": fit.stderr,
         "rate/effective_eigenvalue": effective_eigenvalue(course.eta, fit.rate),
     }
-    bound = bound_rate(course.eta, seen.initial.lambda_0)
-    for name, value in (("bound", bound), ("linearized", summary.get("rate/linearized"))):
+    for name, value in (("bound", seen.bound), ("linearized", summary.get("rate/linearized"))):
         if value:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     return summary, notes

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deq.activations import activation
 from deq.model import ModelConfig
-from deq.spectrum import least_eigenvalue
+from deq.spectrum import greatest_eigenvalue, least_eigenvalue
 
 # delta / (1/L - ||W||_2) is searched between sigmoid(-SEARCH) = 1e-13 and 1 - 1e-13.
 _SEARCH = 30.0
@@ -44,6 +44,12 @@ class Drawn:
     def lambda_0(self) -> float:
         """lambda_min(G(0))."""
         return float(least_eigenvalue(self.gram))
+
+    @property
+    def resolved(self) -> bool:
+        """Whether lambda_0 is above the eigenvalues' rounding, n eps ||G(0)||_2."""
+        rounding = torch.finfo(torch.float64).eps * self.gram.shape[0]
+        return self.lambda_0 > rounding * float(greatest_eigenvalue(self.gram))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from deq.convergence import Initial
+
 # A loss counts only where it exceeds the error of its own evaluation so many times.
 FLOOR_MARGIN = 100.0
 
@@ -49,7 +51,7 @@ def bound_flags(trajectory: dict[str, Tensor], log_floor: Tensor) -> Numbers:
     }, {}
 
 
-def weight_flags(trajectory: dict[str, Tensor], lambda_0: float, lipschitz: float) -> Numbers:
+def weight_flags(trajectory: dict[str, Tensor], initial: Initial, lipschitz: float) -> Numbers:
     """theory/lambda_ratio_min, theory/lambda_held, theory/well_posed_held.
 
     lambda_held: lambda_t >= lambda_0 / 2 at every measured step; well_posed_held:
@@ -59,7 +61,7 @@ def weight_flags(trajectory: dict[str, Tensor], lambda_0: float, lipschitz: floa
 
     Args:
         trajectory: columns lambda_min_gram and norm_w, (T,), NaN where not measured.
-        lambda_0: lambda_min(G(0)).
+        initial: the network at t = 0, for lambda_0.
         lipschitz: L.
     """
     summary: dict[str, float] = {}
@@ -69,12 +71,14 @@ def weight_flags(trajectory: dict[str, Tensor], lambda_0: float, lipschitz: floa
         summary["theory/well_posed_held"] = float(lipschitz * float(norms.amax()) < 1)
     else:
         notes["theory/well_posed_held"] = "||W||_2 was not measured"
-    if lambda_0 > 0 and len(lambdas):
-        ratio = float(lambdas.amin()) / lambda_0
+    if initial.resolved and len(lambdas):
+        ratio = float(lambdas.amin()) / initial.lambda_0
         summary["theory/lambda_ratio_min"] = ratio
         summary["theory/lambda_held"] = float(ratio >= 0.5)
     else:
-        why = "lambda_min(G) was not measured" if lambda_0 > 0 else "lambda_0 is not above 0"
+        why = "lambda_min(G) was not measured"
+        if not initial.resolved:
+            why = "lambda_0 is not above 0, up to rounding"
         notes["theory/lambda_ratio_min"] = notes["theory/lambda_held"] = why
     return summary, notes
 

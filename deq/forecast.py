@@ -62,6 +62,11 @@ class Forecast:
         """L of the trial's activation."""
         return activation(self.config.model.activation).lipschitz
 
+    @functools.cached_property
+    def bound(self) -> float | None:
+        """The theorem's rate; None where it is void or lambda_0 is not resolved."""
+        return bound_rate(self.eta, self.initial.lambda_0) if self.initial.resolved else None
+
     @property
     def condition_held(self) -> bool:
         """Whether (7) to (10) hold."""
@@ -95,7 +100,7 @@ class Forecast:
             "theory/condition_held": float(self.condition_held),
         }
         notes: dict[str, str] = {}
-        _put(summary, notes, "rate/bound", bound_rate(self.eta, lambda_0), self._void(lambda_0))
+        _put(summary, notes, "rate/bound", self.bound, self._void(lambda_0, self.initial.resolved))
         _put_mode(summary, notes, "rate/asymptotic", self.linearized)
         self._condition(summary, notes)
         self._population(summary, notes)
@@ -119,12 +124,13 @@ class Forecast:
 
     def log_bound(self, log_loss: Tensor, steps: Tensor) -> Tensor:
         """log of the theorem's bound from the loss at step 0; NaN where it is void."""
-        rate = bound_rate(self.eta, self.initial.lambda_0)
-        return log_loss[0] - (math.nan if rate is None else rate) * steps
+        return log_loss[0] - (math.nan if self.bound is None else self.bound) * steps
 
-    def _void(self, value: float) -> str:
-        x = self.eta * value / 2
-        return f"the bound needs 0 < eta lambda_0 / 2 < 1, not {x:.3g}"
+    def _void(self, value: float, resolved: bool) -> str:
+        rounding = "" if resolved else ", and lambda_0 above rounding"
+        return (
+            f"the bound needs 0 < eta lambda_0 / 2 < 1{rounding}: it is {self.eta * value / 2:.3g}"
+        )
 
     def _condition(self, summary: dict[str, float], notes: dict[str, str]) -> None:
         found = self.condition
@@ -155,7 +161,7 @@ class Forecast:
         least = self.limit.lambda_star
         summary["theory/lambda_star"] = least
         rate = bound_rate(self.eta, width * least)
-        _put(summary, notes, "rate/population_bound", rate, self._void(width * least))
+        _put(summary, notes, "rate/population_bound", rate, self._void(width * least, True))
 
 
 def forecast(

@@ -8,7 +8,7 @@ import torch
 
 from deq.activations import ACTIVATIONS
 from deq.comparison import train
-from deq.convergence import Drawn, condition_at, initial_condition
+from deq.convergence import Drawn, Initial, condition_at, initial_condition
 from deq.data import Dataset, SphereConfig, load
 from deq.flags import FLOOR_MARGIN, bound_flags, weight_flags
 from deq.model import ModelConfig, draw, initialise
@@ -216,6 +216,11 @@ def test_without_a_bound_the_flag_says_so():
     assert "rate/bound" in notes["theory/bound_held"]
 
 
+def at_start(lambda_0):
+    gram = torch.diag(torch.tensor([lambda_0, 5.0, 9.0], dtype=torch.float64))
+    return Initial(gram, torch.ones(3).double(), 0.5, 1.0, 1.0, 1.0, gram)
+
+
 @pytest.mark.parametrize(
     ("lambdas", "norms", "expected"),
     [
@@ -227,13 +232,14 @@ def test_without_a_bound_the_flag_says_so():
 def test_the_flags_of_the_weights(lambdas, norms, expected):
     columns = {"lambda_min_gram": lambdas, "norm_w": norms}
     trajectory = {k: torch.tensor(v, dtype=torch.float64) for k, v in columns.items()}
-    summary, notes = weight_flags(trajectory, 2.0, 1.0)
+    summary, notes = weight_flags(trajectory, at_start(2.0), 1.0)
     names = ("theory/lambda_ratio_min", "theory/lambda_held", "theory/well_posed_held")
     assert tuple(summary[name] for name in names) == expected
     assert notes == {}
-    summary, notes = weight_flags(trajectory, 0.0, 1.0)
-    assert "theory/lambda_held" not in summary
-    assert "lambda_0" in notes["theory/lambda_held"]
+    for rounding in (0.0, -1e-16, 1e-16):
+        summary, notes = weight_flags(trajectory, at_start(rounding), 1.0)
+        assert "theory/lambda_held" not in summary
+        assert "rounding" in notes["theory/lambda_held"]
 
 
 def test_a_diverging_trial_breaks_the_bound_and_has_no_rate():

@@ -149,3 +149,14 @@ def test_what_is_missing_says_why():
     nowhere = config("relu", sigma_w2=5.0, allow_ill_posed=True)
     with pytest.raises(ValueError, match="no equilibrium at step 0"):
         forecast(nowhere, DATA)
+
+
+def test_a_least_eigenvalue_that_is_rounding_gives_no_bound():
+    """Width 4 and six samples: G(0) is singular, and its least eigenvalue is of either sign."""
+    for seed in range(4):
+        trial = dataclasses.replace(config(width=4, steps=5), seed=seed)
+        outcome = train(trial, DATA)
+        for key in ("rate/bound", "theory/lambda_held", "theory/bound_held"):
+            assert key not in outcome.summary
+            assert outcome.notes[key]
+        assert "rounding" in outcome.notes["rate/bound"]
