@@ -105,14 +105,14 @@ def test_population_rates_need_no_network():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("tol", [1e-6, 1e-12])
 def test_cold_maps_are_what_the_solver_takes_at_step_0(name, tol):
-    """Within two maps, of the equilibrium and of the adjoint, at width 256."""
+    """Within three maps, of the equilibrium and of the adjoint, at width 256."""
     trial = dataclasses.replace(config(name, width=256), solver=SolverConfig(tol=tol))
     descent = Descent([trial], [DATA])
     next(iter(descent))
     row = descent.courses[0].rows[0]
     guess = cold_maps(forecast(trial, DATA).contraction, tol)
-    assert abs(row["forward_steps"] - guess) <= 2
-    assert abs(row["adjoint_steps"] - guess) <= 2
+    assert abs(row["forward_steps"] - guess) <= 3
+    assert abs(row["adjoint_steps"] - guess) <= 3
 
 
 def test_the_cost_brackets_the_products_of_a_trial():
