@@ -2,8 +2,10 @@
 
 from deq.activations import ACTIVATIONS, Activation, activation_digest
 from deq.comparison import Outcome, compare, train, train_pack
+from deq.cost import Cost, cost
 from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.forecast import Forecast, forecast, last_half
 from deq.machine import hardware, set_threads
 from deq.model import ModelConfig
 from deq.population import Population, population
@@ -16,11 +18,13 @@ __all__ = [
     "ACTIVATIONS",
     "COLUMNS",
     "Activation",
+    "Cost",
     "DataConfig",
     "Dataset",
     "Descent",
     "DiagnosticsConfig",
     "DigitsConfig",
+    "Forecast",
     "Mean",
     "ModelConfig",
     "NpzConfig",
@@ -34,8 +38,11 @@ __all__ = [
     "TrialConfig",
     "activation_digest",
     "compare",
+    "cost",
     "digest",
+    "forecast",
     "hardware",
+    "last_half",
     "load",
     "mean",
     "population",

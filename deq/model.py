@@ -7,6 +7,7 @@ Shape suffixes: b trials in the pack, m width, d input size, n samples.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,10 @@ class ModelConfig:
             permits a trial and changes none of its numbers.
         activation_sha256: the digest of an own activation's source; filled in when the
             trial is composed, and checked wherever the config is read.
+        init: gaussian, the first network drawn; redraw, the first one drawn for which
+            conditions (7) to (9) of the theorem hold at some delta (Truong 2023).
+        max_draws: with redraw, how many networks are drawn before giving up. It
+            decides whether there is a trial and changes none of its numbers.
     """
 
     width: int = 256
@@ -37,6 +42,10 @@ class ModelConfig:
     sigma_a: float = 1.0
     allow_ill_posed: bool = field(default=False, metadata={"identity": False})
     activation_sha256: str = field(default="", metadata={"absent_at": ""})
+    init: Literal["gaussian", "redraw"] = field(
+        default="gaussian", metadata={"absent_at": "gaussian"}
+    )
+    max_draws: int = field(default=100, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         """Refuse what no run could make sense of."""
@@ -46,6 +55,8 @@ class ModelConfig:
             raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
         if not 0 < self.sigma_a < math.inf:
             raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
+        if self.max_draws < 1:
+            raise ValueError(f"max_draws must be at least 1, not {self.max_draws}")
         phi = activation(self.activation, sha256=self.activation_sha256)
         limit = 1 / (8 * phi.lipschitz**2)
         if self.sigma_w2 >= limit and not self.allow_ill_posed:
@@ -70,18 +81,36 @@ def initialise(
     every dtype, on every device and in every pack; row by row, so that no second
     matrix of W's size is ever held.
     """
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return draw_pack(configs, streams, d, dtype=dtype, device=device)
+
+
+def draw_pack(
+    configs: Sequence[ModelConfig],
+    streams: Sequence[torch.Generator],
+    d: int,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """W (B, m, m), U (B, m, d), a (B, m), each trial's the next network of its stream."""
     batch, m = len(configs), configs[0].width
     w = torch.empty(batch, m, m, dtype=dtype, device=device)
     u = torch.empty(batch, m, d, dtype=dtype, device=device)
     a = torch.empty(batch, m, dtype=dtype, device=device)
-    for b, (config, seed) in enumerate(zip(configs, seeds, strict=True)):
-        generator = torch.Generator().manual_seed(seed)
-        for row in w[b]:
-            _fill(row, (2 * config.sigma_w2 / m) ** 0.5, generator)
-        for row in u[b]:
-            _fill(row, (2 / d) ** 0.5, generator)
-        _fill(a[b], config.sigma_a / m**0.5, generator)
+    for b, (config, stream) in enumerate(zip(configs, streams, strict=True)):
+        draw(config, stream, w[b], u[b], a[b])
     return w, u, a
+
+
+def draw(config: ModelConfig, stream: torch.Generator, w: Tensor, u: Tensor, a: Tensor) -> None:
+    """Fill one trial's W (m, m), U (m, d), a (m,) with the next network of its stream."""
+    m, d = u.shape
+    for row in w:
+        _fill(row, (2 * config.sigma_w2 / m) ** 0.5, stream)
+    for row in u:
+        _fill(row, (2 / d) ** 0.5, stream)
+    _fill(a, config.sigma_a / m**0.5, stream)
 
 
 def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:

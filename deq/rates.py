@@ -1,19 +1,20 @@
-"""Rates: the bound's, the linearised prediction's, and the one fitted to a trajectory.
+"""Rates in closed form, and the curves of the linearised dynamics.
 
 Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from deq.convergence import Initial
+from deq.population import Population
 
-# A fit over fewer points, or one that explains less, is not called a rate.
-MIN_POINTS = 10
-MIN_R2 = 0.9
+# Steps whose modes are summed at once, so that memory does not grow with the budget.
+_CHUNK = 4096
 
 
 def bound_rate(eta: float, lambda_0: float) -> float | None:
@@ -30,94 +31,82 @@ def asymptotic_rate(eta: float, h: float) -> float | None:
     return -2 * math.log(factor)
 
 
-def linearized_log_loss(initial: Initial, eta: float, steps: Tensor) -> Tensor:
-    """log Phi_lin(t) = log 1/2 sum_k (1 - eta h_k)^{2t} c_k^2 at the given steps; (T,).
-
-    H(0) = sum_k h_k u_k u_k^T and c_k = u_k.e(0). Summed in logarithms, so that a curve
-    that falls below the least float is still a curve.
-    """
-    h, u = torch.linalg.eigh(initial.tangent)
-    logs = 2 * torch.log((u.mT @ initial.error).abs())
-    decay = 2 * torch.log((1 - eta * h).abs())
-    # At t = 0 a mode with 1 - eta h = 0 still counts: 0^0 = 1.
-    exponents = torch.nan_to_num(steps[:, None] * decay, nan=0.0) + logs
-    return torch.logsumexp(exponents, dim=1) - math.log(2)
+def effective_eigenvalue(eta: float, rate: float) -> float:
+    """(1 - exp(-rate / 2)) / eta: the eigenvalue of H whose mode would decay at this rate."""
+    return -math.expm1(-rate / 2) / eta
 
 
 @dataclass(frozen=True)
-class RateFit:
-    """A rate fitted to log Phi by least squares.
+class LinearDynamics:
+    """Gradient descent on a linearised model: every mode of H decays by itself.
 
     Attributes:
-        rate: minus the slope, nats per GD step; None when there is no rate.
-        stderr: its standard error, widened for the residuals' autocorrelation.
-        r2: share of the variance of log Phi that the line explains.
-        start, stop: first and last step of the window.
-        reason: why there is no rate; empty otherwise.
+        eigenvalues: (n,) float64, h_k of H, rising.
+        squares: (n,) float64, c_k^2, the squared error in each mode at t = 0.
+        eta: the step size.
     """
 
-    rate: float | None
-    stderr: float | None
-    r2: float | None
-    start: int | None
-    stop: int | None
-    reason: str = ""
+    eigenvalues: Tensor
+    squares: Tensor
+    eta: float
+
+    @classmethod
+    def of_network(cls, initial: Initial, eta: float) -> "LinearDynamics":
+        """Of one network: H(0) = sum_k h_k u_k u_k^T and c_k = u_k.e(0)."""
+        h, u = torch.linalg.eigh(initial.tangent)
+        return cls(h, (u.mT @ initial.error) ** 2, eta)
+
+    @classmethod
+    def of_population(
+        cls, limit: Population, y: Tensor, width: int, sigma_a: float, eta: float
+    ) -> "LinearDynamics":
+        """Of the infinite-width limit: H_inf at this width, the error by its expectation.
+
+        yhat(0) has mean zero and covariance sigma_a^2 K over the draw of a, so that
+        E[c_k^2] = (u_k.y)^2 + sigma_a^2 u_k^T K u_k with the eigenvectors u_k of H_inf.
+        The curve is that of the loss averaged over wide networks; a single one scatters
+        about it with its own e(0), also at infinite width.
+        """
+        h, u = torch.linalg.eigh(limit.tangent(width))
+        variance = sigma_a**2 * ((limit.gram @ u) * u).sum(0).clamp_min(0)
+        return cls(h, (u.mT @ y.double()) ** 2 + variance, eta)
+
+    def log_loss(self, steps: Tensor) -> Tensor:
+        """log Phi_lin(t) = log 1/2 sum_k (1 - eta h_k)^{2t} c_k^2 at the given steps; (T,).
+
+        Summed in logarithms, so that a curve below the least float is still a curve.
+        """
+        decay = 2 * torch.log((1 - self.eta * self.eigenvalues).abs())
+        parts = []
+        for part in torch.split(steps, _CHUNK):
+            # At t = 0 a mode with 1 - eta h = 0 still counts: 0^0 = 1.
+            exponents = torch.nan_to_num(part[:, None] * decay, nan=0.0) + self.squares.log()
+            parts.append(torch.logsumexp(exponents, dim=1))
+        return torch.cat(parts) - math.log(2)
+
+    def steps_to(self, loss: float, most: int) -> int | None:
+        """The first step with Phi_lin(t) <= loss Phi_lin(0); None when not within `most`.
+
+        log Phi_lin is convex in t (a logsumexp of lines), also when eta h_k > 2 makes it
+        rise in the end: it falls until its minimum, where both searches bisect.
+        """
+        if loss >= 1:
+            return 0
+
+        def value(t: int) -> float:
+            return float(self.log_loss(torch.tensor([t], dtype=torch.float64)))
+
+        target = value(0) + math.log(loss)
+        least = _first(lambda t: value(t + 1) >= value(t), most)
+        if not value(least) <= target:  # true for NaN as well
+            return None
+        return _first(lambda t: value(t) <= target, least)
 
 
-def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
-    """Fit the last half of what lies above the numerical floor.
-
-    The window ends at the last step before log Phi first touches the floor, and begins
-    at half that step, past the early transient.
-
-    Args:
-        steps: (T,) float64, rising.
-        log_loss: (T,) log Phi.
-        log_floor: (T,) log of the loss below which rounding and the solver's
-            tolerance, not training, decide.
-    """
-    above = log_loss > log_floor
-    usable = len(above) if bool(above.all()) else int((~above).nonzero()[0])
-    if usable == 0:
-        return RateFit(None, None, None, None, None, "the loss is at the numerical floor")
-    stop = float(steps[usable - 1])
-    window = (steps >= stop / 2) & (steps <= stop)
-    t, y = steps[window], log_loss[window]
-    if len(t) < MIN_POINTS:
-        why = f"fewer than {MIN_POINTS} steps above the numerical floor"
-        return RateFit(None, None, None, None, None, why)
-    start, end = int(t[0]), int(t[-1])
-    slope, stderr, r2 = _line(t, y)
-    if slope >= 0:
-        return RateFit(None, None, r2, start, end, "the loss does not fall over the window")
-    if r2 < MIN_R2:
-        why = f"log loss is no straight line over the window (R^2 = {r2:.2f})"
-        return RateFit(None, None, r2, start, end, why)
-    return RateFit(-slope, stderr, r2, start, end)
-
-
-def window_rate(steps: Tensor, log_loss: Tensor, fit: RateFit) -> float | None:
-    """The rate of another curve over the very window of a fit; None without a window."""
-    if fit.start is None or fit.stop is None:
-        return None
-    window = (steps >= fit.start) & (steps <= fit.stop)
-    slope, _, _ = _line(steps[window], log_loss[window])
-    return -slope if math.isfinite(slope) else None
-
-
-def _line(t: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """Slope, its standard error and R^2 of the least-squares line.
-
-    The error is the usual one times sqrt((1 + r) / (1 - r)), r the lag-one
-    autocorrelation of the residuals where positive: the points of a smooth curve are
-    not independent.
-    """
-    tc, yc = t - t.mean(), y - y.mean()
-    spread = float((tc**2).sum())
-    slope = float((tc * yc).sum()) / spread
-    residual = yc - slope * tc
-    error, total = float((residual**2).sum()), float((yc**2).sum())
-    r = float((residual[1:] * residual[:-1]).sum()) / error if error > 0 else 0.0
-    widen = (1 + min(max(r, 0.0), 0.999)) / (1 - min(max(r, 0.0), 0.999))
-    stderr = math.sqrt(error / (len(t) - 2) / spread * widen)
-    return slope, stderr, 1 - error / total if total > 0 else 0.0
+def _first(holds: Callable[[int], bool], most: int) -> int:
+    """The first t in 0 .. most where a predicate that turns true once is true; else `most`."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low

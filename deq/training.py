@@ -22,8 +22,9 @@ from deq.course import Course, Status, blank
 from deq.data import Dataset
 from deq.fixed_point import Map, Solution, Solved, solve
 from deq.kernels import gram, tangent
-from deq.model import AdjointMap, EquilibriumMap, initialise
+from deq.model import AdjointMap, EquilibriumMap
 from deq.prediction import Predictor
+from deq.redraw import starting_weights
 from deq.spectrum import least_eigenvalue, operator_norm
 from deq.step_size import step_size
 from deq.trial import TrialConfig
@@ -63,7 +64,8 @@ class Descent:
         """Draw the weights.
 
         Raises:
-            ValueError: the trials do not fit in one pack (see `shape`).
+            ValueError: the trials do not fit in one pack (see `shape`), or a trial that
+                redraws until the initial condition holds found no network.
         """
         if len({shape(c, s) for c, s in zip(configs, datasets, strict=True)}) > 1:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
@@ -73,13 +75,7 @@ class Descent:
         self._config = configs[0]
         dtype, place = self._config.torch_dtype, torch.device(device)
         x = torch.stack([s.x for s in datasets]).to(place)
-        w, u, a = initialise(
-            [c.model for c in configs],
-            [c.seed for c in configs],
-            x.shape[1],
-            dtype=dtype,
-            device=place,
-        )
+        w, u, a = starting_weights(configs, datasets, place)
         p = torch.bmm(u, x.to(dtype))
         self._state = _State(
             x=x,

@@ -194,6 +194,28 @@ def sync(overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @OVERRIDES
+@MULTIRUN
+@click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: bool) -> None:
+    """Say what the theory says of each trial, without training.
+
+    The conditions' slacks, the predicted rates, the steps to a given loss and the cost:
+    from the initial network and its equilibrium at step 0. Nothing is written.
+    """
+    del multirun
+    from sweeps import theory as teller
+    from sweeps.terminal import Terminal
+
+    said = list(teller.say(request(overrides), loss))
+    if as_json:
+        click.echo(teller.to_json(said, loss))
+    else:
+        teller.show(said, loss, Terminal())
+
+
+@cli.command()
+@OVERRIDES
 @click.option("--port", default=5000, show_default=True, help="Port on loopback.")
 def ui(overrides: tuple[str, ...], port: int) -> None:
     """Serve the MLflow UI on the embedded store, on loopback."""

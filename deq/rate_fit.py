@@ -1,0 +1,188 @@
+"""The rate fitted to a trajectory: its window, its slope, its standard error.
+
+Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A fit over fewer points, or a line that explains less, is not called a rate.
+MIN_POINTS = 10
+MIN_R2 = 0.9
+# A window is straight when its local slope varies by this share of the slope (one
+# standard deviation), or by no more than noise would make it seem.
+STRAIGHT = 0.003
+# Where windows may begin, as shares of the last step above the floor.
+STARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+# Noise is not more correlated from step to step than this; what seems so is the curve.
+CORRELATED = 0.95
+# Standard errors by which a curvature must exceed zero to count.
+SIGNIFICANT = 2.0
+
+
+@dataclass(frozen=True)
+class RateFit:
+    """A rate fitted to log Phi by least squares.
+
+    Attributes:
+        rate: minus the slope, nats per GD step; None when there is no rate.
+        stderr: its standard error, from two causes added in squares. Noise: the usual
+            error times sqrt((1 + r) / (1 - r)), r the residuals' lag-one
+            autocorrelation; three of it cover the true slope in 97 of 100 cases where
+            the window holds 10 (1 + r) / (1 - r) points or more. Bend: the standard
+            deviation over the window of the local slope, where curvature is
+            significant. A training loss has hardly any noise and is a sum of many
+            exponentials: there the second is all, and says how far the rate is from
+            constant; each local rate of a parabola is within sqrt(3) of it.
+        r2: share of the variance of log Phi, less its alternating part, that the line
+            explains.
+        oscillation: amplitude of the alternating part of log Phi, in nats: near the
+            stability limit the top mode flips its sign at every step.
+        start, stop: first and last step of the window.
+        reason: why there is no rate; empty otherwise.
+    """
+
+    rate: float | None = None
+    stderr: float | None = None
+    r2: float | None = None
+    oscillation: float | None = None
+    start: int | None = None
+    stop: int | None = None
+    reason: str = ""
+
+
+def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
+    """Fit a line and a period-two part to log Phi above its numerical floor.
+
+    The window ends at the last step before log Phi first touches the floor: what comes
+    above it again later is noise. It begins at half that step, or later, up to three
+    quarters, when only then it is straight (an early transient is cut off). A curve that
+    is straight nowhere has no transient to cut: its window is the last half. Either way the
+    rate is the mean over the window; what it tends to later no fit can tell.
+
+    Args:
+        steps: (T,) float64, rising.
+        log_loss: (T,) log Phi; -inf where the loss is exactly zero.
+        log_floor: (T,) log of the loss below which rounding and the solver's
+            tolerance, not training, decide.
+    """
+    lost = (log_loss.isnan() | (log_loss == math.inf)).nonzero()
+    if len(lost):
+        return RateFit(reason=f"the loss is not finite at step {int(steps[lost[0]])}")
+    above = log_loss > log_floor
+    usable = len(above) if bool(above.all()) else int((~above).nonzero()[0])
+    if usable == 0:
+        return RateFit(reason="the loss is at the numerical floor")
+    t, y = steps[:usable], log_loss[:usable]
+    if int((t >= t[-1] / 2).sum()) < MIN_POINTS:
+        return RateFit(reason=f"fewer than {MIN_POINTS} steps above the numerical floor")
+    window, line = _straightest(t, y)
+    start, stop = int(t[window][0]), int(t[-1])
+    found = RateFit(r2=line.r2, oscillation=line.oscillation, start=start, stop=stop)
+    if line.slope >= 0:
+        return _without(found, "the loss does not fall over the window")
+    if line.r2 < MIN_R2:
+        why = f"log loss is no straight line over the window (R^2 = {line.r2:.2f})"
+        return _without(found, why)
+    return RateFit(-line.slope, line.stderr, line.r2, line.oscillation, start, stop)
+
+
+def window_rate(steps: Tensor, log_loss: Tensor, start: float, stop: float) -> float | None:
+    """The rate of a predicted curve, fitted as above over a given window.
+
+    None when the window holds too few points or the curve is not finite there.
+    """
+    window = (steps >= start) & (steps <= stop)
+    if int(window.sum()) < 4 or not bool(log_loss[window].isfinite().all()):
+        return None
+    return -_line(steps[window], log_loss[window]).slope
+
+
+def _without(found: RateFit, reason: str) -> RateFit:
+    return RateFit(None, None, found.r2, found.oscillation, found.start, found.stop, reason)
+
+
+@dataclass(frozen=True)
+class _Line:
+    slope: float
+    noise: float  # standard error of the slope from noise alone
+    bend: float  # standard deviation of the local slope over the window
+    bend_noise: float  # what noise alone would make `bend`, one standard error
+    r2: float
+    oscillation: float
+
+    @property
+    def straight(self) -> bool:
+        return self.bend <= max(STRAIGHT * abs(self.slope), SIGNIFICANT * self.bend_noise)
+
+    @property
+    def stderr(self) -> float:
+        significant = max(self.bend**2 - (SIGNIFICANT * self.bend_noise) ** 2, 0.0)
+        return math.sqrt(self.noise**2 + significant)
+
+
+def _straightest(t: Tensor, y: Tensor) -> tuple[Tensor, _Line]:
+    """The first window that is straight, or the last half; and its line."""
+    whole = t >= STARTS[0] * t[-1]
+    half = _line(t[whole], y[whole])
+    window, line = whole, half
+    for share in STARTS[1:]:
+        if line.straight:
+            return window, line
+        window = t >= share * t[-1]
+        if int(window.sum()) < 2 * MIN_POINTS:
+            break
+        line = _line(t[window], y[window])
+    return (window, line) if line.straight else (whole, half)
+
+
+def _line(t: Tensor, y: Tensor) -> _Line:
+    """Least squares of y on (-1)^t, a line and a parabola orthogonal to it.
+
+    Orthogonal, so that the slope is the line's: that on average over the window.
+    """
+    half = float(t[-1] - t[0]) / 2
+    s = (t - (t[0] + t[-1]) / 2) / half  # -1 .. 1
+    powers = torch.stack([s**k for k in range(3)], dim=1)
+    basis, triangle = torch.linalg.qr(powers)
+    parity = 1.0 - 2.0 * (t.round() % 2)
+    columns = torch.column_stack([basis, parity])
+    inverse = torch.linalg.pinv(columns, rtol=1e-9)  # parity may be constant: then no part of it
+    fitted = inverse @ y
+    variance, is_noise = _variance(y - columns @ fitted)
+    deviation = (variance * (inverse**2).sum(1)).sqrt()
+    plain = y - fitted[-1] * parity
+    left, spread = plain - basis[:, :2] @ fitted[:2], plain - plain.mean()
+    total = float(spread @ spread)
+    per_line = 1 / (float(triangle[1, 1]) * half)
+    # y = c s^2 has the local slope 2 c s / half, of standard deviation 2 c / (half sqrt 3).
+    per_parabola = abs(2 / (float(triangle[2, 2]) * half * math.sqrt(3)))
+    rounding = 8 * torch.finfo(torch.float64).eps * float(y.abs().amax()) / half
+    return _Line(
+        slope=float(fitted[1]) * per_line,
+        noise=math.hypot(float(deviation[1]) * per_line, rounding),
+        bend=abs(float(fitted[2])) * per_parabola,
+        bend_noise=float(deviation[2]) * per_parabola if is_noise else 0.0,
+        r2=1 - float(left @ left) / total if total > 0 else 0.0,
+        oscillation=abs(float(fitted[-1])),
+    )
+
+
+def _variance(residual: Tensor) -> tuple[float, bool]:
+    """The noise's variance times w = (1 + r) / (1 - r); and whether it is noise at all.
+
+    r is the residuals' lag-one autocorrelation. Fitted residuals look smaller and less
+    correlated than the noise is: for N points and p = 4 regressors r is low by
+    (p + 3 r) / N to first order (Marriott and Pope 1954 for p = 1), and the sum of
+    squares is that of N - p w free points.
+    """
+    count, square = len(residual), float(residual @ residual)
+    if square == 0:
+        return 0.0, True
+    r = float(residual[1:] @ residual[:-1]) / square
+    r = max(r + (4 + 3 * r) / count, 0.0)
+    w = (1 + min(r, CORRELATED)) / (1 - min(r, CORRELATED))
+    return square * w / max(count - 4 * w, count / 10), r < CORRELATED

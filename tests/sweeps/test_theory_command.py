@@ -1,0 +1,116 @@
+"""`sweeps theory`: what the theory says of composed trials, training nothing."""
+
+import json
+import re
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from sweeps.cli import cli, main
+from sweeps.config import request
+from sweeps.errors import ConfigError
+from sweeps.identity import config_hash
+from sweeps.theory import say
+
+SMALL = ["data.n=8", "train.steps=40", "model.width=16"]
+AXES = ["model.activation=relu,tanh", "seed=0,1"]
+
+
+def told(*words):
+    done = CliRunner().invoke(cli, ["theory", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWEEPS_OUTPUT", raising=False)
+    yield
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_names_every_trial_and_number():
+    found = json.loads(told(*SMALL, *AXES, "--json", "--loss", "1e-3"))
+    trials = request([*SMALL, *AXES]).trials
+    assert found["loss"] == 1e-3
+    assert [t["config_hash"] for t in found["trials"]] == [config_hash(t.trial) for t in trials]
+    assert found["trials"][3]["trial"] == "tanh seed=1"
+    expected = {f"theory/slack_{k}" for k in (7, 8, 9, 10)} | {
+        "theory/lambda_0",
+        "theory/lambda_star",
+        "rate/bound",
+        "rate/population",
+        "rate/linearized",
+        "rate/asymptotic",
+        "train/eta",
+        "cost/products_floor",
+        "cost/products_cold",
+        "cost/flop_floor",
+        "cost/flop_cold",
+        "cost/bytes",
+    }
+    for trial in found["trials"]:
+        assert expected <= trial["metrics"].keys()
+        assert trial["steps_to_loss"] > 0
+    assert len({t["steps_to_loss"] for t in found["trials"]}) > 1
+
+
+def test_the_table():
+    text = told(*SMALL, *AXES)
+    for word in ("relu seed=0", "(10)", "lambda_*", "linearised", "steps to 1e-06", "FLOP"):
+        assert word in text
+    assert "past the budget" in text
+
+
+def test_a_loss_that_is_never_reached():
+    assert "not within 1e+09" in told(*SMALL, "train.eta=1.5")
+    found = json.loads(told(*SMALL, "train.eta=1.5", "--json"))
+    assert found["trials"][0]["steps_to_loss"] is None
+
+
+def test_what_is_absent_says_why():
+    loose = ["model.sigma_w2=0.2", "model.allow_ill_posed=true", "solver.max_steps=5000"]
+    assert "no theory/slack: L ||W(0)||_2 >= 1" in told(*SMALL, *loose)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["model.widht=3"], "model.width"),
+        (["--loss", "0"], r"\(0, 1\)"),
+        (["--loss", "1"], r"\(0, 1\)"),
+        (["--loss", "nan"], r"\(0, 1\)"),
+        ([*SMALL, "model.init=redraw", "model.max_draws=2"], "none of 2 networks"),
+        ([*SMALL, "model.init=again"], "redraw"),
+        (["data.n=8", "model.width=100000000"], "does not fit .* lower model.width"),
+        ([*SMALL, "model.max_draws=0"], "max_draws must be at least 1"),
+        ([*SMALL, "model.sigma_w2=5", "model.allow_ill_posed=true"], "no equilibrium at step 0"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
+    monkeypatch.setattr(sys, "argv", ["sweeps", "theory", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.strip().splitlines()
+    assert re.search(match, line), line
+
+
+def test_a_refused_trial_is_named():
+    asked = request([*SMALL, "model.init=gaussian,redraw", "model.max_draws=1"])
+    with pytest.raises(ConfigError, match=r"^init=redraw: "):
+        list(say(asked, 1e-3))
+
+
+def test_redrawing_is_an_identity_of_its_own_and_its_bound_is_none():
+    def digest(*words):
+        (composed,) = request(words).trials
+        return config_hash(composed.trial)
+
+    assert digest() == digest("model.init=gaussian") == digest("model.max_draws=7")
+    assert digest("model.init=redraw") != digest()
+    assert digest("model.init=redraw") == digest("model.init=redraw", "model.max_draws=7")
