@@ -30,7 +30,7 @@ def draw(study: Study) -> bytes:
             marks = style.series(i) | look
             style.points_and_means(axes, found, f"{name}, {text}", dash, **marks)
     axes.set(xlabel=_named(key), ylabel=style.RATE)
-    axes.set_yscale("log")
+    style.log_y(axes)
     style.log2_ticks(axes, seen)
     style.legend(axes, outside=True)
     return style.png(figure)

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 __all__ = [
     "GREY",
@@ -22,6 +23,7 @@ __all__ = [
     "exponential",
     "legend",
     "log2_ticks",
+    "log_y",
     "numbers",
     "panels",
     "png",
@@ -92,6 +94,12 @@ def legend(axes: Axes, *, outside: bool = False) -> None:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     else:
         axes.legend(fontsize="small")
+
+
+def log_y(axes: Axes) -> None:
+    """A logarithmic y axis, with numbers between the decades where there are few of them."""
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 0.5)))
 
 
 def log2_ticks(axes: Axes, values: Sequence[float]) -> None:

@@ -28,7 +28,7 @@ def draw(study: Study) -> bytes:
             right.axhline(stars[0] / 2, color=colour, lw=1, ls=":", label=rf"{name}: $\lambda_*/2$")
     _reference(left, study)
     for axes in (left, right):
-        axes.set_yscale("log")
+        style.log_y(axes)
         style.log2_ticks(axes, widths)
         axes.set_xlabel("width $m$")
     left.set_ylabel(r"$\|G(0)/m - K\|_F$")
