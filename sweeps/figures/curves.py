@@ -14,7 +14,8 @@ def draw(study: Study) -> bytes:
             continue
         look = {"color": style.colour(i)}
         steps = style.numbers(columns["step"])
-        left.semilogy(steps, style.numbers(columns["loss"]), lw=2, label=name, **look)
+        marked = style.series(i) | {"ms": 4, "markevery": max(1, len(steps) // 8)}
+        left.semilogy(steps, style.numbers(columns["loss"]), lw=2, label=name, **marked)
         for column, dash in (("log_loss_linearized", "--"), ("log_loss_bound", ":")):
             if column in columns:
                 left.semilogy(steps, style.exponential(columns[column]), dash, lw=1, **look)
