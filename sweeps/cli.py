@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps import __version__, report
-from sweeps.compose import composed
+from sweeps.composition import composed
 from sweeps.config import Request, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.compose import points
+from sweeps.composition import points
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened, nearest, to_yaml
 

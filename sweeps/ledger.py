@@ -197,9 +197,12 @@ class Ledger:
         found = self._sweeps("tracker = ? AND study = ? AND sweep = ?", tracker, study, sweep)
         return found[0] if found else None
 
-    def sweeps_like(self, tracker: str, prefix: str) -> list[SweepEntry]:
-        """The sweeps, of any study, whose name begins so."""
-        return self._sweeps("tracker = ? AND substr(sweep, 1, ?) = ?", tracker, len(prefix), prefix)
+    def sweeps_like(self, prefix: str, tracker: str | None = None) -> list[SweepEntry]:
+        """The sweeps, of any study, whose name begins so; the latest last."""
+        begins, order = "substr(sweep, 1, ?) = ?", "ORDER BY rowid"
+        if tracker is None:
+            return self._sweeps(f"{begins} {order}", len(prefix), prefix)
+        return self._sweeps(f"{begins} AND tracker = ? {order}", len(prefix), prefix, tracker)
 
     def unpublished(self, tracker: str) -> list[SweepEntry]:
         """Sweeps whose page does not yet say how they ended."""

@@ -21,6 +21,7 @@ from sweeps.trial import Done, Failed
 Results = dict[str, Result]
 # Digits of a hash that must be given at least.
 MIN_PREFIX = 6
+LEDGER = "ledger.db"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def folder_of(output: Path, sweep: str) -> Path:
 
 def ledger_path(config: LaunchConfig) -> Path:
     """Where the ledger lies."""
-    return Path(config.paths.output) / "ledger.db"
+    return Path(config.paths.output) / LEDGER
 
 
 def run(request: Request, options: Options, terminal: Terminal) -> Finished:
@@ -163,18 +164,10 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         ConfigError: no sweep, or more than one, begins with this prefix.
         TrackingError: MLflow cannot be reached or did not take it.
     """
-    if not ledger_path(config).exists():
-        raise ConfigError(f"there is no record under {config.paths.output}: launch a sweep first")
+    _has_record(Path(config.paths.output))
     with _opened(config) as (tracker, ledger):
         settle(tracker, ledger)
-        found = ledger.sweeps_like(tracker.name, prefix)
-        if len(prefix) < MIN_PREFIX or len(found) != 1:
-            names = ", ".join(f"{entry.sweep} ({entry.study})" for entry in found[:5])
-            hint = f"it may be {names}" if found else "`sweeps run` prints a sweep's name"
-            raise ConfigError(
-                f"{prefix!r} names {len(found)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
-            )
-        (entry,) = found
+        entry = _only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
         known = _known(trials, ledger, tracker, entry.experiment)
@@ -183,6 +176,35 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         if path is None:
             raise TrackingError(f"MLflow did not take the report; it is in {folder}")
         return path
+
+
+def lines_of(prefix: str, output: Path) -> list[Line]:
+    """What the ledger knows of a sweep's trials.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins with this prefix.
+    """
+    _has_record(output)
+    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        entry = _only(ledger.sweeps_like(prefix), prefix)
+        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+        return _table(trials, entry.spec["reused"], _known(trials, ledger))
+
+
+def _has_record(output: Path) -> None:
+    if not (output / LEDGER).exists():
+        raise ConfigError(f"there is no record under {output}: launch a sweep first")
+
+
+def _only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+    """The one sweep a prefix names; the same set of trials in another study is the same."""
+    names = {entry.sweep: entry for entry in found}
+    if len(prefix) < MIN_PREFIX or len(names) != 1:
+        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
+        raise ConfigError(
+            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
+        )
+    return next(iter(names.values()))
 
 
 @contextlib.contextmanager

@@ -10,9 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOORS = {
-    "hydra": {"sweeps/compose.py"},
-    "omegaconf": {"sweeps/compose.py"},
+    "hydra": {"sweeps/composition.py"},
+    "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py"},
+    "pandas": {"sweeps/library.py"},
     "ray": {"sweeps/launch.py"},
     "mlflow": {"sweeps/tracking.py"},
     "matplotlib": {"sweeps/figures/style.py"},

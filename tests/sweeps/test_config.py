@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deq
-from sweeps.compose import conf_dir, points
+from sweeps.composition import conf_dir, points
 from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
 from sweeps.identity import canonical, cell_hash, config_hash

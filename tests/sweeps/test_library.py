@@ -1,0 +1,53 @@
+"""The names scripts rely on: `sweeps.compose`, `sweeps.config_hash`, `sweeps.load`."""
+
+import math
+
+import pytest
+from command import SMALL, sweeps
+
+import deq
+import sweeps as library
+
+
+def test_the_public_names_are_these():
+    assert sorted(library.__all__) == [
+        "ConfigError",
+        "SweepsError",
+        "TrackingError",
+        "cell_hash",
+        "compose",
+        "config_hash",
+        "load",
+    ]
+    assert all(getattr(library, name) for name in library.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        library.nope  # noqa: B018
+
+
+def test_compose_gives_the_one_trial():
+    assert library.compose() == deq.TrialConfig()
+    config = library.compose(["model.width=64", "seed=3"])
+    assert (config.model.width, config.seed) == (64, 3)
+    assert library.config_hash(config) != library.config_hash(library.compose())
+    with pytest.raises(library.ConfigError, match="2 trials"):
+        library.compose(["seed=0,1"])
+    with pytest.raises(library.ConfigError, match=r"model\.width"):
+        library.compose(["model.widht=3"])
+
+
+def test_a_sweep_is_loaded_as_a_table(tmp_path):
+    words = [*SMALL, "model.width=1000000,16", "seed=0,1", "cluster=inline"]
+    assert sweeps("run", *words, cwd=tmp_path).returncode == 1
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    table = library.load(folder.name[:8], output=tmp_path / "outputs")
+    assert table["model.width"].tolist() == [1000000, 1000000, 16, 16]
+    assert table["status"].tolist() == ["failed", "failed", "budget", "budget"]
+    assert table["trial"].tolist()[2] == "width=16 seed=0"
+    assert math.isnan(table["rate/measured"][0])
+    assert table["rate/measured"][2] > 0
+    assert "RuntimeError" in table["error"][0]
+    config = library.compose([*SMALL, "model.width=16", "seed=1"])
+    assert table["config_hash"][3] == library.config_hash(config)
+    assert table["cell_hash"][3] == table["cell_hash"][2] == library.cell_hash(config)
+    with pytest.raises(library.ConfigError, match="0 sweeps"):
+        library.load("abcdef0", output=tmp_path / "outputs")
