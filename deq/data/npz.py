@@ -1,0 +1,105 @@
+"""A user's own arrays, in one .npz file."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deq.data.dataset import check_n
+
+
+@dataclass(frozen=True)
+class NpzConfig:
+    """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
+
+    Attributes:
+        path: the file. Where it lies is not part of an experiment's identity.
+        n: how many samples to take, from the first; all when null.
+        sha256: the digest of the file; filled in when the trial is composed, and
+            checked when the file is read.
+    """
+
+    name: Literal["npz"] = "npz"
+    path: str = field(default="", metadata={"identity": False})
+    n: int | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a missing path."""
+        if self.n is not None:
+            check_n(self.n)
+        if not self.path:
+            raise ValueError("path is empty: give the .npz file, data.path=FILE")
+
+
+def npz_digest(config: NpzConfig) -> str:
+    """SHA-256 of the file's bytes.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        with Path(config.path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"cannot read data.path={config.path}: {error.strerror}") from error
+
+
+def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
+    """The file's arrays x (d, n) and y (n,) in float64.
+
+    Raises:
+        ValueError: the file is not that of `sha256`, or holds no such arrays.
+    """
+    found = npz_digest(config)
+    if config.sha256 and config.sha256 != found:
+        raise ValueError(
+            f"data.path={config.path} is not the file of this config: its SHA-256 is "
+            f"{found[:12]}..., not {config.sha256[:12]}..."
+        )
+    if not zipfile.is_zipfile(config.path):
+        raise ValueError(f"data.path={config.path} is no .npz file: write it with numpy.savez")
+    try:
+        with np.load(config.path, allow_pickle=False) as arrays:
+            missing = [key for key in ("x", "y") if key not in arrays]
+            if missing:
+                raise ValueError(
+                    f"data.path={config.path} has no array {missing[0]!r}: "
+                    f"it needs x (d, n) and y (n,), and has {', '.join(arrays.files) or 'none'}"
+                )
+            raw_x, raw_y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"data.path={config.path} cannot be read: {error}") from error
+    x, y = _real(raw_x, "x"), _real(raw_y, "y")
+    if x.ndim != 2 or y.ndim != 1 or x.shape[1] != y.shape[0]:
+        hint = ": transpose x" if x.ndim == 2 and x.shape[0] == y.shape[0] else ""
+        raise ValueError(
+            f"data.path={config.path}: x must be (d, n) and y (n,), "
+            f"not {tuple(x.shape)} and {tuple(y.shape)}{hint}"
+        )
+    if x.numel() == 0:
+        raise ValueError(f"data.path={config.path} holds no samples: x is {tuple(x.shape)}")
+    if config.n is not None and config.n > x.shape[1]:
+        raise ValueError(
+            f"data.n={config.n} is larger than the data set: {config.path} has {x.shape[1]} samples"
+        )
+    n = config.n or x.shape[1]
+    return x[:, :n], y[:n]
+
+
+def _real(array: np.ndarray, name: str) -> Tensor:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"array {name} must hold real numbers, not {array.dtype}")
+    tensor = torch.tensor(array.astype(np.float64))
+    bad = (~torch.isfinite(tensor)).nonzero()
+    if len(bad):
+        raise ValueError(
+            f"array {name} has {len(bad)} values that are not finite, "
+            f"the first at index {tuple(bad[0].tolist())}"
+        )
+    return tensor
