@@ -4,7 +4,18 @@ from deq.activations import ACTIVATIONS, Activation, activation_digest
 from deq.comparison import Outcome, compare, train, train_pack
 from deq.cost import Cost, cost
 from deq.course import COLUMNS, Status
-from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.data import (
+    Cifar10Config,
+    DataConfig,
+    Dataset,
+    DigitsConfig,
+    MnistConfig,
+    NpzConfig,
+    OpenmlConfig,
+    SphereConfig,
+    digest,
+    load,
+)
 from deq.forecast import Forecast, forecast, last_half
 from deq.machine import hardware, set_threads
 from deq.model import ModelConfig
@@ -18,6 +29,7 @@ __all__ = [
     "ACTIVATIONS",
     "COLUMNS",
     "Activation",
+    "Cifar10Config",
     "Cost",
     "DataConfig",
     "Dataset",
@@ -26,8 +38,10 @@ __all__ = [
     "DigitsConfig",
     "Forecast",
     "Mean",
+    "MnistConfig",
     "ModelConfig",
     "NpzConfig",
+    "OpenmlConfig",
     "Outcome",
     "Population",
     "PowerLaw",

@@ -112,7 +112,7 @@ def request(overrides: Sequence[str]) -> Request:
     for plain, varying in found:
         part = {key: plain[key] for key in TRIAL_KEYS if key in plain}
         config: deq.TrialConfig = _typed(deq.TrialConfig, part)
-        trials.append(Composed(_sealed(config, data_seen), varying))
+        trials.append(Composed(_sealed(config, launch.paths, data_seen), varying))
     return Request(launch, trials)
 
 
@@ -177,19 +177,18 @@ def _first(error: ValidationError) -> str:
     return f"{place}{given}: {message}" if place else message
 
 
-def _sealed(config: deq.TrialConfig, seen: dict[str, dict[str, Any]]) -> deq.TrialConfig:
-    """Check that the data set exists and holds n samples; pin what lies in a user's files.
+def _sealed(
+    config: deq.TrialConfig, paths: PathsConfig, seen: dict[str, dict[str, Any]]
+) -> deq.TrialConfig:
+    """Check that the data set exists and holds n samples; pin what lies in files.
 
-    Those are an .npz file and the module of an own activation.
+    Those are an .npz file, a downloaded data set, and the module of an own activation.
     """
     data = config.data
     key = json.dumps(asdict(data), sort_keys=True)
     try:
         if key not in seen:
-            sealed: dict[str, Any] = {}
-            if isinstance(data, deq.NpzConfig):
-                sealed = {"sha256": data.sha256 or deq.digest(data)}
-                sealed["path"] = str(Path(data.path).resolve())
+            sealed = _pinned(data, paths)
             dataset = deq.load(replace(data, **sealed))
             if isinstance(data, deq.NpzConfig):
                 sealed["n"] = dataset.x.shape[1]
@@ -202,3 +201,15 @@ def _sealed(config: deq.TrialConfig, seen: dict[str, dict[str, Any]]) -> deq.Tri
         raise ConfigError(f"model.{error}") from error
     model = replace(config.model, activation_sha256=digest)
     return replace(config, data=replace(data, **seen[key]), model=model)
+
+
+def _pinned(data: deq.DataConfig, paths: PathsConfig) -> dict[str, Any]:
+    """Where a data set's files lie, whatever the folder of the process, and their digest."""
+    place: dict[str, Any]
+    if isinstance(data, deq.NpzConfig):
+        place = {"path": str(Path(data.path).resolve())}
+    elif isinstance(data, deq.OpenmlConfig):
+        place = {"cache": str(Path(data.cache or f"{paths.output}/data").resolve())}
+    else:
+        return {}
+    return place | {"sha256": data.sha256 or deq.digest(replace(data, **place))}

@@ -19,7 +19,7 @@ DOORS = {
     "matplotlib": {"sweeps/figures/style.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
-    "sklearn": {"deq/data/digits.py"},
+    "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},
     "click": {"sweeps/cli.py"},
     "rich": {"sweeps/terminal.py"},
 }

@@ -5,14 +5,17 @@ import random
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deq
+from sweeps.cli import cli
 from sweeps.composition import conf_dir, points
 from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
 from sweeps.identity import canonical, cell_hash, config_hash
+from sweeps.trial import Done, run_pack
 
 # A change that moves one must say so in the changelog and raise identity.SCHEMA.
 GOLDEN = {
@@ -82,13 +85,18 @@ def test_an_experiments_axis_over_a_group_keeps_its_other_axes():
 @pytest.mark.parametrize(
     "group", sorted(str(p.relative_to(conf_dir())) for p in conf_dir().glob("[cdst]*/*.yaml"))
 )
-def test_every_choice_composes(group):
+def test_every_choice_composes(group, openml, tmp_path):
     choice = group.removesuffix(".yaml").replace("/", "=")
     if choice == "data=npz":
         with pytest.raises(ConfigError, match=r"data\.path"):
             request([choice])
+    elif choice in ("data=mnist", "data=cifar10"):
+        trial = only(choice, "data.n=6", f"paths.output={tmp_path}")
+        assert f"data={trial.data.name}" == choice
+        assert openml.requests
     else:
         request([choice])
+        assert not openml.requests
 
 
 def test_quickstart_is_twelve_trials():
@@ -201,6 +209,57 @@ def test_an_npz_file_is_known_by_its_content(tmp_path):
     assert config_hash(a) == config_hash(b)
     np.savez(tmp_path / "a.npz", x=2 * np.eye(3) + 1, y=np.ones(3))
     assert config_hash(only("data=npz", f"data.path={tmp_path}/a.npz")) != config_hash(b)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_downloaded_set_is_known_by_its_content(name, openml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = [f"data={name}", "data.n=6"]
+    first = only(*overrides, "paths.output=first")
+    assert first.data.cache == str(tmp_path / "first" / "data")
+    assert first.data.sha256 == deq.digest(first.data)
+    elsewhere = only(*overrides, "data.cache=own", "paths.output=other")
+    assert elsewhere.data.cache == str(tmp_path / "own")
+    assert config_hash(elsewhere) == config_hash(first)
+    openml.images = 255 - openml.images
+    assert config_hash(only(*overrides, "paths.output=second")) != config_hash(first)
+    with pytest.raises(ConfigError, match="does not hold the samples"):
+        only(*overrides, "paths.output=second", f"data.sha256={first.data.sha256}")
+
+
+def test_a_downloaded_set_is_trained_on_wherever_its_cache_is(openml, tmp_path):
+    overrides = ["data=mnist", "data.n=6,8", "model.width=8", "train.steps=3"]
+    trials = request([*overrides, f"paths.output={tmp_path}"]).trials
+    assert len(openml.requests) == 4  # one download for both
+    openml.close()
+    for composed in trials:
+        assert trial_from_plain(yaml.safe_load(trial_to_yaml(composed.trial))) == composed.trial
+        *_, done = run_pack([trial_to_plain(composed.trial)], "cpu", 1)
+        assert isinstance(done, Done)
+        assert done.record.config_hash == config_hash(composed.trial)
+
+
+@pytest.mark.parametrize("command", ["show --hash", "show --resolve", "run --dry-run"])
+def test_a_download_writes_under_the_output_root_only(command, openml, tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SWEEPS_OUTPUT", raising=False)
+    done = CliRunner().invoke(cli, [*command.split(), "data=mnist", "data.n=6"])
+    assert done.exit_code == 0, done.output or done.exception
+    assert [p.name for p in here.iterdir()] == ["outputs"]
+    assert [p.name for p in (here / "outputs" / "data").iterdir()] == ["mnist.npz"]
+    assert not (home / "scikit_learn_data").exists()
+
+
+def test_offline_is_said_in_one_line_with_the_place_of_the_file(openml, tmp_path):
+    openml.close()
+    with pytest.raises(ConfigError, match=r"data=mnist.*refused.*mnist\.npz") as error:
+        request(["data=mnist", f"paths.output={tmp_path}"])
+    assert str(tmp_path / "data") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 OWN = """import torch
