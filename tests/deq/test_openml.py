@@ -13,6 +13,8 @@ import torch
 
 from deq.data import Cifar10Config, MnistConfig, archive, digest, load
 
+# As users run it: here a warning of scikit-learn's is no error unless the code makes it one.
+PLAIN = pytest.mark.filterwarnings("ignore")
 REQUESTS = 4  # of one download: description, features, qualities, file
 
 
@@ -69,6 +71,7 @@ def test_a_download_serves_every_later_load(openml, mnist):
     assert len(openml.requests) == REQUESTS
 
 
+@PLAIN
 @pytest.mark.parametrize(
     ("fault", "match"),
     [
@@ -90,6 +93,7 @@ def test_a_bad_answer_is_refused_and_leaves_nothing(openml, mnist, fault, match)
     assert load(mnist).x.shape == (16, 5)
 
 
+@PLAIN
 def test_offline_is_said_at_once_with_what_to_do(openml, mnist):
     openml.close()
     started = time.monotonic()
@@ -101,6 +105,7 @@ def test_offline_is_said_at_once_with_what_to_do(openml, mnist):
     assert files(mnist) == []
 
 
+@PLAIN
 def test_a_server_that_never_answers_is_waited_for_once(openml, mnist, monkeypatch):
     monkeypatch.setattr(archive, "PATIENCE", 0.3)
     openml.silent = True
