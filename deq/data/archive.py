@@ -17,7 +17,15 @@ import numpy as np
 PATIENCE = 20.0
 
 # What reading a truncated or altered archive raises.
-_DAMAGED = (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    RuntimeError,  # a flag says encrypted, or compressed in a way zipfile does not know
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)

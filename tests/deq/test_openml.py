@@ -133,6 +133,13 @@ def altered(path):
     path.write_bytes(content)
 
 
+def flagged(path):
+    """The flag of an encrypted member, in the zip's directory."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+
+
 def foreign(path):
     np.savez(path, **{"0": np.eye(3)})
 
@@ -146,7 +153,7 @@ def single(path):
         np.save(file, np.eye(3))
 
 
-@pytest.mark.parametrize("damage", [truncated, emptied, altered, foreign, pickled, single])
+@pytest.mark.parametrize("damage", [truncated, emptied, altered, flagged, foreign, pickled, single])
 def test_a_damaged_file_is_noticed(openml, mnist, damage):
     path = Path(mnist.cache) / "mnist.npz"
     before = load(mnist)
