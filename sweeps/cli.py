@@ -1,6 +1,7 @@
 """The command line: `sweeps COMMAND [hydra overrides]`."""
 
 import json
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hyd
 def main() -> None:
     """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
+    logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
+    logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
     try:
         cli.main(standalone_mode=False)
     except SweepsError as error:

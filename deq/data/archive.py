@@ -1,6 +1,7 @@
 """OpenML's sets of images: downloaded once, kept as bytes. The door to fetch_openml."""
 
 import contextlib
+import logging
 import socket
 import tempfile
 import warnings
@@ -13,6 +14,7 @@ from urllib.error import HTTPError, URLError
 
 import numpy as np
 
+_LOG = logging.getLogger(__name__)
 # Seconds without an answer after which OpenML counts as away.
 PATIENCE = 20.0
 
@@ -84,6 +86,7 @@ class Archive:
         """Put the file in its place at once; what a broken download leaves goes away."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
+        _LOG.info("downloading %s (OpenML's data set %d) ...", self.path.name, self.data_id)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as home:
             pixels, labels = _fetched(self.data_id, home)
             whole = Path(home) / self.path.name
