@@ -130,10 +130,14 @@ def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
     assert {"report.html", "rates.png", "loss_curves.png", "trials.csv", "sweep.yaml"} <= names
 
 
-@pytest.mark.parametrize("name", ["abcdef0", "abc"])
-def test_a_sweep_that_is_none_is_refused(name, tmp_path):
-    assert sweeps("report", name, cwd=tmp_path).returncode == 2
+def test_a_sweep_that_is_none_is_refused(tmp_path):
+    absent = sweeps("report", "abcdef0", cwd=tmp_path)
+    assert absent.returncode == 2
+    assert "no record" in absent.stderr
+    assert not list(tmp_path.iterdir())
     sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
-    done = sweeps("report", name, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "0 sweeps" in done.stderr
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    for name, why in (("abcdef0", "0 sweeps"), (folder.name[:5], "6 or more digits")):
+        done = sweeps("report", name, cwd=tmp_path)
+        assert done.returncode == 2
+        assert why in done.stderr

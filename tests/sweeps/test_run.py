@@ -217,33 +217,33 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
 
 def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(tmp_path):
     words = ["run", "data.n=8", "model.width=16", "cluster=inline", "train.loss_tol=0"]
-    words += ["diagnostics.every=1", "seed=range(0,40)"]
+    words += ["diagnostics.every=1", "seed=range(0,12)"]
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:
-            if line.startswith("[2/40]"):
+            if line.startswith("[2/12]"):
                 process.send_signal(signal.SIGINT)
                 break
         process.communicate(timeout=60)
     assert process.returncode == 130
     parents, trials = runs(client(tmp_path / "outputs"))
     assert [run.info.status for run in parents] == ["KILLED"]
-    assert 2 <= len(trials) < 40
+    assert 2 <= len(trials) < 12
     assert {run.info.status for run in trials} == {"FINISHED"}
     plan = json.loads(sweeps(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
     assert sum(trial["finished"] for trial in plan["trials"]) == len(trials)
-    sweeps(*words, "train.steps=3", cwd=tmp_path)
     done = sweeps(*words, cwd=tmp_path)
     assert done.returncode == 0
+    assert f"{len(trials)} finished before" in done.stdout
     parents, trials = runs(client(tmp_path / "outputs"))
-    assert {run.info.status for run in parents} == {"FINISHED"}
-    assert len(trials) == 80
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == len(trials) == 12
 
 
 def test_a_driver_that_died_leaves_nothing_running(tmp_path):
-    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "seed=range(0,40)"]
+    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "seed=range(0,20)"]
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:
-            if line.startswith("[2/40]"):
+            if line.startswith("[2/20]"):
                 process.kill()
                 break
         process.communicate(timeout=60)
