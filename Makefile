@@ -8,7 +8,7 @@ INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test lint types contract pictures package check
+.PHONY: help quickstart test lint types contract pictures studies package check
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -30,6 +30,9 @@ contract: $(VENV)/.installed-dev ## The import contract
 
 pictures: $(VENV)/.installed-dev ## Renew the README's pictures (needs chromium and its driver)
 	$(BIN)/python -m docs.pictures
+
+studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/
+	$(BIN)/python -m docs.studies
 
 package: $(VENV)/.installed-dev ## Build the wheel and check that conf/ is in it
 	rm -rf dist

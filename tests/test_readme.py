@@ -1,4 +1,4 @@
-"""The README: its commands work, its links and pictures are there."""
+"""README and studies: their commands work, their links and pictures are there."""
 
 import re
 import shlex
@@ -12,10 +12,12 @@ from sweeps.cli import cli
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
+STUDIES = (ROOT / "docs" / "studies.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-COMMANDS = [words for words in re.findall(r"`(sweeps [^`]*)`", TEXT) if "COMMAND" not in words]
+COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT)
+COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
 # Those that would start something long, or go on for ever, are asked for their help only.
-LONG = {"ui", "sync"}
+LONG = {"ui", "sync", "report"}
 
 SOFTSIGN = """
 import deq

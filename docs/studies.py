@@ -1,0 +1,37 @@
+"""Run every study at laptop size and keep its figure: `make studies` (some minutes).
+
+What is finished is not trained again. The studies that download their data are left out.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "studies"
+OUTPUT = Path("outputs")
+STUDIES = {
+    "width_scaling": "width_scaling",
+    "rate_vs_bound": "rates",
+    "activations": "activations",
+    "stability": "stability",
+    "sigma_w": "sigma_w",
+    "output_scale": "output_scale",
+    "ling_fig1_synthetic": "curves",
+    "truong_fig1_synthetic": "curves",
+}
+
+
+def main() -> None:
+    """Write docs/studies/*.png."""
+    FOLDER.mkdir(exist_ok=True)
+    for study, figure in STUDIES.items():
+        command = [sys.executable, "-m", "sweeps", "run", f"experiment={study}", "--json"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        sweep = json.loads(done.stdout)["sweep"]
+        shutil.copy(OUTPUT / "sweeps" / sweep / f"{figure}.png", FOLDER / f"{study}.png")
+
+
+if __name__ == "__main__":
+    main()
