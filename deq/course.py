@@ -36,6 +36,14 @@ COLUMNS = (
     "norm_w",
     "forward_steps",
     "adjoint_steps",
+    # Of the engine: products with W per sample in this GD step, gradient included; the
+    # worst sample's residual at the predicted starts and at the last adjoint; samples
+    # whose derivative mask changed at a kink.
+    "products",
+    "forward_predicted",
+    "adjoint_predicted",
+    "adjoint_residual",
+    "flipped",
 )
 Row = dict[str, float]
 

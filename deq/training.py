@@ -1,53 +1,20 @@
-"""Full-batch gradient descent on a pack of DEQs, with what is measured on the way.
-
-The gradients are in closed form (THEORY section 1): with e = yhat - y, D the derivative
-mask and V = a 1^T + W^T (D * V), R = D * V,
-
-    grad_W = (R diag(e)) Z^T,  grad_U = (R diag(e)) X^T,  grad_a = Z e.
-
-A step costs the products of its two fixed points and one more for grad_W. U is never
-formed: P = U X is kept current through X^T X.
-"""
+"""Gradient descent on a pack of DEQs, with what is measured on the way."""
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from deq.activations import activation
 from deq.convergence import Initial
-from deq.course import Course, Status, blank
+from deq.course import Course, Row, Status, blank
 from deq.data import Dataset
-from deq.fixed_point import Map, Solution, Solved, solve
+from deq.fixed_point import Solution, Solved
 from deq.kernels import gram, tangent
-from deq.model import AdjointMap, EquilibriumMap, initialise
-from deq.prediction import Predictor
+from deq.pack import Pack
 from deq.spectrum import least_eigenvalue, operator_norm
 from deq.step_size import step_size
 from deq.trial import TrialConfig
-
-
-@dataclass
-class _State:
-    """The tensors of the trials still training, one leading entry for each."""
-
-    x: Tensor  # (B, d, n) float64
-    xx: Tensor  # (B, n, n) float64, X^T X
-    y: Tensor  # (B, n)
-    w: Tensor  # (B, m, m)
-    u: Tensor  # (B, m, d) at t = 0
-    a: Tensor  # (B, m)
-    p: Tensor  # (B, m, n), P = U X
-    z: Tensor  # (B, m, n), the last equilibrium
-    v: Tensor  # (B, m, n), the last adjoint
-    eta: Tensor  # (B,)
-
-    def select(self, keep: list[int]) -> None:
-        """Keep these trials only."""
-        for f in fields(self):
-            setattr(self, f.name, getattr(self, f.name)[keep])
 
 
 class Descent:
@@ -69,30 +36,8 @@ class Descent:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
         self.courses = [Course(c, s) for c, s in zip(configs, datasets, strict=True)]
         self._alive = list(self.courses)
-        self._forward, self._adjoint = Predictor(), Predictor()
-        self._config = configs[0]
-        dtype, place = self._config.torch_dtype, torch.device(device)
-        x = torch.stack([s.x for s in datasets]).to(place)
-        w, u, a = initialise(
-            [c.model for c in configs],
-            [c.seed for c in configs],
-            x.shape[1],
-            dtype=dtype,
-            device=place,
-        )
-        p = torch.bmm(u, x.to(dtype))
-        self._state = _State(
-            x=x,
-            xx=x.mT @ x,
-            y=torch.stack([s.y for s in datasets]).to(place, dtype),
-            w=w,
-            u=u,
-            a=a,
-            p=p,
-            z=activation(self._config.model.activation).function(p),
-            v=a[:, :, None].expand_as(p),
-            eta=torch.full((len(configs),), torch.nan, dtype=dtype, device=place),
-        )
+        self._every = configs[0].diagnostics.every
+        self._pack = Pack(configs, datasets, torch.device(device))
 
     def __iter__(self) -> Iterator[int]:
         """Train; yields the step just measured, until every trial has ended."""
@@ -110,60 +55,46 @@ class Descent:
 
         Trials leave the pack as soon as they end, so that later lines see only numbers.
         """
-        s, rows = self._state, [blank(step) for _ in self._alive]
-        forward_map = EquilibriumMap(activation(self._config.model.activation), s.w, s.p)
-        forward = self._solve(forward_map, self._forward.predict(s.z))
-        s.z, mask = forward.value, forward_map.mask()
-        self._forward.push(s.z)
-        for row, steps, residual in zip(rows, forward.steps, forward.residual, strict=True):
-            row["forward_steps"], row["residual"] = float(steps), float(residual)
-        keep = self._close_unsolved("the equilibrium", forward)
-        rows, mask = [rows[k] for k in keep], mask[keep]
-        if not keep:
+        pack, rows = self._pack, [blank(step) for _ in self._alive]
+        forward = pack.equilibrium()
+        _fill(rows, "forward_steps", forward.products)
+        _fill(rows, "forward_predicted", forward.predicted)
+        _fill(rows, "residual", forward.residual)
+        rows = self._close_unsolved("the equilibrium", forward, rows)
+        if not rows:
             return
-        adjoint = self._solve(AdjointMap(s.w, s.a, mask), self._adjoint.predict(s.v))
-        s.v = adjoint.value
-        self._adjoint.push(s.v)
-        for row, steps in zip(rows, adjoint.steps, strict=True):
-            row["adjoint_steps"] = float(steps)
-        keep = self._close_unsolved("the adjoint", adjoint)
-        rows, mask = [rows[k] for k in keep], mask[keep]
-        if not keep:
-            return
-        r = mask * s.v
-        e = torch.bmm(s.a[:, None, :], s.z)[:, 0, :] - s.y
-        for course, row, loss in zip(self._alive, rows, half_square(e), strict=True):
-            row["loss"] = loss
+        adjoint = pack.adjoints()
+        _fill(rows, "adjoint_steps", adjoint.products)
+        _fill(rows, "adjoint_predicted", adjoint.predicted)
+        _fill(rows, "adjoint_residual", adjoint.residual)
+        _fill(rows, "flipped", pack.flipped.tolist())
+        rows = self._close_unsolved("the adjoint", adjoint, rows)
+        _fill(rows, "loss", half_square(pack.e))
+        for course, row in zip(self._alive, rows, strict=True):
+            row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
             course.rows.append(row)
             course.judge()
-        self._measure(step, r, e)
-        scaled = r * (e * s.eta[:, None])[:, None, :]
-        s.a = s.a - torch.bmm(s.z, (e * s.eta[:, None])[:, :, None])[:, :, 0]
-        s.w.baddbmm_(scaled, s.z.mT, alpha=-1)
-        s.p.baddbmm_(scaled, s.xx.to(s.p.dtype), alpha=-1)
-        self._drop([k for k, course in enumerate(self._alive) if course.status is None])
+        self._measure(step)
+        self._drop_ended()
+        if self._alive:
+            pack.descend()
 
-    def _solve(self, f: Map, start: Tensor) -> Solution:
-        solver = self._config.solver
-        return solve(f, start, tol=solver.tol, max_steps=solver.max_steps)
-
-    def _close_unsolved(self, which: str, solution: Solution) -> list[int]:
-        """Close the trials whose fixed point was not reached; the places of the others."""
+    def _close_unsolved(self, which: str, solution: Solution, rows: list[Row]) -> list[Row]:
+        """Close the trials whose fixed point was not reached; the rows of the others."""
         for course, solved in zip(self._alive, solution.solved, strict=True):
             if solved is not Solved.CONVERGED:
                 course.unsolved(solved, which)
-        keep = [k for k, course in enumerate(self._alive) if course.status is None]
-        self._drop(keep)
-        return keep
+        return [rows[k] for k in self._drop_ended()]
 
-    def _drop(self, keep: list[int]) -> None:
+    def _drop_ended(self) -> list[int]:
+        """Take the trials that have ended out of the pack; the places of the others."""
+        keep = [k for k, course in enumerate(self._alive) if course.status is None]
         if len(keep) < len(self._alive):
             self._alive = [self._alive[k] for k in keep]
-            self._state.select(keep)
-            self._forward.select(keep)
-            self._adjoint.select(keep)
+            self._pack.select(keep)
+        return keep
 
-    def _measure(self, step: int, r: Tensor, e: Tensor) -> None:
+    def _measure(self, step: int) -> None:
         """Spectra for the trials whose turn it is; at step 0 also what the theory reads.
 
         The turn is a trial's own (its cadence and its last step), never a neighbour's,
@@ -173,31 +104,27 @@ class Descent:
             k
             for k, course in enumerate(self._alive)
             if course.status is not Status.DIVERGED
-            and (course.status is not None or step % self._config.diagnostics.every == 0)
+            and (course.status is not None or step % self._every == 0)
         ]
         if not due:
             return
-        s, e = self._state, e[due].double()
-        g = gram(s.z[due])
-        h = tangent(g, gram(r[due]), s.xx[due])
-        norm_w = operator_norm(s.w if len(due) == len(self._alive) else s.w[due])
+        pack, e = self._pack, self._pack.e[due].double()
+        g = gram(pack.z[due].mT)
+        h = tangent(g, gram(pack.r[due].mT), pack.xx[due])
+        norm_w = operator_norm(pack.w if len(due) == len(self._alive) else pack.w[due])
         if step == 0:
             self._begin(due, g, h, e, norm_w)
-        measured = {
-            # ||grad Phi||^2 = e^T H e
-            "grad_norm": torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0).sqrt(),
-            "lambda_min_gram": least_eigenvalue(g),
-            "lambda_min_tangent": least_eigenvalue(h),
-            "norm_w": norm_w,
-        }
-        for name, values in measured.items():
-            for k, value in zip(due, values.tolist(), strict=True):
-                self._alive[k].rows[-1][name] = value
+        rows = [self._alive[k].rows[-1] for k in due]
+        # ||grad Phi||^2 = e^T H e
+        squared = torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0)
+        _fill(rows, "grad_norm", squared.sqrt().tolist())
+        _fill(rows, "lambda_min_gram", least_eigenvalue(g).tolist())
+        _fill(rows, "lambda_min_tangent", least_eigenvalue(h).tolist())
+        _fill(rows, "norm_w", norm_w.tolist())
 
     def _begin(self, due: list[int], g: Tensor, h: Tensor, e: Tensor, norm_w: Tensor) -> None:
         """Set the courses' `initial` and their step sizes."""
-        s = self._state
-        norm_u = operator_norm(s.u)
+        pack = self._pack
         for j, k in enumerate(due):
             course = self._alive[k]
             course.initial = Initial(
@@ -205,12 +132,18 @@ class Descent:
                 tangent=h[j].cpu(),
                 error=e[j].cpu(),
                 norm_w=float(norm_w[j]),
-                norm_u=float(norm_u[k]),
-                norm_a=float(torch.linalg.vector_norm(s.a[k].double())),
-                norm_x=float(torch.linalg.vector_norm(s.x[k])),
+                norm_u=pack.norm_u[k],
+                norm_a=float(torch.linalg.vector_norm(pack.a[k].double())),
+                norm_x=pack.norm_x[k],
             )
             course.eta = step_size(course.config, course.initial, course.dataset)
-            s.eta[k] = course.eta
+            pack.eta[k] = course.eta
+
+
+def _fill(rows: list[Row], name: str, values: Sequence[float]) -> None:
+    """Put one value into each trial's row."""
+    for row, value in zip(rows, values, strict=True):
+        row[name] = float(value)
 
 
 def half_square(e: Tensor) -> list[float]:

@@ -1,7 +1,14 @@
 """The solvers: what each contributes is its step; the loop is in fixed_point."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from deq.fixed_point import Step
+from deq.solvers.picard import Picard
+
+Name = Literal["picard"]
+SOLVERS: dict[str, Callable[[], Step]] = {"picard": Picard}
 
 
 @dataclass(frozen=True)
@@ -11,12 +18,12 @@ class SolverConfig:
     Attributes:
         name: picard, the plain iteration; asymptotically optimal here, since the
             eigenvalues of D_i W fill a disc.
-        tol: relative residual ||f(z) - z|| / ||f(z)|| of the worst sample, before the
-            last map.
-        max_steps: the most maps for one fixed point.
+        tol: relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before the
+            last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
+        max_steps: the most maps for one sample.
     """
 
-    name: Literal["picard"] = "picard"
+    name: Name = "picard"
     tol: float = 1e-8
     max_steps: int = 500
 
