@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# A residual that has not fallen for this many maps has stopped falling.
+# A residual that has not fallen by a tenth in this many maps has stopped falling.
 PATIENCE = 30
 # Below this many units of rounding, a residual that no longer falls is rounding.
 ROUNDING = 1e3
@@ -135,10 +135,11 @@ def solve(
     for k in range(1, max_steps + 1):
         f(x, image)
         change = torch.sub(image, x, out=x)
-        trial, place, sample = watch.look(change, image, last=k == max_steps)
+        ended = watch.look(change, image, last=k == max_steps)
         if not watch.left and k == 1:
             return watch.solution(image)  # as it is: nothing has to be put together
-        value[trial, sample] = image[trial, place]
+        trial, place = ended.nonzero(as_tuple=True)
+        value[trial, watch.rows[trial, place]] = image[trial, place]
         if not watch.left:
             break
         x, free = step(f, image, change), change
@@ -161,8 +162,8 @@ def _front(buffer: Tensor, rows: Tensor) -> Tensor:
 class _Watch:
     """Which samples are still at work, and how the others ended.
 
-    `rows`, `live`, `best` and `since` are of the rows at work, (B, k); `residual`,
-    `solved` and `spent` of all samples, (B, n).
+    `rows`, `live`, `mark`, `residual` and `spent` are of the rows at work, (B, k); what is
+    known of the rows dropped is in `dropped`, by the sample, (B, n).
     """
 
     def __init__(self, start: Tensor, tol: Tensor) -> None:
@@ -170,41 +171,42 @@ class _Watch:
         on = start.device
         self.tol, self.floor = tol[:, None], ROUNDING * torch.finfo(start.dtype).eps
         self.map_cost, self.maps, self.products, self.work = batch * m * m, 0, 0, 0.0
+        self.left, self.solved = self.n, [Solved.CONVERGED] * batch
         self.rows = torch.arange(self.n, device=on).expand(batch, self.n)
         self.live = torch.ones(batch, self.n, dtype=torch.bool, device=on)
-        self.left = self.n
-        self.best = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
-        self.since = torch.zeros(batch, self.n, dtype=torch.int64, device=on)
-        self.predicted = self.best
-        self.residual = torch.zeros_like(self.best)
-        self.solved, self.spent = torch.zeros_like(self.since), torch.zeros_like(self.since)
+        self.residual = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
+        self.spent = torch.zeros_like(self.residual)
+        self.mark = self.predicted = self.residual
+        self.dropped: tuple[Tensor, Tensor] | None = None  # residual, spent
 
-    def look(self, change: Tensor, image: Tensor, *, last: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Take in a map; the samples it ended: their trial, place among the rows, number."""
+    def look(self, change: Tensor, image: Tensor, *, last: bool) -> Tensor:
+        """Take in a map; the rows it ended, (B, k)."""
         self.maps += 1
         self.spend(1)
         now = relative_residual(change, image)
         if self.maps == 1:
-            self.predicted = now.amax(-1)
-        fell = now < self.best
-        self.best = torch.where(fell, now, self.best)
-        self.since = self.since.masked_fill(fell, self.maps)
-        met, finite = now <= self.tol, now < torch.inf  # both false for NaN
-        stuck = (self.maps - self.since >= PATIENCE) & (self.best <= self.floor)
-        # A trial with a lost sample is lost: its other samples end with it.
-        lost = (self.live & ~met & (stuck | ~finite)).any(-1, keepdim=True)
-        ended = self.live & (met | lost | last)
-        code = torch.full_like(self.since, int(Solved.MAX_STEPS))
-        code.masked_fill_(stuck, int(Solved.STAGNATED))
-        code.masked_fill_(~finite, int(Solved.NONFINITE)).masked_fill_(met, int(Solved.CONVERGED))
-        self.live = self.live & ~ended
+            self.predicted = now
+        met, bad = now <= self.tol, ~(now < torch.inf)  # not met and bad: NaN as well
+        if self.maps % PATIENCE == 0:
+            bad = bad | ((now > 0.9 * self.mark) & (self.mark <= self.floor))
+            self.mark = now
+        lost = (self.live & ~met & (bad | last)).any(-1)
+        if bool(lost.any()):
+            met = met | lost[:, None]  # the other samples of a lost trial end with it
+            self._lose(lost, now, last=last)
+        ended = self.live & met
+        self.residual = torch.where(self.live, now, self.residual)
+        self.spent = self.spent.masked_fill(ended, self.products)
+        self.live = self.live ^ ended
         self.left = int(self.live.sum(-1).amax())
-        trial, place = ended.nonzero(as_tuple=True)
-        sample = self.rows[trial, place]
-        self.residual[trial, sample] = now[trial, place]
-        self.solved[trial, sample] = code[trial, place]
-        self.spent[trial, sample] = self.products
-        return trial, place, sample
+        return ended
+
+    def _lose(self, lost: Tensor, now: Tensor, *, last: bool) -> None:
+        """Say why these trials' fixed points were not reached."""
+        finite = ((now < torch.inf) | ~self.live).all(-1)
+        for b in lost.nonzero().flatten().tolist():
+            stopped = Solved.MAX_STEPS if last else Solved.STAGNATED
+            self.solved[b] = stopped if finite[b] else Solved.NONFINITE
 
     def spend(self, products: int) -> None:
         """Count products with the rows at work."""
@@ -216,19 +218,31 @@ class _Watch:
         present = self.live.shape[1]
         if self.left > COMPACT * present or present * self.map_cost < WORTH:
             return None
+        self.dropped = self._all()
         kept = self.live.argsort(dim=-1, descending=True, stable=True)[:, : self.left]
-        for name in ("rows", "live", "best", "since"):
+        for name in ("rows", "live", "mark", "residual", "spent"):
             setattr(self, name, getattr(self, name).gather(1, kept))
         return kept
 
+    def _all(self) -> tuple[Tensor, Tensor]:
+        """Residual and products of every sample."""
+        if self.dropped is None:
+            return self.residual, self.spent
+        residual, spent = self.dropped
+        return (
+            residual.scatter(1, self.rows, self.residual),
+            spent.scatter(1, self.rows, self.spent),
+        )
+
     def solution(self, value: Tensor) -> Solution:
         """What is known at the end."""
+        residual, spent = self._all()
         return Solution(
             value=value,
-            solved=[Solved(code) for code in self.solved.amax(-1).tolist()],
-            residual=self.residual.nan_to_num(nan=torch.inf).amax(-1).tolist(),
-            predicted=self.predicted.tolist(),
-            products=self.spent.double().mean(-1).tolist(),
+            solved=self.solved,
+            residual=residual.nan_to_num(nan=torch.inf).amax(-1).tolist(),
+            predicted=self.predicted.amax(-1).tolist(),
+            products=spent.mean(-1).tolist(),
             work=self.work,
         )
 

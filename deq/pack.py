@@ -86,16 +86,19 @@ class Pack:
         return solution
 
     def _solve(self, f: Map, predictor: Predictor) -> Solution:
-        first, second, third = self.buffers
+        first, *others = self.buffers
+        start = predictor.start(first, self.tol, others[0])
         solution = solve(
             f,
-            predictor.start(first, self.tol, second),
-            (second, third),
+            start,
+            (others[0], others[1]),
             tol=self.tol,
             max_steps=self.solver.max_steps,
             step=SOLVERS[self.solver.name](),
         )
-        predictor.push(solution.value, self.tol, first)
+        # The predictor keeps the buffer that holds the value and gives another for it.
+        free = [b for b in (first, *others) if b is not solution.value]
+        self.buffers = [*free, predictor.push(solution.value, self.tol, free[0])]
         return solution
 
     def _jump(self, mask: Tensor, before: Tensor, adjoint: Secant) -> None:

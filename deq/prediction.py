@@ -25,8 +25,8 @@ class Predictor(Protocol):
     def start(self, out: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
         """Where the next solve, to a relative `tol` (B,), starts; written to `out`."""
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> None:
-        """Take in the state that was found."""
+    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+        """Take in the state that was found, and its storage; storage given in return."""
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
@@ -69,15 +69,14 @@ class Basis:
         rest: Tensor = size - 2 * (c * products[..., 1:]).sum(-1) + explained
         return rest / size.clamp_min(torch.finfo().tiny)
 
-    def push(self, products: Tensor) -> Tensor:
-        """The storage, to be filled, of the vector whose products these are."""
-        oldest = self.vectors.pop()
-        self.vectors.insert(0, oldest)
+    def push(self, vector: Tensor, products: Tensor) -> Tensor:
+        """Put in a vector, with its products; the storage of the one that falls out."""
+        self.vectors.insert(0, vector)
         inner = torch.empty_like(self.inner)
         inner[..., 1:, 1:] = self.inner[..., :-1, :-1]
         inner[..., 0, :] = inner[..., :, 0] = products[..., :DEPTH]
         self.inner = inner
-        return oldest
+        return self.vectors.pop()
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
@@ -101,24 +100,24 @@ class Extrapolation:
     def start(self, out: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
         """x_t + sum_j c_j d_{t+1-j}."""
         del tol, scratch
-        out.copy_(self.last)
-        if self._seen > DEPTH + 1:
-            for j, d in enumerate(self.differences.vectors):
-                out.addcmul_(d, self.coefficients[..., j, None])
+        torch.addcmul(
+            self.last, self.differences.vectors[0], self.coefficients[..., 0, None], out=out
+        )
+        for j, d in enumerate(self.differences.vectors[1:], start=1):
+            out.addcmul_(d, self.coefficients[..., j, None])
         return out
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> None:
+    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
         """Take in x_t."""
+        basis, d, self.last = self.differences, self.last, state
+        torch.sub(state, d, out=d)
+        products = basis.products(d, scratch)
+        c = basis.fit(products, _noise(state, tol))
+        c = c.masked_fill((basis.miss(products, c) > TRUST**2)[..., None], 0.0)
+        # The first difference is from a cold start, and says nothing of the next.
+        self.coefficients = c.to(state.dtype) if self._seen > DEPTH else self.coefficients
         self._seen += 1
-        if self._seen > 1:
-            basis = self.differences
-            d = torch.sub(state, self.last, out=self.last)
-            products = basis.products(d, scratch)
-            c = basis.fit(products, _noise(state, tol))
-            c = c.masked_fill((basis.miss(products, c) > TRUST**2)[..., None], 0.0)
-            self.coefficients = c.to(state.dtype)
-            basis.push(products).copy_(d)
-        self.last.copy_(state)
+        return basis.push(d, products)
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
@@ -141,7 +140,7 @@ class Secant:
 
     def __init__(self, first: Tensor) -> None:
         self.last = first
-        self.source = torch.zeros_like(first)
+        self.source = torch.zeros_like(first)  # to be written anew before every start
         self.sources = Basis(first)
         self.excesses = [torch.zeros_like(first) for _ in range(DEPTH)]  # d_j - s_j
         self._products = first.new_zeros(*first.shape[:2], DEPTH + 1, dtype=torch.float64)
@@ -155,14 +154,14 @@ class Secant:
             out.addcmul_(excess, c[..., j, None])
         return out
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> None:
+    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
         """Take in x + d."""
         del tol, scratch
-        excess = self.excesses.pop()
-        torch.sub(state, self.last, out=excess).sub_(self.source)
+        excess = torch.sub(state, self.last, out=self.last).sub_(self.source)
+        self.last = state
+        self.source = self.sources.push(self.source, self._products)
         self.excesses.insert(0, excess)
-        self.sources.push(self._products).copy_(self.source)
-        self.last.copy_(state)
+        return self.excesses.pop()
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""

@@ -9,10 +9,9 @@ from torch import Tensor
 from deq.convergence import Initial
 from deq.course import Course, Row, Status, blank
 from deq.data import Dataset
+from deq.diagnostics import Diagnostics, Spectra
 from deq.fixed_point import Solution, Solved
-from deq.kernels import gram, tangent
 from deq.pack import Pack
-from deq.spectrum import least_eigenvalue, operator_norm
 from deq.step_size import step_size
 from deq.trial import TrialConfig
 
@@ -22,6 +21,11 @@ class Descent:
 
     Iterating yields after every GD step; the caller pulls, looks at `courses`, and may
     stop at any time.
+
+    Attributes:
+        courses: every trial's course, in the order given.
+        pack: the numerics of the trials still training.
+        diagnostics: their spectra.
     """
 
     def __init__(
@@ -37,7 +41,8 @@ class Descent:
         self.courses = [Course(c, s) for c, s in zip(configs, datasets, strict=True)]
         self._alive = list(self.courses)
         self._every = configs[0].diagnostics.every
-        self._pack = Pack(configs, datasets, torch.device(device))
+        self.pack = Pack(configs, datasets, torch.device(device))
+        self.diagnostics = Diagnostics()
 
     def __iter__(self) -> Iterator[int]:
         """Train; yields the step just measured, until every trial has ended."""
@@ -55,7 +60,7 @@ class Descent:
 
         Trials leave the pack as soon as they end, so that later lines see only numbers.
         """
-        pack, rows = self._pack, [blank(step) for _ in self._alive]
+        pack, rows = self.pack, [blank(step) for _ in self._alive]
         forward = pack.equilibrium()
         _fill(rows, "forward_steps", forward.products)
         _fill(rows, "forward_predicted", forward.predicted)
@@ -74,8 +79,9 @@ class Descent:
             row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
             course.rows.append(row)
             course.judge()
+        self._drop([c for c in self._alive if c.status is not Status.DIVERGED])
         self._measure(step)
-        self._drop_ended()
+        self._drop([c for c in self._alive if c.status is None])
         if self._alive:
             pack.descend()
 
@@ -84,15 +90,16 @@ class Descent:
         for course, solved in zip(self._alive, solution.solved, strict=True):
             if solved is not Solved.CONVERGED:
                 course.unsolved(solved, which)
-        return [rows[k] for k in self._drop_ended()]
+        kept = [k for k, course in enumerate(self._alive) if course.status is None]
+        self._drop([self._alive[k] for k in kept])
+        return [rows[k] for k in kept]
 
-    def _drop_ended(self) -> list[int]:
-        """Take the trials that have ended out of the pack; the places of the others."""
-        keep = [k for k, course in enumerate(self._alive) if course.status is None]
-        if len(keep) < len(self._alive):
-            self._alive = [self._alive[k] for k in keep]
-            self._pack.select(keep)
-        return keep
+    def _drop(self, stay: list[Course]) -> None:
+        """Take the other trials out of the pack."""
+        if len(stay) < len(self._alive):
+            keep = [k for k, course in enumerate(self._alive) if course in stay]
+            self._alive, self.diagnostics = stay, self.diagnostics.only(keep)
+            self.pack.select(keep)
 
     def _measure(self, step: int) -> None:
         """Spectra for the trials whose turn it is; at step 0 also what the theory reads.
@@ -100,44 +107,36 @@ class Descent:
         The turn is a trial's own (its cadence and its last step), never a neighbour's,
         so that a trajectory does not depend on the pack.
         """
-        due = [
-            k
-            for k, course in enumerate(self._alive)
-            if course.status is not Status.DIVERGED
-            and (course.status is not None or step % self._every == 0)
-        ]
-        if not due:
+        ended = [k for k, course in enumerate(self._alive) if course.status is not None]
+        if self._alive and step % self._every == 0:
+            due, found = self._alive, self.diagnostics.measure(self.pack)
+        elif ended:
+            due = [self._alive[k] for k in ended]
+            found = self.diagnostics.measure_last(self.pack, ended)
+        else:
             return
-        pack, e = self._pack, self._pack.e[due].double()
-        g = gram(pack.z[due].mT)
-        h = tangent(g, gram(pack.r[due].mT), pack.xx[due])
-        norm_w = operator_norm(pack.w if len(due) == len(self._alive) else pack.w[due])
         if step == 0:
-            self._begin(due, g, h, e, norm_w)
-        rows = [self._alive[k].rows[-1] for k in due]
-        # ||grad Phi||^2 = e^T H e
-        squared = torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0)
-        _fill(rows, "grad_norm", squared.sqrt().tolist())
-        _fill(rows, "lambda_min_gram", least_eigenvalue(g).tolist())
-        _fill(rows, "lambda_min_tangent", least_eigenvalue(h).tolist())
-        _fill(rows, "norm_w", norm_w.tolist())
+            self._begin(found)
+        rows = [course.rows[-1] for course in due]
+        _fill(rows, "grad_norm", found.grad_norm.tolist())
+        _fill(rows, "lambda_min_gram", found.least_gram.tolist())
+        _fill(rows, "lambda_min_tangent", found.least_tangent.tolist())
+        _fill(rows, "norm_w", found.norm_w.tolist())
 
-    def _begin(self, due: list[int], g: Tensor, h: Tensor, e: Tensor, norm_w: Tensor) -> None:
+    def _begin(self, found: Spectra) -> None:
         """Set the courses' `initial` and their step sizes."""
-        pack = self._pack
-        for j, k in enumerate(due):
-            course = self._alive[k]
+        for k, course in enumerate(self._alive):
             course.initial = Initial(
-                gram=g[j].cpu(),
-                tangent=h[j].cpu(),
-                error=e[j].cpu(),
-                norm_w=float(norm_w[j]),
-                norm_u=pack.norm_u[k],
-                norm_a=float(torch.linalg.vector_norm(pack.a[k].double())),
-                norm_x=pack.norm_x[k],
+                gram=found.gram[k].cpu(),
+                tangent=found.tangent[k].cpu(),
+                error=found.e[k].cpu(),
+                norm_w=float(found.norm_w[k]),
+                norm_u=self.pack.norm_u[k],
+                norm_a=float(torch.linalg.vector_norm(self.pack.a[k].double())),
+                norm_x=self.pack.norm_x[k],
             )
             course.eta = step_size(course.config, course.initial, course.dataset)
-            pack.eta[k] = course.eta
+            self.pack.eta[k] = course.eta
 
 
 def _fill(rows: list[Row], name: str, values: Sequence[float]) -> None:
