@@ -23,7 +23,7 @@ from deq.activations import Activation, activation
 from deq.data import SphereConfig, load
 from deq.diagnostics import Spectra
 from deq.machine import set_threads
-from deq.model import ModelConfig, initialise
+from deq.model import ModelConfig
 from deq.pack import Pack
 from deq.solvers import SolverConfig
 from deq.training import Descent
@@ -65,19 +65,12 @@ class Case:
 
 
 class Run:
-    """The engine's run, with U kept beside it for the others (the engine needs none)."""
+    """The engine's run."""
 
     def __init__(self, case: Case) -> None:
         trial = case.trial
         data = load(trial.data)
         self.x, self.y = data.x.mT.float(), data.y.float()
-        self.u = initialise(
-            [trial.model],
-            [trial.seed],
-            case.inputs,
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-        )[1][0]
         self.descent = Descent([trial], [data])
         self.pack, self.course = self.descent.pack, self.descent.courses[0]
         self.cost: list[float] = []  # CPU seconds of every GD step
@@ -94,16 +87,13 @@ class Run:
 
     def weights(self) -> Weights:
         """The weights as they stand, copied."""
-        w, a = self.pack.w[0].clone(), self.pack.a[0].clone()
-        return Weights(w, self.u.clone(), a, self.x, self.y)
+        w, p, a = (v[0].clone() for v in (self.pack.w, self.pack.p, self.pack.a))
+        return Weights(w, p, a, self.x, self.y)
 
     def step(self) -> bool:
         """One GD step; False when the trial has ended."""
         self.cost.append(seconds(lambda: next(self._steps)))
-        if self.course.status is not None:
-            return False
-        self.u -= self.course.eta * self.pack.r[0].mT @ (self.pack.e[0][:, None] * self.x)
-        return True
+        return self.course.status is None
 
     def gradient(self) -> Tensor:
         """grad in w at the weights before the last step."""

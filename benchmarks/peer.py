@@ -24,17 +24,13 @@ CONTESTANTS = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A network and its data, as rows: w (m, m), u (m, d), a (m,), x (n, d), y (n,)."""
+    """A network and its data, as rows: w (m, m), p = U X (n, m), a (m,), x (n, d), y (n,)."""
 
     w: Tensor
-    u: Tensor
+    p: Tensor
     a: Tensor
     x: Tensor
     y: Tensor
-
-    def to(self, dtype: torch.dtype) -> "Weights":
-        """The same in another dtype."""
-        return Weights(*(getattr(self, name).to(dtype) for name in ("w", "u", "a", "x", "y")))
 
 
 class Peer:
@@ -60,9 +56,14 @@ class Peer:
         self.z: Tensor | None = None
 
     def gradient(self, at: Weights) -> tuple[Tensor, Tensor, Tensor]:
-        """grad of 1/2 ||yhat - y||^2 in w, u and a."""
-        w, u, a = (v.detach().requires_grad_() for v in (at.w, at.u, at.a))
-        p = at.x @ u.mT
+        """grad of 1/2 ||yhat - y||^2 in w, u and a.
+
+        u is taken from where p was formed, so that p is the engine's to the last bit; its
+        products with x cost what they always do.
+        """
+        w, a = at.w.detach().requires_grad_(), at.a.detach().requires_grad_()
+        u = at.w.new_zeros(at.w.shape[0], at.x.shape[1]).requires_grad_()
+        p = at.p + at.x @ u.mT
         start = torch.zeros_like(p) if self.z is None or not self.warm else self.z
         (z, *_), _ = self.deq(lambda z: self.phi.function(z @ w.mT + p), start)
         loss = 0.5 * ((z @ a - at.y) ** 2).sum()
@@ -74,14 +75,13 @@ class Peer:
         return w.grad, u.grad, a.grad
 
 
-def exact_gradient(at: Weights, phi: Activation, steps: int = 120) -> Tensor:
+def exact_gradient(at: Weights, phi: Activation, steps: int = 60) -> Tensor:
     """grad in w in float64, by plain iteration from zero: the reference for all."""
-    at = at.to(torch.float64)
-    p = at.x @ at.u.mT
-    q, v = p.clone(), at.a.expand_as(p)
+    w, p, a, y = (v.double() for v in (at.w, at.p, at.a, at.y))
+    q, v = p, a.expand_as(p)
     for _ in range(steps):
-        q = phi.function(q) @ at.w.mT + p
+        q = phi.function(q) @ w.mT + p
     z, mask = phi.function(q), phi.derivative(q)
     for _ in range(steps):
-        v = (mask * v) @ at.w + at.a
-    return (mask * v * (z @ at.a - at.y)[:, None]).mT @ z
+        v = (mask * v) @ w + a
+    return (mask * v * (z @ a - y)[:, None]).mT @ z

@@ -1,6 +1,7 @@
 """The mathematics: deep equilibrium models, their training, and the theory beside it."""
 
 from deq.activations import ACTIVATIONS, Activation
+from deq.capacity import memory, pack_size
 from deq.comparison import Outcome, compare, train, train_pack
 from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
@@ -33,6 +34,8 @@ __all__ = [
     "digest",
     "hardware",
     "load",
+    "memory",
+    "pack_size",
     "population",
     "set_threads",
     "train",

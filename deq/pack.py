@@ -58,13 +58,15 @@ class Pack:
         self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()  # of step 0, as norm_u
         self.norm_u: list[float] = operator_norm(u).tolist()
         self.p = torch.bmm(x.mT.to(dtype), u.mT)
+        del u  # it is not needed again, and can be as large as W
         self.eta = torch.full((len(configs),), torch.nan, dtype=dtype, device=place)
         self.tol = torch.full((len(configs),), self.solver.tol, dtype=torch.float64, device=place)
         predictor = Secant if math.isinf(self.phi.curvature) else Extrapolation
         self.forward: Predictor = predictor(self.p.clone())
         self.adjoint: Predictor = predictor(self.a[:, None, :].repeat(1, x.shape[2], 1))
         self.buffers = [torch.empty_like(self.p) for _ in range(3)]
-        self.z, self.r, self.e = self.forward.last, self.adjoint.last, self.y
+        self.z = self.r = self.p.new_zeros(len(configs), 0, 0)  # until they are solved for
+        self.e = self.y.clone()
         self.mask: Tensor | None = None
         self.flipped = self.eta.new_zeros(len(configs))
 
@@ -152,9 +154,17 @@ class Pack:
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
         for name in ("xx", "y", "w", "a", "p", "eta", "tol", "z", "r", "e", "flipped"):
-            setattr(self, name, getattr(self, name)[keep])
+            setattr(self, name, kept(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
-        self.mask = None if self.mask is None else self.mask[keep]
+        self.mask = None if self.mask is None else kept(self.mask, keep)
         self.buffers = [buffer[: len(keep)] for buffer in self.buffers]
         self.forward.select(keep)
         self.adjoint.select(keep)
+
+
+def kept(x: Tensor, keep: list[int]) -> Tensor:
+    """x[keep], `keep` ascending, moved within x's own storage: no second W is held."""
+    for place, k in enumerate(keep):
+        if place != k:
+            x[place].copy_(x[k])
+    return x[: len(keep)]
