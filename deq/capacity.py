@@ -6,6 +6,7 @@ import torch
 
 from deq.activations import activation
 from deq.prediction import DEPTH
+from deq.solvers import SOLVERS
 from deq.trial import TrialConfig
 
 # Tensors of P's size at the peak of a GD step: P, Z, D, R, three buffers of the solver and
@@ -30,14 +31,11 @@ def memory(config: TrialConfig, d: int, n: int) -> int:
     """
     m, size = config.model.width, torch.finfo(config.torch_dtype).bits // 8
     kinked = math.isinf(activation(config.model.activation).curvature)
-    tensors = WORKING + (KINKED if kinked else SMOOTH) + _solver_tensors(config)
+    tensors = WORKING + (KINKED if kinked else SMOOTH)
+    tensors += SOLVERS[config.solver.name].tensors
     training = size * m * (n * tensors + LANCZOS) + 8 * n * n * SQUARES
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     return size * m * m + max(training, drawing)
-
-
-def _solver_tensors(config: TrialConfig) -> int:
-    return 0
 
 
 def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:

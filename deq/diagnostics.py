@@ -43,9 +43,9 @@ class Diagnostics:
 
     def measure_last(self, pack: Pack, keep: list[int]) -> Spectra:
         """Of these trials, which are about to leave; nothing is kept of it."""
-        parts = (pack.w, pack.z, pack.r, pack.e, pack.xx)
-        if len(keep) < len(pack.w):
-            parts = tuple(part[keep] for part in parts)
+        parts = [pack.w, pack.z, pack.r, pack.e, pack.xx]
+        if len(keep) < len(pack.w):  # of all of them no copy is made
+            parts = [part[keep] for part in parts]
         return self.only(keep)._measure(*parts)
 
     def _measure(self, w: Tensor, z: Tensor, r: Tensor, e: Tensor, xx: Tensor) -> Spectra:

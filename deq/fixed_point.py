@@ -49,7 +49,7 @@ class Step(Protocol):
 
     @property
     def products(self) -> int:
-        """Products spent on the last step beyond the map itself."""
+        """Products with the rows at work that the last step took, beside the map."""
 
 
 class Solved(IntEnum):

@@ -1,14 +1,20 @@
 """The solvers: what each contributes is its step; the loop is in fixed_point."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from deq.fixed_point import Step
+from deq.solvers.anderson import Anderson
+from deq.solvers.broyden import Broyden
+from deq.solvers.newton_krylov import NewtonKrylov
 from deq.solvers.picard import Picard
 
-Name = Literal["picard"]
-SOLVERS: dict[str, Callable[[], Step]] = {"picard": Picard}
+Name = Literal["picard", "anderson", "broyden", "newton_krylov"]
+SOLVERS: dict[str, type[Picard] | type[Anderson] | type[Broyden] | type[NewtonKrylov]] = {
+    "picard": Picard,
+    "anderson": Anderson,
+    "broyden": Broyden,
+    "newton_krylov": NewtonKrylov,
+}
 
 
 @dataclass(frozen=True)
@@ -16,10 +22,14 @@ class SolverConfig:
     """How equilibria and adjoints are solved.
 
     Attributes:
-        name: picard, the plain iteration; asymptotically optimal here, since the
-            eigenvalues of D_i W fill a disc.
+        name: picard, the plain iteration, asymptotically optimal where it converges, since
+            the eigenvalues of D_i W fill a disc; anderson and broyden, which learn from
+            their iterates; newton_krylov, for equilibria where Picard does not converge
+            (||W||_2 L >= 1).
         tol: relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before the
             last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
+            As the loss falls it is tightened, so that the equilibria's errors stay a
+            thousandth of rms(yhat - y), down to what the dtype resolves.
         max_steps: the most maps for one sample.
     """
 

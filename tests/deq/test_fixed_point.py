@@ -121,3 +121,77 @@ def test_maps_are_what_they_say(name):
     for f in (forward, adjoint):
         base, moved = f(x, torch.empty_like(x)), f(x + h * v, torch.empty_like(x))
         torch.testing.assert_close(f.slope(x)(v), (moved - base) / h, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", NAMES)
+class TestEverySolver:
+    """Equilibria and adjoints of random networks, ||W||_2 about 0.8."""
+
+    def maps(self, name, dtype, **size):
+        phi, w, p, a = network(name, **size)
+        w, p, a = w.to(dtype), p.to(dtype), a.to(dtype)
+        forward = EquilibriumMap(phi, w, p)
+        return forward, AdjointMap(w, a, phi.derivative(p)), p
+
+    def test_reaches_the_fixed_point(self, solver, dtype, name):
+        """To the stated residual, and the same point as a long plain iteration."""
+        tol = 1e-11 if dtype is torch.float64 else 1e-5
+        *maps, start = self.maps(name, dtype)
+        for f in maps:
+            found = solved(f, start, tol=tol, name=solver)
+            assert found.solved == [Solved.CONVERGED] * 2
+            assert max(found.residual) <= tol
+            plain = start
+            for _ in range(300):
+                plain = f(plain, torch.empty_like(plain))
+            torch.testing.assert_close(found.value, plain, rtol=20 * tol, atol=20 * tol)
+
+    def test_a_good_start_saves_products(self, solver, dtype, name):
+        f, _, start = self.maps(name, dtype)
+        tol = 1e-11 if dtype is torch.float64 else 1e-5
+        cold = solved(f, start, tol=tol, name=solver)
+        near = cold.value * (1 + 1e-3 * torch.sin(torch.arange(30).to(dtype)))
+        warm = solved(f, near, tol=tol, name=solver)
+        at_once = solved(f, cold.value, tol=tol, name=solver)
+        assert max(warm.products) < max(cold.products)
+        assert at_once.products == [1.0, 1.0]
+
+    def test_a_trial_does_not_depend_on_its_pack(self, solver, dtype, name, monkeypatch):
+        """Nor on whether samples that have ended are dropped; to rounding."""
+        f, _, start = self.maps(name, dtype, batch=3)
+        tol = 1e-11 if dtype is torch.float64 else 1e-5
+        near = start.clone()
+        near[:, ::2] = solved(f, start, tol=tol).value[:, ::2]  # half end at once
+        together = solved(f, near, tol=tol, name=solver)
+        monkeypatch.setattr("deq.fixed_point.WORTH", 0)
+        for b in range(3):
+            alone_f = EquilibriumMap(f.phi, f.w[b : b + 1], f.p[b : b + 1])
+            alone = solved(alone_f, near[b : b + 1], tol=tol, name=solver)
+            eps = 1e3 * torch.finfo(dtype).eps
+            torch.testing.assert_close(together.value[b], alone.value[0], rtol=eps, atol=eps)
+            assert abs(together.products[b] - alone.products[0]) <= 1
+
+
+@pytest.mark.parametrize("solver", ["anderson", "broyden", "newton_krylov"])
+def test_past_the_reach_of_picard(solver):
+    """W = -1.8 I: one equilibrium for each sample, about which Picard swings for ever."""
+    phi, _, p, _ = network("tanh")
+    w = -1.8 * torch.eye(30, dtype=torch.float64).expand(2, 30, 30)
+    f = EquilibriumMap(phi, w, p)
+    assert solved(f, p, name="picard").solved == [Solved.MAX_STEPS] * 2
+    found = solved(f, p, name=solver)
+    assert found.solved == [Solved.CONVERGED] * 2
+    torch.testing.assert_close(found.value + 1.8 * torch.tanh(found.value), p)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.6])
+def test_newton_krylov_finds_what_picard_does_not(scale):
+    """Gaussian W of norm 2 and 3.2; Picard converges on the first only."""
+    phi, w, p, _ = network("tanh", n=5, m=60, scale=scale)
+    f = EquilibriumMap(phi, w, p)
+    found = solved(f, p, max_steps=200, name="newton_krylov")
+    assert found.solved == [Solved.CONVERGED] * 2
+    picard = solved(f, p, max_steps=200)
+    assert (picard.solved == [Solved.CONVERGED] * 2) == (scale < 1.3)

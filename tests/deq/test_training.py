@@ -188,6 +188,29 @@ def test_float32_follows_float64(name):
     )
 
 
+@pytest.mark.parametrize("solver", ["anderson", "broyden", "newton_krylov"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_solver_trains_alike(solver, name):
+    """Losses to a relative 1e-8 of Picard's."""
+    model = ModelConfig(width=24, activation=name)
+    with_picard = run_to_end(model=model)
+    other = run_to_end(model=model, solver=SolverConfig(name=solver, tol=1e-13))
+    torch.testing.assert_close(
+        other.trajectory["loss"], with_picard.trajectory["loss"], rtol=1e-8, atol=0
+    )
+
+
+def test_training_past_the_reach_of_picard():
+    """||W||_2 about 3: Picard finds no equilibrium, Newton's method trains."""
+    model = ModelConfig(width=60, activation="tanh", sigma_w2=1.3, allow_ill_posed=True)
+    assert run_to_end(model=model).status is Status.ILL_POSED
+    newton = SolverConfig(name="newton_krylov", tol=1e-10)
+    outcome = run_to_end(model=model, solver=newton, train=TrainConfig(steps=15))
+    assert outcome.status is Status.BUDGET
+    assert float(outcome.trajectory["norm_w"][0]) > 2.5
+    assert float(outcome.trajectory["loss"][-1]) < 0.9 * float(outcome.trajectory["loss"][0])
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_measured_over_linearised_nears_one_with_width(name):
     """At most 0.2 from 1 at width 256 and nearer than at width 32 (seeds averaged)."""
