@@ -72,18 +72,18 @@ class Run:
         data = load(trial.data)
         self.x, self.y = data.x.mT.float(), data.y.float()
         self.descent = Descent([trial], [data])
-        self.pack, self.course = self.descent.pack, self.descent.courses[0]
+        self.pack, self.course = self.descent.groups[0].pack, self.descent.courses[0]
         self.cost: list[float] = []  # CPU seconds of every GD step
         self.diagnostics: list[float] = []  # of those, what the diagnostics took
         self._steps = iter(self.descent)
-        measure = self.descent.diagnostics.measure
+        measure = self.descent.groups[0].diagnostics.measure
 
         def timed(pack: Pack) -> Spectra:
             found: list[Spectra] = []
             self.diagnostics.append(seconds(lambda: found.append(measure(pack))))
             return found[0]
 
-        self.descent.diagnostics.measure = timed  # type: ignore[method-assign]
+        self.descent.groups[0].diagnostics.measure = timed  # type: ignore[method-assign]
 
     def weights(self) -> Weights:
         """The weights as they stand, copied."""

@@ -35,7 +35,11 @@ def memory(config: TrialConfig, d: int, n: int) -> int:
     tensors += SOLVERS[config.solver.name].tensors
     training = size * m * (n * tensors + LANCZOS) + 8 * n * n * SQUARES
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
-    return size * m * m + max(training, drawing)
+    peak = size * m * m + max(training, drawing)
+    if config.dtype == "float32" and config.solver.finish == "float64":
+        # The end, twice as large, beside what is handed over to it.
+        return 2 * (size * m * m + training) + peak
+    return peak
 
 
 def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:

@@ -44,6 +44,10 @@ COLUMNS = (
     "adjoint_predicted",
     "adjoint_residual",
     "flipped",
+    # eps of the dtype the step was computed in.
+    "rounding",
+    # |grad_norm / ||the gradients themselves|| - 1|: the engine's check on itself.
+    "grad_check",
 )
 Row = dict[str, float]
 

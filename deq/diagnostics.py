@@ -1,6 +1,6 @@
 """What is measured of a pack at its cadence: spectra, warm from one time to the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,10 @@ from torch import Tensor
 from deq.kernels import gram, tangent
 from deq.pack import Pack
 from deq.spectrum import LeastEigenvalue, OperatorNorm
+
+
+# Every so many times the gradient's norm is also taken from the gradient.
+CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Spectra:
         e: (B, n) yhat - y.
         norm_w, grad_norm, least_gram, least_tangent: (B,) ||W||_2, ||grad Phi||_2 =
             (e^T H e)^{1/2}, lambda_min(G), lambda_min(H).
+        grad_check: (B,) by how much, relative, grad_norm misses the norm of the gradients
+            that the step takes, which is found in another way; NaN where not looked at.
     """
 
     gram: Tensor
@@ -28,6 +34,7 @@ class Spectra:
     grad_norm: Tensor
     least_gram: Tensor
     least_tangent: Tensor
+    grad_check: Tensor
 
 
 class Diagnostics:
@@ -36,10 +43,16 @@ class Diagnostics:
     def __init__(self) -> None:
         self._norm_w, self._least_gram = OperatorNorm(), LeastEigenvalue()
         self._least_tangent = LeastEigenvalue()
+        self._calls = 0
 
     def measure(self, pack: Pack) -> Spectra:
         """Of all trials, at the last equilibria and adjoints."""
-        return self._measure(pack.w, pack.z, pack.r, pack.e, pack.xx)
+        found = self._measure(pack.w, pack.z, pack.r, pack.e, pack.xx)
+        self._calls += 1
+        if self._calls % CHECK_EVERY != 1:
+            return found
+        check = (found.grad_norm / pack.gradient_norm() - 1).abs()
+        return replace(found, grad_check=check)
 
     def measure_last(self, pack: Pack, keep: list[int]) -> Spectra:
         """Of these trials, which are about to leave; nothing is kept of it."""
@@ -59,6 +72,7 @@ class Diagnostics:
             grad_norm=torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0).sqrt(),
             least_gram=self._least_gram(g),
             least_tangent=self._least_tangent(h),
+            grad_check=torch.full_like(e[:, 0], torch.nan),
         )
 
     def only(self, keep: list[int]) -> "Diagnostics":
@@ -66,4 +80,5 @@ class Diagnostics:
         part = Diagnostics()
         part._norm_w, part._least_gram = self._norm_w.only(keep), self._least_gram.only(keep)
         part._least_tangent = self._least_tangent.only(keep)
+        part._calls = self._calls
         return part

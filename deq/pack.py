@@ -10,6 +10,7 @@ taken from W in place. U is never formed: P = U X is kept current through X^T X.
 rows, one for each sample: P, Z, V, R are (B, n, m).
 """
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -31,13 +32,16 @@ SHARE = 1e-3
 RESOLVED = 4.0
 # Changes of mask put in exactly, by the entry, up to so many a sample.
 FLIPS = 8
+# Rows of a gradient in W that are formed at once where its norm is checked.
+ROWS = 64
 
 
 class Pack:
     """B trials of one shape: their weights, fixed points and predictions.
 
     Attributes:
-        w: (B, m, m); a: (B, m); p: (B, n, m), P = U X; eta: (B,), NaN until it is known.
+        w: (B, m, m); a: (B, m); p: (B, n, m), P = U X.
+        eta: (B,) float64, NaN until it is known; y: (B, n) float64.
         z, mask, r: (B, n, m), Z, D and R at the last equilibria and adjoints.
         e: (B, n), yhat - y.
         tol: (B,) float64, the relative tolerance of the next fixed points.
@@ -52,29 +56,34 @@ class Pack:
         self.solver, self.phi = config.solver, activation(config.model.activation)
         x = torch.stack([s.x for s in datasets]).to(place)  # (B, d, n) float64
         self.xx = x.mT @ x
-        self.y = torch.stack([s.y for s in datasets]).to(place, dtype)
+        self.y = torch.stack([s.y for s in datasets]).to(place)
         models, seeds = [c.model for c in configs], [c.seed for c in configs]
         self.w, u, self.a = initialise(models, seeds, x.shape[1], dtype=dtype, device=place)
         self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()  # of step 0, as norm_u
         self.norm_u: list[float] = operator_norm(u).tolist()
         self.p = torch.bmm(x.mT.to(dtype), u.mT)
         del u  # it is not needed again, and can be as large as W
-        self.eta = torch.full((len(configs),), torch.nan, dtype=dtype, device=place)
+        self.eta = torch.full((len(configs),), torch.nan, dtype=torch.float64, device=place)
         self.tol = torch.full((len(configs),), self.solver.tol, dtype=torch.float64, device=place)
+        self.tied = self.tol.clone()  # what tol would be if the dtype resolved it
+        self._start(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
+
+    def _start(self, q: Tensor, v: Tensor) -> None:
+        """Start the fixed points from q and v, with nothing known of the past."""
         predictor = Secant if math.isinf(self.phi.curvature) else Extrapolation
-        self.forward: Predictor = predictor(self.p.clone())
-        self.adjoint: Predictor = predictor(self.a[:, None, :].repeat(1, x.shape[2], 1))
-        self.buffers = [torch.empty_like(self.p) for _ in range(3)]
-        self.z = self.r = self.p.new_zeros(len(configs), 0, 0)  # until they are solved for
-        self.e = self.y.clone()
+        self.forward: Predictor = predictor(q)
+        self.adjoint: Predictor = predictor(v)
+        self.buffers = [torch.empty_like(q) for _ in range(3)]
+        self.z = self.r = q.new_zeros(len(q), 0, 0)  # until they are solved for
+        self.e = self.y.to(q.dtype, copy=True)
         self.mask: Tensor | None = None
-        self.flipped = self.eta.new_zeros(len(configs))
+        self.flipped = self.eta.new_zeros(len(q))
 
     def equilibrium(self) -> Solution:
         """Solve Q = W phi(Q) + P; then Z = phi(Q) and e = a^T Z - y."""
         solution = self._solve(EquilibriumMap(self.phi, self.w, self.p), self.forward)
         self.z = self.phi.function(self.forward.last)
-        self.e = torch.bmm(self.z, self.a[:, :, None])[:, :, 0] - self.y
+        self.e = torch.bmm(self.z, self.a[:, :, None])[:, :, 0] - self.y.to(self.p.dtype)
         return solution
 
     def adjoints(self) -> Solution:
@@ -124,7 +133,7 @@ class Pack:
 
     def descend(self) -> None:
         """One GD step, with the sources of the next fixed points and their tolerance."""
-        share = self.e * self.eta[:, None]
+        share = self.e * self.eta[:, None].to(self.e.dtype)
         scaled = self.r * share[..., None]
         step = -torch.bmm(share[:, None, :], self.z)
         xx = self.xx.to(self.p.dtype)
@@ -140,6 +149,16 @@ class Pack:
         self._tie()
         self.a += step[:, 0]
 
+    def gradient_norm(self) -> Tensor:
+        """||grad Phi||_2 from the gradients themselves, rows of W at a time; (B,) float64."""
+        scaled = self.r * self.e[..., None]
+        square = torch.bmm(self.e[:, None, :], self.z).double().square().sum((1, 2))
+        for first in range(0, scaled.shape[-1], ROWS):
+            part = scaled[..., first : first + ROWS]
+            square += torch.bmm(part.mT, self.z).double().square().sum((1, 2))
+            square += (part.double() * torch.bmm(self.xx, part.double())).sum((1, 2))
+        return square.sqrt()
+
     def _tie(self) -> None:
         """Tie the tolerance to e, of which the equilibria's errors may be a small share.
 
@@ -148,12 +167,32 @@ class Pack:
         size = torch.linalg.vector_norm(self.z, dim=-1).amax(-1)
         reach = size.double() * torch.linalg.vector_norm(self.a, dim=-1).double()
         tied = SHARE * self.e.double().square().mean(-1).sqrt() / reach
+        self.tied = tied.clamp_max(self.solver.tol).nan_to_num(self.solver.tol)
         least = RESOLVED * torch.finfo(self.p.dtype).eps
-        self.tol = tied.clamp_min(least).clamp_max(self.solver.tol).nan_to_num(self.solver.tol)
+        self.tol = self.tied.clamp_min(min(least, self.solver.tol))
+
+    def strained(self) -> list[int]:
+        """The trials whose float32 no longer resolves e, where a float64 finish is asked for."""
+        if self.solver.finish == "none" or self.p.dtype == torch.float64 or not len(self.tied):
+            return []
+        places: list[int] = (self.tied < self.tol).nonzero().flatten().tolist()
+        return places
+
+    def in_float64(self, k: int) -> "Pack":
+        """Trial k, going on in float64 from where it is."""
+        other = copy.copy(self)
+        for name in ("xx", "y", "eta", "tied"):
+            setattr(other, name, getattr(self, name)[k : k + 1].clone())
+        for name in ("w", "a", "p"):
+            setattr(other, name, getattr(self, name)[k : k + 1].double())
+        other.norm_x, other.norm_u = self.norm_x[k : k + 1], self.norm_u[k : k + 1]
+        other.tol = other.tied
+        other._start(self.forward.last[k : k + 1].double(), self.adjoint.last[k : k + 1].double())
+        return other
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
-        for name in ("xx", "y", "w", "a", "p", "eta", "tol", "z", "r", "e", "flipped"):
+        for name in ("xx", "y", "w", "a", "p", "eta", "tol", "tied", "z", "r", "e", "flipped"):
             setattr(self, name, kept(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
         self.mask = None if self.mask is None else kept(self.mask, keep)

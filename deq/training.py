@@ -1,7 +1,7 @@
 """Gradient descent on a pack of DEQs, with what is measured on the way."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,21 +11,22 @@ from deq.course import Course, Row, Status, blank
 from deq.data import Dataset
 from deq.diagnostics import Diagnostics, Spectra
 from deq.fixed_point import Solution, Solved
+from deq.machine import forbid_tf32
 from deq.pack import Pack
 from deq.step_size import step_size
 from deq.trial import TrialConfig
 
 
 class Descent:
-    """A pack of B trials of one shape trained together; each ends by itself.
+    """B trials of one shape trained together; each ends by itself.
 
     Iterating yields after every GD step; the caller pulls, looks at `courses`, and may
     stop at any time.
 
     Attributes:
         courses: every trial's course, in the order given.
-        pack: the numerics of the trials still training.
-        diagnostics: their spectra.
+        groups: the trials still training; one group, and another for each trial that goes
+            on in float64 (see SolverConfig.finish).
     """
 
     def __init__(
@@ -38,29 +39,37 @@ class Descent:
         """
         if len({shape(c, s) for c, s in zip(configs, datasets, strict=True)}) > 1:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
+        forbid_tf32()
         self.courses = [Course(c, s) for c, s in zip(configs, datasets, strict=True)]
-        self._alive = list(self.courses)
-        self._every = configs[0].diagnostics.every
-        self.pack = Pack(configs, datasets, torch.device(device))
-        self.diagnostics = Diagnostics()
+        self.groups = [Group(list(self.courses), Pack(configs, datasets, torch.device(device)))]
 
     def __iter__(self) -> Iterator[int]:
         """Train; yields the step just measured, until every trial has ended."""
         step = 0
-        while self._alive:
-            started, alive = time.perf_counter(), self._alive
-            self._advance(step)
-            for course in alive:
-                course.seconds += (time.perf_counter() - started) / len(alive)
+        while self.groups:
+            for group in list(self.groups):
+                started, alive = time.perf_counter(), group.courses
+                group.advance(step)
+                self.groups += group.promote()
+                for course in alive:
+                    course.seconds += (time.perf_counter() - started) / len(alive)
+            self.groups = [group for group in self.groups if group.courses]
             yield step
             step += 1
 
-    def _advance(self, step: int) -> None:
+
+class Group:
+    """Trials that are solved together: their courses, their numerics, their spectra."""
+
+    def __init__(self, courses: list[Course], pack: Pack) -> None:
+        self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
+
+    def advance(self, step: int) -> None:
         """Measure at `step`, close what has ended, and take one GD step with the rest.
 
         Trials leave the pack as soon as they end, so that later lines see only numbers.
         """
-        pack, rows = self.pack, [blank(step) for _ in self._alive]
+        pack, rows = self.pack, [blank(step) for _ in self.courses]
         forward = pack.equilibrium()
         _fill(rows, "forward_steps", forward.products)
         _fill(rows, "forward_predicted", forward.predicted)
@@ -75,31 +84,40 @@ class Descent:
         _fill(rows, "flipped", pack.flipped.tolist())
         rows = self._close_unsolved("the adjoint", adjoint, rows)
         _fill(rows, "loss", half_square(pack.e))
-        for course, row in zip(self._alive, rows, strict=True):
+        for course, row in zip(self.courses, rows, strict=True):
             row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
+            row["rounding"] = torch.finfo(pack.e.dtype).eps
             course.rows.append(row)
             course.judge()
-        self._drop([c for c in self._alive if c.status is not Status.DIVERGED])
+        self._keep(lambda course: course.status is not Status.DIVERGED)
         self._measure(step)
-        self._drop([c for c in self._alive if c.status is None])
-        if self._alive:
+        self._keep(lambda course: course.status is None)
+        if self.courses:
             pack.descend()
+
+    def promote(self) -> list["Group"]:
+        """Hand over the trials that go on in float64, each in a group of its own."""
+        leaving = self.pack.strained()
+        groups = [Group([self.courses[k]], self.pack.in_float64(k)) for k in leaving]
+        left = [self.courses[k] for k in leaving]
+        self._keep(lambda course: all(course is not other for other in left))
+        return groups
 
     def _close_unsolved(self, which: str, solution: Solution, rows: list[Row]) -> list[Row]:
         """Close the trials whose fixed point was not reached; the rows of the others."""
-        for course, solved in zip(self._alive, solution.solved, strict=True):
+        for course, solved in zip(self.courses, solution.solved, strict=True):
             if solved is not Solved.CONVERGED:
                 course.unsolved(solved, which)
-        kept = [k for k, course in enumerate(self._alive) if course.status is None]
-        self._drop([self._alive[k] for k in kept])
-        return [rows[k] for k in kept]
+        return [rows[k] for k in self._keep(lambda course: course.status is None)]
 
-    def _drop(self, stay: list[Course]) -> None:
-        """Take the other trials out of the pack."""
-        if len(stay) < len(self._alive):
-            keep = [k for k, course in enumerate(self._alive) if course in stay]
-            self._alive, self.diagnostics = stay, self.diagnostics.only(keep)
+    def _keep(self, stays: Callable[[Course], bool]) -> list[int]:
+        """Take the other trials out of the pack; the places of those that stay."""
+        keep = [k for k, course in enumerate(self.courses) if stays(course)]
+        if len(keep) < len(self.courses):
+            self.courses = [self.courses[k] for k in keep]
+            self.diagnostics = self.diagnostics.only(keep)
             self.pack.select(keep)
+        return keep
 
     def _measure(self, step: int) -> None:
         """Spectra for the trials whose turn it is; at step 0 also what the theory reads.
@@ -107,11 +125,11 @@ class Descent:
         The turn is a trial's own (its cadence and its last step), never a neighbour's,
         so that a trajectory does not depend on the pack.
         """
-        ended = [k for k, course in enumerate(self._alive) if course.status is not None]
-        if self._alive and step % self._every == 0:
-            due, found = self._alive, self.diagnostics.measure(self.pack)
+        ended = [k for k, course in enumerate(self.courses) if course.status is not None]
+        if self.courses and step % self.courses[0].config.diagnostics.every == 0:
+            due, found = self.courses, self.diagnostics.measure(self.pack)
         elif ended:
-            due = [self._alive[k] for k in ended]
+            due = [self.courses[k] for k in ended]
             found = self.diagnostics.measure_last(self.pack, ended)
         else:
             return
@@ -119,13 +137,14 @@ class Descent:
             self._begin(found)
         rows = [course.rows[-1] for course in due]
         _fill(rows, "grad_norm", found.grad_norm.tolist())
+        _fill(rows, "grad_check", found.grad_check.tolist())
         _fill(rows, "lambda_min_gram", found.least_gram.tolist())
         _fill(rows, "lambda_min_tangent", found.least_tangent.tolist())
         _fill(rows, "norm_w", found.norm_w.tolist())
 
     def _begin(self, found: Spectra) -> None:
         """Set the courses' `initial` and their step sizes."""
-        for k, course in enumerate(self._alive):
+        for k, course in enumerate(self.courses):
             course.initial = Initial(
                 gram=found.gram[k].cpu(),
                 tangent=found.tangent[k].cpu(),

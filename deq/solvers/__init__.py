@@ -1,6 +1,6 @@
 """The solvers: what each contributes is its step; the loop is in fixed_point."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from deq.solvers.anderson import Anderson
@@ -9,6 +9,7 @@ from deq.solvers.newton_krylov import NewtonKrylov
 from deq.solvers.picard import Picard
 
 Name = Literal["picard", "anderson", "broyden", "newton_krylov"]
+Finish = Literal["none", "float64"]
 SOLVERS: dict[str, type[Picard] | type[Anderson] | type[Broyden] | type[NewtonKrylov]] = {
     "picard": Picard,
     "anderson": Anderson,
@@ -31,11 +32,15 @@ class SolverConfig:
             As the loss falls it is tightened, so that the equilibria's errors stay a
             thousandth of rms(yhat - y), down to what the dtype resolves.
         max_steps: the most maps for one sample.
+        finish: float64: a float32 trial goes on in float64 from where its dtype no longer
+            resolves yhat - y (where the tolerance above ends), so that a rate can be
+            fitted; none: it stays in float32.
     """
 
     name: Name = "picard"
     tol: float = 1e-8
     max_steps: int = 500
+    finish: Finish = field(default="none", metadata={"absent_at": "none"})
 
     def __post_init__(self) -> None:
         """Refuse a tolerance outside (0, 1) and an empty budget."""

@@ -51,7 +51,7 @@ def test_one_step_moves_the_weights_by_the_gradient(name):
     w, u, a = (v.requires_grad_() for v in weights(model))
     loss = 0.5 * ((predict(activation(name).function, w, u, a, DATA.x) - DATA.y) ** 2).sum()
     loss.backward()
-    pack = descent.pack
+    pack = descent.groups[0].pack
     torch.testing.assert_close(pack.w[0], (w - eta * w.grad).detach(), atol=1e-14, rtol=1e-11)
     torch.testing.assert_close(pack.a[0], (a - eta * a.grad).detach(), atol=1e-14, rtol=1e-11)
     moved = ((u - eta * u.grad) @ DATA.x).detach()
@@ -68,7 +68,7 @@ def test_the_gradient_agrees_with_finite_differences(name):
     )
     next(iter(descent))
     w, u, a = weights(model)
-    gradient = (w - descent.pack.w[0]) / eta
+    gradient = (w - descent.groups[0].pack.w[0]) / eta
 
     def loss(w):
         return 0.5 * float(
