@@ -13,8 +13,8 @@ from deq.trial import TrialConfig
 # two temporaries, and what the two predictors hold.
 WORKING = 9
 SMOOTH, KINKED = 2 * (1 + DEPTH), 2 * (2 + 2 * DEPTH)
-# Vectors of length m in the Lanczos process for ||W||_2.
-LANCZOS = 120
+# Vectors of length m of the diagnostics: Lanczos' and the rows of a gradient.
+VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
 SQUARES = 10
 # Trials of this many weights and more gain nothing from a pack on a CPU (benchmarks.packing).
@@ -33,7 +33,7 @@ def memory(config: TrialConfig, d: int, n: int) -> int:
     kinked = math.isinf(activation(config.model.activation).curvature)
     tensors = WORKING + (KINKED if kinked else SMOOTH)
     tensors += SOLVERS[config.solver.name].tensors
-    training = size * m * (n * tensors + LANCZOS) + 8 * n * n * SQUARES
+    training = size * m * (n * tensors + VECTORS) + 8 * n * n * SQUARES
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)
     if config.dtype == "float32" and config.solver.finish == "float64":

@@ -9,7 +9,6 @@ from deq.kernels import gram, tangent
 from deq.pack import Pack
 from deq.spectrum import LeastEigenvalue, OperatorNorm
 
-
 # Every so many times the gradient's norm is also taken from the gradient.
 CHECK_EVERY = 10
 
