@@ -98,7 +98,7 @@ class Pack:
 
     def _solve(self, f: Map, predictor: Predictor) -> Solution:
         first, *others = self.buffers
-        start = predictor.start(first, self.tol, others[0])
+        start = predictor.start(first, others[0])
         solution = solve(
             f,
             start,
@@ -109,7 +109,7 @@ class Pack:
         )
         # The predictor keeps the buffer that holds the value and gives another for it.
         free = [b for b in (first, *others) if b is not solution.value]
-        self.buffers = [*free, predictor.push(solution.value, self.tol, free[0])]
+        self.buffers = [*free, predictor.push(solution.value, free[0])]
         return solution
 
     def _jump(self, mask: Tensor, before: Tensor, adjoint: Secant) -> None:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 # Vectors that the newest one is fitted by.
 DEPTH = 3
-# Relative ridge: the vectors are nearly collinear once one mode is left.
-RIDGE = 1e-10
 # A difference fitted worse than this is not extrapolated.
 TRUST = 0.5
 
@@ -22,10 +20,10 @@ class Predictor(Protocol):
 
     last: Tensor
 
-    def start(self, out: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
-        """Where the next solve, to a relative `tol` (B,), starts; written to `out`."""
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
+        """Where the next solve starts; written to `out`."""
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
         """Take in the state that was found, and its storage; storage given in return."""
 
     def select(self, keep: list[int]) -> None:
@@ -49,14 +47,14 @@ class Basis:
             [torch.mul(target, v, out=scratch).sum(-1) for v in (target, *self.vectors)], dim=-1
         ).double()
 
-    def fit(self, products: Tensor, noise: Tensor) -> Tensor:
-        """c (B, n, DEPTH) that minimises ||target - sum_j c_j v_j||^2 + noise ||c||^2.
+    def fit(self, products: Tensor) -> Tensor:
+        """c (B, n, DEPTH) that minimises ||target - sum_j c_j v_j||; float64.
 
-        `noise` (B, n) is the square of the vectors' own error: what is below it is not
-        fitted (Tikhonov), so that extrapolation does not amplify it.
+        With a ridge of one unit of rounding: the vectors are nearly collinear once one
+        mode is left.
         """
         size = self.inner.diagonal(dim1=-2, dim2=-1).sum(-1)
-        ridge = (RIDGE * size + noise).clamp_min(torch.finfo().tiny)
+        ridge = (torch.finfo(self.vectors[0].dtype).eps * size).clamp_min(torch.finfo().tiny)
         eye = torch.eye(DEPTH, dtype=torch.float64, device=self.inner.device)
         normal = self.inner + ridge[..., None, None] * eye
         c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
@@ -97,9 +95,9 @@ class Extrapolation:
         self.coefficients = first.new_zeros(*first.shape[:2], DEPTH)
         self._seen = 0
 
-    def start(self, out: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
         """x_t + sum_j c_j d_{t+1-j}."""
-        del tol, scratch
+        del scratch
         torch.addcmul(
             self.last, self.differences.vectors[0], self.coefficients[..., 0, None], out=out
         )
@@ -107,12 +105,12 @@ class Extrapolation:
             out.addcmul_(d, self.coefficients[..., j, None])
         return out
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
         """Take in x_t."""
         basis, d, self.last = self.differences, self.last, state
         torch.sub(state, d, out=d)
         products = basis.products(d, scratch)
-        c = basis.fit(products, _noise(state, tol))
+        c = basis.fit(products)
         c = c.masked_fill((basis.miss(products, c) > TRUST**2)[..., None], 0.0)
         # The first difference is from a cold start, and says nothing of the next.
         self.coefficients = c.to(state.dtype) if self._seen > DEPTH else self.coefficients
@@ -145,18 +143,18 @@ class Secant:
         self.excesses = [torch.zeros_like(first) for _ in range(DEPTH)]  # d_j - s_j
         self._products = first.new_zeros(*first.shape[:2], DEPTH + 1, dtype=torch.float64)
 
-    def start(self, out: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
         """x + s + sum_j c_j (d_j - s_j); `source` holds s, or zero where it is not known."""
         self._products = self.sources.products(self.source, scratch)
-        c = self.sources.fit(self._products, _noise(self.last, tol)).to(out.dtype)
+        c = self.sources.fit(self._products).to(out.dtype)
         torch.add(self.last, self.source, out=out)
         for j, excess in enumerate(self.excesses):
             out.addcmul_(excess, c[..., j, None])
         return out
 
-    def push(self, state: Tensor, tol: Tensor, scratch: Tensor) -> Tensor:
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
         """Take in x + d."""
-        del tol, scratch
+        del scratch
         excess = torch.sub(state, self.last, out=self.last).sub_(self.source)
         self.last = state
         self.source = self.sources.push(self.source, self._products)
@@ -168,9 +166,3 @@ class Secant:
         self.last, self.source = self.last[keep], self.source[keep]
         self.excesses = [e[keep] for e in self.excesses]
         self.sources.select(keep)
-
-
-def _noise(state: Tensor, tol: Tensor) -> Tensor:
-    """The square of a state's error; (B, n)."""
-    error: Tensor = tol[:, None] * torch.linalg.vector_norm(state, dim=-1).double()
-    return error**2

@@ -56,13 +56,13 @@ def test_operator_norms_of_matrices_that_change():
 
 
 def test_the_full_check_finds_a_norm_that_a_warm_start_cannot_see():
-    norm = OperatorNorm()
-    w = torch.diag(torch.linspace(0.5, 1.0, 40, dtype=torch.float64))[None]
+    """The second singular vector, exact, is all that is known: the space is exhausted."""
+    norm, w = OperatorNorm(), torch.diag(torch.linspace(0.5, 1.0, 40, dtype=torch.float64))[None]
     norm(w)
-    w = w.clone()
-    w[0, 0, 0] = 1.5  # orthogonal to all that is known
+    norm._vector = torch.eye(40, dtype=torch.float64)[None, 38]
     found = [float(norm(w)[0]) for _ in range(OperatorNorm.FULL)]
-    assert found[-1] == pytest.approx(1.5, rel=1e-6)
+    assert found[0] == pytest.approx(float(w[0, 38, 38]), rel=1e-12)
+    assert found[-1] == pytest.approx(1.0, rel=1e-6)
 
 
 def test_parts_are_independent():
