@@ -11,8 +11,6 @@ from torch import Tensor
 
 # Vectors that the newest one is fitted by.
 DEPTH = 3
-# A difference fitted worse than this is not extrapolated.
-TRUST = 0.5
 
 
 class Predictor(Protocol):
@@ -60,13 +58,6 @@ class Basis:
         c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
         return c[..., 0]
 
-    def miss(self, products: Tensor, c: Tensor) -> Tensor:
-        """||target - sum_j c_j v_j||^2 / ||target||^2; (B, n)."""
-        size = products[..., 0]
-        explained = torch.einsum("bnj,bnjk,bnk->bn", c, self.inner, c)
-        rest: Tensor = size - 2 * (c * products[..., 1:]).sum(-1) + explained
-        return rest / size.clamp_min(torch.finfo().tiny)
-
     def push(self, vector: Tensor, products: Tensor) -> Tensor:
         """Put in a vector, with its products; the storage of the one that falls out."""
         self.vectors.insert(0, vector)
@@ -93,7 +84,6 @@ class Extrapolation:
         self.last = first
         self.differences = Basis(first)
         self.coefficients = first.new_zeros(*first.shape[:2], DEPTH)
-        self._seen = 0
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
         """x_t + sum_j c_j d_{t+1-j}."""
@@ -110,11 +100,7 @@ class Extrapolation:
         basis, d, self.last = self.differences, self.last, state
         torch.sub(state, d, out=d)
         products = basis.products(d, scratch)
-        c = basis.fit(products)
-        c = c.masked_fill((basis.miss(products, c) > TRUST**2)[..., None], 0.0)
-        # The first difference is from a cold start, and says nothing of the next.
-        self.coefficients = c.to(state.dtype) if self._seen > DEPTH else self.coefficients
-        self._seen += 1
+        self.coefficients = basis.fit(products).to(state.dtype)
         return basis.push(d, products)
 
     def select(self, keep: list[int]) -> None:
