@@ -8,13 +8,9 @@ wall seconds on a GPU.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from benchmarks.timing import Spread, report, seconds
+from benchmarks.timing import Spread, report, wall_seconds
 from deq.capacity import pack_size
 from deq.data import Dataset, SphereConfig, load
 from deq.machine import set_threads
@@ -44,17 +40,6 @@ def run(configs: list[TrialConfig], dataset: Dataset, device: str) -> list[float
     return [course.rows[-1]["loss"] for course in descent.courses]
 
 
-def clock(task: Callable[[], Any], device: str) -> float:
-    """CPU seconds, or wall seconds up to the end of a GPU's work."""
-    if device == "cpu":
-        return seconds(task)
-    torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    task()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
 def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple[str, Any]]:
     """Both orders, by turns."""
     dataset, ratios, alone = load(configs[0].data), [], []
@@ -67,7 +52,7 @@ def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple
         losses["lone"] = [run([config], dataset, device)[0] for config in configs]
 
     for _ in range(repeats):
-        together, apart = clock(packed, device), clock(lone, device)
+        together, apart = wall_seconds(packed, device), wall_seconds(lone, device)
         ratios.append(together / apart)
         alone.append(1e3 * apart / (len(configs) * configs[0].train.steps))
     differences = [abs(p / q - 1) for p, q in zip(losses["packed"], losses["lone"], strict=True)]

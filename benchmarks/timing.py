@@ -1,6 +1,7 @@
 """CPU time, medians with their spread, and how a result is printed."""
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,17 @@ def seconds(task: Callable[[], Any]) -> float:
     return time.process_time() - started
 
 
+def wall_seconds(task: Callable[[], Any], device: str) -> float:
+    """Wall seconds up to the end of the device's work; CPU seconds on a CPU."""
+    if not device.startswith("cuda"):
+        return seconds(task)
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    task()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
 @dataclass(frozen=True)
 class Spread:
     """A median with its quartiles."""
@@ -28,7 +40,9 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """Of some values; NaN of none."""
+        if not values:
+            return cls(math.nan, math.nan, math.nan)
         if len(values) < 2:
             return cls(values[0], values[0], values[0])
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -20,7 +20,7 @@ PATIENCE = 30
 # Below this many units of rounding, a residual that no longer falls is rounding.
 ROUNDING = 1e3
 # Rows are moved together when so many of them, at most, are still at work ...
-COMPACT = 0.75
+COMPACT = 0.9
 # ... and a full map costs at least so many multiplications; less is not worth the move.
 WORTH = 2**23
 

@@ -29,7 +29,7 @@ from deq.trial import TrialConfig
 # The equilibria's errors may move a prediction by this share of rms(e) at most.
 SHARE = 1e-3
 # No tolerance is set below so many units of rounding.
-RESOLVED = 4.0
+RESOLVED = 8.0
 # Changes of mask put in exactly, by the entry, up to so many a sample.
 FLIPS = 8
 # Rows of a gradient in W that are formed at once where its norm is checked.
@@ -148,6 +148,15 @@ class Pack:
         self.p.baddbmm_(xx, scaled, alpha=-1)
         self._tie()
         self.a += step[:, 0]
+
+    @property
+    def thin_products(self) -> float:
+        """Products of n x n with n x m in a GD step, in products with W: n / m each.
+
+        X^T X with R keeps P; Secant's sources take G, B, and a product with each more.
+        """
+        count = 5 if isinstance(self.forward, Secant) else 1
+        return count * self.p.shape[1] / self.p.shape[2]
 
     def gradient_norm(self) -> Tensor:
         """||grad Phi||_2 from the gradients themselves, rows of W at a time; (B,) float64."""
