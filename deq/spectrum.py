@@ -37,7 +37,7 @@ class OperatorNorm:
     `FULL`-th call starts cold.
     """
 
-    TOL, FULL = 1e-7, 10
+    TOL, FULL = 1e-7, 20
 
     def __init__(self) -> None:
         self._vector: Tensor | None = None  # (B, k)
@@ -126,18 +126,21 @@ def _lanczos(
     batch, _, k = w.shape
     tiny, eps = torch.finfo(w.dtype).tiny, torch.finfo(w.dtype).eps
     q = start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)
-    basis, vector = [q], q.clone()
+    vector, last = q.clone(), min(k, max_steps)
+    basis = q.new_empty(batch, min(last, 60), k)  # a row for each Lanczos vector
     alphas: list[Tensor] = []
     betas: list[Tensor] = []
     square = torch.zeros(batch, dtype=torch.float64, device=w.device)
     found = torch.zeros(batch, dtype=torch.bool, device=w.device)
-    last = min(k, max_steps)
     for j in range(1, last + 1):
         v = torch.bmm(w.mT, torch.bmm(w, q[..., None]))[..., 0]
         alphas.append((q * v).sum(-1).double())
-        stacked = torch.stack(basis, dim=-1)
+        if j > basis.shape[1]:
+            basis = torch.cat((basis, torch.empty_like(basis)), dim=1)
+        basis[:, j - 1] = q
+        known = basis[:, :j]
         for _ in range(2):  # twice is enough (Kahan, in Parlett 1980)
-            v = v - torch.bmm(stacked, torch.bmm(stacked.mT, v[..., None]))[..., 0]
+            v = v - torch.bmm(known.mT, torch.bmm(known, v[..., None]))[..., 0]
         beta: Tensor = torch.linalg.vector_norm(v, dim=-1).double()
         # An exhausted Krylov space is left at zero: its noise, normalised, is not
         # orthogonal to the basis and would grow while the batch waits for others.
@@ -151,13 +154,12 @@ def _lanczos(
             met = (error <= tol * theta[..., -1]) | (j == last)
             new = met & ~found
             square = torch.where(new, theta[..., -1], square)
-            leading = torch.bmm(stacked, ritz[..., -1:].to(w.dtype))[..., 0]
+            leading = torch.bmm(known.mT, ritz[..., -1:].to(w.dtype))[..., 0]
             vector, found = torch.where(new[:, None], leading, vector), found | met
             if bool(found.all()):
                 break
         betas.append(beta)
         q = v / beta.clamp_min(tiny)[:, None].to(w.dtype)
-        basis.append(q)
     return square.clamp_min(0.0).sqrt(), vector
 
 
