@@ -186,7 +186,11 @@ class _Watch:
         now = relative_residual(change, image)
         if self.maps == 1:
             self.predicted = now
-        met, bad = now <= self.tol, ~(now < torch.inf)  # not met and bad: NaN as well
+        met = now <= self.tol
+        if self.maps == 1 and bool(met.all()):  # as most often where predictions are good
+            self.residual, self.spent, self.left = now, self.spent + 1, 0
+            return met
+        bad = ~(now < torch.inf)  # true for NaN, which is not met
         if self.maps % PATIENCE == 0:
             bad = bad | ((now > 0.9 * self.mark) & (self.mark <= self.floor))
             self.mark = now

@@ -53,8 +53,8 @@ class Basis:
         """
         size = self.inner.diagonal(dim1=-2, dim2=-1).sum(-1)
         ridge = (torch.finfo(self.vectors[0].dtype).eps * size).clamp_min(torch.finfo().tiny)
-        eye = torch.eye(DEPTH, dtype=torch.float64, device=self.inner.device)
-        normal = self.inner + ridge[..., None, None] * eye
+        normal = self.inner.clone()
+        normal.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
         return c[..., 0]
 
