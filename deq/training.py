@@ -104,9 +104,15 @@ class Group:
         return groups
 
     def _close_unsolved(self, which: str, solution: Solution, rows: list[Row]) -> list[Row]:
-        """Close the trials whose fixed point was not reached; the rows of the others."""
-        for course, solved in zip(self.courses, solution.solved, strict=True):
-            if solved is not Solved.CONVERGED:
+        """Close the trials whose fixed point was not reached; the rows of the others.
+
+        A solve that ended at the precision's floor, above a tolerance tightened for a small
+        loss but within the one asked for, is as good as this dtype gives.
+        """
+        ends = zip(self.courses, solution.solved, solution.residual, strict=True)
+        for course, solved, residual in ends:
+            good = solved is Solved.STAGNATED and residual <= course.config.solver.tol
+            if solved is not Solved.CONVERGED and not good:
                 course.unsolved(solved, which)
         return [rows[k] for k in self._keep(lambda course: course.status is None)]
 

@@ -293,6 +293,19 @@ def test_the_tolerance_follows_the_error(name):
     )
 
 
+def test_a_tightened_tolerance_below_the_floor_ends_no_trial(monkeypatch):
+    """Within the tolerance asked for, a solve that stagnates goes on; outside it says so."""
+    monkeypatch.setattr("deq.pack.RESOLVED", 1e-3)
+    steps = TrainConfig(steps=300, eta=0.9, loss_tol=1e-20)
+    model = ModelConfig(width=100, activation="tanh")
+    solver = SolverConfig(tol=1e-8)
+    assert run_to_end(model=model, train=steps, solver=solver).status is Status.CONVERGED
+    monkeypatch.setattr("deq.trial.TrialConfig.__post_init__", lambda self: None)
+    outcome = run_to_end(model=model, train=steps, solver=SolverConfig(tol=1e-20))
+    assert outcome.status is Status.STALLED
+    assert "precision" in outcome.reason
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_float64_finish_gives_float32_its_rate(name):
     """Within 1e-4 of float64's rate, where float32 alone stops or misses it."""
