@@ -1,6 +1,7 @@
 """The mathematics: deep equilibrium models, their training, and the theory beside it."""
 
 from deq.activations import ACTIVATIONS, Activation, activation_digest
+from deq.capacity import memory, pack_size
 from deq.comparison import Outcome, compare, train, train_pack
 from deq.cost import Cost, cost
 from deq.course import COLUMNS, Status
@@ -59,6 +60,8 @@ __all__ = [
     "last_half",
     "load",
     "mean",
+    "memory",
+    "pack_size",
     "population",
     "power_law",
     "set_threads",

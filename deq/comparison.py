@@ -147,6 +147,5 @@ def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) 
     model = course.config.model
     gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)
     norm_z = math.sqrt(float(initial.gram.diagonal().amax()))
-    rounding = torch.finfo(course.config.torch_dtype).eps
-    error = (trajectory["residual"] + rounding) * (initial.norm_a * norm_z / gap)
+    error = (trajectory["residual"] + trajectory["rounding"]) * (initial.norm_a * norm_z / gap)
     return torch.log(FLOOR_MARGIN * initial.error.shape[0] / 2 * error**2)

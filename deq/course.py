@@ -36,6 +36,18 @@ COLUMNS = (
     "norm_w",
     "forward_steps",
     "adjoint_steps",
+    # Of the engine: products with W per sample in this GD step, gradient included; the
+    # worst sample's residual at the predicted starts and at the last adjoint; samples
+    # whose derivative mask changed at a kink.
+    "products",
+    "forward_predicted",
+    "adjoint_predicted",
+    "adjoint_residual",
+    "flipped",
+    # eps of the dtype the step was computed in.
+    "rounding",
+    # |grad_norm / ||the gradients themselves|| - 1|: the engine's check on itself.
+    "grad_check",
 )
 Row = dict[str, float]
 

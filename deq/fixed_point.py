@@ -1,26 +1,55 @@
 """The one loop and the one stopping rule of every fixed-point solver.
 
-A pack of B fixed points z_b = f_b(z_b), each of n independent samples, is
-iterated together. A trial stops by its own residual, so its answer does not
-depend on its neighbours in the pack.
+A pack of B trials is solved together, each for the fixed points x_i = f_i(x_i) of its
+n samples. A sample stops by its own residual: its answer depends neither on the other
+samples nor on the pack. Samples that have stopped are dropped from the products.
+Shapes: (B, n, m), one row of length m for each sample.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-# f(z, live): the map; it may skip or freeze what it keeps for trials not live.
-Map = Callable[[Tensor, Tensor], Tensor]
-# step(z, fz): the solver's next iterate.
-Step = Callable[[Tensor, Tensor], Tensor]
-
-# A residual that has not fallen for this many steps has stopped falling.
+# A residual that has not fallen by a tenth in this many maps has stopped falling.
 PATIENCE = 30
 # Below this many units of rounding, a residual that no longer falls is rounding.
 ROUNDING = 1e3
+# Rows are moved together when so many of them, at most, are still at work ...
+COMPACT = 0.9
+# ... and a full map costs at least so many multiplications; less is not worth the move.
+WORTH = 2**23
+
+
+class Map(Protocol):
+    """A pack of maps, one for each sample."""
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """f(x), written to `out`."""
+
+    def at(self, rows: Tensor) -> "Map":
+        """The map of these samples only; rows (B, k)."""
+
+    def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """v -> f'(x) v, a product as large as the map's own."""
+
+
+class Step(Protocol):
+    """What a solver contributes: the next iterate. One is made for every solve."""
+
+    def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
+        """The next x from image = f(x) and change = f(x) - x; it may overwrite both."""
+
+    def keep(self, places: Tensor) -> None:
+        """Only these rows go on; places (B, k) among the present ones."""
+
+    @property
+    def products(self) -> int:
+        """Products with the rows at work that the last step took, beside the map."""
 
 
 class Solved(IntEnum):
@@ -42,7 +71,8 @@ _ADVICE = {
     Solved.STAGNATED: "the residual stopped at the precision's floor above the tolerance: "
     "raise solver.tol or use dtype=float64",
     Solved.MAX_STEPS: "the residual did not meet the tolerance within solver.max_steps: "
-    "the equilibrium may not exist (L ||W||_2 >= 1), or raise solver.max_steps",
+    "the equilibrium may not exist (L ||W||_2 >= 1); try solver.name=newton_krylov, or raise "
+    "solver.max_steps",
     Solved.NONFINITE: "the iterates overflowed: no stable equilibrium was found",
 }
 
@@ -52,76 +82,177 @@ class Solution:
     """The fixed points of a pack.
 
     Attributes:
-        value: (B, k, n) the iterate after the last map.
-        solved: per trial, how its solve ended.
-        residual: (B,) float64, the relative residual at the last map, that is of the
-            iterate before `value`; `value` itself is better by the contraction factor.
-        steps: per trial, the number of maps applied.
+        value: (B, n, m) each sample's image f(x) under its last map.
+        solved: per trial, how its worst sample ended.
+        residual: per trial, the relative residual at the last map, that is of the iterate
+            before `value`, worst sample; `value` itself is better by the contraction.
+        predicted: per trial, the same at the first map: how good the start was.
+        products: per trial, products with the trial's matrix, each counted by the share
+            of the samples that needed it; what the trial cost, whatever its pack.
+        work: the same as carried out, samples included that had already stopped, mean
+            over the pack.
     """
 
     value: Tensor
     solved: list[Solved]
-    residual: Tensor
-    steps: list[int]
+    residual: list[float]
+    predicted: list[float]
+    products: list[float]
+    work: float
 
 
-def relative_residual(z: Tensor, fz: Tensor) -> Tensor:
-    """max_i ||f(z)_i - z_i||_2 / ||f(z)_i||_2 over the samples i; (B, k, n) to (B,)."""
-    tiny = torch.finfo(z.dtype).tiny
-    change: Tensor = torch.linalg.vector_norm(fz - z, dim=-2)
-    size: Tensor = torch.linalg.vector_norm(fz, dim=-2)
-    return (change / size.clamp_min(tiny)).amax(-1).double()
+def take(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
+    """x[b, rows[b]]; (B, n, m) and (B, k) to (B, k, m)."""
+    batch, n = x.shape[:2]
+    flat = (rows + n * torch.arange(batch, device=x.device)[:, None]).flatten()
+    flat_out = None if out is None else out.view(-1, out.shape[-1])
+    picked = torch.index_select(x.flatten(0, 1), 0, flat, out=flat_out)
+    return picked.view(batch, -1, *x.shape[2:])
 
 
-def picard(z: Tensor, fz: Tensor) -> Tensor:
-    """Picard's step: the image itself."""
-    del z
-    return fz
-
-
-def solve(f: Map, z: Tensor, *, tol: float, max_steps: int, step: Step = picard) -> Solution:
-    """Iterate z until max_i ||f(z)_i - z_i|| <= tol ||f(z)_i|| for each trial.
+def solve(
+    f: Map,
+    start: Tensor,
+    buffers: tuple[Tensor, Tensor],
+    *,
+    tol: Tensor,
+    max_steps: int,
+    step: Step,
+) -> Solution:
+    """Iterate each sample until ||f(x) - x||_2 <= tol ||f(x)||_2.
 
     Args:
-        f: the map, (B, k, n) to the same shape, samples independent of one another.
-        z: (B, k, n) the first iterate; it is not modified.
-        tol: relative tolerance on the worst sample of a trial.
-        max_steps: the most maps applied.
-        step: the solver's step; the iterate returned is always a plain image f(z).
+        f: the maps.
+        start: (B, n, m) the first iterates; overwritten.
+        buffers: two more tensors of that shape, overwritten. The solution's value lies
+            in one of them.
+        tol: (B,) float64, each trial's relative tolerance for every one of its samples.
+        max_steps: the most maps applied to a sample.
+        step: the solver's step. What is returned is always a plain image f(x).
     """
-    batch = z.shape[0]
-    live = torch.ones(batch, dtype=torch.bool, device=z.device)
-    residual = torch.full((batch,), torch.inf, dtype=torch.float64, device=z.device)
-    best, best_step = residual.clone(), torch.zeros(batch, dtype=torch.int64, device=z.device)
-    floor = ROUNDING * torch.finfo(z.dtype).eps
-    solved = [Solved.MAX_STEPS] * batch
-    steps = [max_steps] * batch
-    value = z
+    watch = _Watch(start, tol)
+    x, (image, value) = start, buffers
     for k in range(1, max_steps + 1):
-        image = f(z, live)
-        now = relative_residual(z, image)
-        everyone = bool(live.all())
-        residual = now if everyone else torch.where(live, now, residual)
-        value = image if everyone else torch.where(live[:, None, None], image, value)
-        fell = residual < best
-        best = torch.where(fell, residual, best)
-        best_step = torch.where(fell, k, best_step)
-        stuck = (k - best_step >= PATIENCE) & (best <= floor)
-        ended = live & ((residual <= tol) | ~torch.isfinite(residual) | stuck)
-        if bool(ended.any()):
-            for b in ended.nonzero().flatten().tolist():
-                solved[b] = _ending(float(residual[b]), tol)
-                steps[b] = k
-            live = live & ~ended
-            if not bool(live.any()):
-                break
-        z = step(z, image)
-    return Solution(value, solved, residual, steps)
+        f(x, image)
+        change = torch.sub(image, x, out=x)
+        ended = watch.look(change, image, last=k == max_steps)
+        if not watch.left and k == 1:
+            return watch.solution(image)  # as it is: nothing has to be put together
+        trial, place = ended.nonzero(as_tuple=True)
+        value[trial, watch.rows[trial, place]] = image[trial, place]
+        if not watch.left:
+            break
+        x, free = step(f, image, change), change
+        watch.spend(step.products)
+        kept = watch.compact()
+        if kept is not None:
+            f = f.at(kept)
+            step.keep(kept)
+            x, free = take(x, kept, out=_front(free, kept)), _front(x, kept)
+        image = free
+    return watch.solution(value)
 
 
-def _ending(residual: float, tol: float) -> Solved:
-    if residual <= tol:
-        return Solved.CONVERGED
-    if residual < torch.inf:  # false for NaN as well
-        return Solved.STAGNATED
-    return Solved.NONFINITE
+def _front(buffer: Tensor, rows: Tensor) -> Tensor:
+    """The first part of a buffer, as a tensor of these rows."""
+    shape = (*rows.shape, buffer.shape[-1])
+    return buffer.view(-1)[: math.prod(shape)].view(shape)
+
+
+class _Watch:
+    """Which samples are still at work, and how the others ended.
+
+    `rows`, `live`, `mark`, `residual` and `spent` are of the rows at work, (B, k); what is
+    known of the rows dropped is in `dropped`, by the sample, (B, n).
+    """
+
+    def __init__(self, start: Tensor, tol: Tensor) -> None:
+        batch, self.n, m = start.shape
+        on = start.device
+        self.tol, self.floor = tol[:, None], ROUNDING * torch.finfo(start.dtype).eps
+        self.map_cost, self.maps, self.products, self.work = batch * m * m, 0, 0, 0.0
+        self.left, self.solved = self.n, [Solved.CONVERGED] * batch
+        self.rows = torch.arange(self.n, device=on).expand(batch, self.n)
+        self.live = torch.ones(batch, self.n, dtype=torch.bool, device=on)
+        self.residual = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
+        self.spent = torch.zeros_like(self.residual)
+        self.mark = self.predicted = self.residual
+        self.dropped: tuple[Tensor, Tensor] | None = None  # residual, spent
+
+    def look(self, change: Tensor, image: Tensor, *, last: bool) -> Tensor:
+        """Take in a map; the rows it ended, (B, k)."""
+        self.maps += 1
+        self.spend(1)
+        now = relative_residual(change, image)
+        if self.maps == 1:
+            self.predicted = now
+        met = now <= self.tol
+        if self.maps == 1 and bool(met.all()):  # as most often where predictions are good
+            self.residual, self.spent, self.left = now, self.spent + 1, 0
+            return met
+        bad = ~(now < torch.inf)  # true for NaN, which is not met
+        if self.maps % PATIENCE == 0:
+            bad = bad | ((now > 0.9 * self.mark) & (self.mark <= self.floor))
+            self.mark = now
+        lost = (self.live & ~met & (bad | last)).any(-1)
+        if bool(lost.any()):
+            met = met | lost[:, None]  # the other samples of a lost trial end with it
+            self._lose(lost, now, last=last)
+        ended = self.live & met
+        self.residual = torch.where(self.live, now, self.residual)
+        self.spent = self.spent.masked_fill(ended, self.products)
+        self.live = self.live ^ ended
+        self.left = int(self.live.sum(-1).amax())
+        return ended
+
+    def _lose(self, lost: Tensor, now: Tensor, *, last: bool) -> None:
+        """Say why these trials' fixed points were not reached."""
+        finite = ((now < torch.inf) | ~self.live).all(-1)
+        for b in lost.nonzero().flatten().tolist():
+            stopped = Solved.MAX_STEPS if last else Solved.STAGNATED
+            self.solved[b] = stopped if finite[b] else Solved.NONFINITE
+
+    def spend(self, products: int) -> None:
+        """Count products with the rows at work."""
+        self.products += products
+        self.work += products * self.live.shape[1] / self.n
+
+    def compact(self) -> Tensor | None:
+        """The rows to go on with, (B, k), when dropping the others saves more than it costs."""
+        present = self.live.shape[1]
+        if self.left > COMPACT * present or present * self.map_cost < WORTH:
+            return None
+        self.dropped = self._all()
+        kept = self.live.argsort(dim=-1, descending=True, stable=True)[:, : self.left]
+        for name in ("rows", "live", "mark", "residual", "spent"):
+            setattr(self, name, getattr(self, name).gather(1, kept))
+        return kept
+
+    def _all(self) -> tuple[Tensor, Tensor]:
+        """Residual and products of every sample."""
+        if self.dropped is None:
+            return self.residual, self.spent
+        residual, spent = self.dropped
+        return (
+            residual.scatter(1, self.rows, self.residual),
+            spent.scatter(1, self.rows, self.spent),
+        )
+
+    def solution(self, value: Tensor) -> Solution:
+        """What is known at the end."""
+        residual, spent = self._all()
+        return Solution(
+            value=value,
+            solved=self.solved,
+            residual=residual.nan_to_num(nan=torch.inf).amax(-1).tolist(),
+            predicted=self.predicted.amax(-1).tolist(),
+            products=spent.mean(-1).tolist(),
+            work=self.work,
+        )
+
+
+def relative_residual(change: Tensor, image: Tensor) -> Tensor:
+    """||f(x) - x||_2 / ||f(x)||_2 of every sample; (B, k, m) twice to (B, k) float64."""
+    size = torch.linalg.vector_norm(image, dim=-1).clamp_min(torch.finfo(image.dtype).tiny)
+    residual: Tensor = torch.linalg.vector_norm(change, dim=-1) / size
+    return residual.double()

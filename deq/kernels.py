@@ -4,7 +4,11 @@ Source: THEORY section 2; Feng and Kolter, "On the neural tangent kernel of
 equilibrium models".
 """
 
+import torch
 from torch import Tensor
+
+# Rows of z in float64 at once, so that no second z is held.
+CHUNK = 4096
 
 
 def gram(z: Tensor) -> Tensor:
@@ -13,8 +17,11 @@ def gram(z: Tensor) -> Tensor:
     In float64 whatever the training's dtype, because the least eigenvalue of nearly
     parallel inputs is far below float32's rounding of the greatest.
     """
-    z = z.double()
-    return z.mT @ z
+    total = z.new_zeros(*z.shape[:-2], z.shape[-1], z.shape[-1], dtype=torch.float64)
+    for first in range(0, z.shape[-2], CHUNK):
+        wide = z[..., first : first + CHUNK, :].double()
+        total += wide.mT @ wide
+    return total
 
 
 def tangent(g: Tensor, b: Tensor, xx: Tensor) -> Tensor:

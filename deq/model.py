@@ -1,11 +1,13 @@
 """The deep equilibrium model: its weights, its equilibrium and its adjoint.
 
 Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
-Shape suffixes: b trials in the pack, m width, d input size, n samples.
+Shape suffixes: b trials in the pack, m width, d input size, n samples. What belongs to
+a sample is a row: Z is held as (B, n, m), so that samples are dropped and compared by
+rows that lie together.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from deq.activations import Activation, activation
+from deq.fixed_point import take
 
 
 @dataclass(frozen=True)
@@ -118,38 +121,47 @@ def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
 
 
 class EquilibriumMap:
-    """z -> phi(W z + P) for a pack, P = U X.
+    """q -> W phi(q) + P of a pack, P = U X; its fixed points are the pre-activations.
 
-    Keeps the pre-activation of each trial's last live map, from which the derivative
-    mask D = phi'(W Z + P) is taken without another product.
+    Q = W Z + P with Z = phi(Q), so that Z and the derivative mask D = phi'(Q) are read
+    off the solution. One row of (B, n, m) for each sample: row vectors meet W^T.
     """
 
-    def __init__(self, phi: Activation, w_bmm: Tensor, p_bmn: Tensor) -> None:
-        self.phi, self.w, self.p = phi, w_bmm, p_bmn
-        self._pre = p_bmn
+    def __init__(self, phi: Activation, w_bmm: Tensor, p_bnm: Tensor) -> None:
+        self.phi, self.w, self.p = phi, w_bmm, p_bnm
 
-    def __call__(self, z: Tensor, live: Tensor) -> Tensor:
-        """phi(W z + P)."""
-        pre = torch.baddbmm(self.p, self.w, z)
-        self._pre = pre if bool(live.all()) else torch.where(live[:, None, None], pre, self._pre)
-        return self.phi.function(pre)
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """W phi(x) + P, written to `out`."""
+        return torch.baddbmm(self.p, self.phi.function(x), self.w.mT, out=out)
 
-    def mask(self) -> Tensor:
-        """D = phi'(W Z + P) at the equilibrium last reached; (B, m, n)."""
-        return self.phi.derivative(self._pre)
+    def at(self, rows: Tensor) -> "EquilibriumMap":
+        """The map of these samples only; rows (B, k)."""
+        return EquilibriumMap(self.phi, self.w, take(self.p, rows))
+
+    def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """v -> W (phi'(x) * v)."""
+        mask = self.phi.derivative(x)
+        return lambda v: torch.bmm(mask * v, self.w.mT)
 
 
 class AdjointMap:
-    """v -> a 1^T + W^T (D * v) for a pack.
+    """v -> a + W^T (D * v) of a pack; affine, one fixed point for all samples.
 
-    One fixed point for all samples. It does not depend on the error yhat - y, so it
-    changes as slowly as the weights do.
+    It does not depend on the error yhat - y, so it changes as slowly as the weights do.
     """
 
-    def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bmn: Tensor) -> None:
-        self.w, self.a, self.mask = w_bmm, a_bm[:, :, None], mask_bmn
+    def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bnm: Tensor) -> None:
+        self.w, self.a, self.mask = w_bmm, a_bm, mask_bnm
 
-    def __call__(self, v: Tensor, live: Tensor) -> Tensor:
-        """a 1^T + W^T (D * v)."""
-        del live
-        return torch.baddbmm(self.a, self.w.mT, self.mask * v)
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """A + W^T (D * x), written to `out`."""
+        return torch.baddbmm(self.a[:, None, :], self.mask * x, self.w, out=out)
+
+    def at(self, rows: Tensor) -> "AdjointMap":
+        """The map of these samples only; rows (B, k)."""
+        return AdjointMap(self.w, self.a, take(self.mask, rows))
+
+    def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """v -> W^T (D * v)."""
+        del x
+        return lambda v: torch.bmm(self.mask * v, self.w)

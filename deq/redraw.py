@@ -15,6 +15,7 @@ from deq.data import Dataset
 from deq.fixed_point import Solved, solve
 from deq.kernels import gram
 from deq.model import EquilibriumMap, draw, draw_pack
+from deq.solvers import SOLVERS
 from deq.spectrum import operator_norm
 from deq.trial import TrialConfig
 
@@ -92,10 +93,17 @@ def conditions(
 
 def _equilibria(config: TrialConfig, w: Tensor, p: Tensor) -> tuple[Tensor, list[bool]]:
     """Z (B, m, n) from a cold start, P = U X; and for each trial whether it was reached."""
-    phi, solver = activation(config.model.activation), config.solver
-    start, f = phi.function(p), EquilibriumMap(phi, w, p)
-    solution = solve(f, start, tol=solver.tol, max_steps=solver.max_steps)
-    return solution.value, [solved is Solved.CONVERGED for solved in solution.solved]
+    phi, solver, rows = activation(config.model.activation), config.solver, p.mT.contiguous()
+    solution = solve(
+        EquilibriumMap(phi, w, rows),
+        rows.clone(),
+        (torch.empty_like(rows), torch.empty_like(rows)),
+        tol=torch.full((len(w),), solver.tol, dtype=torch.float64, device=w.device),
+        max_steps=solver.max_steps,
+        step=SOLVERS[solver.name](),
+    )
+    exists = [solved is Solved.CONVERGED for solved in solution.solved]
+    return phi.function(solution.value).mT, exists
 
 
 def _gave_up(config: TrialConfig, best: InitialCondition | None) -> str:

@@ -37,6 +37,8 @@ def trial(name="tanh", *, width=24, sigma_w2=0.08, every=4, seed=0, **train):
 def test_the_trajectory_is_that_of_autograd(name):
     """40 steps of autograd with U itself trained; relative 1e-9 at every step.
 
+    ||W||_2, from warm starts, within their stated 1e-6.
+
     It shows what one step cannot: P = U X stays current without U, and starting points
     carried from step to step do not bias the equilibria.
     """
@@ -57,7 +59,7 @@ def test_the_trajectory_is_that_of_autograd(name):
         exact = float(torch.linalg.matrix_norm(w.detach(), ord=2))
         assert float(rows["loss"][t]) == pytest.approx(float(loss.detach()), rel=1e-9)
         assert float(rows["grad_norm"][t]) == pytest.approx(norm, rel=1e-9)
-        assert float(rows["norm_w"][t]) == pytest.approx(exact, rel=1e-9)
+        assert float(rows["norm_w"][t]) == pytest.approx(exact, rel=1e-6)
         parts = [part - eta * g for part, g in zip(parts, gradients, strict=True)]
     assert float(rows["loss"][-1]) < 0.7 * float(rows["loss"][0])
 

@@ -1,0 +1,122 @@
+"""The engine on one GPU: its products against the device's peak, and the papers' full size.
+
+    python -m benchmarks.device [--json] [--device cuda]
+
+Everything is measured in wall time with the device synchronised, float32 without TF32. It
+has not been run on a GPU yet; its parts are tested at tiny sizes on a CPU.
+"""
+
+import argparse
+import statistics
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks import packing
+from benchmarks.peer import CONTESTANTS, Peer, Weights
+from benchmarks.timing import Spread, report, wall_seconds
+from deq.activations import activation
+from deq.capacity import memory
+from deq.data import SphereConfig, load
+from deq.machine import forbid_tf32, hardware
+from deq.model import ModelConfig
+from deq.solvers import SolverConfig
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+# Width, samples, inputs; the last is the papers'.
+SIZES = ((1024, 128, 256), (4096, 512, 512), (30000, 1000, 1000))
+
+
+def rate(m: int, n: int, device: str, repeats: int = 10) -> float:
+    """Floating-point operations per second of products of (m, m) with n rows."""
+    w, z = torch.randn(m, m, device=device), torch.randn(n, m, device=device)
+    out = torch.empty_like(z)
+
+    def product() -> None:
+        torch.mm(z, w.mT, out=out)
+
+    product()
+    times = [wall_seconds(product, device) for _ in range(repeats)]
+    return 2 * m * m * n / statistics.median(times)
+
+
+def trial(name: str, size: tuple[int, int, int], steps: int) -> TrialConfig:
+    """A float32 trial at tol 1e-6 of this size."""
+    width, samples, inputs = size
+    return TrialConfig(
+        data=SphereConfig(n=samples, d=inputs),
+        model=ModelConfig(width=width, activation=name),
+        train=TrainConfig(steps=steps, loss_tol=0.0),
+        solver=SolverConfig(tol=1e-6),
+        dtype="float32",
+    )
+
+
+def training(name: str, size: tuple[int, int, int], device: str, steps: int) -> list[Any]:
+    """Seconds, products and memory of GD steps from initialisation."""
+    config = trial(name, size, steps)
+    run = Descent([config], [load(config.data)], device)
+    going, times = iter(run), []
+    m, n = size[0], size[1]
+    for _ in range(steps):
+        times.append(wall_seconds(lambda: next(going), device))
+    product = 2 * m * m * n / rate(m, n, device)
+    products = statistics.fmean(row["products"] for row in run.courses[0].rows)
+    used = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else 0
+    return [
+        ("one GD step, ms", Spread.of([1e3 * t for t in times])),
+        ("products per step", products),
+        ("time over three products", Spread.of([t / (3 * product) for t in times])),
+        ("most memory, GB", used / 1e9),
+        ("deq.memory says, GB", memory(config, size[2], n) / 1e9),
+        *beside(name, config, m, device, statistics.median(times)),
+    ]
+
+
+def beside(name: str, config: TrialConfig, m: int, device: str, engine: float) -> list[Any]:
+    """TorchDEQ's Picard, cold, at the first weights; nothing where it is too large."""
+    if m > 8192:
+        return []
+    data, run = load(config.data), Descent([config], [load(config.data)], device)
+    pack = run.groups[0].pack
+    x, y = data.x.mT.float().to(device), data.y.float().to(device)
+    at = Weights(pack.w[0], pack.p[0], pack.a[0], x, y)
+    solver, warm = CONTESTANTS["TorchDEQ Picard, cold"]
+    peer = Peer(solver, warm=warm, tol=config.solver.tol, phi=activation(name))
+    peer.gradient(at)
+    times = [wall_seconds(lambda: peer.gradient(at), device) for _ in range(5)]
+    return [("TorchDEQ Picard, cold: times the engine's cost", statistics.median(times) / engine)]
+
+
+def main() -> None:
+    """Measure, or say in one line that there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each case")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("benchmarks.device: this machine has no CUDA device; run it on one that has")
+    forbid_tf32()
+
+    def say(title: str, lines: list[Any]) -> None:
+        report(title, lines, as_json=options.json)
+
+    peak = rate(8192, 8192, options.device)
+    say("device", [*hardware().items(), ("float32 matrix peak, TFLOP/s", peak / 1e12)])
+    for size in SIZES:
+        share = rate(size[0], size[1], options.device) / peak
+        say(f"one product, m {size[0]}, n {size[1]}", [("share of the peak", share)])
+        for name in ("tanh", "relu"):
+            lines = training(name, size, options.device, options.steps)
+            say(f"{name}, m {size[0]}, n {size[1]}, d {size[2]}, float32, tol 1e-6", lines)
+    for width in (64, 256, 1024):
+        configs = packing.trials("tanh", width, 128, options.steps, 16)
+        lines = packing.measure(configs, options.device, 3)
+        say(f"tanh, m {width}, n 128, pack of 16, float64", lines)
+
+
+if __name__ == "__main__":
+    main()

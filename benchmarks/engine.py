@@ -1,0 +1,231 @@
+"""Cost of a GD step: the engine against its floor, and against TorchDEQ at equal weights.
+
+    python -m benchmarks.engine [--json] [--data digits sphere] [--width 1024] [--samples 128]
+
+The engine trains from initialisation at eta = 1 / lambda_max(H(0)). At some steps of that
+run the others are given its very weights and take the same gradient, one after the
+other in this process; every answer is checked against float64. Counts are exact and
+repeatable; times are CPU seconds of this process. The cost unit is one product of W with
+the n samples; the floor of a GD step is three of them.
+
+With ReLU a pre-activation within the tolerance of zero may fall on either side of it, in
+any method: about once in forty points of m 1024, n 128 at tol 1e-6 that shows as a gradient
+error of 1e-2, the jump of one mask.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
+from benchmarks.timing import Spread, product_seconds, report, seconds
+from deq.activations import Activation, activation
+from deq.data import DigitsConfig, SphereConfig, load
+from deq.diagnostics import Spectra
+from deq.machine import set_threads
+from deq.model import ModelConfig
+from deq.pack import Pack
+from deq.solvers import SolverConfig
+from deq.training import Descent
+from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
+
+# Gradients are compared where the loss is above this share of the first.
+RESOLVED = 1e-6
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and at how many steps of the run the others are compared."""
+
+    activation: str
+    width: int = 1024
+    samples: int = 128
+    inputs: int = 256
+    data: str = "sphere"
+    steps: int = 500
+    points: int = 8
+    tol: float = 1e-6
+    contestants: tuple[str, ...] = tuple(CONTESTANTS)
+
+    @property
+    def title(self) -> str:
+        """The case in a line."""
+        return (
+            f"{self.activation}, {self.data}, m {self.width}, n {self.samples}, float32, "
+            f"tol {self.tol:g}, {self.steps} steps at eta = 1/lambda_max(H)"
+        )
+
+    @property
+    def trial(self) -> TrialConfig:
+        """The trial; eta = 0.5 in units of 2 / lambda_max(H(0))."""
+        return TrialConfig(
+            data=DigitsConfig(n=self.samples)
+            if self.data == "digits"
+            else SphereConfig(n=self.samples, d=self.inputs),
+            model=ModelConfig(width=self.width, activation=self.activation),
+            train=TrainConfig(steps=self.steps, loss_tol=0.0),
+            solver=SolverConfig(tol=self.tol),
+            diagnostics=DiagnosticsConfig(),
+            dtype="float32",
+        )
+
+
+class Run:
+    """The engine's run."""
+
+    def __init__(self, case: Case) -> None:
+        trial = case.trial
+        data = load(trial.data)
+        self.x, self.y = data.x.mT.float(), data.y.float()
+        self.descent = Descent([trial], [data])
+        self.pack, self.course = self.descent.groups[0].pack, self.descent.courses[0]
+        self.thin = self.pack.thin_products
+        self.cost: list[float] = []  # CPU seconds of every GD step
+        self.diagnostics: list[float] = []  # of those, what the diagnostics took
+        self._steps = iter(self.descent)
+        measure = self.descent.groups[0].diagnostics.measure
+
+        def timed(pack: Pack) -> Spectra:
+            found: list[Spectra] = []
+            self.diagnostics.append(seconds(lambda: found.append(measure(pack))))
+            return found[0]
+
+        self.descent.groups[0].diagnostics.measure = timed  # type: ignore[method-assign]
+
+    def weights(self) -> Weights:
+        """The weights as they stand, copied."""
+        w, p, a = (v[0].clone() for v in (self.pack.w, self.pack.p, self.pack.a))
+        return Weights(w, p, a, self.x, self.y)
+
+    def step(self) -> bool:
+        """One GD step; False when the trial has ended."""
+        self.cost.append(seconds(lambda: next(self._steps)))
+        return self.course.status is None
+
+    def gradient(self) -> Tensor:
+        """grad in w at the weights before the last step."""
+        return (self.pack.r[0] * self.pack.e[0][:, None]).mT @ self.pack.z[0]
+
+
+@dataclass
+class Findings:
+    """What was seen at the points of comparison."""
+
+    unit: list[float] = field(default_factory=list)
+    engine_error: list[float] = field(default_factory=list)
+    engine: list[float] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)
+    cost: dict[str, list[float]] = field(default_factory=dict)
+    error: dict[str, list[float]] = field(default_factory=dict)
+
+
+def measure(case: Case) -> list[tuple[str, Any]]:
+    """Train, compare, and say what was found."""
+    run, found, phi = Run(case), Findings(), activation(case.activation)
+    peers = {
+        name: Peer(solver, warm=warm, tol=case.tol, phi=phi)
+        for name, (solver, warm) in CONTESTANTS.items()
+        if name in case.contestants
+    }
+    # Ten steps of the engine about each point, spread over the run from its start.
+    spacing = max(case.steps // case.points, 2)
+    points = {spacing // 2 + k * spacing for k in range(case.points)}
+    for step in range(case.steps + 1):
+        before = run.weights() if step in points or step + 1 in points else None
+        if step + 1 in points and before is not None:
+            for peer in peers.values():
+                if peer.warm:
+                    peer.gradient(before)  # it, too, has seen the step before
+        if not run.step():
+            break
+        if step in points and before is not None:
+            _compare(run, peers, before, phi, found)
+    return _summary(case, run, found)
+
+
+def _compare(
+    run: Run, peers: dict[str, Peer], at: Weights, phi: Activation, found: Findings
+) -> None:
+    rows = run.course.rows
+    if rows[-1]["loss"] < RESOLVED * rows[0]["loss"]:
+        return  # e is rounding in float32, and every gradient with it
+    exact = exact_gradient(at, phi)
+    unit, cost = product_seconds(at.w, run.pack.p[0]), statistics.fmean(run.cost[-10:])
+    products = statistics.fmean(row["products"] for row in rows[-10:])
+    found.unit.append(unit)
+    found.engine.append(cost)
+    found.overhead.append(cost / (unit * (products + run.thin)))
+    found.engine_error.append(_error(run.gradient(), exact))
+    for name, peer in peers.items():
+        gradients: list[Tensor] = []
+        cost = seconds(lambda p=peer, g=gradients: g.append(p.gradient(at)[0]))
+        found.cost.setdefault(name, []).append(cost)
+        found.error.setdefault(name, []).append(_error(gradients[0], exact))
+
+
+def _error(gradient: Tensor, exact: Tensor) -> float:
+    return float(torch.linalg.norm(gradient.double() - exact) / torch.linalg.norm(exact))
+
+
+def _summary(case: Case, run: Run, found: Findings) -> list[tuple[str, Any]]:
+    rows = run.course.rows
+    products = [row["products"] for row in rows]
+    half = len(products) // 2
+    unit = statistics.median(found.unit) if found.unit else math.nan
+    lines: list[tuple[str, Any]] = [
+        ("steps taken", len(rows)),
+        ("loss, first", rows[0]["loss"]),
+        ("loss, last", rows[-1]["loss"]),
+        ("products per step, whole run", statistics.fmean(products)),
+        ("products per step, last half", statistics.fmean(products[half:])),
+        ("thin products per step (n x n x m), besides", run.thin),
+        ("forward, whole run", statistics.fmean(row["forward_steps"] for row in rows)),
+        ("adjoint, whole run", statistics.fmean(row["adjoint_steps"] for row in rows)),
+        ("samples with a changed mask per step", statistics.fmean(row["flipped"] for row in rows)),
+        ("one product, CPU ms", Spread.of([1e3 * u for u in found.unit])),
+        ("one GD step, CPU ms", Spread.of([1e3 * c for c in run.cost])),
+        ("time over all its products' cost", Spread.of(found.overhead)),
+        ("diagnostics, share of the run", sum(run.diagnostics) / sum(run.cost)),
+        (f"points compared, loss above {RESOLVED:g} of the first", len(found.engine)),
+        ("gradient error against float64", Spread.of(found.engine_error)),
+        ("gradient error against float64, worst", max(found.engine_error, default=math.nan)),
+    ]
+    for name, cost in found.cost.items():
+        ratios = [c / e for c, e in zip(cost, found.engine, strict=True)]
+        lines += [
+            (f"{name}: times the engine's cost", Spread.of(ratios)),
+            (f"{name}: mean cost, in products", statistics.fmean(cost) / unit),
+            (f"{name}: gradient error", Spread.of(found.error[name])),
+            (f"{name}: gradient error, worst", max(found.error[name])),
+        ]
+    return lines
+
+
+def main() -> None:
+    """Run the cases asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each case")
+    parser.add_argument("--activation", nargs="+", default=["tanh", "relu"])
+    for name in ("width", "samples", "inputs", "steps", "points"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
+    parser.add_argument("--data", choices=("digits", "sphere"), nargs="+", default=["digits"])
+    parser.add_argument("--tol", type=float, default=Case.tol)
+    parser.add_argument("--alone", action="store_true", help="the engine only, without TorchDEQ")
+    options = vars(parser.parse_args())
+    as_json, alone = options.pop("json"), options.pop("alone")
+    names, data = options.pop("activation"), options.pop("data")
+    set_threads(1)
+    for name, source in itertools.product(names, data):
+        contestants = () if alone else tuple(CONTESTANTS)
+        case = Case(activation=name, data=source, contestants=contestants, **options)
+        report(case.title, measure(case), as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

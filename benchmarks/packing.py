@@ -1,0 +1,91 @@
+"""Trials packed against the same trials one after the other.
+
+    python -m benchmarks.packing [--json] [--width 32 64 128 256] [--pack 4 16] [--device cpu]
+
+Both orders are timed by turns in one process; a ratio below 1 is what packing saves. The
+packed trials' losses are checked against the lone ones'. Times are CPU seconds on a CPU,
+wall seconds on a GPU.
+"""
+
+import argparse
+from typing import Any
+
+from benchmarks.timing import Spread, report, wall_seconds
+from deq.capacity import pack_size
+from deq.data import Dataset, SphereConfig, load
+from deq.machine import set_threads
+from deq.model import ModelConfig
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+
+def trials(activation: str, width: int, samples: int, steps: int, pack: int) -> list[TrialConfig]:
+    """Trials that differ in their seeds."""
+    return [
+        TrialConfig(
+            data=SphereConfig(n=samples, d=32),
+            model=ModelConfig(width=width, activation=activation),
+            train=TrainConfig(steps=steps, loss_tol=0.0),
+            seed=seed,
+        )
+        for seed in range(pack)
+    ]
+
+
+def run(configs: list[TrialConfig], dataset: Dataset, device: str) -> list[float]:
+    """Train them as one pack; their last losses."""
+    descent = Descent(configs, [dataset] * len(configs), device)
+    for _ in descent:
+        pass
+    return [course.rows[-1]["loss"] for course in descent.courses]
+
+
+def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple[str, Any]]:
+    """Both orders, by turns."""
+    dataset, ratios, alone = load(configs[0].data), [], []
+    losses: dict[str, list[float]] = {}
+
+    def packed() -> None:
+        losses["packed"] = run(configs, dataset, device)
+
+    def lone() -> None:
+        losses["lone"] = [run([config], dataset, device)[0] for config in configs]
+
+    for _ in range(repeats):
+        together, apart = wall_seconds(packed, device), wall_seconds(lone, device)
+        ratios.append(together / apart)
+        alone.append(1e3 * apart / (len(configs) * configs[0].train.steps))
+    differences = [abs(p / q - 1) for p, q in zip(losses["packed"], losses["lone"], strict=True)]
+    return [
+        ("packed over one after the other", Spread.of(ratios)),
+        ("one trial's GD step alone, ms", Spread.of(alone)),
+        ("losses differ by, relative", max(differences)),
+        ("pack_size chooses", pack_size(configs[0], 32, configs[0].data.n or 0, device)),
+    ]
+
+
+def main() -> None:
+    """Run the shapes asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.packing", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each shape")
+    parser.add_argument("--activation", nargs="+", default=["tanh", "relu"])
+    parser.add_argument("--width", nargs="+", type=int, default=[32, 64, 128, 256])
+    parser.add_argument("--samples", nargs="+", type=int, default=[32, 128])
+    parser.add_argument("--pack", nargs="+", type=int, default=[4, 16])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    set_threads(1)
+    for activation in options.activation:
+        for width in options.width:
+            for samples in options.samples:
+                for pack in options.pack:
+                    configs = trials(activation, width, samples, options.steps, pack)
+                    title = f"{activation}, m {width}, n {samples}, pack of {pack}, float64"
+                    lines = measure(configs, options.device, options.repeats)
+                    report(title, lines, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""CPU time, medians with their spread, and how a result is printed."""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def seconds(task: Callable[[], Any]) -> float:
+    """CPU seconds of this process that a task takes; a busy neighbour does not count."""
+    started = time.process_time()
+    task()
+    return time.process_time() - started
+
+
+def wall_seconds(task: Callable[[], Any], device: str) -> float:
+    """Wall seconds up to the end of the device's work; CPU seconds on a CPU."""
+    if not device.startswith("cuda"):
+        return seconds(task)
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    task()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of some values; NaN of none."""
+        if not values:
+            return cls(math.nan, math.nan, math.nan)
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+    def __str__(self) -> str:
+        return f"{self.median:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+def product_seconds(w: Tensor, z: Tensor, repeats: int = 5) -> float:
+    """CPU seconds of one product of w (m, m) with n rows z (n, m): the unit of cost."""
+    out = torch.empty_like(z)
+    torch.mm(z, w.mT, out=out)
+    return statistics.median(seconds(lambda: torch.mm(z, w.mT, out=out)) for _ in range(repeats))
+
+
+def report(title: str, lines: Sequence[tuple[str, Any]], *, as_json: bool) -> None:
+    """One result: a JSON object on a line, or a title and its lines."""
+    if as_json:
+        plain = {name: vars(v) if isinstance(v, Spread) else v for name, v in lines}
+        print(json.dumps({"title": title} | plain), flush=True)
+        return
+    print(f"\n{title}")
+    for name, value in lines:
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"  {name:<44} {shown}", flush=True)

@@ -1,0 +1,90 @@
+"""Memory as it is counted and as it is used; pack sizes."""
+
+import weakref
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deq import memory, pack_size
+from deq.data import SphereConfig, load
+from deq.model import ModelConfig
+from deq.solvers import SolverConfig
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+
+class Storages(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive, and how many of one size."""
+
+    def __init__(self, watched):
+        super().__init__()
+        self.sizes, self.bytes, self.peak, self.watched, self.many = {}, 0, 0, watched, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(x, torch.Tensor) and x.untyped_storage()._cdata not in self.sizes:
+                storage = x.untyped_storage()
+                self.sizes[storage._cdata] = storage.nbytes()
+                self.bytes += storage.nbytes()
+                weakref.finalize(storage, self._gone, storage._cdata)
+        self.peak = max(self.peak, self.bytes)
+        self.many = max(self.many, list(self.sizes.values()).count(self.watched))
+        return out
+
+    def _gone(self, key):
+        self.bytes -= self.sizes.pop(key)
+
+
+def trial(name, dtype="float32", width=600, solver="picard", steps=25):
+    return TrialConfig(
+        model=ModelConfig(width=width, activation=name),
+        train=TrainConfig(steps=steps),
+        solver=SolverConfig(name=solver, tol=1e-6),
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_memory_is_what_a_trial_uses(name, dtype):
+    """Never more than said, and at least 0.7 of it; never a second W (ended off cadence)."""
+    config, data = trial(name, dtype), load(SphereConfig(n=40, d=20))
+    with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as seen:
+        for _ in Descent([config], [data]):
+            pass
+    said = memory(config, 20, 40)
+    assert 0.7 * said < seen.peak <= said
+    assert seen.many == 1
+
+
+@pytest.mark.parametrize("solver", ["anderson", "broyden", "newton_krylov"])
+def test_solvers_use_no_more_than_is_said(solver):
+    config, data = trial("tanh", width=300, solver=solver, steps=4), load(SphereConfig(n=60, d=20))
+    with Storages(watched=0) as seen:
+        for _ in Descent([config], [data]):
+            pass
+    assert seen.peak <= memory(config, 20, 60)
+
+
+def test_trials_leave_a_pack_within_its_storage():
+    configs = [trial("tanh", width=200, steps=steps) for steps in (3, 30, 8)]
+    data = load(SphereConfig(n=10, d=5))
+    with Storages(watched=3 * 200 * 200 * 4) as seen:
+        for _ in Descent(configs, [data] * 3):
+            pass
+    assert seen.many == 1
+    assert list(seen.sizes.values()).count(2 * 200 * 200 * 4) == 0
+
+
+def test_the_papers_size_is_one_w_and_some_tensors():
+    """M = 30000, n = 1000, float32: W is 3.6 GB, a (m, n) tensor 0.12 GB."""
+    full = trial("relu", width=30000)
+    assert 3.6e9 < memory(full, 1000, 1000) < 3.6e9 + 26 * 0.12e9
+    assert memory(trial("tanh", width=30000), 1000, 1000) < 3.6e9 + 18 * 0.12e9
+
+
+def test_small_trials_are_packed_on_a_cpu():
+    assert pack_size(trial("relu", width=64), 10, 10) > 1
+    assert pack_size(trial("relu", width=1024), 10, 10) == 1

@@ -1,0 +1,78 @@
+"""Spectra that are carried from one time to the next, against full decompositions."""
+
+import pytest
+import torch
+
+from deq.spectrum import LeastEigenvalue, OperatorNorm
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def positive(values, seed=0):
+    """A matrix with these eigenvalues."""
+    n = len(values)
+    q = torch.linalg.qr(random(n, n, seed=seed)).Q
+    return q @ torch.diag(torch.as_tensor(values, dtype=torch.float64)) @ q.T
+
+
+def test_least_eigenvalues_of_matrices_that_change():
+    """A hundred slow changes of a Gram matrix; relative 1e-6, as stated."""
+    z, least = random(2, 60, 30), LeastEigenvalue()
+    for t in range(100):
+        z = z + 0.03 * random(2, 60, 30, seed=t + 1)
+        gram = z.mT @ z
+        exact = torch.linalg.eigvalsh(gram)[:, 0]
+        torch.testing.assert_close(least(gram), exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-9, 1e-13])
+def test_a_least_eigenvector_that_was_elsewhere_is_not_missed(ratio):
+    """All that is known from before is wrong; the certificate notices."""
+    least, n = LeastEigenvalue(), 20
+    first = torch.diag(torch.linspace(1.0, 2.0, n, dtype=torch.float64))[None]
+    least(first)
+    second = first.clone()
+    second[0, n - 1, n - 1] = ratio
+    assert float(least(second)[0]) == pytest.approx(ratio, rel=1e-2)
+
+
+def test_least_eigenvalue_of_a_singular_matrix():
+    least = LeastEigenvalue()
+    for seed in range(3):
+        a = positive([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], seed=seed)[None]
+        assert float(least(a)[0]) == pytest.approx(0.0, abs=1e-14)
+
+
+def test_operator_norms_of_matrices_that_change():
+    """Relative 1e-6, as stated, through forty changes; also of W = 0 that grows."""
+    w, norm = random(3, 80, 80) / 80**0.5, OperatorNorm()
+    w[2] = 0.0
+    for t in range(40):
+        w = w + 0.01 * random(3, 80, 1, seed=t) @ random(3, 1, 80, seed=100 + t) / 80
+        exact = torch.linalg.matrix_norm(w, ord=2)
+        torch.testing.assert_close(norm(w), exact, rtol=1e-6, atol=0)
+
+
+def test_the_full_check_finds_a_norm_that_a_warm_start_cannot_see():
+    """The second singular vector, exact, is all that is known: the space is exhausted."""
+    norm, w = OperatorNorm(), torch.diag(torch.linspace(0.5, 1.0, 40, dtype=torch.float64))[None]
+    norm(w)
+    norm._vector = torch.eye(40, dtype=torch.float64)[None, 38]
+    found = [float(norm(w)[0]) for _ in range(OperatorNorm.FULL)]
+    assert found[0] == pytest.approx(float(w[0, 38, 38]), rel=1e-12)
+    assert found[-1] == pytest.approx(1.0, rel=1e-6)
+
+
+def test_parts_are_independent():
+    """A matrix's numbers are the same alone and in a batch, to rounding."""
+    z = random(3, 50, 12)
+    batch, alone = LeastEigenvalue(), LeastEigenvalue()
+    norms, norm = OperatorNorm(), OperatorNorm()
+    for t in range(5):
+        z = z + 0.01 * random(3, 50, 12, seed=t + 1)
+        gram = z.mT @ z
+        torch.testing.assert_close(batch(gram)[1], alone(gram[1:2])[0], rtol=1e-12, atol=0)
+        torch.testing.assert_close(norms(z)[1], norm(z[1:2])[0], rtol=1e-12, atol=0)
+    assert float(batch.only([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)

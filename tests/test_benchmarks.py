@@ -1,0 +1,83 @@
+"""The benchmark commands at tiny sizes: they run, they check their answers, they say so."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from benchmarks import device, packing
+from benchmarks.engine import Case, measure
+from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
+from benchmarks.timing import Spread
+from deq.activations import activation
+
+
+def weights(m=20, n=6, d=5):
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(m, m, generator=g) * (0.16 / m) ** 0.5
+    p, a = torch.randn(n, m, generator=g), torch.randn(m, generator=g) / m**0.5
+    return Weights(w, p, a, torch.randn(n, d, generator=g), torch.randn(n, generator=g))
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_the_reference_gradient_is_autograds(name):
+    at, phi = weights(), activation(name)
+    w = at.w.double().requires_grad_()
+    z = torch.zeros(6, 20, dtype=torch.float64)
+    for _ in range(100):
+        z = phi.function(z @ w.mT + at.p.double())
+    (0.5 * ((z @ at.a.double() - at.y.double()) ** 2).sum()).backward()
+    torch.testing.assert_close(exact_gradient(at, phi), w.grad)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_the_peer_takes_the_same_gradient(name):
+    pytest.importorskip("torchdeq")
+    solver, warm = CONTESTANTS[name]
+    phi = activation("tanh")
+    peer = Peer(solver, warm=warm, tol=1e-6, phi=phi)
+    gradient = peer.gradient(weights())[0].double()
+    torch.testing.assert_close(gradient, exact_gradient(weights(), phi), rtol=1e-2, atol=1e-4)
+
+
+def test_the_engine_is_measured_and_checked():
+    pytest.importorskip("torchdeq")
+    lines = dict(measure(Case("relu", width=32, samples=8, data="digits", steps=40, points=2)))
+    assert 3 <= lines["products per step, whole run"] < 30
+    assert lines["gradient error against float64, worst"] < 1e-3
+    assert lines["TorchDEQ Picard, warm: gradient error, worst"] < 1e-3
+    assert isinstance(lines["TorchDEQ Anderson, cold: times the engine's cost"], Spread)
+
+
+def test_packing_is_measured_and_checked():
+    configs = packing.trials("relu", width=16, samples=6, steps=4, pack=3)
+    lines = dict(packing.measure(configs, "cpu", repeats=2))
+    assert lines["losses differ by, relative"] < 1e-12
+    assert lines["packed over one after the other"].median > 0
+
+
+def test_the_device_benchmarks_parts_run():
+    pytest.importorskip("torchdeq")
+    lines = dict(device.training("tanh", (24, 6, 5), "cpu", steps=3))
+    assert lines["products per step"] >= 3
+    assert device.rate(16, 4, "cpu", repeats=2) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_the_device_benchmark_refuses_in_one_line_without_a_gpu():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.device"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "no CUDA device" in done.stderr
+
+
+def test_json_is_one_object_a_line():
+    command = [sys.executable, "-m", "benchmarks.packing", "--json", "--activation", "tanh"]
+    sizes = ["--width", "8", "--samples", "4", "--pack", "2", "--steps", "2", "--repeats", "1"]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
+    (line,) = done.stdout.strip().splitlines()
+    assert "packed over one after the other" in json.loads(line)
