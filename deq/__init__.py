@@ -18,7 +18,7 @@ from deq.data import (
     load,
 )
 from deq.forecast import Forecast, forecast, last_half
-from deq.machine import hardware, set_threads
+from deq.machine import hardware, memory_of, set_threads
 from deq.model import ModelConfig
 from deq.population import Population, population
 from deq.solvers import SolverConfig
@@ -61,6 +61,7 @@ __all__ = [
     "load",
     "mean",
     "memory",
+    "memory_of",
     "pack_size",
     "population",
     "power_law",

@@ -3,13 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from deq.capacity import memory
 from deq.forecast import Forecast
 
 # The products W Z (forward), W^T V (adjoint) and R Z^T (gradient) of any GD step.
 FLOOR = 3
-# Matrices (m, n) held at once: states, adjoints, masks, gradients, and the last states
-# that starting points are predicted from. Measured as growth of the resident set: 35 to 38.
-_BUFFERS = 38
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Cost:
             points predicted from earlier steps bring a step between the two. None when
             the maps are no contraction.
         flop_floor, flop_cold: FLOP of all steps, diagnostics not counted.
-        bytes: of W, U, the (m, n) buffers and the float64 (n, n) matrices.
+        bytes: what the trial holds at its peak, `deq.memory`.
     """
 
     products_floor: int
@@ -36,7 +34,7 @@ class Cost:
 def cost(forecast: Forecast) -> Cost:
     """The cost of the trial that a forecast is of."""
     config, (d, n) = forecast.config, forecast.dataset.x.shape
-    m, size = config.model.width, config.torch_dtype.itemsize
+    m = config.model.width
     one_each = 2.0 * m**2 * n * (config.train.steps + 1)  # step 0 is measured too
     cold = None
     if forecast.contraction is not None and forecast.contraction < 1:
@@ -46,7 +44,7 @@ def cost(forecast: Forecast) -> Cost:
         products_cold=cold,
         flop_floor=FLOOR * one_each,
         flop_cold=None if cold is None else cold * one_each,
-        bytes=size * (m * m + m * d + _BUFFERS * m * n) + 8 * (8 * n * n + d * n),
+        bytes=memory(config, d, n),
     )
 
 

@@ -1,5 +1,7 @@
 """What of this machine decides a result's last bits."""
 
+import os
+
 import torch
 
 
@@ -15,6 +17,13 @@ def forbid_tf32() -> None:
     1e-4: no tolerance of ours would be met.
     """
     torch.set_float32_matmul_precision("highest")
+
+
+def memory_of(device: str = "cpu") -> int:
+    """Bytes that this machine, or one of its GPUs, has in all."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def hardware() -> dict[str, str | int]:

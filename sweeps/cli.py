@@ -144,6 +144,9 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         return
     for trial in plan.trials:
         click.echo(f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}")
+    for pack in plan.packs:
+        if len(pack) > 1:
+            click.echo(f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}")
     click.echo(
         f"sweep {plan.sweep}: {len(plan.trials)} trials, {len(plan.finished)} finished, "
         f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs"

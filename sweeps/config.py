@@ -69,7 +69,7 @@ class LaunchConfig:
     axes: dict[str, Any] = field(default_factory=dict)
     size: Literal["laptop", "paper"] = "laptop"
     paper: dict[str, Any] = field(default_factory=dict)
-    pack: int = 1
+    pack: int | Literal["auto"] = "auto"
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -79,16 +79,23 @@ class LaunchConfig:
         """Refuse an empty study name or pack."""
         if not self.study.strip():
             raise ValueError("study must not be empty: it names the MLflow experiment")
-        if self.pack < 1:
-            raise ValueError(f"pack must be at least 1, not {self.pack}")
+        if self.pack != "auto" and self.pack < 1:
+            raise ValueError(f"pack must be auto or at least 1, not {self.pack}")
 
 
 @dataclass(frozen=True)
 class Composed:
-    """One composed trial: its typed config and the axis values that make it differ."""
+    """One composed trial.
+
+    Attributes:
+        trial: its typed config.
+        varying: the axis values that make it differ.
+        shape: (d, n) of its data set.
+    """
 
     trial: deq.TrialConfig
     varying: dict[str, Any]
+    shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -108,11 +115,12 @@ def request(overrides: Sequence[str]) -> Request:
     found = list(points(overrides))
     launch = _typed(LaunchConfig, {k: v for k, v in found[0][0].items() if k not in TRIAL_KEYS})
     trials: list[Composed] = []
-    data_seen: dict[str, dict[str, Any]] = {}
+    seen: dict[str, _Data] = {}
     for plain, varying in found:
         part = {key: plain[key] for key in TRIAL_KEYS if key in plain}
         config: deq.TrialConfig = _typed(deq.TrialConfig, part)
-        trials.append(Composed(_sealed(config, launch.paths, data_seen), varying))
+        data = _seal_data(config.data, launch.paths, seen)
+        trials.append(Composed(_sealed(config, data), varying, data.shape))
     return Request(launch, trials)
 
 
@@ -177,30 +185,38 @@ def _first(error: ValidationError) -> str:
     return f"{place}{given}: {message}" if place else message
 
 
-def _sealed(
-    config: deq.TrialConfig, paths: PathsConfig, seen: dict[str, dict[str, Any]]
-) -> deq.TrialConfig:
-    """Check that the data set exists and holds n samples; pin what lies in files.
+@dataclass(frozen=True)
+class _Data:
+    """A data set that was seen: what pins it, and its shape (d, n)."""
 
-    Those are an .npz file, a downloaded data set, and the module of an own activation.
-    """
-    data = config.data
+    pins: dict[str, Any]
+    shape: tuple[int, int]
+
+
+def _seal_data(data: deq.DataConfig, paths: PathsConfig, seen: dict[str, _Data]) -> _Data:
+    """Check that a data set exists and holds n samples, once for all trials that share it."""
     key = json.dumps(asdict(data), sort_keys=True)
-    try:
-        if key not in seen:
-            sealed = _pinned(data, paths)
-            dataset = deq.load(replace(data, **sealed))
-            if isinstance(data, deq.NpzConfig):
-                sealed["n"] = dataset.x.shape[1]
-            seen[key] = sealed
-    except ValueError as error:
-        raise ConfigError(f"data={data.name}: {error}") from error
+    if key not in seen:
+        try:
+            pins = _pinned(data, paths)
+            dataset = deq.load(replace(data, **pins))
+        except ValueError as error:
+            raise ConfigError(f"data={data.name}: {error}") from error
+        d, n = dataset.x.shape
+        if isinstance(data, deq.NpzConfig):
+            pins["n"] = n
+        seen[key] = _Data(pins, (d, n))
+    return seen[key]
+
+
+def _sealed(config: deq.TrialConfig, data: _Data) -> deq.TrialConfig:
+    """The config with what lies in files pinned: its data, the module of an own activation."""
     try:
         digest = deq.activation_digest(config.model.activation)
     except ValueError as error:
         raise ConfigError(f"model.{error}") from error
     model = replace(config.model, activation_sha256=digest)
-    return replace(config, data=replace(data, **seen[key]), model=model)
+    return replace(config, data=replace(config.data, **data.pins), model=model)
 
 
 def _pinned(data: deq.DataConfig, paths: PathsConfig) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def _on_ray(packs: Packs, cluster: ClusterConfig, folder: Path, device: str) -> 
         worker.start()
         while (message := inbox.get()) is not None:
             yield message
+        worker.join()  # what it holds of Ray must go before Ray does
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)

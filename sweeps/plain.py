@@ -27,6 +27,15 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://", text)
 
 
+def in_bytes(count: float) -> str:
+    """A number of bytes, in the unit that suits it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
     """The end of an error message: the known name a misspelt one is nearest to."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)

@@ -1,23 +1,38 @@
 """From composed trials to what is left to do: hashes, what is finished, packs."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import deq
 from sweeps.config import Request, trial_to_plain
+from sweeps.errors import ConfigError
 from sweeps.identity import cell_hash, config_hash, set_hash
+from sweeps.plain import in_bytes
 from sweeps.record import label
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of a sweep: its identity, and the config that is its identity."""
+    """One trial of a sweep.
+
+    Attributes:
+        config_hash, cell_hash: its identity, and that without the seed.
+        name: a short one that says the varying values.
+        varying: those values, by key.
+        plain: the config that is its identity.
+        bytes: what it holds at its peak.
+        pack: how many of its shape are worth training together.
+    """
 
     config_hash: str
     cell_hash: str
     name: str
     varying: dict[str, Any]
     plain: dict[str, Any]
+    bytes: int = 0
+    pack: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,16 @@ class Plan:
 
 
 def trials_of(request: Request) -> list[PlannedTrial]:
-    """Every trial of a request, named by its hash; repeats are dropped."""
+    """Every trial of a request, named by its hash; repeats are dropped.
+
+    Raises:
+        ConfigError: one cannot fit where it is to run.
+    """
+    cluster = request.launch.cluster
+    on_gpu = cluster.gpus_per_trial > 0 and bool(deq.hardware()["gpu"])
+    device = "cuda" if on_gpu else "cpu"
+    # What a machine elsewhere has is not known here.
+    limit = deq.memory_of(device) if cluster.name in ("local", "inline") else None
     by_hash: dict[str, PlannedTrial] = {}
     for composed in request.trials:
         digest = config_hash(composed.trial)
@@ -64,7 +88,10 @@ def trials_of(request: Request) -> list[PlannedTrial]:
                 name=label(composed.varying),
                 varying=composed.varying,
                 plain=trial_to_plain(composed.trial),
+                bytes=deq.memory(composed.trial, *composed.shape),
+                pack=deq.pack_size(composed.trial, *composed.shape, device),
             )
+            _refuse_too_large(by_hash[digest], limit)
     return list(by_hash.values())
 
 
@@ -72,11 +99,22 @@ def plan(
     trials: list[PlannedTrial],
     *,
     study: str,
-    pack: int,
+    pack: int | Literal["auto"] = "auto",
+    workers: int = 1,
     finished: Collection[str] = (),
     failed: Collection[str] = (),
 ) -> Plan:
-    """Set aside what is finished or failed before, and pack the rest."""
+    """Set aside what is finished or failed before, and pack the rest.
+
+    Args:
+        trials: all of the sweep.
+        study: what it belongs to.
+        pack: trials of one shape in a pack at most; auto: as many as are worth it, and no
+            more than leave every worker two packs.
+        workers: how many packs train at a time.
+        finished: hashes to set aside, for they have a result.
+        failed: hashes to set aside, for they raised before.
+    """
     skip = set(finished) | set(failed)
     left = [trial for trial in trials if trial.config_hash not in skip]
     return Plan(
@@ -85,16 +123,30 @@ def plan(
         trials=trials,
         finished=frozenset(finished),
         failed=frozenset(failed) - frozenset(finished),
-        packs=_packs(left, pack),
+        packs=_packs(left, pack, math.ceil(len(left) / (2 * workers))),
     )
 
 
-def _packs(trials: Sequence[PlannedTrial], size: int) -> list[list[PlannedTrial]]:
+def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
+    if limit is not None and trial.bytes > limit:
+        raise ConfigError(
+            f"{trial.name}: model.width={trial.plain['model']['width']} needs "
+            f"{in_bytes(trial.bytes)} of memory, and there are {in_bytes(limit)}: lower "
+            "model.width or data.n, take dtype=float32, or a larger machine"
+        )
+
+
+def _packs(
+    trials: Sequence[PlannedTrial], size: int | Literal["auto"], share: int
+) -> list[list[PlannedTrial]]:
     """Trials of one shape together, at most `size` in a pack, the largest packs first."""
     alike: dict[str, list[PlannedTrial]] = {}
     for trial in trials:
         alike.setdefault(_likeness(trial.plain), []).append(trial)
-    packs = [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
+    packs = []
+    for group in alike.values():
+        most = max(1, min(group[0].pack, share)) if size == "auto" else size
+        packs += [group[i : i + most] for i in range(0, len(group), most)]
     # The longest first, so that no worker is left alone with one at the end.
     return sorted(packs, key=lambda pack: -_cost(pack[0].plain) * len(pack))
 

@@ -1,6 +1,7 @@
 """A sweep from plan to record: train what is missing, ship what is owed, report."""
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sweeps import launch, pages
-from sweeps.config import LaunchConfig, Request
+from sweeps.config import ClusterConfig, LaunchConfig, Request
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.ledger import Failure, Ledger, Owed, Result, SweepEntry
 from sweeps.plan import Plan, PlannedTrial, plan, trials_of
@@ -247,9 +248,17 @@ def _plan(request: Request, trials: list[PlannedTrial], known: Known, retry: boo
         trials,
         study=request.launch.study,
         pack=request.launch.pack,
+        workers=_workers(request.launch.cluster),
         finished=known.results,
         failed=() if retry else [h for h, f in known.failures.items() if f.final],
     )
+
+
+def _workers(cluster: ClusterConfig) -> int:
+    """How many packs train at a time on this machine; a cluster has as many at least."""
+    if cluster.name == "inline":
+        return 1
+    return max(1, (os.cpu_count() or 1) // cluster.cpus_per_trial)
 
 
 def _enter(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import deq
 from sweeps.config import Request, trial_from_plain
 from sweeps.errors import ConfigError
+from sweeps.plain import in_bytes
 from sweeps.plan import PlannedTrial, trials_of
 from sweeps.report import number
 from sweeps.terminal import Terminal
@@ -73,13 +74,6 @@ def _of_trial(planned: PlannedTrial, loss: float) -> Said:
         forecast = deq.forecast(config)
     except ValueError as error:
         raise ConfigError(f"{planned.name}: {error}") from error
-    except RuntimeError as error:  # what torch raises when memory runs out
-        if "allocate memory" not in str(error):
-            raise
-        raise ConfigError(
-            f"{planned.name}: a network of width {config.model.width} does not fit in this "
-            "machine's memory: lower model.width"
-        ) from error
     metrics, notes = forecast.theory()
     rates, absent = forecast.rates(*deq.last_half(config.train.steps))
     metrics, notes = metrics | rates, notes | absent
@@ -111,7 +105,7 @@ def show(said: Sequence[Said], loss: float, terminal: Terminal) -> None:
     spent = {
         "products/step": [_products(one) for one in said],
         "FLOP": [_between(one, "cost/flop_floor", "cost/flop_cold") for one in said],
-        "memory": [_bytes(one.metrics["cost/bytes"]) for one in said],
+        "memory": [in_bytes(one.metrics["cost/bytes"]) for one in said],
         "budget in steps": [str(one.budget) for one in said],
     }
     _table(terminal, said, {}, spent)
@@ -148,11 +142,3 @@ def _products(one: Said) -> str:
 def _between(one: Said, low: str, high: str) -> str:
     cold = one.metrics.get(high)
     return f"{one.metrics[low]:.2g} - " + ("?" if cold is None else f"{cold:.2g}")
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -84,7 +84,7 @@ def test_what_is_absent_says_why():
         (["--loss", "nan"], r"\(0, 1\)"),
         ([*SMALL, "model.init=redraw", "model.max_draws=2"], "none of 2 networks"),
         ([*SMALL, "model.init=again"], "redraw"),
-        (["data.n=8", "model.width=100000000"], "does not fit .* lower model.width"),
+        (["data.n=8", "model.width=100000000"], "needs .* of memory.* lower model.width"),
         ([*SMALL, "model.max_draws=0"], "max_draws must be at least 1"),
         ([*SMALL, "model.sigma_w2=5", "model.allow_ill_posed=true"], "no equilibrium at step 0"),
     ],
