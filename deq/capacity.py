@@ -57,4 +57,4 @@ def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     wanted = TILES * torch.cuda.get_device_properties(device).multi_processor_count
     filling = math.ceil(wanted / (math.ceil(m / TILE) * math.ceil(n / TILE)))
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(filling, free // 2 // memory(config, d, n)))
+    return max(1, min(filling, int(free // 2 // memory(config, d, n))))
