@@ -8,7 +8,7 @@ INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test lint types contract pictures studies package check
+.PHONY: help quickstart test lint types contract pictures studies package bench check
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -38,6 +38,10 @@ package: $(VENV)/.installed-dev ## Build the wheel and check that conf/ is in it
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
 	$(BIN)/python -m zipfile -l dist/*.whl | grep -q sweeps/conf/config.yaml
+
+bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ
+	$(INSTALL) -e '.[bench]'
+	$(BIN)/python -m benchmarks.engine
 
 check: lint types contract test package ## Everything CI runs
 

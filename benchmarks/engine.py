@@ -18,13 +18,14 @@ import itertools
 import math
 import statistics
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
-from benchmarks.timing import Spread, product_seconds, report, seconds
+from benchmarks.timing import Spread, product_seconds, report, seconds, timed
 from deq.activations import Activation, activation
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.diagnostics import Spectra
@@ -91,12 +92,12 @@ class Run:
         self._steps = iter(self.descent)
         measure = self.descent.groups[0].diagnostics.measure
 
-        def timed(pack: Pack) -> Spectra:
-            found: list[Spectra] = []
-            self.diagnostics.append(seconds(lambda: found.append(measure(pack))))
-            return found[0]
+        def watched(pack: Pack) -> Spectra:
+            cost, found = timed(lambda: measure(pack))
+            self.diagnostics.append(cost)
+            return found
 
-        self.descent.groups[0].diagnostics.measure = timed  # type: ignore[method-assign]
+        self.descent.groups[0].diagnostics.measure = watched  # type: ignore[method-assign]
 
     def weights(self) -> Weights:
         """The weights as they stand, copied."""
@@ -163,10 +164,9 @@ def _compare(
     found.overhead.append(cost / (unit * (products + run.thin)))
     found.engine_error.append(_error(run.gradient(), exact))
     for name, peer in peers.items():
-        gradients: list[Tensor] = []
-        cost = seconds(lambda p=peer, g=gradients: g.append(p.gradient(at)[0]))
+        cost, gradient = timed(partial(peer.gradient, at))
         found.cost.setdefault(name, []).append(cost)
-        found.error.setdefault(name, []).append(_error(gradients[0], exact))
+        found.error.setdefault(name, []).append(_error(gradient[0], exact))
 
 
 def _error(gradient: Tensor, exact: Tensor) -> float:

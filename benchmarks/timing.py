@@ -6,17 +6,27 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
+
+
+def timed(task: Callable[[], T]) -> tuple[float, T]:
+    """CPU seconds of this process that a task takes, and its result.
+
+    A busy neighbour does not count, but for the caches it shares.
+    """
+    started = time.process_time()
+    result = task()
+    return time.process_time() - started, result
+
 
 def seconds(task: Callable[[], Any]) -> float:
-    """CPU seconds of this process that a task takes; a busy neighbour does not count."""
-    started = time.process_time()
-    task()
-    return time.process_time() - started
+    """CPU seconds of this process that a task takes."""
+    return timed(task)[0]
 
 
 def wall_seconds(task: Callable[[], Any], device: str) -> float:

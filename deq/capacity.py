@@ -27,7 +27,8 @@ def memory(config: TrialConfig, d: int, n: int) -> int:
     """Bytes that one trial holds at its peak: one W and some (m, n) tensors.
 
     While the weights are drawn, U (m, d) is held as well, until P = U X is known. Each
-    trial of a pack needs as much again. The libraries themselves are not counted.
+    trial of a pack needs as much again. The libraries themselves and the allocator's slack
+    are not counted: at m 8000 the process grew by 3 (tanh) and 11 percent (ReLU) more.
     """
     m, size = config.model.width, torch.finfo(config.torch_dtype).bits // 8
     kinked = math.isinf(activation(config.model.activation).curvature)
@@ -56,4 +57,4 @@ def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     wanted = TILES * torch.cuda.get_device_properties(device).multi_processor_count
     filling = math.ceil(wanted / (math.ceil(m / TILE) * math.ceil(n / TILE)))
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(filling, free // 2 // memory(config, d, n)))
+    return max(1, min(filling, int(free // 2 // memory(config, d, n))))

@@ -25,7 +25,8 @@ class Status(StrEnum):
     STALLED = "stalled"
 
 
-# One row of the trajectory per GD step; NaN where a quantity was not measured.
+# One row of the trajectory per GD step; NaN where a quantity was not measured. `residual`
+# is the worst sample's, relative, of the equilibrium before its last map.
 COLUMNS = (
     "step",
     "loss",
@@ -34,6 +35,7 @@ COLUMNS = (
     "lambda_min_gram",
     "lambda_min_tangent",
     "norm_w",
+    # Products with W for the equilibrium and the adjoint, mean over the samples.
     "forward_steps",
     "adjoint_steps",
     # Of the engine: products with W per sample in this GD step, gradient included; the

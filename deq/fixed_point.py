@@ -139,7 +139,8 @@ def solve(
         if not watch.left and k == 1:
             return watch.solution(image)  # as it is: nothing has to be put together
         trial, place = ended.nonzero(as_tuple=True)
-        value[trial, watch.rows[trial, place]] = image[trial, place]
+        if len(trial):
+            value[trial, watch.rows[trial, place]] = image[trial, place]
         if not watch.left:
             break
         x, free = step(f, image, change), change
@@ -190,14 +191,8 @@ class _Watch:
         if self.maps == 1 and bool(met.all()):  # as most often where predictions are good
             self.residual, self.spent, self.left = now, self.spent + 1, 0
             return met
-        bad = ~(now < torch.inf)  # true for NaN, which is not met
-        if self.maps % PATIENCE == 0:
-            bad = bad | ((now > 0.9 * self.mark) & (self.mark <= self.floor))
-            self.mark = now
-        lost = (self.live & ~met & (bad | last)).any(-1)
-        if bool(lost.any()):
-            met = met | lost[:, None]  # the other samples of a lost trial end with it
-            self._lose(lost, now, last=last)
+        if last or self.maps % PATIENCE == 0 or not float(now.amax()) < torch.inf:  # NaN as well
+            met = self._give_up(met, now, last=last)
         ended = self.live & met
         self.residual = torch.where(self.live, now, self.residual)
         self.spent = self.spent.masked_fill(ended, self.products)
@@ -205,12 +200,18 @@ class _Watch:
         self.left = int(self.live.sum(-1).amax())
         return ended
 
-    def _lose(self, lost: Tensor, now: Tensor, *, last: bool) -> None:
-        """Say why these trials' fixed points were not reached."""
-        finite = ((now < torch.inf) | ~self.live).all(-1)
+    def _give_up(self, met: Tensor, now: Tensor, *, last: bool) -> Tensor:
+        """End the trials that will not be solved, with all their samples; say why."""
+        finite = now < torch.inf
+        stuck = (now > 0.9 * self.mark) & (self.mark <= self.floor) & (self.maps % PATIENCE == 0)
+        if self.maps % PATIENCE == 0:
+            self.mark = now
+        lost = (self.live & ~met & (~finite | stuck | last)).any(-1)
         for b in lost.nonzero().flatten().tolist():
-            stopped = Solved.MAX_STEPS if last else Solved.STAGNATED
-            self.solved[b] = stopped if finite[b] else Solved.NONFINITE
+            overflow = bool((self.live[b] & ~finite[b]).any())
+            ending = Solved.MAX_STEPS if last else Solved.STAGNATED
+            self.solved[b] = Solved.NONFINITE if overflow else ending
+        return met | lost[:, None]
 
     def spend(self, products: int) -> None:
         """Count products with the rows at work."""

@@ -56,7 +56,7 @@ class Basis:
         normal = self.inner.clone()
         normal.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
-        return c[..., 0]
+        return torch.nan_to_num(c[..., 0], nan=0.0, posinf=0.0, neginf=0.0)
 
     def push(self, vector: Tensor, products: Tensor) -> Tensor:
         """Put in a vector, with its products; the storage of the one that falls out."""

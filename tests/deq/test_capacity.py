@@ -1,6 +1,7 @@
 """Memory as it is counted and as it is used; pack sizes."""
 
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,3 +89,21 @@ def test_the_papers_size_is_one_w_and_some_tensors():
 def test_small_trials_are_packed_on_a_cpu():
     assert pack_size(trial("relu", width=64), 10, 10) > 1
     assert pack_size(trial("relu", width=1024), 10, 10) == 1
+
+
+def test_a_gpu_is_filled_as_far_as_its_memory_goes(monkeypatch):
+    """By rule; 132 multiprocessors as on an H100. The devices themselves are pretended."""
+    small, large = trial("relu", width=256), trial("relu", width=30000)
+
+    def on_gpu(config, n, free):
+        monkeypatch.setattr(
+            torch.cuda,
+            "get_device_properties",
+            lambda device: SimpleNamespace(multi_processor_count=132),
+        )
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        return pack_size(config, 100, n, "cuda")
+
+    assert on_gpu(small, 128, 80e9) == 132  # two tiles each
+    assert on_gpu(small, 128, 2 * 10.5 * memory(small, 100, 128)) == 10
+    assert on_gpu(large, 1000, 8e9) == 1
