@@ -6,7 +6,8 @@ The engine trains from initialisation at eta = 1 / lambda_max(H(0)). At some ste
 run the others are given its very weights and take the same gradient, one after the
 other in this process; every answer is checked against float64. Counts are exact and
 repeatable; times are CPU seconds of this process. The cost unit is one product of W with
-the n samples; the floor of a GD step is three of them.
+the n samples; the floor of a GD step is three of them. The engine's time is that of whole
+GD steps with its update and diagnostics, the others' of the gradient alone.
 
 With ReLU a pre-activation within the tolerance of zero may fall on either side of it, in
 any method: about once in forty points of m 1024, n 128 at tol 1e-6 that shows as a gradient
