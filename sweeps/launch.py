@@ -1,5 +1,6 @@
 """The door to Ray: packs in, messages out, from workers or from this very process."""
 
+import gc
 import logging
 import os
 import queue
@@ -61,8 +62,11 @@ def _on_ray(packs: Packs, cluster: ClusterConfig, folder: Path, device: str) -> 
         worker.start()
         while (message := inbox.get()) is not None:
             yield message
-        worker.join()  # what it holds of Ray must go before Ray does
+        worker.join()
     finally:
+        # What Tune left of Ray's objects goes before Ray does: collected later, in any
+        # thread, one of them would end the process.
+        gc.collect()
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from typing import Any
 from sweeps.errors import ConfigError
 from sweeps.record import Columns, Record, columns_of
 
+LEDGER = "ledger.db"
 _VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -150,6 +151,15 @@ class Ledger:
             (config_hash,),
         ).fetchone()
         return Record.joined(*row) if row else None
+
+    def records_like(self, prefix: str) -> list[Record]:
+        """The whole results whose hash begins so."""
+        rows = self._db.execute(
+            "SELECT head, text, trajectory FROM results JOIN environments ON environment = digest "
+            "WHERE substr(config_hash, 1, ?) = ?",
+            (len(prefix), prefix),
+        )
+        return [Record.joined(*row) for row in rows]
 
     def trajectory(self, config_hash: str) -> Columns | None:
         """A trial's columns of every step, where it is held here."""

@@ -13,6 +13,12 @@ def to_yaml(plain: dict[str, Any]) -> str:
     return yaml.safe_dump(plain, sort_keys=False)
 
 
+def from_yaml(text: str) -> dict[str, Any]:
+    """The plain data that `to_yaml` wrote."""
+    plain: dict[str, Any] = yaml.safe_load(text)
+    return plain
+
+
 def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys joined by dots."""
     flat: dict[str, Any] = {}

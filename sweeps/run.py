@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from sweeps import launch, pages
 from sweeps.config import ClusterConfig, LaunchConfig, Request
 from sweeps.errors import ConfigError, TrackingError
-from sweeps.ledger import Failure, Ledger, Owed, Result, SweepEntry
+from sweeps.ledger import LEDGER, Failure, Ledger, Owed, Result, SweepEntry
+from sweeps.lookup import MIN_PREFIX
 from sweeps.plan import Plan, PlannedTrial, plan, trials_of
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.shipping import Shipper, publish, ship
@@ -20,9 +21,6 @@ from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed
 
 Results = dict[str, Result]
-# Digits of a hash that must be given at least.
-MIN_PREFIX = 6
-LEDGER = "ledger.db"
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,15 @@ def uri(output: Path) -> str:
     return f"sqlite:///{(output / 'mlflow' / 'mlflow.db').resolve()}"
 
 
+def exists(output: Path) -> bool:
+    """Whether anything has been recorded there."""
+    return (output / "mlflow" / "mlflow.db").exists()
+
+
 def serve(output: Path, port: int) -> int:
     """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
     root = output / "mlflow"
-    if not (root / "mlflow.db").exists():
+    if not exists(output):
         raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:

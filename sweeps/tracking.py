@@ -18,8 +18,8 @@ from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.pages import Point
-from sweeps.plain import flattened, to_yaml, without_password
-from sweeps.record import Record, now
+from sweeps.plain import flattened, from_yaml, to_yaml, without_password
+from sweeps.record import Record, columns_of, now
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
@@ -30,6 +30,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 POINTS = 200  # of a step metric in one run
 BATCH = 1000  # metrics MLflow takes at once
+CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
 FEW = 50  # trials that are looked up one by one, where all runs would be more work
 STEP_METRICS = {
     "loss": "train/loss",
@@ -94,17 +95,84 @@ class Tracker:
     def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
         """Those of these trials that this MLflow holds a finished run of."""
         found: dict[str, Result] = {}
+        finished = "tags.`sweeps.kind` = 'trial' and attributes.status = 'FINISHED'"
+        queries = [finished]
         if len(hashes) <= FEW:
-            queries = [f"tags.`sweeps.config_hash` = '{digest}'" for digest in hashes]
-        else:
-            queries = ["tags.`sweeps.kind` = 'trial'"]
+            queries = [f"{finished} and tags.`sweeps.config_hash` = '{h}'" for h in hashes]
         for query in queries:
-            for run in self._search(experiment, f"{query} and attributes.status = 'FINISHED'"):
+            for run in self._search(experiment, query):
                 digest = run.data.tags.get("sweeps.config_hash", "")
                 if digest in hashes:
                     summary = {k: v for k, v in run.data.metrics.items() if k not in STEPPED}
                     found[digest] = Result(run.data.tags["sweeps.status"], summary)
         return found
+
+    def records_like(self, prefix: str) -> list[Record]:
+        """The finished trials of any experiment whose hash begins so, from their artifacts."""
+        experiments = [e.experiment_id for e in self._client.search_experiments()]
+        query = (
+            f"tags.`sweeps.config_hash` LIKE '{prefix}%' and tags.`sweeps.kind` = 'trial' "
+            "and attributes.status = 'FINISHED'"
+        )
+        with self._or_tracking_error("a request for a record"):
+            runs = [run for e in experiments for run in self._search(e, query)]
+            found = {run.data.tags["sweeps.config_hash"]: run for run in runs}
+            return [self._record(run) for run in found.values()]
+
+    def _record(self, run: Any) -> Record:
+        """The record a trial's run was made from."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in (CONFIG, TRAJECTORY, ENVIRONMENT):
+                self._client.download_artifacts(run.info.run_id, name, folder)
+            config = from_yaml((Path(folder) / CONFIG).read_text())
+            trajectory = columns_of((Path(folder) / TRAJECTORY).read_bytes())
+            environment = json.loads((Path(folder) / ENVIRONMENT).read_text())
+        tags = run.data.tags
+        return Record(
+            config_hash=tags["sweeps.config_hash"],
+            cell_hash=tags["sweeps.cell_hash"],
+            config=config,
+            status=tags["sweeps.status"],
+            reason=tags["sweeps.reason"],
+            summary={k: v for k, v in run.data.metrics.items() if k not in STEPPED},
+            notes={},
+            device=tags["sweeps.device"],
+            started=run.info.start_time,
+            finished=run.info.end_time,
+            environment=environment,
+            trajectory=trajectory,
+        )
+
+    def reproduced(self, record: Record, kind: str, text: str, deviation: float) -> str:
+        """A run of its own that says how a trial was reproduced; its id.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a verdict"):
+            found = None
+            for experiment in self._client.search_experiments():
+                query = f"tags.`sweeps.config_hash` = '{record.config_hash}'"
+                trials = f"{query} and tags.`sweeps.kind` = 'trial'"
+                found = next(self._search(experiment.experiment_id, trials), None)
+                if found is not None:
+                    break
+            if found is None:
+                return ""
+            tags = {
+                "sweeps.kind": "reproduction",
+                "sweeps.reproduces": found.info.run_id,
+                "sweeps.config_hash": record.config_hash,
+                "sweeps.verdict": kind,
+                "mlflow.runName": f"reproduction of {record.config_hash[:12]}: {kind}",
+                "mlflow.note.content": text,
+            }
+            made = self._client.create_run(found.info.experiment_id, tags=tags | _context())
+            run = str(made.info.run_id)
+            if deviation < float("inf"):
+                self._client.log_metric(run, "reproduce/deviation", deviation)
+            self._client.set_terminated(run, "FINISHED")
+            return run
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
@@ -311,9 +379,9 @@ def _time(record: Record, step: int) -> int:
 
 
 def _artifacts(record: Record, folder: Path) -> None:
-    (folder / "config.yaml").write_text(to_yaml(record.config))
-    (folder / "trajectory.parquet").write_bytes(record.parquet())
-    (folder / "environment.json").write_text(record.environment_json())
+    (folder / CONFIG).write_text(to_yaml(record.config))
+    (folder / TRAJECTORY).write_bytes(record.parquet())
+    (folder / ENVIRONMENT).write_text(record.environment_json())
     if record.trajectory["loss"]:
         (folder / "theory_vs_measurement.png").write_bytes(figures.trial.draw(record))
 

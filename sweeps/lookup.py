@@ -1,0 +1,39 @@
+"""From a hash to the record it names: in the ledger, or in MLflow where another put it."""
+
+import contextlib
+from pathlib import Path
+
+from sweeps import store
+from sweeps.config import LaunchConfig
+from sweeps.errors import ConfigError
+from sweeps.ledger import LEDGER, Ledger
+from sweeps.record import Record
+from sweeps.tracking import Tracker, check_server
+
+# Digits of a hash that must be given at least.
+MIN_PREFIX = 6
+
+
+def record_of(prefix: str, config: LaunchConfig) -> Record:
+    """The finished trial whose config hash begins so.
+
+    Raises:
+        ConfigError: none, or more than one, does.
+        TrackingError: MLflow cannot be reached.
+    """
+    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
+        raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
+    check_server(config.tracking)
+    found: dict[str, Record] = {}
+    output = Path(config.paths.output)
+    if (output / LEDGER).exists():
+        with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+            found = {record.config_hash: record for record in ledger.records_like(prefix)}
+    if not found and (config.tracking.name == "server" or store.exists(output)):
+        tracker = Tracker(config.tracking, output)
+        found = {record.config_hash: record for record in tracker.records_like(prefix)}
+    if len(found) != 1:
+        names = ", ".join(digest[:12] for digest in sorted(found)[:5])
+        hint = f"they are {names}" if found else "`sweeps run --dry-run` prints the hashes"
+        raise ConfigError(f"{prefix!r} names {len(found)} finished trials: {hint}")
+    return next(iter(found.values()))
