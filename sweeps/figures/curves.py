@@ -8,18 +8,21 @@ from sweeps.record import Columns
 def draw(study: Study) -> bytes:
     """One trial of each cell: loss, its linearised prediction, its bound; and ||W(t)||_2."""
     figure, (left, right) = style.panels(2, "One trial of each cell")
+    measured: list[float] = []
     for i, (name, line) in enumerate(study.first_of_cells().items()):
         columns = study.trajectory(line.planned.config_hash)
         if columns is None:
             continue
         look = {"color": style.colour(i)}
         steps = style.numbers(columns["step"])
+        measured += style.numbers(columns["loss"])
         marked = style.series(i) | {"ms": 4, "markevery": max(1, len(steps) // 8)}
         left.semilogy(steps, style.numbers(columns["loss"]), lw=2, label=name, **marked)
         for column, dash in (("log_loss_linearized", "--"), ("log_loss_bound", ":")):
             if column in columns:
                 left.semilogy(steps, style.exponential(columns[column]), dash, lw=1, **look)
         right.plot(*_known(columns, "norm_w"), **style.series(i), ms=3, lw=1.2, label=name)
+    style.around(left, measured)
     left.set(xlabel="GD step $t$", ylabel=r"loss $\Phi(t)$")
     left.set_title("measured (line), linearised (dashes), bound (dots)", fontsize="medium")
     right.set(xlabel="GD step $t$", ylabel=r"$\|W(t)\|_2$")

@@ -7,7 +7,7 @@ series apart in grey.
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,8 +17,10 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 __all__ = [
     "GREY",
+    "MOST_NATS",
     "RATE",
     "Axes",
+    "around",
     "colour",
     "exponential",
     "legend",
@@ -36,6 +38,8 @@ mpl.use("Agg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 GREY = "0.45"
+# Curves that leave exp(+-this) are cut off: matplotlib fails on an axis of 600 decades.
+MOST_NATS = 250.0
 
 RATE = "rate, nats per GD step"
 
@@ -114,8 +118,15 @@ def log2_ticks(axes: Axes, values: Sequence[float]) -> None:
 
 
 def exponential(logs: Sequence[float | None]) -> list[float]:
-    """Values of their logarithms; NaN where there is none, or no float holds it."""
-    return [math.nan if v is None or not -700 < v < 700 else math.exp(v) for v in logs]
+    """Values of their logarithms; NaN where there is none, or no axis would hold it."""
+    return [math.nan if v is None or not abs(v) < MOST_NATS else math.exp(v) for v in logs]
+
+
+def around(axes: Axes, losses: Iterable[float]) -> None:
+    """A logarithmic y axis about the losses measured, whatever was predicted."""
+    seen = [v for v in losses if 0 < v < math.exp(MOST_NATS)]
+    if seen:
+        axes.set_ylim(min(seen) / 10, max(seen) * 10)
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:

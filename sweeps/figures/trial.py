@@ -21,6 +21,7 @@ def draw(record: Record) -> bytes:
     if "rate/measured" in summary:
         window = (summary["rate/window_start"], summary["rate/window_stop"])
         axes.axvspan(*window, color=style.GREY, alpha=0.12, label="fit's window")
+    style.around(axes, loss)
     axes.set(xlabel="GD step $t$", ylabel=r"loss $\Phi(t)$")
     style.legend(axes)
     return style.png(figure)

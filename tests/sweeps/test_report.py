@@ -1,6 +1,7 @@
 """Figures and the report: what they show comes from the trials, and from nothing else."""
 
 import base64
+import math
 import re
 from dataclasses import replace
 
@@ -69,6 +70,23 @@ def test_every_figure_is_drawn_of_whatever_there_is(name, lines):
     picture = FIGURES[name](Study(lines, lambda _: None))
     assert picture.startswith(b"\x89PNG")
     assert picture == FIGURES[name](Study(lines, lambda _: None))
+
+
+WILD = {
+    "step": [0.0, 1.0, 2.0],
+    "loss": [1.0, 1e300, None],
+    "norm_w": [0.8, None, 3.0],
+    "log_loss_linearized": [0.0, 690.0, 1e5],
+    "log_loss_bound": [0.0, -1e5, None],
+    "forward_steps": [3.0, 2.0, None],
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_curves_past_all_bounds_are_cut_off(name, drawn):
+    FIGURES[name](Study(LINES, lambda _: WILD))
+    for axes in drawn[0].axes:
+        assert all(math.isfinite(v) for v in axes.get_ylim())
 
 
 def test_series_are_told_apart_in_grey():
