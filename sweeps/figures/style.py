@@ -130,5 +130,6 @@ def around(axes: Axes, losses: Iterable[float]) -> None:
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:
-    """NaN where there is no value."""
-    return [math.nan if v is None else v for v in values]
+    """NaN where there is no value, or one that no axis would hold."""
+    most = math.exp(MOST_NATS)
+    return [math.nan if v is None or abs(v) > most else v for v in values]
