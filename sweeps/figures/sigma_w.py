@@ -13,7 +13,7 @@ KEY = "model.sigma_w2"
 
 
 def draw(study: Study) -> bytes:
-    """||W(0)||_2, the rates and the maps per equilibrium against sigma_w^2."""
+    """||W(0)||_2, the rates and the products per equilibrium against sigma_w^2."""
     figure, axes = style.panels(3, "The well-posedness frontier")
     for i, (name, lines) in enumerate(study.others(KEY).items()):
         look = style.series(i)
@@ -36,7 +36,7 @@ def draw(study: Study) -> bytes:
     axes[0].set_ylabel(r"$\|W(0)\|_2$")
     axes[1].set_ylabel(style.RATE)
     axes[1].set_title("x: no equilibrium was reached", fontsize="medium")
-    axes[2].set_ylabel("maps per equilibrium, mean over the run")
+    axes[2].set_ylabel("products with $W$ per equilibrium")
     for where in axes:
         where.set_xlabel(r"$\sigma_w^2$")
         style.legend(where)
