@@ -34,10 +34,11 @@ pictures: $(VENV)/.installed-dev ## Renew the README's pictures (needs chromium 
 studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/
 	$(BIN)/python -m docs.studies
 
-package: $(VENV)/.installed-dev ## Build the wheel and check that conf/ is in it
+package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs is in it
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
-	$(BIN)/python -m zipfile -l dist/*.whl | grep -q sweeps/conf/config.yaml
+	for file in sweeps/conf/config.yaml sweeps/templates/report.html; do \
+		$(BIN)/python -m zipfile -l dist/*.whl | grep -q $$file || exit 1; done
 
 bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ
 	$(INSTALL) -e '.[bench]'
