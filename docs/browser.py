@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -47,7 +46,7 @@ def served(output: Path, port: int) -> Iterator[str]:
             _wait_for(address, server)
             yield address
         finally:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
 
 
 @contextlib.contextmanager

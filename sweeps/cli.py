@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hyd
 
 def main() -> None:
     """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    # A scheduler's or a container's stop is an interruption like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
     logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said

@@ -1,6 +1,7 @@
 """The `sweeps` command as its users run it, and what it left in MLflow."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +24,13 @@ def started(*words, cwd, **env):
         text=True,
         cwd=cwd,
         env=ENV | env,
+        preexec_fn=_heeds_interrupts,  # noqa: PLW1509
     )
+
+
+def _heeds_interrupts():
+    """Whatever started the tests may ignore SIGINT, as a shell's background jobs do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def sweeps(*words, cwd, **env):

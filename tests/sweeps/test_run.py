@@ -215,13 +215,14 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
     assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
 
 
-def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, tmp_path):
     words = ["run", "data.n=8", "model.width=16", "cluster=inline", "train.loss_tol=0"]
     words += ["diagnostics.every=1", "seed=range(0,12)"]
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:
             if line.startswith("[2/12]"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(stop)
                 break
         process.communicate(timeout=60)
     assert process.returncode == 130
