@@ -2,7 +2,7 @@
 
 from deq.activations import ACTIVATIONS, Activation, activation_digest
 from deq.comparison import Outcome, compare, train, train_pack
-from deq.cost import Cost, cost
+from deq.cost import Cost, cost, memory
 from deq.course import COLUMNS, Status
 from deq.data import DataConfig, Dataset, DigitsConfig, NpzConfig, SphereConfig, digest, load
 from deq.forecast import Forecast, forecast, last_half
@@ -45,6 +45,7 @@ __all__ = [
     "last_half",
     "load",
     "mean",
+    "memory",
     "population",
     "power_law",
     "set_threads",

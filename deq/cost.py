@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from deq.forecast import Forecast
+from deq.trial import TrialConfig
 
 # The products W Z (forward), W^T V (adjoint) and R Z^T (gradient) of any GD step.
 FLOOR = 3
@@ -36,7 +37,7 @@ class Cost:
 def cost(forecast: Forecast) -> Cost:
     """The cost of the trial that a forecast is of."""
     config, (d, n) = forecast.config, forecast.dataset.x.shape
-    m, size = config.model.width, config.torch_dtype.itemsize
+    m = config.model.width
     one_each = 2.0 * m**2 * n * (config.train.steps + 1)  # step 0 is measured too
     cold = None
     if forecast.contraction is not None and forecast.contraction < 1:
@@ -46,8 +47,14 @@ def cost(forecast: Forecast) -> Cost:
         products_cold=cold,
         flop_floor=FLOOR * one_each,
         flop_cold=None if cold is None else cold * one_each,
-        bytes=size * (m * m + m * d + _BUFFERS * m * n) + 8 * (8 * n * n + d * n),
+        bytes=memory(config, d, n),
     )
+
+
+def memory(config: TrialConfig, d: int, n: int) -> int:
+    """Bytes a trial on n inputs of dimension d holds at once, see `Cost.bytes`."""
+    m, size = config.model.width, config.torch_dtype.itemsize
+    return size * (m * m + m * d + _BUFFERS * m * n) + 8 * (8 * n * n + d * n)
 
 
 def cold_maps(contraction: float, tol: float) -> int:

@@ -14,7 +14,7 @@ from sweeps.config import Request, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash
 from sweeps.plain import without_password
-from sweeps.plan import Plan
+from sweeps.plan import Plan, trials_of
 
 if TYPE_CHECKING:
     from sweeps.run import Finished
@@ -81,7 +81,7 @@ def run(
     terminal = Terminal(stderr=as_json)
     command = without_password(shlex.join(["sweeps", "run", *overrides]))
     options = runner.Options(command, force=force, retry_failed=retry_failed)
-    finished = runner.run(asked, options, terminal)
+    finished = runner.run(asked.launch, trials_of(asked), options, terminal)
     terminal.table(*report.table(finished.lines))
     for line in finished.lines:
         if line.error:
