@@ -172,10 +172,10 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         ConfigError: no sweep, or more than one, begins with this prefix.
         TrackingError: MLflow cannot be reached or did not take it.
     """
-    _has_record(Path(config.paths.output))
+    has_record(Path(config.paths.output))
     with _opened(config) as (tracker, ledger):
         settle(tracker, ledger)
-        entry = _only(ledger.sweeps_like(prefix, tracker.name), prefix)
+        entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
         known = _known(trials, ledger, tracker, entry.experiment)
@@ -192,20 +192,25 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     Raises:
         ConfigError: no sweep, or more than one, begins with this prefix.
     """
-    _has_record(output)
+    has_record(output)
     with contextlib.closing(Ledger(output / LEDGER)) as ledger:
-        entry = _only(ledger.sweeps_like(prefix), prefix)
+        entry = only(ledger.sweeps_like(prefix), prefix)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
         return _table(trials, entry.spec["reused"], _known(trials, ledger))
 
 
-def _has_record(output: Path) -> None:
+def has_record(output: Path) -> None:
+    """Raise ConfigError unless something was launched under this root."""
     if not (output / LEDGER).exists():
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
-def _only(found: list[SweepEntry], prefix: str) -> SweepEntry:
-    """The one sweep a prefix names; the same set of trials in another study is the same."""
+def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+    """The one sweep a prefix names; of several studies with that set of trials, the latest.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins so.
+    """
     names = {entry.sweep: entry for entry in found}
     if len(prefix) < MIN_PREFIX or len(names) != 1:
         hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
