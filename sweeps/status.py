@@ -81,9 +81,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, results, failures, beat, reused) for trial in planned]
     kinds = ["reused" if t.config_hash in reused else _KINDS.get(t.state, "done") for t in trials]
-    owed = [
-        o for o in ledger.owed(entry.tracker) if (o.study, o.sweep) == (entry.study, entry.sweep)
-    ]
+    owed = [(o.study, o.sweep) for o in ledger.owed(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
         study=entry.study,
@@ -92,7 +90,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         command=entry.spec["command"],
         tracker=entry.tracker,
         mlflow=entry.status if entry.published else "RUNNING",
-        unsent=len(owed),
+        unsent=owed.count((entry.study, entry.sweep)),
         trials=trials,
         **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
     )
