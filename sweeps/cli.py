@@ -1,7 +1,9 @@
 """The command line: `sweeps COMMAND [hydra overrides]`."""
 
+import errno
 import json
 import shlex
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,22 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
+    except (OSError, sqlite3.OperationalError) as error:
+        if not _is_disk(error):
+            raise
+        click.echo(
+            f"sweeps: the disk of the output root does not take what is written ({error}): "
+            "make room; the same command again goes on from here",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _is_disk(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether it is for want of room or a failing disk, and not a mistake of this tool."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    return "full" in str(error) or "disk I/O" in str(error)
 
 
 def _refuse(text: str) -> None:

@@ -240,10 +240,11 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")  # which raises too, when the disk is full
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _sweeps(self, where: str, *values: str | int) -> list[SweepEntry]:
         rows = self._db.execute(

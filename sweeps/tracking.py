@@ -285,9 +285,9 @@ def _serves(uri: str) -> None:
 
 
 def _hush() -> None:
-    """MLflow's and Alembic's talk is of no use to a sweep's user."""
+    """MLflow's and Alembic's talk is of no use to a sweep's user; their errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _thinned(trajectory: dict[str, list[float | None]]) -> list[Point]:

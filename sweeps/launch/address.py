@@ -12,7 +12,7 @@ from sweeps.errors import ConfigError
 from sweeps.launch.versions import here, mismatch
 
 # Seconds until an address that does not answer is given up.
-CONNECT, ANSWER = 5, 15
+CONNECT, ANSWER = 5, 10
 
 
 def check_address(address: str) -> None:

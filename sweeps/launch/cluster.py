@@ -19,7 +19,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 import ray
 import ray._private.worker
-from ray.exceptions import RayError
+from ray.exceptions import NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.config import ClusterConfig
@@ -167,7 +167,10 @@ def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str]) -> Non
     try:
         asked = {_name(node): _ask(node, marker, files) for node in nodes}
         for name, answer in asked.items():
-            versions, read, missing = ray.get(answer, timeout=INSPECTION)
+            try:
+                versions, read, missing = ray.get(answer, timeout=INSPECTION)
+            except (TaskUnschedulableError, NodeDiedError):
+                continue  # it has just died: the cluster takes seconds to notice
             if wrong := mismatch(here(), versions):
                 raise ConfigError(f"node {name} of the cluster: {wrong}")
             if read != word:

@@ -3,14 +3,28 @@
 What one trial does to its worker must not be its neighbours' end.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from sweeps.plan import PlannedTrial
 from sweeps.trial import Done, Failed, Message, needed
 
 Pack = list[PlannedTrial]
 Packs = list[Pack]
+
+
+# Seconds until a cluster has noticed that a node is gone, and gives it no more work.
+NOTICED = 20.0
+
+
+class Cause(Enum):
+    """Whose fault it is that a pack was lost."""
+
+    WORKER = "worker"
+    MEMORY = "memory"
+    NODE = "node"
 
 
 @dataclass(frozen=True)
@@ -20,12 +34,12 @@ class Lost:
     Attributes:
         pack: its trials.
         reason: how the worker died.
-        memory: whether it was ended for the memory it used.
+        cause: by whose fault.
     """
 
     pack: Pack
     reason: str
-    memory: bool = False
+    cause: Cause = Cause.WORKER
 
 
 # Trains packs, each with so many retries of its worker.
@@ -33,29 +47,36 @@ Fit = Callable[[Packs, int], Iterator[Message | Lost]]
 
 
 def rounds(packs: Packs, retries: int, fit: Fit) -> Iterator[Message]:
-    """Train the packs, then once the parts of those that were lost; each trial ends once.
+    """Train the packs, then once more what was lost; each trial ends once.
 
-    A pack that was ended for its memory is halved; of any other that was lost, the trials
-    are tried singly. Without retries left, what is lost again has failed.
+    A pack that was ended for its memory is halved; one that a node took with it is tried
+    again as it is, when the node is known to be gone; of any other, the trials are tried
+    singly. What is lost again has failed.
     """
     ended: set[str] = set()
-    again: Packs = []
+    smaller: Packs = []
+    moved: Packs = []
     for said in fit(packs, retries):
-        if isinstance(said, Lost):
-            rest = [trial for trial in said.pack if trial.config_hash not in ended]
-            if len(said.pack) == 1:
-                yield from _failed(rest, said)
+        if not isinstance(said, Lost):
+            yield from _once(said, ended)
+            continue
+        rest = [trial for trial in said.pack if trial.config_hash not in ended]
+        if said.cause is Cause.NODE:
+            moved += parts(rest, len(said.pack))
+        elif len(said.pack) > 1:
+            half = -(-len(said.pack) // 2)
+            smaller += parts(rest, half if said.cause is Cause.MEMORY else 1)
+        else:
+            yield from _failed(rest, said)
+    for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
+        if not again:
+            continue
+        time.sleep(pause)
+        for said in fit(again, budget):
+            if isinstance(said, Lost):
+                yield from _failed([t for t in said.pack if t.config_hash not in ended], said)
             else:
-                again += parts(rest, -(-len(said.pack) // 2) if said.memory else 1)
-        else:
-            yield from _once(said, ended)
-    if not again:
-        return
-    for said in fit(again, 0):
-        if isinstance(said, Lost):
-            yield from _failed([t for t in said.pack if t.config_hash not in ended], said)
-        else:
-            yield from _once(said, ended)
+                yield from _once(said, ended)
 
 
 def parts(pack: Pack, size: int) -> Packs:
@@ -65,7 +86,7 @@ def parts(pack: Pack, size: int) -> Packs:
 
 def _failed(trials: Pack, lost: Lost) -> Iterator[Message]:
     reason = lost.reason
-    if lost.memory and trials:
+    if lost.cause is Cause.MEMORY and trials:
         reason += f": {needed([trial.plain for trial in trials])}"
     for trial in trials:
         yield Failed(trial.config_hash, reason, final=False)

@@ -13,7 +13,7 @@ from ray import tune
 
 from sweeps.config import ClusterConfig
 from sweeps.launch.cluster import Code, needs
-from sweeps.launch.rounds import Lost, Packs
+from sweeps.launch.rounds import Cause, Lost, Packs
 from sweeps.launch.versions import here, mismatch
 from sweeps.plan import PlannedTrial
 from sweeps.trial import Done, Failed, Message, run_pack
@@ -106,9 +106,9 @@ class Listener(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Pass on that a worker died, and every one that was given in its place."""
         text = Path(trial.error_file).read_text() if trial.error_file else ""
-        how, memory = how_it_died(text.rpartition("Failure # ")[2])
+        how, cause = how_it_died(text.rpartition("Failure # ")[2])
         reason = f"its worker died {times(self._retries + 1)}, at last: {how}"
-        self._inbox.put(Lost(self._packs[trial.config["pack"]], reason, memory))
+        self._inbox.put(Lost(self._packs[trial.config["pack"]], reason, cause))
 
 
 def times(count: int) -> str:
@@ -116,16 +116,16 @@ def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def how_it_died(text: str) -> tuple[str, bool]:
-    """What Ray's words on a worker's death say, in one line, and whether it was for memory."""
+def how_it_died(text: str) -> tuple[str, Cause]:
+    """What Ray's words on a worker's death say, in one line, and whose fault it was."""
     text = " ".join(text.split())
     if "running low on memory" in text:
-        return "Ray ended it, since its node was running out of memory", True
-    if "node has died" in text or "node died" in text:
-        return "its node died", False
+        return "Ray ended it, since its node was running out of memory", Cause.MEMORY
+    if "node has died" in text or "node died" in text or "temporarily unavailable" in text:
+        return "its node died or does not answer", Cause.NODE
     if "connection error code 2" in text:
-        return "its process was killed, or crashed, or the kernel ended it for memory", False
-    return text[-300:] or "Ray does not say how", False
+        return "its process was killed, or crashed, or the kernel ended it for memory", Cause.WORKER
+    return text[-300:] or "Ray does not say how", Cause.WORKER
 
 
 def _trainable(
