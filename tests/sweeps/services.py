@@ -41,14 +41,16 @@ class Service:
 
 
 def tree(pid):
-    """A process and all that it started and that still has its parents."""
-    parents = {}
+    """A process and all that it started, what outlived its own parent in its session too."""
+    parents, sessions = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it may be gone by now
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
+            fields = stat.read_text().rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(fields[1])
+            sessions[int(stat.parent.name)] = int(fields[3])
+    found = [pid, *(one for one, session in sessions.items() if session == pid != one)]
     for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
+        found += [c for c, parent in parents.items() if parent == one and c not in found]
     return found
 
 
