@@ -145,11 +145,12 @@ def settle(tracker: Tracker, ledger: Ledger) -> int:
         if entry.status == "RUNNING":
             ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")
     if not unsent:
-        for entry in ledger.unpublished(tracker.name):
-            trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-            known = _known(trials, ledger, tracker, entry.experiment)
-            lines = _table(trials, entry.spec["reused"], known)
-            publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
+        with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
+            for entry in ledger.unpublished(tracker.name):
+                trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+                known = _known(trials, ledger, tracker, entry.experiment)
+                lines = _table(trials, entry.spec["reused"], known)
+                publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
 
 

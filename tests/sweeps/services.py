@@ -115,7 +115,11 @@ class RayCluster:
         host, port = self.address.split(":")
         words = ["--head", f"--port={port}", f"--node-ip-address={host}", "--num-cpus=0"]
         words += [f"--temp-dir={self._scratch.name}", "--include-dashboard=false"]
-        self.start("head", *words)
+        try:
+            self.start("head", *words)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def start(self, name, *words, before=(), **env):
