@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,9 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
     # Ray prints what it has to say of a dead worker; here it is the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
     with _joined(config, packs) if config.name == "ray" else _own():
-        nodes = [node for node in ray.nodes() if node["Alive"] and _fits(config, node)]
+        nodes = [node for node in ray.nodes() if node["Alive"] and fits(config, node["Resources"])]
         if not nodes:
-            raise ConfigError(_too_much(config, [n["Resources"] for n in ray.nodes()]))
+            raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
         if config.name == "ray":
             _inspect(nodes, folder, _files(packs))
         yield code_version() if config.name == "ray" else None
@@ -126,8 +126,9 @@ def _place(module: str) -> str:
     return str(origin.parent if origin.name == "__init__.py" else origin)
 
 
-def _fits(config: ClusterConfig, node: dict[str, Any]) -> bool:
-    has = {_tune_name(name): amount for name, amount in node["Resources"].items()}
+def fits(config: ClusterConfig, resources: Mapping[str, float]) -> bool:
+    """Whether a node with these resources has what a trial asks for."""
+    has = {_tune_name(name): amount for name, amount in resources.items()}
     return all(has.get(name, 0) >= amount for name, amount in needs(config).items())
 
 
@@ -135,7 +136,8 @@ def _tune_name(name: str) -> str:
     return name.lower() if name in ("CPU", "GPU") else name
 
 
-def _too_much(config: ClusterConfig, nodes: list[dict[str, float]]) -> str:
+def too_much(config: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> str:
+    """One line: what a trial asks for, and the most that any of these nodes has of it."""
     wanted = [f"{name} {amount:g}" for name, amount in needs(config).items() if amount]
     most = {
         name: max(node.get(key, 0) for node in nodes)

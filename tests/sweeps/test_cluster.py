@@ -12,7 +12,12 @@ import pytest
 from command import SMALL, client, runs, started, sweeps, unused_port
 from services import RayCluster
 
+from sweeps.config import ClusterConfig
 from sweeps.environment import code_version
+from sweeps.errors import ConfigError
+from sweeps.launch import address
+from sweeps.launch.address import check_address
+from sweeps.launch.cluster import fits, too_much
 
 TOKEN = "7f3d" * 16
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
@@ -91,21 +96,26 @@ def mute():
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("", "RAY_ADDRESS"),
-        ("ray://127.0.0.1:10001", "HOST:PORT"),
-        ("closed", "cluster=local"),
-        ("mute", "as a Ray head does"),
-    ],
+    ("given", "said"), [("", "RAY_ADDRESS"), ("ray://here:10001", "HOST:PORT")]
 )
-def test_an_address_that_is_no_clusters_is_refused_within_seconds(asked, said, tmp_path):
-    with mute() as silent:
-        address = {"closed": f"127.0.0.1:{unused_port()}", "mute": silent}.get(asked, asked)
-        begun = time.monotonic()
-        done = sweeps("run", "cluster=ray", f"cluster.address={address}", cwd=tmp_path)
-    assert time.monotonic() - begun < 40
-    assert_refused(done, said)
+def test_what_is_no_address_is_refused(given, said):
+    with pytest.raises(ConfigError, match=said):
+        check_address(given)
+
+
+def test_who_does_not_speak_as_a_ray_head_is_given_up(monkeypatch):
+    """Ray's own client would wait for 40 s, and write to stderr meanwhile."""
+    monkeypatch.setattr(address, "ANSWER", 3)
+    with mute() as silent, pytest.raises(ConfigError, match="as a Ray head does"):
+        check_address(silent)
+
+
+def test_an_address_that_does_not_answer_is_refused_within_seconds(tmp_path):
+    begun = time.monotonic()
+    place = f"127.0.0.1:{unused_port()}"
+    done = sweeps("run", "cluster=ray", f"cluster.address={place}", cwd=tmp_path)
+    assert time.monotonic() - begun < 30
+    assert_refused(done, "cluster=local")
     assert not list(tmp_path.iterdir())
 
 
@@ -123,17 +133,25 @@ def test_without_the_token_it_is_refused(cluster, token, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("+cluster.resources.old=1", "torch 2.13.0 here, 2.12.0 there"),
-        ("cluster.gpus_per_trial=0.5", "gpu 0.5"),
-    ],
-)
-def test_a_cluster_that_cannot_train_this_is_refused(cluster, asked, said, tmp_path):
-    done = sweeps(*words(cluster, asked), cwd=tmp_path, **AUTH)
-    assert_refused(done, said)
+def test_a_node_with_another_version_is_refused(cluster, tmp_path):
+    done = sweeps(*words(cluster, "+cluster.resources.old=1"), cwd=tmp_path, **AUTH)
+    assert_refused(done, "torch 2.13.0 here, 2.12.0 there")
     assert client(tmp_path / "outputs").search_runs(["0", "1"]) == []
+
+
+def test_what_no_node_has_is_named_beside_the_most_there_is():
+    nodes = [{"CPU": 1.0, "memory": 8e9}, {"CPU": 4.0, "memory": 2e9, "spot": 1.0}]
+    for config, fit in (
+        (ClusterConfig(), [True, True]),
+        (ClusterConfig(cpus_per_trial=2), [False, True]),
+        (ClusterConfig(memory_gb_per_trial=4), [True, False]),
+        (ClusterConfig(resources={"spot": 0.5}), [False, True]),
+        (ClusterConfig(gpus_per_trial=0.5), [False, False]),
+    ):
+        assert [fits(config, node) for node in nodes] == fit
+    said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
+    assert "(cpu 1, gpu 0.5)" in said
+    assert "cpu 4, gpu 0, memory 8e+09" in said
 
 
 def test_a_node_that_does_not_see_the_output_root_is_refused(cluster, hidden):
