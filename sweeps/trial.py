@@ -69,9 +69,10 @@ def needed(plains: list[dict[str, Any]]) -> str:
     config = trial_from_plain(plains[0])
     d, n = deq.load(config.data).x.shape
     gigabytes = len(plains) * deq.memory(config, d, n) / 1e9
+    size = f"{gigabytes:.2g} GB" if gigabytes < 100 else f"{gigabytes:,.0f} GB"
     if len(plains) == 1:
-        return f"the trial needs about {gigabytes:.2g} GB: lower model.width or data.n"
-    return f"{len(plains)} trials together need about {gigabytes:.2g} GB: lower pack"
+        return f"the trial needs about {size}: lower model.width or data.n"
+    return f"{len(plains)} trials together need about {size}: lower pack"
 
 
 def _tried(plains: list[dict[str, Any]], device: str, *, halved: bool) -> Iterator[Message]:
