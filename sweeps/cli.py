@@ -1,9 +1,11 @@
 """The command line: `sweeps COMMAND [hydra overrides]`."""
 
+import errno
 import json
 import logging
 import shlex
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,15 @@ import click
 
 from sweeps import __version__, report
 from sweeps.composition import composed
-from sweeps.config import Request, request, trial_to_yaml
+from sweeps.config import LaunchConfig, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash
 from sweeps.plain import without_password
-from sweeps.plan import Plan
+from sweeps.plan import Plan, trials_of
 
 if TYPE_CHECKING:
     from sweeps.run import Finished
+    from sweeps.terminal import Terminal
 
 OVERRIDES = click.argument("overrides", nargs=-1)
 MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hydra users type it.")
@@ -43,6 +46,22 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
+    except (OSError, sqlite3.OperationalError) as error:
+        if not _is_disk(error):
+            raise
+        click.echo(
+            f"sweeps: the disk of the output root does not take what is written ({error}): "
+            "make room; the same command again goes on from here",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _is_disk(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether it is for want of room or a failing disk, and not a mistake of this tool."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    return "full" in str(error) or "disk I/O" in str(error)
 
 
 def _refuse(text: str) -> None:
@@ -87,12 +106,17 @@ def run(
     terminal = Terminal(stderr=as_json)
     command = without_password(shlex.join(["sweeps", "run", *overrides]))
     options = runner.Options(command, force=force, retry_failed=retry_failed)
-    finished = runner.run(asked, options, terminal)
+    finished = runner.run(asked.launch, trials_of(asked), options, terminal)
+    _show(finished, asked.launch, terminal, as_json)
+
+
+def _show(finished: "Finished", launch: LaunchConfig, terminal: "Terminal", as_json: bool) -> None:
+    """Say how a sweep ended; exit 1 when a trial has no result."""
     terminal.table(*report.table(finished.lines))
     for line in finished.lines:
         if line.error:
             terminal.say(f"{line.planned.name} failed: {line.error}")
-    for text in _where(finished, asked):
+    for text in _where(finished, launch):
         terminal.say(text)
     if as_json:
         click.echo(json.dumps(_result(finished), indent=2))
@@ -115,11 +139,11 @@ def _result(finished: "Finished") -> dict[str, Any]:
     return {"sweep": finished.plan.sweep, "links": finished.links, "trials": trials}
 
 
-def _where(finished: "Finished", asked: Request) -> list[str]:
+def _where(finished: "Finished", launch: LaunchConfig) -> list[str]:
     """Where the record is and how to open it."""
-    output = asked.launch.paths.output
+    output = launch.paths.output
     lines = []
-    if asked.launch.tracking.name == "local":
+    if launch.tracking.name == "local":
         flag = "" if output == "outputs" else f" paths.output={shlex.quote(output)}"
         lines.append(f"Recorded in {output}/mlflow. To browse: sweeps ui{flag}, then open")
     else:
@@ -229,6 +253,70 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
         click.echo(json.dumps({"keys": found.keys, "results": found.results}, indent=2))
     else:
         Terminal().table(*difference.table(found, a, b), left=1)
+
+
+@click.argument("sweep")
+@OVERRIDES
+@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
+    """Launch a sweep again: train what it is still without.
+
+    SWEEP is the name that `sweeps run` printed, or six or more digits of it. It is launched
+    as it was; OVERRIDES may change cluster, tracking, pack and paths.
+    """
+    from sweeps import run as runner
+    from sweeps.resume import stored
+    from sweeps.terminal import Terminal
+
+    found = stored(sweep, overrides)
+    terminal = Terminal(stderr=as_json)
+    options = runner.Options(found.command, retry_failed=retry_failed)
+    finished = runner.run(found.launch, found.trials, options, terminal)
+    _show(finished, found.launch, terminal, as_json)
+
+
+@cli.command()
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say how sweeps stand, while they run or afterwards: `sweeps status [SWEEP]`.
+
+    Without SWEEP (a name, or six or more digits of one) all of the output root's.
+    """
+    from sweeps import status as teller
+    from sweeps.terminal import Terminal
+
+    named = [word for word in overrides if "=" not in word]
+    if len(named) > 1:
+        raise click.UsageError(f"one sweep at a time, not {' and '.join(named)}")
+    config = request([word for word in overrides if "=" in word]).launch
+    found = teller.statuses(config, *named)
+    if as_json:
+        click.echo(teller.to_json(found))
+    else:
+        teller.show(found, Terminal())
+
+
+@cli.command()
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a sweep would find: versions, GPU, disk; exit 1 if something will not do.
+
+    With `cluster=ray` and `tracking=server` also whether those answer. Nothing is started.
+    """
+    from sweeps import doctor as examiner
+    from sweeps.terminal import Terminal
+
+    checks = examiner.examine(request(overrides).launch)
+    if as_json:
+        click.echo(examiner.to_json(checks))
+    else:
+        rows = [[check.name, "ok" if check.ok else "NO", check.found] for check in checks]
+        Terminal().table(["what", "", "found"], rows, left=3)
+    if not all(check.ok for check in checks):
+        sys.exit(1)
 
 
 @cli.command(name="report")

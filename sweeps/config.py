@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 import deq
 from sweeps.composition import points
 from sweeps.errors import ConfigError
-from sweeps.plain import flattened, nearest, to_yaml
+from sweeps.plain import flattened, nearest, to_yaml, without_password
 
 Figure = Literal[
     "rates", "curves", "width_scaling", "activations", "stability", "sigma_w", "output_scale"
@@ -23,19 +23,42 @@ TRIAL_KEYS = ("data", "model", "train", "solver", "diagnostics", "seed", "dtype"
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where trials run, and with what."""
+    """Where trials run, and with what. What is given to a trial is given to a pack of them.
 
-    name: Literal["local", "inline"] = "local"
+    Attributes:
+        name: a Ray of its own on this machine, an existing cluster, or this very process.
+        address: HOST:PORT of an existing cluster's head.
+        cpus_per_trial: CPUs, and the threads that train on them.
+        gpus_per_trial: GPUs: a fraction of one, or whole ones.
+        memory_gb_per_trial: GB (10^9 bytes) a node must have free of other trials' share.
+        resources: the cluster's own resources, by their names there.
+        max_retries: how often a pack is tried again whose worker died.
+    """
+
+    name: Literal["local", "ray", "inline"] = "local"
+    address: str = ""
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
+    memory_gb_per_trial: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
     max_retries: int = 2
 
     def __post_init__(self) -> None:
         """Refuse resources nothing could run on."""
         if self.cpus_per_trial < 1:
             raise ValueError(f"cpus_per_trial must be at least 1, not {self.cpus_per_trial}")
-        if self.gpus_per_trial < 0 or self.max_retries < 0:
-            raise ValueError("gpus_per_trial and max_retries must be at least 0")
+        if min(self.gpus_per_trial, self.memory_gb_per_trial, self.max_retries) < 0:
+            raise ValueError(
+                "gpus_per_trial, memory_gb_per_trial and max_retries must be at least 0"
+            )
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"gpus_per_trial={self.gpus_per_trial:g}: above 1, whole GPUs only")
+        for name, amount in self.resources.items():
+            if amount <= 0 or name in ("CPU", "GPU", "cpu", "gpu", "memory"):
+                raise ValueError(
+                    f"resources.{name}={amount:g}: give a positive amount of a resource of the "
+                    "cluster's own; CPUs, GPUs and memory have keys of their own"
+                )
 
 
 @dataclass(frozen=True)
@@ -122,6 +145,37 @@ def request(overrides: Sequence[str]) -> Request:
         data = _seal_data(config.data, launch.paths, seen)
         trials.append(Composed(_sealed(config, data), varying, data.shape))
     return Request(launch, trials)
+
+
+def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
+    """Plain data that launches the same again; no password is in it."""
+    plain: dict[str, Any] = asdict(config)
+    plain["tracking"]["uri"] = without_password(config.tracking.uri)
+    return plain
+
+
+def launch_from_plain(plain: dict[str, Any], overrides: Sequence[str]) -> LaunchConfig:
+    """How a sweep was launched, changed by what is typed now; paths are those of now.
+
+    Raises:
+        ConfigError: an override is wrong, or names what is part of a trial.
+    """
+    composed, _ = next(iter(points(overrides)))
+    merged: dict[str, Any] = plain | {"paths": composed["paths"]}
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        group, _, leaf = key.partition(".")
+        if group not in ("cluster", "tracking", "pack", "paths"):
+            raise ConfigError(
+                f"{override}: a sweep goes on with the trials it has; "
+                "only cluster, tracking, pack and paths may change"
+            )
+        if leaf:
+            merged[group] = merged[group] | {leaf: composed[group][leaf.partition(".")[0]]}
+        else:
+            merged[group] = composed[group]
+    launch: LaunchConfig = _typed(LaunchConfig, merged)
+    return launch
 
 
 def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:

@@ -73,6 +73,8 @@ class SweepEntry:
         spec: its command and trials, as plain data.
         experiment, run_id: its page in MLflow.
         status: RUNNING while a driver works on it, then FINISHED, FAILED or KILLED.
+        tracker: which MLflow it is recorded in.
+        published: whether its page there says how it ended.
     """
 
     study: str
@@ -81,6 +83,8 @@ class SweepEntry:
     experiment: str
     run_id: str
     status: str
+    tracker: str = ""
+    published: bool = False
 
 
 class Ledger:
@@ -246,18 +250,28 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")  # which raises too, when the disk is full
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _sweeps(self, where: str, *values: str | int) -> list[SweepEntry]:
         rows = self._db.execute(
-            "SELECT study, sweep, spec, experiment, run_id, status FROM sweeps "  # noqa: S608
-            f"WHERE {where}",
+            "SELECT study, sweep, spec, experiment, run_id, status, tracker, published "  # noqa: S608
+            f"FROM sweeps WHERE {where}",
             values,
         )
         return [
-            SweepEntry(study, sweep, json.loads(zlib.decompress(spec)), *rest)
-            for study, sweep, spec, *rest in rows
+            SweepEntry(
+                study=study,
+                sweep=sweep,
+                spec=json.loads(zlib.decompress(spec)),
+                experiment=experiment,
+                run_id=run_id,
+                status=status,
+                tracker=tracker,
+                published=bool(published),
+            )
+            for study, sweep, spec, experiment, run_id, status, tracker, published in rows
         ]

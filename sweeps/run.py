@@ -8,17 +8,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sweeps import launch, pages
-from sweeps.config import ClusterConfig, LaunchConfig, Request
+from sweeps import pages
+from sweeps.config import ClusterConfig, LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
+from sweeps.launch import check_cluster, training
 from sweeps.ledger import LEDGER, Failure, Ledger, Owed, Result, SweepEntry
 from sweeps.lookup import MIN_PREFIX
 from sweeps.plan import Plan, PlannedTrial, plan, trials_of
+from sweeps.pulse import Pulse
+from sweeps.record import now
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
-from sweeps.trial import Done, Failed
+from sweeps.trial import Done, Failed, Message
 
 Results = dict[str, Result]
 
@@ -76,7 +79,7 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     if path.exists() and not force:
         with contextlib.closing(Ledger(path)) as ledger:
             known = _known(trials, ledger)
-    return _plan(request, trials, known, retry_failed)
+    return _plan(request.launch, trials, known, retry_failed)
 
 
 def folder_of(output: Path, sweep: str) -> Path:
@@ -89,38 +92,43 @@ def ledger_path(config: LaunchConfig) -> Path:
     return Path(config.paths.output) / LEDGER
 
 
-def run(request: Request, options: Options, terminal: Terminal) -> Finished:
-    """Make the sweep complete.
+def run(
+    launched: LaunchConfig, trials: list[PlannedTrial], options: Options, terminal: Terminal
+) -> Finished:
+    """Make the sweep of these trials complete.
 
     Raises:
-        ConfigError: another sweep is being launched on the same output root.
+        ConfigError: another sweep is being launched on the same output root, or there are
+            no workers for this one; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
     """
-    trials = trials_of(request)
-    with _opened(request.launch) as (tracker, ledger):
+    check_cluster(launched.cluster)  # refused before anything is written
+    with _opened(launched) as (tracker, ledger):
         settle(tracker, ledger)
-        experiment = tracker.experiment(request.launch.study)
-        if options.force:
-            hashes = [trial.config_hash for trial in trials]
-            ledger.forget(hashes)
-            tracker.discard(experiment, hashes)
+        experiment = tracker.experiment(launched.study)
         known = Known() if options.force else _known(trials, ledger, tracker, experiment)
-        planned = _plan(request, trials, known, options.retry_failed)
+        planned = _plan(launched, trials, known, options.retry_failed)
         terminal.say(_announcement(planned))
-        entry = _enter(tracker, ledger, experiment, planned, options, request.launch.figure)
-        status = "KILLED"
-        try:
-            with Shipper(tracker, ledger.path) as shipper:
-                _train(request.launch, planned, ledger, terminal, shipper)
-            known = Known(
-                known.results | ledger.results(t.config_hash for t in trials),
-                ledger.failures(t.config_hash for t in trials),
-            )
-            lines = _table(trials, planned.finished, known)
-            status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
-        finally:
-            ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
-            unsent = settle(tracker, ledger)
+        folder = folder_of(ledger.path.parent, planned.sweep)
+        with training(planned.packs, launched.cluster, folder) as messages:
+            if options.force:
+                hashes = [trial.config_hash for trial in trials]
+                ledger.forget(hashes)
+                tracker.discard(experiment, hashes)
+            entry = _enter(tracker, ledger, experiment, planned, options, launched)
+            status = "KILLED"
+            try:
+                with Shipper(tracker, ledger.path) as shipper:
+                    _train(messages, planned, ledger, terminal, shipper)
+                known = Known(
+                    known.results | ledger.results(t.config_hash for t in trials),
+                    ledger.failures(t.config_hash for t in trials),
+                )
+                lines = _table(trials, planned.finished, known)
+                status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
+            finally:
+                ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
+                unsent = settle(tracker, ledger)
         links = tracker.links(experiment, planned.sweep, entry.run_id)
         return Finished(planned, lines, links, unsent)
 
@@ -136,11 +144,12 @@ def settle(tracker: Tracker, ledger: Ledger) -> int:
         if entry.status == "RUNNING":
             ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")
     if not unsent:
-        for entry in ledger.unpublished(tracker.name):
-            trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-            known = _known(trials, ledger, tracker, entry.experiment)
-            lines = _table(trials, entry.spec["reused"], known)
-            publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
+        with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
+            for entry in ledger.unpublished(tracker.name):
+                trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+                known = _known(trials, ledger, tracker, entry.experiment)
+                lines = _table(trials, entry.spec["reused"], known)
+                publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
 
 
@@ -163,10 +172,10 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         ConfigError: no sweep, or more than one, begins with this prefix.
         TrackingError: MLflow cannot be reached or did not take it.
     """
-    _has_record(Path(config.paths.output))
+    has_record(Path(config.paths.output))
     with _opened(config) as (tracker, ledger):
         settle(tracker, ledger)
-        entry = _only(ledger.sweeps_like(prefix, tracker.name), prefix)
+        entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
         known = _known(trials, ledger, tracker, entry.experiment)
@@ -183,20 +192,25 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     Raises:
         ConfigError: no sweep, or more than one, begins with this prefix.
     """
-    _has_record(output)
+    has_record(output)
     with contextlib.closing(Ledger(output / LEDGER)) as ledger:
-        entry = _only(ledger.sweeps_like(prefix), prefix)
+        entry = only(ledger.sweeps_like(prefix), prefix)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
         return _table(trials, entry.spec["reused"], _known(trials, ledger))
 
 
-def _has_record(output: Path) -> None:
+def has_record(output: Path) -> None:
+    """Raise ConfigError unless something was launched under this root."""
     if not (output / LEDGER).exists():
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
-def _only(found: list[SweepEntry], prefix: str) -> SweepEntry:
-    """The one sweep a prefix names; the same set of trials in another study is the same."""
+def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+    """The one sweep a prefix names; of several studies with that set of trials, the latest.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins so.
+    """
     names = {entry.sweep: entry for entry in found}
     if len(prefix) < MIN_PREFIX or len(names) != 1:
         hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
@@ -241,12 +255,12 @@ def _known(
     return Known(results, ledger.failures(hashes))
 
 
-def _plan(request: Request, trials: list[PlannedTrial], known: Known, retry: bool) -> Plan:
+def _plan(launched: LaunchConfig, trials: list[PlannedTrial], known: Known, retry: bool) -> Plan:
     return plan(
         trials,
-        study=request.launch.study,
-        pack=request.launch.pack,
-        workers=_workers(request.launch.cluster),
+        study=launched.study,
+        pack=launched.pack,
+        workers=_workers(launched.cluster),
         finished=known.results,
         failed=() if retry else [h for h, f in known.failures.items() if f.final],
     )
@@ -265,12 +279,14 @@ def _enter(
     experiment: str,
     planned: Plan,
     options: Options,
-    figure: str,
+    launched: LaunchConfig,
 ) -> SweepEntry:
     """Write the sweep into the ledger and give it a page in MLflow."""
     spec = {
         "command": options.command,
-        "figure": figure,
+        "figure": launched.figure,
+        "launch": launch_to_plain(launched),
+        "started": now(),
         "reused": sorted(planned.finished),
         "trials": [asdict(trial) for trial in planned.trials],
     }
@@ -305,19 +321,24 @@ def _announcement(planned: Plan) -> str:
 
 
 def _train(
-    config: LaunchConfig, planned: Plan, ledger: Ledger, terminal: Terminal, shipper: Shipper
+    messages: Iterator[Message],
+    planned: Plan,
+    ledger: Ledger,
+    terminal: Terminal,
+    shipper: Shipper,
 ) -> None:
-    """Train the packs; every result is in the ledger before it is shown."""
+    """Pull what the workers say; every result is in the ledger before it is shown."""
     if not planned.packs:
         return
-    folder = folder_of(Path(config.paths.output), planned.sweep)
-    with terminal.watch(planned) as view:
-        for message in launch.messages(planned.packs, config.cluster, folder):
+    folder = folder_of(ledger.path.parent, planned.sweep)
+    with terminal.watch(planned) as view, Pulse(folder) as pulse:
+        for message in messages:
             if isinstance(message, Done):
                 ledger.put(message.record)
                 shipper.notify()
             elif isinstance(message, Failed):
                 ledger.fail(message.config_hash, message.error, final=message.final)
+            pulse.tell(message)
             view.tell(message)
 
 

@@ -70,18 +70,20 @@ class Tracker:
             self._client = MlflowClient(self.uri)
 
     def experiment(self, study: str) -> str:
-        """The id of the study's experiment, created when new."""
-        found = self._client.get_experiment_by_name(study)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                raise TrackingError(f"study={study}: the MLflow experiment of that name is deleted")
-            return str(found.experiment_id)
+        """The id of the study's experiment, created when new.
+
+        Raises:
+            TrackingError: it was deleted, or MLflow did not answer.
+        """
         place = (self._output / "mlflow" / "artifacts").resolve() / urllib.parse.quote(study, "")
-        return str(
-            self._client.create_experiment(
-                study, artifact_location=place.as_uri() if self.local else None
-            )
-        )
+        with self._or_tracking_error("an experiment"):
+            found = self._client.get_experiment_by_name(study)
+            if found is None:
+                location = place.as_uri() if self.local else None
+                return str(self._client.create_experiment(study, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            raise TrackingError(f"study={study}: the MLflow experiment of that name is deleted")
+        return str(found.experiment_id)
 
     def links(self, experiment: str, sweep: str, run: str) -> dict[str, str]:
         """Addresses of a sweep's table of trials and of its page, in the model-training view."""
@@ -93,18 +95,23 @@ class Tracker:
         }
 
     def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
-        """Those of these trials that this MLflow holds a finished run of."""
+        """Those of these trials that this MLflow holds a finished run of.
+
+        Raises:
+            TrackingError: it did not answer.
+        """
         found: dict[str, Result] = {}
         finished = "tags.`sweeps.kind` = 'trial' and attributes.status = 'FINISHED'"
         queries = [finished]
         if len(hashes) <= FEW:
             queries = [f"{finished} and tags.`sweeps.config_hash` = '{h}'" for h in hashes]
-        for query in queries:
-            for run in self._search(experiment, query):
-                digest = run.data.tags.get("sweeps.config_hash", "")
-                if digest in hashes:
-                    summary = {k: v for k, v in run.data.metrics.items() if k not in STEPPED}
-                    found[digest] = Result(run.data.tags["sweeps.status"], summary)
+        with self._or_tracking_error("a question"):
+            for query in queries:
+                for run in self._search(experiment, query):
+                    digest = run.data.tags.get("sweeps.config_hash", "")
+                    if digest in hashes:
+                        summary = {k: v for k, v in run.data.metrics.items() if k not in STEPPED}
+                        found[digest] = Result(run.data.tags["sweeps.status"], summary)
         return found
 
     def records_like(self, prefix: str) -> list[Record]:
@@ -183,7 +190,17 @@ class Tracker:
     def begin_sweep(
         self, experiment: str, sweep: str, spec: dict[str, Any], view: dict[str, Any]
     ) -> str:
-        """The sweep's parent run, RUNNING; created when new."""
+        """The sweep's parent run, RUNNING; created when new.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a sweep's page"):
+            return self._begin(experiment, sweep, spec, view)
+
+    def _begin(
+        self, experiment: str, sweep: str, spec: dict[str, Any], view: dict[str, Any]
+    ) -> str:
         query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` = '{sweep}'"
         found = next(self._search(experiment, query), None)
         if found is not None:
@@ -192,6 +209,7 @@ class Tracker:
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         run = str(self._client.create_run(experiment, tags=tags | _context()).info.run_id)
+        self._keep_only(experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
         self._client.set_experiment_tag(
             experiment, f"mlflow.sharedViewState.{sweep}", json.dumps(view)
@@ -213,10 +231,12 @@ class Tracker:
         query = (
             f"tags.`sweeps.config_hash` = '{record.config_hash}' and tags.`sweeps.kind` = 'trial'"
         )
-        found = next(self._search(experiment, query), None)
+        alike = list(self._search(experiment, query))
+        found = next((r for r in alike if r.info.status == "FINISHED"), next(iter(alike), None))
         if found is not None:
             run = str(found.info.run_id)
             if found.info.status == "FINISHED":
+                self._keep_only(experiment, query, run)
                 return run
         else:
             tags = {
@@ -244,7 +264,18 @@ class Tracker:
             _artifacts(record, Path(folder))
             self._client.log_artifacts(run, folder)
         self._client.set_terminated(run, "FINISHED", record.finished)
+        self._keep_only(experiment, query, run)
         return run
+
+    def _keep_only(self, experiment: str, query: str, run: str) -> None:
+        """Delete the other runs of a query.
+
+        A server that made a run and was too slow to say so was asked again, by MLflow's
+        client, and made another.
+        """
+        for other in list(self._search(experiment, query)):
+            if other.info.run_id != run:
+                self._client.delete_run(other.info.run_id)
 
     def end_sweep(
         self,
@@ -353,9 +384,9 @@ def _serves(uri: str) -> None:
 
 
 def _hush() -> None:
-    """MLflow's and Alembic's talk is of no use to a sweep's user."""
+    """MLflow's and Alembic's talk is of no use to a sweep's user; their errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _thinned(trajectory: dict[str, list[float | None]]) -> list[Point]:

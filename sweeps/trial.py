@@ -13,6 +13,7 @@ import deq
 from sweeps.config import trial_from_plain
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
+from sweeps.plain import in_bytes
 from sweeps.record import Record, now
 
 # Seconds between two progress messages of a pack.
@@ -55,8 +56,26 @@ Message = Progress | Done | Failed
 
 
 def run_pack(plains: list[dict[str, Any]], device: str, threads: int) -> Iterator[Message]:
-    """Train a pack; a trial that raises fails alone: those not yet done are trained singly."""
+    """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
+
+    A pack that does not fit in memory is halved, once; a half that does not fit fails, and
+    says what it needs.
+    """
     deq.set_threads(threads)
+    yield from _tried(plains, device, halved=False)
+
+
+def needed(plains: list[dict[str, Any]]) -> str:
+    """The memory that a pack needs, and what to do, as the end of a sentence."""
+    config = trial_from_plain(plains[0])
+    d, n = deq.load(config.data).x.shape
+    size = in_bytes(len(plains) * deq.memory(config, d, n))
+    if len(plains) == 1:
+        return f"the trial needs about {size}: lower model.width or data.n"
+    return f"{len(plains)} trials together need about {size}: lower pack"
+
+
+def _tried(plains: list[dict[str, Any]], device: str, *, halved: bool) -> Iterator[Message]:
     configs = [trial_from_plain(plain) for plain in plains]
     left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
     try:
@@ -64,12 +83,26 @@ def run_pack(plains: list[dict[str, Any]], device: str, threads: int) -> Iterato
             yield message
             if isinstance(message, Done):
                 del left[message.record.config_hash]
+        return
     except Exception as error:  # whatever a trial raises is that trial's failure
-        if len(plains) == 1:
-            yield Failed(config_hash(configs[0]), _one_line(error))
-            return
-        for plain in left.values():
-            yield from run_pack([plain], device, threads)
+        memory, why = _is_out_of_memory(error), _one_line(error)
+    # Not inside the except: there the error's traceback holds the pack's tensors.
+    if memory and (halved or len(plains) == 1):
+        for digest in left:
+            yield Failed(digest, f"out of memory: {needed(list(left.values()))}")
+    elif len(plains) == 1:
+        yield Failed(config_hash(configs[0]), why)
+    else:
+        rest = list(left.values())
+        size = -(-len(plains) // 2) if memory else 1
+        for i in range(0, len(rest), size):
+            yield from _tried(rest[i : i + size], device, halved=halved or memory)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether this is what Python or torch raises when an allocation fails."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
 
 
 def _one_line(error: Exception) -> str:

@@ -95,3 +95,35 @@ def test_every_secret_is_required_and_has_no_default():
 )
 def test_the_secret_check_can_fail(text):
     assert secrets_not_required(text) == {"A_PASSWORD"}
+
+
+STAYING = sorted(set(SERVICES) - {"sweeps"})
+
+
+@pytest.mark.parametrize("name", STAYING)
+def test_what_stays_is_started_again_and_says_how_it_is(name):
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert not any("/health" in word for word in SERVICES[name]["healthcheck"]["test"])
+
+
+@pytest.mark.parametrize("name", [n for n in SERVICES if n.startswith("ray-") or n == "sweeps"])
+def test_every_node_has_the_token_the_shared_folder_and_room_for_rays_objects(name):
+    service = SERVICES[name]
+    assert service["environment"]["RAY_AUTH_MODE"] == "token"
+    assert "RAY_AUTH_TOKEN" in service["environment"]
+    assert service["volumes"] == ["sweep-data:/data"]
+    assert service["shm_size"] == "2gb"
+    assert service["image"] == SERVICES["ray-head"]["image"]
+
+
+def test_gpu_workers_reserve_their_devices_and_start_only_when_asked_for():
+    service = SERVICES["ray-gpu-worker"]
+    assert service["profiles"] == ["gpu"]
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+def test_everything_kept_lies_on_a_named_volume():
+    kept = {v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", [])}
+    assert kept == set(COMPOSE["volumes"])

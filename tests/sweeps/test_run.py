@@ -215,9 +215,11 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
     assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, tmp_path):
-    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "train.loss_tol=0"]
+@pytest.mark.parametrize(
+    ("stop", "cluster"), [(signal.SIGINT, "inline"), (signal.SIGTERM, "local")]
+)
+def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, cluster, tmp_path):
+    words = ["run", "data.n=8", "model.width=16", f"cluster={cluster}", "train.loss_tol=0"]
     words += ["diagnostics.every=1", "seed=range(0,12)"]
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:

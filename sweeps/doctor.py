@@ -1,0 +1,104 @@
+"""What a sweep would find here: versions, GPU, disk, and the servers that were asked for."""
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import deq
+from sweeps import __version__
+from sweeps.config import LaunchConfig
+from sweeps.errors import SweepsError
+from sweeps.launch import check_cluster
+from sweeps.plain import without_password
+from sweeps.tracking import check_server
+
+# Free GB below which a sweep had better not start.
+LEAST_DISK = 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: whether a sweep can use it.
+        found: its version or state, or what is wrong and what to do.
+    """
+
+    name: str
+    ok: bool
+    found: str
+
+
+def examine(config: LaunchConfig) -> list[Check]:
+    """Look at everything that a sweep launched so would use; nothing is started or left."""
+    output = Path(config.paths.output)
+    checks = [
+        Check("deq-sweeps", True, __version__),
+        Check("Python", True, platform.python_version()),
+        *(_package(name) for name in ("torch", "ray", "mlflow")),
+        _gpu(config),
+        _writable(output),
+        _disk(output),
+    ]
+    if config.cluster.name == "ray":
+        checks.append(
+            _asked("cluster", config.cluster.address, lambda: check_cluster(config.cluster))
+        )
+    if config.tracking.name == "server":
+        uri = without_password(config.tracking.uri)
+        checks.append(_asked("tracking server", uri, lambda: check_server(config.tracking)))
+    return checks
+
+
+def to_json(checks: list[Check]) -> str:
+    """The checks for a script."""
+    return json.dumps([asdict(check) for check in checks], indent=2)
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, str(importlib.import_module(name).__version__))
+    except Exception as error:  # a broken install raises anything
+        return Check(name, False, f"cannot be imported: {error}")
+
+
+def _gpu(config: LaunchConfig) -> Check:
+    name = deq.hardware()["gpu"]
+    wanted = config.cluster.gpus_per_trial > 0 and config.cluster.name != "ray"
+    return Check("GPU", bool(name) or not wanted, str(name) or "none that torch sees")
+
+
+def _writable(output: Path) -> Check:
+    place = _existing(output)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check("output root", False, f"{output}: {error.strerror}: choose paths.output")
+    return Check("output root", True, str(output))
+
+
+def _disk(output: Path) -> Check:
+    free = shutil.disk_usage(_existing(output)).free / 1e9
+    return Check("free disk", free >= LEAST_DISK, f"{free:.3g} GB")
+
+
+def _existing(output: Path) -> Path:
+    """The root, or the folder that it would be made in."""
+    return next(place for place in (output, *output.absolute().parents) if os.path.lexists(place))
+
+
+def _asked(name: str, address: str, check: Callable[[], None]) -> Check:
+    try:
+        check()
+    except SweepsError as error:
+        return Check(name, False, str(error))
+    return Check(name, True, address)

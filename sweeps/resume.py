@@ -1,0 +1,56 @@
+"""A sweep launched before, ready to be launched again from what the ledger holds of it.
+
+Its trials are the stored configs and not the command composed anew: they are what the
+sweep's name stands for, whatever became of conf/ or the defaults since.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_plain
+from sweeps.errors import ConfigError
+from sweeps.identity import config_hash
+from sweeps.ledger import Ledger
+from sweeps.plan import PlannedTrial
+from sweeps.run import has_record, ledger_path, only
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A sweep as the ledger holds it.
+
+    Attributes:
+        launch: how it was launched, changed by what is typed now.
+        trials: its trials.
+        command: what launched it.
+    """
+
+    launch: LaunchConfig
+    trials: list[PlannedTrial]
+    command: str
+
+
+def stored(prefix: str, overrides: Sequence[str]) -> Stored:
+    """The sweep whose name begins so, of several studies with these trials the latest.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins so; an override would change a
+            trial; or a config does not have the hash any more that it was recorded under.
+    """
+    here = request(overrides).launch
+    has_record(Path(here.paths.output))
+    with contextlib.closing(Ledger(ledger_path(here))) as ledger:
+        entry = only(ledger.sweeps_like(prefix), prefix)
+    command = entry.spec["command"]
+    if "launch" not in entry.spec:
+        raise ConfigError(f"sweep {entry.sweep} was recorded without its launch: `{command}` again")
+    trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+    for trial in trials:
+        if config_hash(trial_from_plain(trial.plain)) != trial.config_hash:
+            raise ConfigError(
+                f"trial {trial.name} of sweep {entry.sweep} has another hash in this version "
+                f"of sweeps: `{command}` launches it as a new sweep"
+            )
+    return Stored(launch_from_plain(entry.spec["launch"], overrides), trials, command)

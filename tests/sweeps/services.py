@@ -1,0 +1,142 @@
+"""Servers and Ray nodes that tests start as processes of their own and end by id."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from command import ENV, ROOT
+
+RAY = str(Path(sys.executable).with_name("ray"))
+# A node that is gone is noticed in seconds; no usage reports.
+QUICK = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "8",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+class Service:
+    """A command, running with all that it starts, its output in a file."""
+
+    def __init__(self, words, *, cwd, env):
+        self.log = Path(cwd) / f"{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                words, cwd=cwd, env=env, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self):
+        """End it and everything it started with -9."""
+        end(tree(self.process.pid))
+        self.process.wait()
+
+
+def tree(pid):
+    """A process and all that it started, what outlived its own parent in its session too."""
+    parents, sessions = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it may be gone by now
+            fields = stat.read_text().rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(fields[1])
+            sessions[int(stat.parent.name)] = int(fields[3])
+    found = [pid, *(one for one, session in sessions.items() if session == pid != one)]
+    for one in found:
+        found += [c for c, parent in parents.items() if parent == one and c not in found]
+    return found
+
+
+def end(pids):
+    """Kill them with -9, those that are still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def alive(pids):
+    """Those that have not ended; one that is ended and not yet collected has."""
+    states = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            states[pid] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return [pid for pid, state in states.items() if state != "Z"]
+
+
+def until(condition, seconds, what):
+    """Wait for a condition, or fail naming it."""
+    for _ in range(int(seconds * 5)):
+        if condition():
+            return
+        time.sleep(0.2)
+    raise TimeoutError(what)
+
+
+def answers(port):
+    """Whether someone listens on this port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def nodes_of(address, env):
+    """How many nodes the cluster at this address has."""
+    script = ROOT / "sweeps/launch/head.py"
+    done = subprocess.run(
+        [sys.executable, "-P", script, address],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return len(json.loads(done.stdout)["nodes"]) if done.returncode == 0 else 0
+
+
+class RayCluster:
+    """A Ray head without CPUs and its workers, on this machine; a context manager."""
+
+    def __init__(self, port, **env):
+        self.address = f"127.0.0.1:{port}"
+        # Ray's nodes do not have the code of this checkout on their path.
+        plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
+        self.env = plain | QUICK | env
+        self.nodes = {}
+
+    def __enter__(self):
+        # Ray's sockets need a short path.
+        self._scratch = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+        host, port = self.address.split(":")
+        words = ["--head", f"--port={port}", f"--node-ip-address={host}", "--num-cpus=0"]
+        words += [f"--temp-dir={self._scratch.name}", "--include-dashboard=false"]
+        try:
+            self.start("head", *words)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self, name, *words, before=(), **env):
+        """Start a node, and wait until it has joined."""
+        command = [*before, RAY, "start", "--block", "--disable-usage-stats", *words]
+        self.nodes[name] = Service(command, cwd=self._scratch.name, env=self.env | env)
+        # One after the other: three that start at once on one machine do not all get up.
+        count = len(self.nodes)
+        until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name}")
+
+    def worker(self, name, *, before=(), **env):
+        """Start a worker of one CPU that has a resource of its own name."""
+        own = json.dumps({name: 1})
+        words = [f"--address={self.address}", "--num-cpus=1", f"--resources={own}"]
+        self.start(name, *words, "--node-ip-address=127.0.0.1", before=before, **env)
+
+    def __exit__(self, *raised):
+        for node in reversed(self.nodes.values()):
+            node.kill()
+        self._scratch.cleanup()

@@ -1,0 +1,186 @@
+"""The same command on an existing Ray cluster: joined with a token, refused, a node lost."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from command import SMALL, client, runs, started, sweeps, unused_port
+from services import RayCluster
+
+from sweeps.config import ClusterConfig
+from sweeps.environment import code_version
+from sweeps.errors import ConfigError
+from sweeps.launch import address
+from sweeps.launch.address import check_address
+from sweeps.launch.cluster import fits, too_much
+
+TOKEN = "7f3d" * 16
+AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+OWN = """import torch
+
+import deq
+
+wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
+"""
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory):
+    """A folder that the node `b` does not see the inside of."""
+    return tmp_path_factory.mktemp("hidden")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, hidden):
+    """Nodes a and b that will do, and one that says it has another torch."""
+    old = tmp_path_factory.mktemp("old")
+    (old / "torch-2.12.0.dist-info").mkdir()
+    (old / "torch-2.12.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torch\nVersion: 2.12.0\n"
+    )
+    with RayCluster(unused_port(), **AUTH) as made:
+        made.worker("old", PYTHONPATH=str(old))
+        made.worker("a")
+        cover = f'mount -t tmpfs none "{hidden}" && exec "$@"'
+        made.worker("b", before=["unshare", "-m", "sh", "-c", cover, "-"] if can_mount() else [])
+        yield made
+
+
+def can_mount():
+    """Whether a process may have mounts of its own here."""
+    done = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def words(cluster, *more):
+    return ["run", *SMALL, "cluster=ray", f"cluster.address={cluster.address}", *more]
+
+
+def test_a_sweep_on_a_cluster(cluster, tmp_path):
+    """Code that the nodes do not have, resources of the cluster's own, a token shown nowhere."""
+    (tmp_path / "own.py").write_text(OWN)
+    asked = ["seed=0,1", "model.activation=tanh,own:wave", "pack=2"]
+    asked += ["+cluster.resources.a=0.5", "cluster.memory_gb_per_trial=0.1"]
+    done = sweeps(*words(cluster, *asked), cwd=tmp_path, **AUTH)
+    assert done.returncode == 0, done.stderr
+    api = client(tmp_path / "outputs")
+    parents, trials = runs(api)
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert [run.info.status for run in trials] == ["FINISHED"] * 4
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 4
+    for run in trials:
+        path = api.download_artifacts(run.info.run_id, "environment.json")
+        said = json.loads(Path(path).read_text())
+        assert said["code"] == code_version()
+        history = api.get_metric_history(run.info.run_id, "train/loss")
+        assert [point.step for point in history] == list(range(31))
+    for path in (p for p in tmp_path.rglob("*") if p.is_file()):
+        assert TOKEN.encode() not in path.read_bytes(), path
+    assert TOKEN not in done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def mute():
+    """Someone who listens, and never says a word."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        yield f"127.0.0.1:{silent.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("", "RAY_ADDRESS"), ("ray://here:10001", "HOST:PORT")]
+)
+def test_what_is_no_address_is_refused(given, said):
+    with pytest.raises(ConfigError, match=said):
+        check_address(given)
+
+
+def test_who_does_not_speak_as_a_ray_head_is_given_up(monkeypatch):
+    """Ray's own client would wait for 40 s, and write to stderr meanwhile."""
+    monkeypatch.setattr(address, "ANSWER", 3)
+    with mute() as silent, pytest.raises(ConfigError, match="as a Ray head does"):
+        check_address(silent)
+
+
+def test_an_address_that_does_not_answer_is_refused_within_seconds(tmp_path):
+    begun = time.monotonic()
+    place = f"127.0.0.1:{unused_port()}"
+    done = sweeps("run", "cluster=ray", f"cluster.address={place}", cwd=tmp_path)
+    assert time.monotonic() - begun < 30
+    assert_refused(done, "cluster=local")
+    assert not list(tmp_path.iterdir())
+
+
+def assert_refused(done, said):
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("token", [{}, AUTH | {"RAY_AUTH_TOKEN": "wrong" * 10}])
+def test_without_the_token_it_is_refused(cluster, token, tmp_path):
+    done = sweeps(*words(cluster), cwd=tmp_path, **token)
+    assert_refused(done, "RAY_AUTH_TOKEN")
+    assert "wrongwrong" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_node_with_another_version_is_refused(cluster, tmp_path):
+    done = sweeps(*words(cluster, "+cluster.resources.old=1"), cwd=tmp_path, **AUTH)
+    assert_refused(done, "torch 2.13.0 here, 2.12.0 there")
+    assert client(tmp_path / "outputs").search_runs(["0", "1"]) == []
+
+
+def test_what_no_node_has_is_named_beside_the_most_there_is():
+    nodes = [{"CPU": 1.0, "memory": 8e9}, {"CPU": 4.0, "memory": 2e9, "spot": 1.0}]
+    for config, fit in (
+        (ClusterConfig(), [True, True]),
+        (ClusterConfig(cpus_per_trial=2), [False, True]),
+        (ClusterConfig(memory_gb_per_trial=4), [True, False]),
+        (ClusterConfig(resources={"spot": 0.5}), [False, True]),
+        (ClusterConfig(gpus_per_trial=0.5), [False, False]),
+    ):
+        assert [fits(config, node) for node in nodes] == fit
+    said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
+    assert "(cpu 1, gpu 0.5)" in said
+    assert "cpu 4, gpu 0, memory 8e+09" in said
+
+
+def test_a_node_that_does_not_see_the_output_root_is_refused(cluster, hidden):
+    if not can_mount():
+        pytest.skip("this process may not mount")
+    done = sweeps(*words(cluster, "+cluster.resources.b=1"), cwd=hidden, **AUTH)
+    assert_refused(done, "does not see paths.output")
+
+
+def test_a_node_that_is_killed_costs_nothing(cluster, tmp_path):
+    """It dies with a trial on it; the other node trains that again. The last test: b is gone."""
+    asked = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100", "seed=range(0,6)"]
+    asked += ["cluster.max_retries=0"]
+    both = words(cluster, *asked)
+    cluster.nodes["old"].kill()
+    with started(*both, cwd=tmp_path, **AUTH) as sweep:
+        for line in sweep.stdout:
+            if line.startswith("[2/6]"):
+                cluster.nodes["b"].kill()
+                break
+        said = sweep.communicate(timeout=200)
+    assert sweep.returncode == 0, said[0][:900]
+    api = client(tmp_path / "outputs")
+    parents, trials = runs(api)
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert Counter(run.info.status for run in trials) == {"FINISHED": 6}
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 6
+    for run in trials:
+        steps = [p.step for p in api.get_metric_history(run.info.run_id, "train/loss")]
+        assert steps == sorted(set(steps))
+        assert steps[0] == 0
+        assert len(steps) > 20

@@ -1,0 +1,151 @@
+"""status, resume and doctor: what they say, what they refuse."""
+
+import contextlib
+import dataclasses
+import json
+
+import pytest
+from click.testing import CliRunner
+from command import SMALL, unused_port
+
+from sweeps.cli import cli
+from sweeps.config import launch_from_plain, launch_to_plain, request
+from sweeps.errors import ConfigError
+from sweeps.launch.versions import mismatch
+from sweeps.ledger import Ledger, SweepEntry
+from sweeps.plan import trials_of
+from sweeps.resume import stored
+from sweeps.status import statuses
+
+SWEEP = "0123456789ab"
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An output root of this test's own."""
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return tmp_path / "outputs"
+
+
+def entered(root, *overrides, **change):
+    """A sweep in the ledger, as a driver that died left it."""
+    asked = request([*SMALL, "seed=0,1", *overrides])
+    trials = [dataclasses.asdict(trial) for trial in trials_of(asked)]
+    spec = {"command": "sweeps run seed=0,1", "figure": "rates", "reused": [], "trials": trials}
+    spec |= {"launch": launch_to_plain(asked.launch), "started": 0}
+    entry = SweepEntry("study", SWEEP, spec | change, "1", "run", "RUNNING")
+    with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
+        ledger.open_sweep("local", entry)
+        ledger.fail(trials[1]["config_hash"], "ValueError: no", final=True)
+    return trials
+
+
+def test_status_of_a_sweep_whose_driver_died(root):
+    entered(root)
+    (found,) = statuses(request([]).launch, SWEEP[:6])
+    assert (found.state, found.mlflow) == ("interrupted", "RUNNING")
+    assert (found.done, found.failed, found.left) == (0, 1, 1)
+    assert found.command == "sweeps run seed=0,1"
+    assert [t.note for t in found.trials] == ["", "ValueError: no"]
+    said = CliRunner().invoke(cli, ["status"]).output
+    assert SWEEP in said
+    assert "interrupted" in said
+
+
+def test_status_and_resume_want_six_digits_and_a_record(root):
+    for call in (lambda p: statuses(request([]).launch, p), lambda p: stored(p, [])):
+        with pytest.raises(ConfigError, match="no record"):
+            call(SWEEP)
+    entered(root)
+    for prefix in (SWEEP[:5], "ffffff"):
+        for call in (lambda p: statuses(request([]).launch, p), lambda p: stored(p, [])):
+            with pytest.raises(ConfigError, match="6 or more digits"):
+                call(prefix)
+
+
+def test_resume_launches_the_stored_configs_as_they_were_launched(root):
+    trials = entered(root, "cluster.cpus_per_trial=2", "pack=2", "study=mine")
+    found = stored(SWEEP[:6], ["cluster.max_retries=5"])
+    assert [dataclasses.asdict(trial) for trial in found.trials] == trials
+    assert (found.launch.study, found.launch.pack) == ("mine", 2)
+    assert found.launch.cluster.cpus_per_trial == 2
+    assert found.launch.cluster.max_retries == 5
+    assert found.launch.paths.output == str(root)
+
+
+def test_resume_takes_a_group_that_is_typed_as_a_whole(root):
+    entered(root, "cluster.cpus_per_trial=2")
+    assert stored(SWEEP, ["cluster=inline"]).launch.cluster == (
+        request(["cluster=inline"]).launch.cluster
+    )
+
+
+def test_resume_changes_no_trial(root):
+    entered(root)
+    with pytest.raises(ConfigError, match="goes on with the trials it has"):
+        stored(SWEEP, ["model.width=32"])
+
+
+def test_resume_refuses_a_config_that_no_longer_has_its_hash(root):
+    trials = entered(root)
+    trials[0]["plain"]["seed"] = 7
+    entered(root, trials=trials)
+    with pytest.raises(ConfigError, match="has another hash"):
+        stored(SWEEP, [])
+
+
+def test_a_password_is_not_stored_with_the_launch():
+    launch = request(["tracking=server", "tracking.uri=http://me:hunter2x@host:1"]).launch
+    plain = launch_to_plain(launch)
+    assert "hunter2x" not in json.dumps(plain)
+    assert launch_from_plain(plain, []).tracking.uri == "http://host:1"
+
+
+def test_doctor_says_what_is_there_and_leaves_nothing(root):
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    assert done.exit_code == 0, done.output
+    found = {check["name"]: check for check in json.loads(done.output)}
+    assert {"Python", "torch", "ray", "mlflow", "GPU", "output root", "free disk"} <= set(found)
+    assert found["ray"]["found"] == "2.60.0"
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (["paths.output=/proc/nowhere"], "output root"),
+        (["cluster=ray", "cluster.address=@closed"], "cluster"),
+        (["tracking=server", "tracking.uri=http://@closed"], "tracking server"),
+    ],
+)
+def test_doctor_names_what_will_not_do(root, asked, name):
+    words = [word.replace("@closed", f"127.0.0.1:{unused_port()}") for word in asked]
+    done = CliRunner().invoke(cli, ["doctor", "--json", *words])
+    assert done.exit_code == 1
+    wrong = [check["name"] for check in json.loads(done.output) if not check["ok"]]
+    assert name in wrong
+    assert not {"Python", "torch", "ray", "mlflow"} & set(wrong)
+
+
+def test_every_version_that_differs_is_named_on_both_sides():
+    ours = {"Python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0"}
+    assert mismatch(ours, ours) == ""
+    said = mismatch(ours, ours | {"ray": "2.59.0", "torch": "none"})
+    for word in ("ray 2.60.0 here, 2.59.0 there", "torch 2.13.0 here, none there"):
+        assert word in said
+    assert "Python" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["cluster.gpus_per_trial=1.5"], "whole GPUs"),
+        (["+cluster.resources.GPU=1"], "keys of their own"),
+        (["+cluster.resources.spot=0"], "positive"),
+        (["cluster.memory_gb_per_trial=-1"], "at least 0"),
+    ],
+)
+def test_resources_that_mean_nothing_are_refused(words, match):
+    with pytest.raises(ConfigError, match=match):
+        request(words)

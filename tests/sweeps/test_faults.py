@@ -1,0 +1,312 @@
+"""What a long sweep meets. After each fault: nothing missing, nothing twice, nothing RUNNING."""
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from command import ENV, SMALL, client, runs, started, sweeps
+from mlflow import MlflowClient
+from services import alive, end, tree, until
+from test_server import Server
+
+import deq
+from deq.redraw import starting_weights
+from sweeps.config import request
+
+# About a second of training for each trial.
+LONG = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
+LONG += ["diagnostics.every=100"]
+
+
+def assert_complete(api, count, study="default"):
+    """Every trial has one run, FINISHED, with each of its points once."""
+    parents, trials = runs(api, study)
+    assert {run.info.status for run in parents} == {"FINISHED"}
+    assert len(parents) == 1
+    assert [run.info.status for run in trials] == ["FINISHED"] * count
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == count
+    for run in trials:
+        points = api.get_metric_history(run.info.run_id, "train/loss")
+        steps = [point.step for point in points]
+        assert steps == sorted(set(steps))
+        assert steps[0] == 0
+        assert len(steps) > 20
+        assert "rate/measured" in run.data.metrics
+
+
+KILLER = """import os
+import signal
+from pathlib import Path
+
+import torch
+
+import deq
+
+HERE = Path(__file__).parent
+
+
+def sin(x):
+    if x.dim() == 3:
+        for mark in HERE.glob("*.mark"):
+            if bool(((x[:, 0, 0] - float(mark.read_text())).abs() < 1e-12).any()):
+                if mark.stem == "once":
+                    mark.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+    return x.sin()
+
+
+wave = deq.Activation("wave", sin, torch.cos, 1.0, 1.0, 0.0, True)
+"""
+
+
+def test_workers_killed_with_9(tmp_path, monkeypatch):
+    """One trial always ends its worker, one the first time: the rest has results."""
+    (tmp_path / "killer.py").write_text(KILLER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [*SMALL, "model.activation=killer:wave", "seed=range(0,5)", "pack=2"]
+    for seed, name in ((1, "always"), (2, "once")):
+        config = request(words).trials[seed].trial
+        data = deq.load(config.data)
+        _, u, _ = starting_weights([config], [data], torch.device("cpu"))
+        (tmp_path / f"{name}.mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
+    done = sweeps("run", *words, "cluster.max_retries=1", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert not (tmp_path / "once.mark").exists()
+    assert "seed=1 failed: its worker died" in done.stdout
+    assert "its process was killed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    api = client(tmp_path / "outputs")
+    parents, trials = runs(api)
+    assert [run.info.status for run in parents] == ["FAILED"]
+    assert sorted(run.data.params["seed"] for run in trials) == ["0", "2", "3", "4"]
+    (tmp_path / "always.mark").unlink()
+    (name,) = {run.data.tags["sweeps.sweep"] for run in parents}
+    again = sweeps("resume", name[:8], cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "4 finished before, 1 to train" in again.stdout
+    assert_complete(api, 5)
+
+
+@pytest.fixture
+def short():
+    """A folder of a short path, for Ray's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short):
+    """The Ray it started ends by itself and is in nobody's way meanwhile."""
+    words = ["run", *LONG, "seed=range(0,6)"]
+    left = []
+    try:
+        with started(*words, cwd=tmp_path, TMPDIR=str(short)) as driver:
+            for line in driver.stdout:
+                if line.startswith("[1/6]"):
+                    left = tree(driver.pid)[1:]
+                    driver.kill()
+                    break
+            driver.communicate(timeout=60)
+        assert len(left) > 3
+        (status,) = json.loads(sweeps("status", "--json", cwd=tmp_path).stdout)
+        assert status["done"] >= 1
+        assert status["done"] + status["left"] + status["running"] == 6
+        done = sweeps(*words, cwd=tmp_path, TMPDIR=str(short))
+        assert done.returncode == 0, done.stderr
+        assert_complete(client(tmp_path / "outputs"), 6)
+        assert not list(short.glob("sweeps-ray-*"))
+        until(lambda: not alive(left), 90, "the old Ray's processes ended")
+    finally:
+        end(left)
+
+
+def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path):
+    words = ["run", *LONG, "cluster=inline", "seed=range(0,16)"]
+    with started(*words, cwd=tmp_path) as first:
+        for line in first.stdout:
+            if line.startswith("[1/16]"):
+                break
+        with started("status", "--json", cwd=tmp_path) as asked:
+            second = sweeps(*words, cwd=tmp_path)
+            (status,) = json.loads(asked.communicate(timeout=60)[0])
+        first.communicate(timeout=120)
+    assert second.returncode == 2
+    assert len(second.stderr.strip().splitlines()) == 1
+    assert "another sweep is being launched" in second.stderr
+    assert status["state"] == "running"
+    assert status["mlflow"] == "RUNNING"
+    assert sum(status[k] for k in ("done", "reused", "failed", "running", "left")) == 16
+    assert first.returncode == 0
+    assert_complete(client(tmp_path / "outputs"), 16)
+    (status,) = json.loads(sweeps("status", "--json", cwd=tmp_path).stdout)
+    assert (status["state"], status["done"], status["mlflow"]) == ("finished", 16, "FINISHED")
+
+
+class Proxy:
+    """Before an MLflow server: passes on, answers 500, or makes runs and does not say so."""
+
+    def __init__(self, port):
+        self.mode, self.faults, proxy = "pass", {"500": 0, "hang": 0}, self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if proxy.mode == "500":
+                    proxy.faults["500"] += 1
+                    self.send_error(500)
+                    return
+                with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=60)) as server:
+                    server.request(self.command, self.path, body, dict(self.headers))
+                    answer = server.getresponse()
+                    content = answer.read()
+                if proxy.mode == "hang" and self.path.endswith("runs/create"):
+                    proxy.faults["hang"] += 1
+                    proxy.released.wait(10)
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+            def log_message(self, *args):
+                pass
+
+        self.released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.uri = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("server"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("fault", ["500", "hang"])
+def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
+    """What hangs has made the run: asked again, and again, there must be one."""
+    auth = {
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": "correct horse battery",
+    }
+    env = auth | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    proxy, study = Proxy(server.port), f"fails-{fault}"
+    to = ["tracking=server", f"tracking.uri={proxy.uri}"]
+    with contextlib.closing(proxy):
+        words = ["run", *LONG, *to, "cluster=inline", f"study={study}", "seed=range(0,5)"]
+        with started(*words, cwd=tmp_path, **env) as sweep:
+            for line in sweep.stdout:
+                if line.startswith("[1/5]"):
+                    proxy.mode = fault
+                if line.startswith("[5/5]"):
+                    proxy.mode = "pass"
+            sweep.communicate(timeout=120)
+        assert proxy.faults[fault] >= 1
+        assert sweep.returncode == 0
+        assert sweeps("sync", *to, cwd=tmp_path, **env).stdout == "nothing is owed\n"
+    for name, value in auth.items():
+        monkeypatch.setenv(name, value)
+    assert_complete(MlflowClient(server.uri), 5, study)
+
+
+@pytest.fixture
+def little(tmp_path):
+    """An output root on a disk of 12 MB."""
+    root = tmp_path / "outputs"
+    root.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a disk that is full needs a mount: {done.stderr.strip()}")
+    yield root
+    subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+def test_a_full_disk(little):
+    """It ends in one line that says so; with room again, the same command goes on."""
+    words = ["run", *LONG, "cluster=inline", "seed=range(0,5)"]
+    filler = little / "filler"
+    with started(*words, cwd=little.parent) as sweep:
+        for line in sweep.stdout:
+            if line.startswith("[1/5]"):
+                fill(filler)
+                break
+        _, said = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, said
+    assert len(said.strip().splitlines()) == 1, said
+    assert "disk" in said
+    filler.unlink()
+    done = sweeps(*words, cwd=little.parent)
+    assert done.returncode == 0, done.stderr
+    assert_complete(client(little), 5)
+
+
+def fill(path):
+    """Write until nothing more fits."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0" * 4096)
+
+
+WRITER = """import sys
+from pathlib import Path
+
+from sweeps.ledger import Ledger, Owed
+from sweeps.record import Record
+
+ledger = Ledger(Path(sys.argv[1]))
+for i in range(100000):
+    digest = f"{sys.argv[2]}-{i}"
+    columns = {"step": [float(k) for k in range(2000)], "loss": [float(i)] * 2000}
+    ledger.owe("local", [Owed("study", digest, "sweep", digest)])
+    ledger.put(Record(digest, "", {}, "budget", "", {"a": 1.0}, {}, "cpu", 0, 0, {"i": i}, columns))
+    ledger.shipped("local", Owed("study", digest, "sweep", digest), "run")
+    print(digest, flush=True)
+"""
+
+
+def test_the_ledger_cut_off_in_the_middle_of_a_write(tmp_path):
+    """Whatever it said was written is there, whole; the next driver opens it and goes on."""
+    from sweeps.ledger import Ledger
+
+    path, acknowledged = tmp_path / "ledger.db", []
+    for k, pause in enumerate((0.05, 0.11, 0.23)):
+        words = [sys.executable, "-c", WRITER, str(path), str(k)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=ENV) as writer:
+            acknowledged.append(writer.stdout.readline().strip())
+            time.sleep(pause)
+            writer.kill()
+            acknowledged += writer.stdout.read().split()
+    with contextlib.closing(Ledger(path)) as ledger:
+        assert set(acknowledged) <= set(ledger.results(acknowledged))
+        assert len(acknowledged) > 3
+        for digest in acknowledged:
+            assert len(ledger.get(digest).trajectory["loss"]) == 2000
+        assert not {owed.config_hash for owed in ledger.owed("local")} & set(acknowledged)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()

@@ -1,0 +1,126 @@
+"""Which packs are tried again, and how small; what is out of memory is halved once."""
+
+import time
+
+import pytest
+
+import deq
+from sweeps import trial
+from sweeps.config import request
+from sweeps.launch.rounds import NOTICED, Cause, Lost, rounds
+from sweeps.launch.tune import how_it_died
+from sweeps.plan import trials_of
+from sweeps.record import Record
+from sweeps.trial import Done, Failed, run_pack
+
+
+def planned(count):
+    return trials_of(request(["data.n=8", "model.width=16", f"seed=range(0,{count})"]))
+
+
+def done(one):
+    return Done(Record(one.config_hash, "", {}, "budget", "", {}, {}, "cpu", 0, 0, {}, {}))
+
+
+class Workers:
+    """Trains packs in no time; what `loses` names is lost, as long as it says."""
+
+    def __init__(self, loses, cause=Cause.WORKER):
+        self.loses, self.cause, self.asked = loses, cause, []
+
+    def fit(self, packs, retries):
+        for pack in packs:
+            self.asked.append((len(pack), retries))
+            if self.loses(pack):
+                yield Lost(pack, "its worker died", self.cause)
+            else:
+                yield from (done(one) for one in pack)
+
+
+def endings(said):
+    return [isinstance(message, Done) for message in said]
+
+
+def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
+    trials = planned(4)
+    workers = Workers(lambda pack: trials[2] in pack)
+    said = list(rounds([trials[:2], trials[2:]], 2, workers.fit))
+    assert workers.asked == [(2, 2), (2, 2), (1, 0), (1, 0)]
+    (failed,) = [message for message in said if isinstance(message, Failed)]
+    assert failed.config_hash == trials[2].config_hash
+    assert not failed.final
+    assert len(said) == 4
+
+
+def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_it_needs():
+    trials = planned(5)
+    workers = Workers(lambda pack: len(pack) > 1, Cause.MEMORY)
+    said = list(rounds([trials], 2, workers.fit))
+    assert workers.asked == [(5, 2), (3, 0), (2, 0)]
+    assert endings(said) == [False] * 5
+    assert "3 trials together need about" in said[0].error
+    assert "lower pack" in said[0].error
+
+
+def test_a_single_trial_that_is_lost_is_not_tried_once_more():
+    workers = Workers(lambda pack: True)
+    assert endings(rounds([[one] for one in planned(2)], 1, workers.fit)) == [False, False]
+    assert workers.asked == [(1, 1), (1, 1)]
+
+
+def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_again():
+    trials = planned(3)
+
+    def fit(packs, retries):
+        for pack in packs:
+            yield done(pack[0])
+            yield done(pack[0])  # as a retried pack does
+            if len(pack) > 1:
+                yield Lost(pack, "its worker died")
+
+    said = list(rounds([trials], 1, fit))
+    assert [m.record.config_hash for m in said] == [one.config_hash for one in trials]
+
+
+def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    workers = Workers(lambda pack: len(workers.asked) == 1, Cause.NODE)
+    assert endings(rounds([planned(3)], 2, workers.fit)) == [True] * 3
+    assert workers.asked == [(3, 2), (3, 2)]
+    assert waited == [NOTICED]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("1 worker(s) were killed due to the node running low on memory.", Cause.MEMORY),
+        ("The actor died because its node has died.", Cause.NODE),
+        ("The actor 27 is unavailable: The actor is temporarily unavailable: RPC", Cause.NODE),
+        ("SYSTEM_ERROR connection error code 2. (1) killed by the OOM killer", Cause.WORKER),
+    ],
+)
+def test_rays_words_on_a_death(text, cause):
+    assert how_it_died(text)[1] is cause
+
+
+@pytest.mark.parametrize(("fits", "sizes", "ended"), [(2, [4, 2, 2], 4), (1, [4, 2, 2], 0)])
+def test_an_allocation_that_fails_halves_the_pack_once(monkeypatch, fits, sizes, ended):
+    """The allocation fails inside the worker; the other half is still tried."""
+    real, asked = deq.train_pack, []
+
+    def train_pack(configs, **options):
+        asked.append(len(configs))
+        if len(configs) > fits:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB")
+        return real(configs, **options)
+
+    monkeypatch.setattr(trial.deq, "train_pack", train_pack)
+    plains = [one.plain | {"train": one.plain["train"] | {"steps": 2}} for one in planned(4)]
+    said = [m for m in run_pack(plains, "cpu", 1) if isinstance(m, Done | Failed)]
+    assert asked == sizes
+    assert sum(endings(said)) == ended
+    for message in said:
+        if isinstance(message, Failed):
+            assert message.final
+            assert message.error.startswith("out of memory: 2 trials together need about")

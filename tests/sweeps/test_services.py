@@ -1,0 +1,176 @@
+"""docker-compose.yml's services, each by its own command, natively on this machine.
+
+No engine is needed: hosts become loopback, ports unused ones, /data a folder; PostgreSQL
+comes from Debian's packages.
+"""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from command import ENV, ROOT, SMALL, runs, unused_port
+from mlflow import MlflowClient
+from services import QUICK, Service, answers, nodes_of, until
+
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+BIN = Path(sys.executable).parent
+SECRETS = {
+    "POSTGRES_PASSWORD": "p@ss/w:rd of postgres",
+    "MLFLOW_ADMIN_PASSWORD": "p@ss/w:rd of mlflow",
+    "MLFLOW_SECRET_KEY": "a key of the forms",
+    "RAY_TOKEN": "5ec7e7" * 8,
+}
+
+
+class Stack:
+    """The services of the compose file, as processes of this machine."""
+
+    def __init__(self, root):
+        self.root, self.running = Path(root), []
+        self.ray, self.mlflow, self.postgres = (unused_port() for _ in range(3))
+        plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
+        # `mlflow`, `ray` and `sweeps` as in the image: on the path.
+        self.env = plain | QUICK | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def here(self, text, name):
+        """A word of the file, as it is on this machine."""
+        text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda m: SECRETS[m[1]], text)
+        places = {
+            "ray-head:6379": f"127.0.0.1:{self.ray}",
+            "--port=6379": f"--port={self.ray}",
+            "mlflow:5000": f"127.0.0.1:{self.mlflow}",
+            "127.0.0.1:5000": f"127.0.0.1:{self.mlflow}",
+            "--port=5000": f"--port={self.mlflow}",
+            "postgres:5432": f"127.0.0.1:{self.postgres}",
+            "0.0.0.0": "127.0.0.1",  # noqa: S104
+            "/data": str(self.folder(name)),
+            "$$": "$",
+        }
+        for there, here in places.items():
+            text = text.replace(there, here)
+        return text
+
+    def folder(self, name):
+        """Where a service's /data is: the Ray nodes and the driver share one."""
+        place = self.root / ("mlflow" if name == "mlflow" else "shared")
+        place.mkdir(exist_ok=True)
+        return place
+
+    def environment(self, name):
+        own = SERVICES[name].get("environment", {})
+        return self.env | {key: self.here(str(value), name) for key, value in own.items()}
+
+    def start(self, name, *more):
+        """A service's command, with what only this machine needs."""
+        words = [self.here(word, name) for word in SERVICES[name]["command"]]
+        made = Service([*words, *more], cwd=self.folder(name), env=self.environment(name))
+        self.running.append(made)
+        return made
+
+    def healthy(self, name):
+        """Whether its health check says so."""
+        kind, *words = (self.here(w, name) for w in SERVICES[name]["healthcheck"]["test"])
+        assert kind == "CMD"
+        words = [sys.executable if word == "python" else word for word in words]
+        env = self.environment(name)
+        return subprocess.run(words, env=env, capture_output=True, check=False).returncode == 0
+
+    def start_postgres(self):
+        """What the image of PostgreSQL does: a database of that name, user and password."""
+        (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+        data, user = self.root / "postgres", pwd.getpwnam("postgres")
+        asked = self.environment("postgres")
+        data.mkdir()
+        (data / "password").write_text(asked["POSTGRES_PASSWORD"])
+        for path in (data, data / "password"):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        self.root.chmod(0o755)
+        become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        init = [binaries / "initdb", "-D", data / "db", "--auth=scram-sha-256", "--no-sync"]
+        init += [f"--username={asked['POSTGRES_USER']}", f"--pwfile={data / 'password'}"]
+        subprocess.run([*become, *init], check=True, capture_output=True, cwd="/")
+        words = [binaries / "postgres", "-D", data / "db", "-p", str(self.postgres)]
+        words += ["-c", "listen_addresses=127.0.0.1", "-k", data]
+        self.running.append(Service([*become, *words], cwd=self.root, env=self.env))
+        until(lambda: self.query("SELECT 1", "postgres") == "1", 30, "PostgreSQL")
+        self.query(f"CREATE DATABASE {asked['POSTGRES_DB']}", "postgres")
+
+    def query(self, sql, database="mlflow"):
+        words = ["psql", "-h", "127.0.0.1", "-p", str(self.postgres), "-U", "mlflow"]
+        env = self.env | {"PGPASSWORD": SECRETS["POSTGRES_PASSWORD"]}
+        words += ["-d", database, "-tAc", sql]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    def launch(self, *overrides):
+        """The one-shot service, with this command."""
+        entry = [self.here(word, "sweeps") for word in SERVICES["sweeps"]["entrypoint"]]
+        env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)}
+        words = [*entry, *overrides]
+        service = Service(words, cwd=self.folder("sweeps"), env=env)
+        self.running.append(service)
+        return service.process.wait(timeout=150), service.log.read_text()
+
+    def stop(self):
+        for one in reversed(self.running):
+            one.kill()
+
+
+@pytest.fixture
+def stack():
+    if not shutil.which("psql") or not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    if os.geteuid() != 0:
+        pytest.skip("PostgreSQL runs as its own user, and only root may become that")
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as root:
+        made = Stack(root)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_a_sweep_against_all_services(stack, monkeypatch):
+    stack.start_postgres()
+    stack.start("mlflow")
+    little = ["--disable-usage-stats"]
+    address = f"127.0.0.1:{stack.ray}"
+    stack.start("ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little)
+    for nodes, name in ((1, None), (2, "ray-worker"), (3, "ray-worker")):
+        if name:
+            stack.start(name, "--num-cpus=1", *little)
+        env = stack.environment("ray-worker")
+        until(lambda: nodes_of(address, env) == nodes, 30, f"{nodes} Ray nodes")  # noqa: B023
+    assert stack.healthy("ray-head")
+    assert stack.healthy("ray-worker")
+    until(lambda: answers(stack.mlflow), 60, "MLflow")
+    until(lambda: stack.healthy("mlflow"), 10, "MLflow's API")
+    code, said = stack.launch("run", *SMALL, "seed=range(0,4)", "cluster=ray", "tracking=server")
+    assert code == 0, said
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["MLFLOW_ADMIN_PASSWORD"])
+    api = MlflowClient(f"http://127.0.0.1:{stack.mlflow}")
+    parents, trials = runs(api)
+    assert [run.info.status for run in parents + trials] == ["FINISHED"] * 5
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 4
+    assert stack.query("SELECT count(*) FROM runs WHERE status = 'FINISHED'") == "5"
+    assert len(list((stack.folder("mlflow") / "artifacts").rglob("trajectory.parquet"))) == 4
+    (path,) = (stack.folder("sweeps") / "outputs").glob("ledger.db")
+    assert path.stat().st_size > 0
+    said = json.loads(
+        Path(api.download_artifacts(trials[0].info.run_id, "environment.json")).read_text()
+    )
+    assert said["packages"]["ray"]
+    for folder in (stack.folder("mlflow"), stack.folder("sweeps")):
+        for file in (p for p in folder.rglob("*") if p.is_file()):
+            text = file.read_bytes()
+            for name, secret in SECRETS.items():
+                assert secret.encode() not in text, f"{name} in {file}"
