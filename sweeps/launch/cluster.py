@@ -60,7 +60,12 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
         if config.name == "ray":
             _inspect(nodes, folder, _files(packs))
-        yield code_version() if config.name == "ray" else None
+        try:
+            yield code_version() if config.name == "ray" else None
+        finally:
+            # What Tune left of Ray's objects goes before Ray does: collected later, in any
+            # thread, one of them would end the process.
+            gc.collect()
 
 
 def needs(config: ClusterConfig) -> dict[str, float]:
