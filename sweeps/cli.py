@@ -90,7 +90,7 @@ def run(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a sweep complete: train every trial of it that is not finished.
+    """Train all trials of a sweep that are not finished.
 
     OVERRIDES are Hydra's: `model.width=256,512` is an axis, `experiment=NAME` brings axes
     of its own, `seed=range(0,5)` needs quotes in a shell.
@@ -186,7 +186,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
 @click.option("--resolve", is_flag=True, help="Print each trial's resolved, checked config.")
 @click.option("--hash", "hashes", is_flag=True, help="Print the config hash of each trial.")
 def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool) -> None:
-    """Print the composed config, axes as they stand; checked like a sweep's."""
+    """Print the composed config, checked, axes as they stand."""
     del multirun
     trials = [point.trial for point in request(overrides).trials]
     if hashes:
@@ -206,7 +206,9 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
 def reproduce(
     config_hash: str, overrides: tuple[str, ...], allow_drift: bool, as_json: bool
 ) -> None:
-    """Train a finished trial again and compare every recorded step; exit 1 if it differs.
+    """Train a finished trial again and compare.
+
+    Every recorded step and summary metric is compared; exit 1 if one differs.
 
     CONFIG_HASH: six or more digits of the trial's hash. The verdict is a run of its own.
     """
@@ -238,7 +240,7 @@ def reproduce(
 @OVERRIDES
 @click.option("--json", "as_json", is_flag=True, help="Print all that differs as JSON.")
 def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print the config keys in which two finished trials differ, and their results.
+    """Show where two finished trials differ: config keys and results.
 
     FIRST, SECOND: six or more digits of their hashes.
     """
@@ -255,12 +257,13 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
         Terminal().table(*difference.table(found, a, b), left=1)
 
 
+@cli.command()
 @click.argument("sweep")
 @OVERRIDES
 @click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
-    """Launch a sweep again: train what it is still without.
+    """Launch a sweep again, as it was.
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it. It is launched
     as it was; OVERRIDES may change cluster, tracking, pack and paths.
@@ -280,7 +283,7 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 @OVERRIDES
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say how sweeps stand, while they run or afterwards: `sweeps status [SWEEP]`.
+    """Say how sweeps stand: `sweeps status [SWEEP]`.
 
     Without SWEEP (a name, or six or more digits of one) all of the output root's.
     """
@@ -302,7 +305,9 @@ def status(overrides: tuple[str, ...], as_json: bool) -> None:
 @OVERRIDES
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what a sweep would find: versions, GPU, disk; exit 1 if something will not do.
+    """Say what a sweep would find; exit 1 if something will not do.
+
+    Versions, GPU, disk, the output root.
 
     With `cluster=ray` and `tracking=server` also whether those answer. Nothing is started.
     """
@@ -323,7 +328,9 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
 @click.argument("sweep")
 @OVERRIDES
 def report_(sweep: str, overrides: tuple[str, ...]) -> None:
-    """Write a sweep's report anew: one HTML page, its figures, and its page in MLflow.
+    """Write a sweep's report anew.
+
+    One HTML page, its figures, and its page in MLflow.
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it.
     """
@@ -335,7 +342,7 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 @cli.command()
 @OVERRIDES
 def sync(overrides: tuple[str, ...]) -> None:
-    """Send MLflow what it is owed: results that were ready while it was away."""
+    """Send MLflow the results it was away for."""
     from sweeps import run as runner
 
     asked = request(overrides)
@@ -352,7 +359,7 @@ def sync(overrides: tuple[str, ...]) -> None:
 @click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: bool) -> None:
-    """Say what the theory says of each trial, without training.
+    """Say what the theory says, without training.
 
     The conditions' slacks, the predicted rates, the steps to a given loss and the cost:
     from the initial network and its equilibrium at step 0. Nothing is written.
@@ -372,7 +379,7 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
 @OVERRIDES
 @click.option("--port", default=5000, show_default=True, help="Port on loopback.")
 def ui(overrides: tuple[str, ...], port: int) -> None:
-    """Serve the MLflow UI on the embedded store, on loopback."""
+    """Serve the MLflow UI of the embedded store."""
     from sweeps import store
 
     output = Path(request(overrides).launch.paths.output)

@@ -60,12 +60,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
         if config.name == "ray":
             _inspect(nodes, folder, _files(packs))
-        try:
-            yield code_version() if config.name == "ray" else None
-        finally:
-            # What Tune left of Ray's objects goes before Ray does: collected later, in any
-            # thread, one of them would end the process.
-            gc.collect()
+        yield code_version() if config.name == "ray" else None
 
 
 def needs(config: ClusterConfig) -> dict[str, float]:
