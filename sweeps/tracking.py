@@ -13,12 +13,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, figures, pages, store
+from sweeps import __version__, contents, pages, store
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.pages import Point
-from sweeps.plain import flattened, from_yaml, to_yaml, without_password
+from sweeps.plain import flattened, from_yaml, without_password
 from sweeps.record import Record, columns_of, now
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -28,21 +28,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-POINTS = 200  # of a step metric in one run
 BATCH = 1000  # metrics MLflow takes at once
-CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
 FEW = 50  # trials that are looked up one by one, where all runs would be more work
-STEP_METRICS = {
-    "loss": "train/loss",
-    "residual": "train/residual",
-    "grad_norm": "train/grad_norm",
-    "lambda_min_gram": "spectrum/lambda_min_gram",
-    "lambda_min_tangent": "spectrum/lambda_min_tangent",
-    "norm_w": "spectrum/norm_w",
-    "forward_steps": "solver/forward_steps",
-    "adjoint_steps": "solver/adjoint_steps",
-}
-STEPPED = set(STEP_METRICS.values())
 
 
 class Tracker:
@@ -110,7 +97,9 @@ class Tracker:
                 for run in self._search(experiment, query):
                     digest = run.data.tags.get("sweeps.config_hash", "")
                     if digest in hashes:
-                        summary = {k: v for k, v in run.data.metrics.items() if k not in STEPPED}
+                        summary = {
+                            k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED
+                        }
                         found[digest] = Result(run.data.tags["sweeps.status"], summary)
         return found
 
@@ -129,11 +118,11 @@ class Tracker:
     def _record(self, run: Any) -> Record:
         """The record a trial's run was made from."""
         with tempfile.TemporaryDirectory() as folder:
-            for name in (CONFIG, TRAJECTORY, ENVIRONMENT):
+            for name in contents.FILES:
                 self._client.download_artifacts(run.info.run_id, name, folder)
-            config = from_yaml((Path(folder) / CONFIG).read_text())
-            trajectory = columns_of((Path(folder) / TRAJECTORY).read_bytes())
-            environment = json.loads((Path(folder) / ENVIRONMENT).read_text())
+            config = from_yaml((Path(folder) / contents.CONFIG).read_text())
+            trajectory = columns_of((Path(folder) / contents.TRAJECTORY).read_bytes())
+            environment = json.loads((Path(folder) / contents.ENVIRONMENT).read_text())
         tags = run.data.tags
         return Record(
             config_hash=tags["sweeps.config_hash"],
@@ -141,7 +130,7 @@ class Tracker:
             config=config,
             status=tags["sweeps.status"],
             reason=tags["sweeps.reason"],
-            summary={k: v for k, v in run.data.metrics.items() if k not in STEPPED},
+            summary={k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED},
             notes={},
             device=tags["sweeps.device"],
             started=run.info.start_time,
@@ -255,13 +244,13 @@ class Tracker:
             made = self._client.create_run(experiment, record.started, tags=tags | _context())
             run = str(made.info.run_id)
         points = [Point(key, value, 0) for key, value in sorted(record.summary.items())]
-        points += _thinned(record.trajectory)
-        metrics = [Metric(p.key, p.value, _time(record, p.step), p.step) for p in points]
+        points += contents.step_points(record.trajectory)
+        metrics = [Metric(p.key, p.value, contents.time_of(record, p.step), p.step) for p in points]
         params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
         self._client.log_batch(run, params=params)
         self._log_metrics(run, metrics)
         with tempfile.TemporaryDirectory() as folder:
-            _artifacts(record, Path(folder))
+            contents.write_artifacts(record, Path(folder))
             self._client.log_artifacts(run, folder)
         self._client.set_terminated(run, "FINISHED", record.finished)
         self._keep_only(experiment, query, run)
@@ -387,34 +376,6 @@ def _hush() -> None:
     """MLflow's and Alembic's talk is of no use to a sweep's user; their errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _thinned(trajectory: dict[str, list[float | None]]) -> list[Point]:
-    """The step metrics, each at most `POINTS` long, first and last step included."""
-    steps = [int(step or 0) for step in trajectory["step"]]
-    points: list[Point] = []
-    for column, key in STEP_METRICS.items():
-        known = [(t, v) for t, v in zip(steps, trajectory[column], strict=True) if v is not None]
-        stride = -(-len(known) // POINTS)
-        kept = known[::stride] if stride > 1 else known
-        if known and kept[-1] != known[-1]:
-            kept = [*kept[: POINTS - 1], known[-1]]
-        points += [Point(key, value, step) for step, value in kept]
-    return points
-
-
-def _time(record: Record, step: int) -> int:
-    """When a step was, so that sending it again sends the same point."""
-    last = len(record.trajectory["step"]) or 1
-    return record.started + (record.finished - record.started) * min(step, last) // last
-
-
-def _artifacts(record: Record, folder: Path) -> None:
-    (folder / CONFIG).write_text(to_yaml(record.config))
-    (folder / TRAJECTORY).write_bytes(record.parquet())
-    (folder / ENVIRONMENT).write_text(record.environment_json())
-    if record.trajectory["loss"]:
-        (folder / "theory_vs_measurement.png").write_bytes(figures.trial.draw(record))
 
 
 def _context() -> dict[str, str]:
