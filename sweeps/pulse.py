@@ -79,6 +79,6 @@ def last_beat(folder: Path) -> Beat | None:
     """The word of the driver that is at work on a sweep; None when none is."""
     try:
         beat = Beat(**json.loads((folder / NAME).read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return None
     return beat if time.time() - beat.at < DEAD_AFTER else None
