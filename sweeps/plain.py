@@ -33,6 +33,11 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://", text)
 
 
+def one_line(error: BaseException) -> str:
+    """An error's type and text, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def in_bytes(count: float) -> str:
     """A number of bytes, in the unit that suits it."""
     for unit in ("B", "kB", "MB", "GB"):

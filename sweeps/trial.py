@@ -13,7 +13,7 @@ import deq
 from sweeps.config import trial_from_plain
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
-from sweeps.plain import in_bytes
+from sweeps.plain import in_bytes, one_line
 from sweeps.record import Record, now
 
 # Seconds between two progress messages of a pack.
@@ -85,7 +85,7 @@ def _tried(plains: list[dict[str, Any]], device: str, *, halved: bool) -> Iterat
                 del left[message.record.config_hash]
         return
     except Exception as error:  # whatever a trial raises is that trial's failure
-        memory, why = _is_out_of_memory(error), _one_line(error)
+        memory, why = _is_out_of_memory(error), one_line(error)
     # Not inside the except: there the error's traceback holds the pack's tensors.
     if memory and (halved or len(plains) == 1):
         for digest in left:
@@ -103,10 +103,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether this is what Python or torch raises when an allocation fails."""
     text = str(error)
     return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _run(

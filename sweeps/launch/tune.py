@@ -15,6 +15,7 @@ from sweeps.config import ClusterConfig
 from sweeps.launch.cluster import Code, needs
 from sweeps.launch.rounds import Cause, Lost, Packs
 from sweeps.launch.versions import here, mismatch
+from sweeps.plain import one_line
 from sweeps.plan import PlannedTrial
 from sweeps.trial import Done, Failed, Message, run_pack
 
@@ -88,7 +89,7 @@ class Tune:
             ).fit()
         except Exception as error:  # the driver must hear of it, whatever it is
             for planned in _all(packs):
-                inbox.put(Failed(planned.config_hash, _one_line(error), final=False))
+                inbox.put(Failed(planned.config_hash, one_line(error), final=False))
         finally:
             inbox.put(None)
 
@@ -176,7 +177,3 @@ def _trainable(
 def _all(packs: Packs) -> Iterator[PlannedTrial]:
     for pack in packs:
         yield from pack
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
