@@ -18,7 +18,7 @@ from sweeps.config import LaunchConfig, request, trial_to_yaml
 from sweeps.errors import SweepsError
 from sweeps.identity import config_hash
 from sweeps.plain import without_password
-from sweeps.plan import Plan, trials_of
+from sweeps.planning import Plan, trials_of
 
 if TYPE_CHECKING:
     from sweeps.run import Finished

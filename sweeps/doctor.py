@@ -14,9 +14,9 @@ import deq
 from sweeps import __version__
 from sweeps.config import LaunchConfig
 from sweeps.errors import SweepsError
-from sweeps.launch import check_cluster
 from sweeps.plain import without_password
 from sweeps.tracking import check_server
+from sweeps.workers import check_cluster
 
 # Free GB below which a sweep had better not start.
 LEAST_DISK = 1.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps import report
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.record import Record
 from sweeps.report import Line, number
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 
 COLUMNS = {
     "measured rate": "rate/measured",

@@ -13,7 +13,7 @@ from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_p
 from sweeps.errors import ConfigError
 from sweeps.identity import config_hash
 from sweeps.ledger import Ledger
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.run import has_record, ledger_path, only
 
 

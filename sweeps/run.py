@@ -11,10 +11,9 @@ from filelock import FileLock, Timeout
 from sweeps import pages
 from sweeps.config import ClusterConfig, LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
-from sweeps.launch import check_cluster, training
 from sweeps.ledger import LEDGER, Failure, Ledger, Owed, Result, SweepEntry
 from sweeps.lookup import MIN_PREFIX
-from sweeps.plan import Plan, PlannedTrial, plan, trials_of
+from sweeps.planning import Plan, PlannedTrial, plan, trials_of
 from sweeps.pulse import Pulse
 from sweeps.record import now
 from sweeps.report import FAILED, MISSING, Line
@@ -22,6 +21,7 @@ from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed, Message
+from sweeps.workers import check_cluster, training
 
 Results = dict[str, Result]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
 from sweeps.run import folder_of, has_record, ledger_path, only
 from sweeps.terminal import Terminal

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sweeps.plan import Plan
+from sweeps.planning import Plan
 from sweeps.trial import Done, Failed, Message, Progress
 
 # Trials shown at work at once.

@@ -8,7 +8,7 @@ import deq
 from sweeps.config import Request, trial_from_plain
 from sweeps.errors import ConfigError
 from sweeps.plain import in_bytes
-from sweeps.plan import PlannedTrial, trials_of
+from sweeps.planning import PlannedTrial, trials_of
 from sweeps.report import number
 from sweeps.terminal import Terminal
 

@@ -14,7 +14,7 @@ DOORS = {
     "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py"},
     "pandas": {"sweeps/library.py"},
-    "ray": {f"sweeps/launch/{name}.py" for name in ("cluster", "head", "tune")},
+    "ray": {f"sweeps/workers/{name}.py" for name in ("cluster", "head", "tune")},
     "mlflow": {"sweeps/tracking.py"},
     "matplotlib": {"sweeps/figures/style.py"},
     "jinja2": {"sweeps/report_page.py"},

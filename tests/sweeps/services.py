@@ -87,7 +87,7 @@ def answers(port):
 
 def nodes_of(address, env):
     """How many nodes the cluster at this address has."""
-    script = ROOT / "sweeps/launch/head.py"
+    script = ROOT / "sweeps/workers/head.py"
     done = subprocess.run(
         [sys.executable, "-P", script, address],
         env=env,

@@ -15,9 +15,9 @@ from services import RayCluster
 from sweeps.config import ClusterConfig
 from sweeps.environment import code_version
 from sweeps.errors import ConfigError
-from sweeps.launch import address
-from sweeps.launch.address import check_address
-from sweeps.launch.cluster import fits, too_much
+from sweeps.workers import address
+from sweeps.workers.address import check_address
+from sweeps.workers.cluster import fits, too_much
 
 TOKEN = "7f3d" * 16
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}

@@ -11,11 +11,11 @@ from command import SMALL, unused_port
 from sweeps.cli import cli
 from sweeps.config import launch_from_plain, launch_to_plain, request
 from sweeps.errors import ConfigError
-from sweeps.launch.versions import mismatch
 from sweeps.ledger import Ledger, SweepEntry
-from sweeps.plan import trials_of
+from sweeps.planning import trials_of
 from sweeps.resume import stored
 from sweeps.status import statuses
+from sweeps.workers.versions import mismatch
 
 SWEEP = "0123456789ab"
 

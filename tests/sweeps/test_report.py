@@ -9,7 +9,7 @@ import pytest
 from command import SMALL, client, runs, sweeps
 
 from sweeps.figures import FIGURES, Study, rates, style
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, Line
 from sweeps.report_page import Heading, files, remarks
 

@@ -7,11 +7,11 @@ import pytest
 import deq
 from sweeps import trial
 from sweeps.config import request
-from sweeps.launch.rounds import NOTICED, Cause, Lost, rounds
-from sweeps.launch.tune import how_it_died
-from sweeps.plan import trials_of
+from sweeps.planning import trials_of
 from sweeps.record import Record
 from sweeps.trial import Done, Failed, run_pack
+from sweeps.workers.rounds import NOTICED, Cause, Lost, rounds
+from sweeps.workers.tune import how_it_died
 
 
 def planned(count):

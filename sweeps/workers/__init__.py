@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeps.config import ClusterConfig
-from sweeps.launch.rounds import Packs, rounds
 from sweeps.trial import Message, run_pack
+from sweeps.workers.rounds import Packs, rounds
 
 
 def check_cluster(config: ClusterConfig) -> None:
@@ -19,7 +19,7 @@ def check_cluster(config: ClusterConfig) -> None:
         ConfigError: saying what to do instead.
     """
     if config.name == "ray":
-        from sweeps.launch.address import check_address
+        from sweeps.workers.address import check_address
 
         check_address(config.address)
 
@@ -42,8 +42,8 @@ def training(packs: Packs, config: ClusterConfig, folder: Path) -> Iterator[Iter
     elif config.name == "inline":
         yield _inline(packs, device, config.cpus_per_trial)
     else:
-        from sweeps.launch.cluster import ready
-        from sweeps.launch.tune import Tune
+        from sweeps.workers.cluster import ready
+        from sweeps.workers.tune import Tune
 
         with ready(config, packs, folder) as code:
             tune = Tune(config, device, folder, code)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.trial import Done, Failed, Message, needed
 
 Pack = list[PlannedTrial]

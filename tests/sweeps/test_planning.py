@@ -5,7 +5,7 @@ import pytest
 import deq
 from sweeps.config import request
 from sweeps.errors import ConfigError
-from sweeps.plan import plan, trials_of
+from sweeps.planning import plan, trials_of
 
 SMALL = ["data.n=8", "model.width=16"]
 

@@ -12,12 +12,12 @@ from typing import Any
 from ray import tune
 
 from sweeps.config import ClusterConfig
-from sweeps.launch.cluster import Code, needs
-from sweeps.launch.rounds import Cause, Lost, Packs
-from sweeps.launch.versions import here, mismatch
 from sweeps.plain import one_line
-from sweeps.plan import PlannedTrial
+from sweeps.planning import PlannedTrial
 from sweeps.trial import Done, Failed, Message, run_pack
+from sweeps.workers.cluster import Code, needs
+from sweeps.workers.rounds import Cause, Lost, Packs
+from sweeps.workers.versions import here, mismatch
 
 # Seconds that Tune may take to end when it is interrupted.
 GRACE = 15.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.launch.versions import here, mismatch
+from sweeps.workers.versions import here, mismatch
 
 # Seconds until an address that does not answer is given up.
 CONNECT, ANSWER = 5, 10

@@ -30,8 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.config import ClusterConfig
 from sweeps.environment import code_version
 from sweeps.errors import ConfigError
-from sweeps.launch.rounds import Packs
-from sweeps.launch.versions import PINNED, here, mismatch
+from sweeps.workers.rounds import Packs
+from sweeps.workers.versions import PINNED, here, mismatch
 
 SCRATCH = "sweeps-ray-"
 # Seconds a node may take to say what it is; the first time it unpacks the code.
