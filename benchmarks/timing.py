@@ -1,12 +1,14 @@
 """CPU time, medians with their spread, and how a result is printed."""
 
+import contextlib
 import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -67,6 +69,26 @@ def product_seconds(w: Tensor, z: Tensor, repeats: int = 5) -> float:
     out = torch.empty_like(z)
     torch.mm(z, w.mT, out=out)
     return statistics.median(seconds(lambda: torch.mm(z, w.mT, out=out)) for _ in range(repeats))
+
+
+@contextlib.contextmanager
+def products_timed() -> Iterator[list[float]]:
+    """CPU seconds of every product that a pack takes meanwhile (bmm, baddbmm, baddbmm_)."""
+    spent: list[float] = []
+
+    def watched(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any, **kwargs: Any) -> Tensor:
+            cost, result = timed(lambda: product(*args, **kwargs))
+            spent.append(cost)
+            return result
+
+        return call
+
+    with contextlib.ExitStack() as patches:
+        for owner, name in ((torch, "bmm"), (torch, "baddbmm"), (Tensor, "baddbmm_")):
+            changed = patch.object(owner, name, watched(getattr(owner, name)))
+            patches.enter_context(changed)
+        yield spent
 
 
 def report(title: str, lines: Sequence[tuple[str, Any]], *, as_json: bool) -> None:

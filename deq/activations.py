@@ -34,6 +34,8 @@ class Activation:
         dual: closed form of (E[phi(u) phi(v)], E[phi'(u) phi'(v)]) for centred
             Gaussians of variance q and covariance c, where one is known; a relative
             error of some units of float64's rounding is presumed of it.
+        derivative_of_value: phi' as a function of phi's value, for a phi whose value is
+            dear and decides its derivative (tanh: 1 - phi^2).
     """
 
     name: str
@@ -45,6 +47,13 @@ class Activation:
     smooth: bool
     polynomial: bool = False
     dual: duals.Dual | None = None
+    derivative_of_value: Callable[[Tensor], Tensor] | None = None
+
+    def derivative_at(self, x: Tensor, value: Tensor) -> Tensor:
+        """phi'(x), where value = phi(x) is known."""
+        if self.derivative_of_value is None:
+            return self.derivative(x)
+        return self.derivative_of_value(value)
 
 
 def _silu_lipschitz() -> float:
@@ -99,6 +108,7 @@ _BUILT_IN = (
         curvature=4 / (3 * math.sqrt(3)),  # at tanh(x)^2 = 1/3
         at_zero=0.0,
         smooth=True,
+        derivative_of_value=elementwise.tanh_derivative_of_value,
     ),
     Activation(
         name="sigmoid",
@@ -108,6 +118,7 @@ _BUILT_IN = (
         curvature=1 / (6 * math.sqrt(3)),  # at (2s - 1)^2 = 1/3
         at_zero=0.5,
         smooth=True,
+        derivative_of_value=elementwise.sigmoid_derivative_of_value,
     ),
     Activation(
         name="sin",

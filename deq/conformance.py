@@ -26,9 +26,9 @@ def check(phi: "Activation") -> None:
 
     On a grid of spacing 1e-3 on [-30, 30], and on points further out to 1e4: phi and
     phi' keep shape and dtype, leave their argument alone, act entrywise and are finite;
-    phi(0) to 1e-12; phi' against central differences of step 1e-5; L to -1e-9 and
-    +1e-3, M to -1e-6 and +1e-2, relative; the dual against quadrature, to 1e-7 (smooth)
-    or 1e-2.
+    phi(0) to 1e-12; phi' against central differences of step 1e-5, and from phi's value
+    to 1e-12; L to -1e-9 and +1e-3, M to -1e-6 and +1e-2, relative; the dual against
+    quadrature, to 1e-7 (smooth) or 1e-2.
 
     Raises:
         ValueError: in one line, the first thing that is wrong and where.
@@ -40,6 +40,7 @@ def check(phi: "Activation") -> None:
     if abs(zero - phi.at_zero) > 1e-12:
         raise ValueError(f"at_zero is {phi.at_zero:.9g}, but the function at 0 is {zero:.9g}")
     _slope(phi)
+    _slope_of_value(phi)
     _constants(phi)
     if phi.dual is not None:
         _dual(phi)
@@ -109,6 +110,19 @@ def _slope(phi: "Activation") -> None:
         raise ValueError(
             f"derivative at x = {float(x[at]):.6g} is {float(phi.derivative(x)[at]):.9g}, "
             f"but finite differences of function give {float(slope[at]):.9g}"
+        )
+
+
+def _slope_of_value(phi: "Activation") -> None:
+    """phi' from phi's value, where the activation has it: to 1e-12 L of phi' from x."""
+    x = _grid_and_beyond()
+    found = phi.derivative_at(x, phi.function(x))
+    wrong = ~((found - phi.derivative(x)).abs() <= 1e-12 * phi.lipschitz)
+    if bool(wrong.any()):
+        at = int(wrong.int().argmax())
+        raise ValueError(
+            f"derivative_of_value at x = {float(x[at]):.6g} is {float(found[at]):.9g}, "
+            f"but derivative gives {float(phi.derivative(x)[at]):.9g}"
         )
 
 

@@ -38,12 +38,21 @@ def leaky_relu_derivative(x: Tensor) -> Tensor:
 
 def tanh_derivative(x: Tensor) -> Tensor:
     """1 - tanh(x)^2."""
-    return 1.0 - torch.tanh(x) ** 2
+    return tanh_derivative_of_value(torch.tanh(x))
+
+
+def tanh_derivative_of_value(t: Tensor) -> Tensor:
+    """1 - t^2, t = tanh(x)."""
+    return 1.0 - t * t
 
 
 def sigmoid_derivative(x: Tensor) -> Tensor:
     """s (1 - s), s = sigmoid(x)."""
-    s = torch.sigmoid(x)
+    return sigmoid_derivative_of_value(torch.sigmoid(x))
+
+
+def sigmoid_derivative_of_value(s: Tensor) -> Tensor:
+    """s (1 - s), s = sigmoid(x)."""
     return s * (1.0 - s)
 
 

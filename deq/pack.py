@@ -88,7 +88,7 @@ class Pack:
 
     def adjoints(self) -> Solution:
         """Solve V = a 1^T + W^T (D * V) with D = phi'(Q); then R = D * V."""
-        mask = self.phi.derivative(self.forward.last)
+        mask = self.phi.derivative_at(self.forward.last, self.z)
         if isinstance(self.adjoint, Secant) and self.mask is not None:
             self._jump(mask, self.mask, self.adjoint)
         self.mask = mask
