@@ -70,7 +70,7 @@ def training(name: str, size: tuple[int, int, int], device: str, steps: int) -> 
         ("products per step", products),
         ("time over three products", Spread.of([t / (3 * product) for t in times])),
         ("most memory, GB", used / 1e9),
-        ("deq.memory says, GB", memory(config, size[2], n) / 1e9),
+        ("deq.memory says, GB", memory(config, size[2], n, device) / 1e9),
         *beside(name, config, m, device, statistics.median(times)),
     ]
 

@@ -13,6 +13,8 @@ from deq.trial import TrialConfig
 # two temporaries, and what the two predictors hold.
 WORKING = 9
 SMOOTH, KINKED = 2 * (1 + DEPTH), 2 * (2 + 2 * DEPTH)
+# On a GPU the equilibria's buffers and the adjoints' are held at once.
+AHEAD = 3
 # Vectors of length m of the diagnostics: Lanczos' and the rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -23,7 +25,7 @@ CPU_WIDTH, CPU_PACK = 128, 16
 TILE, TILES = 128, 2
 
 
-def memory(config: TrialConfig, d: int, n: int) -> int:
+def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     """Bytes that one trial holds at its peak: one W and some (m, n) tensors.
 
     While the weights are drawn, U (m, d) is held as well, until P = U X is known. Each
@@ -34,6 +36,7 @@ def memory(config: TrialConfig, d: int, n: int) -> int:
     kinked = math.isinf(activation(config.model.activation).curvature)
     tensors = WORKING + (KINKED if kinked else SMOOTH)
     tensors += SOLVERS[config.solver.name].tensors
+    tensors += AHEAD if device.startswith("cuda") else 0
     training = size * m * (n * tensors + VECTORS) + 8 * n * n * SQUARES
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)
@@ -57,4 +60,4 @@ def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     wanted = TILES * torch.cuda.get_device_properties(device).multi_processor_count
     filling = math.ceil(wanted / (math.ceil(m / TILE) * math.ceil(n / TILE)))
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(filling, int(free // 2 // memory(config, d, n))))
+    return max(1, min(filling, int(free // 2 // memory(config, d, n, device))))

@@ -81,9 +81,9 @@ class Pack:
 
     def equilibrium(self) -> Solution:
         """Solve Q = W phi(Q) + P; then Z = phi(Q) and e = a^T Z - y."""
-        solution = self._solve(EquilibriumMap(self.phi, self.w, self.p), self.forward)
+        solution = self._solve(self.equilibrium_map(), self.forward)
         self.z = self.phi.function(self.forward.last)
-        self.e = torch.bmm(self.z, self.a[:, :, None])[:, :, 0] - self.y.to(self.p.dtype)
+        self.e = self.error(self.z)
         return solution
 
     def adjoints(self) -> Solution:
@@ -92,9 +92,21 @@ class Pack:
         if isinstance(self.adjoint, Secant) and self.mask is not None:
             self._jump(mask, self.mask, self.adjoint)
         self.mask = mask
-        solution = self._solve(AdjointMap(self.w, self.a, mask), self.adjoint)
+        solution = self._solve(self.adjoint_map(mask), self.adjoint)
         self.r = mask * self.adjoint.last
         return solution
+
+    def equilibrium_map(self) -> Map:
+        """q -> W phi(q) + P."""
+        return EquilibriumMap(self.phi, self.w, self.p)
+
+    def adjoint_map(self, mask: Tensor) -> Map:
+        """v -> a + W^T (D * v)."""
+        return AdjointMap(self.w, self.a, mask)
+
+    def error(self, z: Tensor) -> Tensor:
+        """yhat - y at these equilibria."""
+        return torch.bmm(z, self.a[:, :, None])[:, :, 0] - self.y.to(z.dtype)
 
     def _solve(self, f: Map, predictor: Predictor) -> Solution:
         first, *others = self.buffers
@@ -107,10 +119,17 @@ class Pack:
             max_steps=self.solver.max_steps,
             step=SOLVERS[self.solver.name](),
         )
-        # The predictor keeps the buffer that holds the value and gives another for it.
-        free = [b for b in (first, *others) if b is not solution.value]
-        self.buffers = [*free, predictor.push(solution.value, free[0])]
+        self.buffers = self.take(predictor, solution.value, self.buffers)
         return solution
+
+    @staticmethod
+    def take(predictor: Predictor, value: Tensor, buffers: list[Tensor]) -> list[Tensor]:
+        """Give a solution to its predictor; the buffers there are then.
+
+        The predictor keeps the buffer that holds the value and gives another for it.
+        """
+        free = [b for b in buffers if b is not value]
+        return [*free, predictor.push(value, free[0])]
 
     def _jump(self, mask: Tensor, before: Tensor, adjoint: Secant) -> None:
         """Add to the adjoint's source what the changes of mask do: W^T ((D - D_before) * V).
@@ -208,6 +227,11 @@ class Pack:
         self.buffers = [buffer[: len(keep)] for buffer in self.buffers]
         self.forward.select(keep)
         self.adjoint.select(keep)
+
+
+def half_square(e: Tensor) -> Tensor:
+    """Phi = 1/2 ||e||^2 per trial; (B, n) to (B,) float64."""
+    return 0.5 * e.double().square().sum(-1)
 
 
 def kept(x: Tensor, keep: list[int]) -> Tensor:

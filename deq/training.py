@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from deq.convergence import Initial
 from deq.course import Course, Row, Status, blank
@@ -12,7 +11,8 @@ from deq.data import Dataset
 from deq.diagnostics import Diagnostics, Spectra
 from deq.fixed_point import Solution, Solved
 from deq.machine import forbid_tf32
-from deq.pack import Pack
+from deq.pack import Pack, half_square
+from deq.speculation import Reading, Speculation
 from deq.step_size import step_size
 from deq.trial import TrialConfig
 
@@ -64,37 +64,26 @@ class Group:
 
     def __init__(self, courses: list[Course], pack: Pack) -> None:
         self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
+        self.speculation = Speculation(pack)
 
     def advance(self, step: int) -> None:
         """Measure at `step`, close what has ended, and take one GD step with the rest.
 
         Trials leave the pack as soon as they end, so that later lines see only numbers.
         """
-        pack, rows = self.pack, [blank(step) for _ in self.courses]
-        forward = pack.equilibrium()
-        _fill(rows, "forward_steps", forward.products)
-        _fill(rows, "forward_predicted", forward.predicted)
-        _fill(rows, "residual", forward.residual)
-        rows = self._close_unsolved("the equilibrium", forward, rows)
-        if not rows:
-            return
-        adjoint = pack.adjoints()
-        _fill(rows, "adjoint_steps", adjoint.products)
-        _fill(rows, "adjoint_predicted", adjoint.predicted)
-        _fill(rows, "adjoint_residual", adjoint.residual)
-        _fill(rows, "flipped", pack.flipped.tolist())
-        rows = self._close_unsolved("the adjoint", adjoint, rows)
-        _fill(rows, "loss", half_square(pack.e))
+        rows = [blank(step) for _ in self.courses]
+        reading = self.speculation.step()
+        rows = self._watched(rows) if reading is None else _read(rows, reading)
         for course, row in zip(self.courses, rows, strict=True):
             row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
-            row["rounding"] = torch.finfo(pack.e.dtype).eps
+            row["rounding"] = torch.finfo(self.pack.e.dtype).eps
             course.rows.append(row)
             course.judge()
         self._keep(lambda course: course.status is not Status.DIVERGED)
         self._measure(step)
         self._keep(lambda course: course.status is None)
         if self.courses:
-            pack.descend()
+            self.pack.descend()
 
     def promote(self) -> list["Group"]:
         """Hand over the trials that go on in float64, each in a group of its own."""
@@ -103,6 +92,22 @@ class Group:
         left = [self.courses[k] for k in leaving]
         self._keep(lambda course: all(course is not other for other in left))
         return groups
+
+    def _watched(self, rows: list[Row]) -> list[Row]:
+        """Solve for both fixed points; the rows of the trials for which there are both."""
+        pack = self.pack
+        forward = pack.equilibrium()
+        _fill_forward(rows, forward)
+        rows = self._close_unsolved("the equilibrium", forward, rows)
+        if not rows:
+            return []
+        adjoint = pack.adjoints()
+        _fill_adjoint(rows, adjoint)
+        _fill(rows, "flipped", pack.flipped.tolist())
+        rows = self._close_unsolved("the adjoint", adjoint, rows)
+        _fill(rows, "loss", half_square(pack.e).tolist())
+        self.speculation.learn(forward, adjoint)
+        return rows
 
     def _close_unsolved(self, which: str, solution: Solution, rows: list[Row]) -> list[Row]:
         """Close the trials whose fixed point was not reached; the rows of the others.
@@ -165,16 +170,31 @@ class Group:
             self.pack.eta[k] = course.eta
 
 
+def _read(rows: list[Row], reading: Reading) -> list[Row]:
+    """Put what was read of a step into each trial's row."""
+    _fill_forward(rows, reading.forward)
+    _fill_adjoint(rows, reading.adjoint)
+    _fill(rows, "flipped", reading.flipped)
+    _fill(rows, "loss", reading.loss)
+    return rows
+
+
+def _fill_forward(rows: list[Row], solution: Solution) -> None:
+    _fill(rows, "forward_steps", solution.products)
+    _fill(rows, "forward_predicted", solution.predicted)
+    _fill(rows, "residual", solution.residual)
+
+
+def _fill_adjoint(rows: list[Row], solution: Solution) -> None:
+    _fill(rows, "adjoint_steps", solution.products)
+    _fill(rows, "adjoint_predicted", solution.predicted)
+    _fill(rows, "adjoint_residual", solution.residual)
+
+
 def _fill(rows: list[Row], name: str, values: Sequence[float]) -> None:
     """Put one value into each trial's row."""
     for row, value in zip(rows, values, strict=True):
         row[name] = float(value)
-
-
-def half_square(e: Tensor) -> list[float]:
-    """Phi = 1/2 ||e||^2 per trial."""
-    losses: list[float] = (0.5 * (e.double() ** 2).sum(-1)).tolist()
-    return losses
 
 
 def shape(config: TrialConfig, dataset: Dataset) -> tuple[object, ...]:

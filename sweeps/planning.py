@@ -88,7 +88,7 @@ def trials_of(request: Request) -> list[PlannedTrial]:
                 name=label(composed.varying),
                 varying=composed.varying,
                 plain=trial_to_plain(composed.trial),
-                bytes=deq.memory(composed.trial, *composed.shape),
+                bytes=deq.memory(composed.trial, *composed.shape, device),
                 pack=deq.pack_size(composed.trial, *composed.shape, device),
             )
             _refuse_too_large(by_hash[digest], limit)

@@ -1,0 +1,156 @@
+"""Steps that wait for the device once: the watched step's numbers, and no look on the way."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._pytree import tree_map
+
+from deq import speculation
+from deq.data import SphereConfig, load
+from deq.model import ModelConfig
+from deq.pack import Pack
+from deq.solvers import SolverConfig
+from deq.speculation import Speculation
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+DATA = SphereConfig(n=12, d=6)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def config(name, seed=0, eta=0.5, steps=40):
+    return TrialConfig(
+        data=DATA,
+        model=ModelConfig(width=48, activation=name),
+        train=TrainConfig(steps=steps, eta=eta),
+        solver=SolverConfig(tol=1e-6),
+        seed=seed,
+    )
+
+
+def trained(configs, device="cpu"):
+    descent = Descent(configs, [load(DATA) for _ in configs], device)
+    for _ in descent:
+        pass
+    return descent.courses
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Every step is tried ahead, as on a GPU; how many were accepted and withdrawn."""
+    counts = {"accept": 0, "withdraw": 0}
+    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    for name in counts:
+        method = getattr(Speculation, name)
+
+        def watched(self, pending, name=name, method=method):
+            counts[name] += 1
+            method(self, pending)
+
+        monkeypatch.setattr(Speculation, name, watched)
+    return counts
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_the_trajectory_is_that_of_watched_steps(name, counted, monkeypatch):
+    configs = [config(name), config(name, seed=1, eta=0.9), config(name, eta=0.1, steps=25)]
+    ahead = trained(configs)
+    assert counted["accept"] > 20  # of 40 steps
+    monkeypatch.setattr(speculation, "worthwhile", lambda pack: False)
+    accepted = counted["accept"]
+    watched = trained(configs)
+    assert counted["accept"] == accepted
+    for one, other in zip(ahead, watched, strict=True):
+        assert one.status == other.status
+        assert len(one.rows) == len(other.rows)
+        for key in ("loss", "forward_steps", "adjoint_steps", "flipped", "lambda_min_tangent"):
+            a = torch.tensor([row[key] for row in one.rows], dtype=torch.float64)
+            b = torch.tensor([row[key] for row in other.rows], dtype=torch.float64)
+            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-12, equal_nan=True)
+
+
+def test_a_guess_that_is_too_low_changes_nothing(counted):
+    pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
+    pack.eta[:] = 0.01
+    for _ in range(4):
+        pack.equilibrium()
+        pack.adjoints()
+        pack.descend()
+    before = {name: value.clone() for name, value in tensors_of(pack).items()}
+    ahead = Speculation(pack)
+    ahead.maps.append((1, 1))
+    assert ahead.step() is None
+    assert counted == {"accept": 0, "withdraw": 1}
+    after = tensors_of(pack)
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+
+
+def tensors_of(pack):
+    """What the next step is made of, by name."""
+    names = ("w", "a", "p", "z", "r", "e", "mask", "tol", "flipped")
+    found = {name: getattr(pack, name) for name in names}
+    for side in ("forward", "adjoint"):
+        predictor = getattr(pack, side)
+        found |= {f"{side} last": predictor.last, f"{side} source": predictor.source}
+    return found
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_nothing_is_read_from_the_device_before_the_one_look(name):
+    """Tensors that hold no values: to read one raises."""
+    pack = Pack([config(name)], [load(DATA)], torch.device("cpu"))
+    pack.eta[:] = 0.01
+    for _ in range(3):
+        pack.equilibrium()
+        pack.adjoints()
+        pack.descend()
+    with FakeTensorMode() as mode:
+        _without_values(pack, mode)
+        ahead = Speculation(pack)
+        pending = ahead.enqueue(2, 2)
+        with pytest.raises(DataDependentOutputException):
+            pending.figures.tolist()  # the look
+        ahead.accept(pending)
+        pack.descend()
+        with pytest.raises(DataDependentOutputException):
+            pack.equilibrium()  # the watched step looks on its way
+
+
+def _without_values(thing, mode):
+    for key, value in vars(thing).items():
+        if type(value).__module__ == "deq.prediction":
+            _without_values(value, mode)
+        elif isinstance(value, torch.Tensor | list):
+            fake = tree_map(
+                lambda v: mode.from_tensor(v) if isinstance(v, torch.Tensor) else v, value
+            )
+            setattr(thing, key, fake)
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_on_a_gpu_a_step_waits_once(name, counted):
+    pack = Pack([config(name)], [load(DATA)], torch.device("cuda"))
+    pack.eta[:] = 0.01
+    ahead = Speculation(pack)
+    for _ in range(3):
+        ahead.learn(pack.equilibrium(), pack.adjoints())
+        pack.descend()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        pending = ahead.enqueue(3, 3)
+        ahead.accept(pending)
+        pack.descend()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert bool(torch.isfinite(pending.figures).all())
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_a_gpu_trains_as_the_cpu_does(name):
+    """To 1e-6 relative in the loss over 40 steps, float64."""
+    here, there = trained([config(name)]), trained([config(name)], "cuda")
+    losses = [torch.tensor([row["loss"] for row in c[0].rows]) for c in (here, there)]
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=0.0)
