@@ -110,5 +110,5 @@ def test_a_gpu_is_filled_as_far_as_its_memory_goes(monkeypatch):
         return pack_size(config, 100, n, "cuda")
 
     assert on_gpu(small, 128, 80e9) == 132  # two tiles each
-    assert on_gpu(small, 128, 2 * 10.5 * memory(small, 100, 128)) == 10
+    assert on_gpu(small, 128, 2 * 10.5 * memory(small, 100, 128, "cuda")) == 10
     assert on_gpu(large, 1000, 8e9) == 1
