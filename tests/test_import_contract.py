@@ -20,7 +20,7 @@ DOORS = {
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},
-    "click": {"sweeps/cli.py"},
+    "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
     "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}

@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
-from command import SMALL, unused_port
+from command import ENV, SMALL, unused_port
 
 from sweeps.cli import cli
 from sweeps.config import launch_from_plain, launch_to_plain, request
@@ -18,6 +20,11 @@ from sweeps.status import statuses
 from sweeps.workers.versions import mismatch
 
 SWEEP = "0123456789ab"
+
+
+def test_help_imports_nothing_slow():
+    check = "import sys, sweeps.cli; sys.exit(bool({'torch', 'hydra', 'mlflow'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
 @pytest.fixture

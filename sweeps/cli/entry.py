@@ -1,0 +1,54 @@
+"""The entry point: runs the command line, and says errors in one line."""
+
+import errno
+import logging
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+
+from sweeps.cli.group import cli
+from sweeps.errors import SweepsError
+
+
+def main() -> None:
+    """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    # A scheduler's or a container's stop is an interruption like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
+    logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
+    logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
+    try:
+        cli.main(standalone_mode=False)
+    except SweepsError as error:
+        _refuse(str(error))
+    except click.ClickException as error:
+        _refuse(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("sweeps: interrupted; the same command again goes on from here", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (OSError, sqlite3.OperationalError) as error:
+        if not _is_disk(error):
+            raise
+        click.echo(
+            f"sweeps: the disk of the output root does not take what is written ({error}): "
+            "make room; the same command again goes on from here",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _is_disk(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether it is for want of room or a failing disk, and not a mistake of this tool."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    return "full" in str(error) or "disk I/O" in str(error)
+
+
+def _refuse(text: str) -> None:
+    click.echo(f"sweeps: {' '.join(text.split())}", err=True)
+    sys.exit(2)

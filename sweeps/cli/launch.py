@@ -1,0 +1,138 @@
+"""Commands that train: run, resume; and sync, which sends what they left."""
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweeps.cli.group import MULTIRUN, OVERRIDES, cli, request
+from sweeps.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    from sweeps.config import LaunchConfig
+    from sweeps.run import Finished
+    from sweeps.terminal import Terminal
+
+
+@cli.command()
+@OVERRIDES
+@MULTIRUN
+@click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
+@click.option("--force", is_flag=True, help="Train again what is finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
+def run(
+    overrides: tuple[str, ...],
+    multirun: bool,
+    dry_run: bool,
+    retry_failed: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Train all trials of a sweep that are not finished.
+
+    OVERRIDES are Hydra's: `model.width=256,512` is an axis, `experiment=NAME` brings axes
+    of its own, `seed=range(0,5)` needs quotes in a shell.
+    """
+    del multirun  # every command here may sweep
+    asked = request(overrides)
+    from sweeps import run as runner
+    from sweeps.plain import without_password
+    from sweeps.planning import trials_of
+    from sweeps.terminal import Terminal
+
+    if dry_run:
+        show_plan(runner.dry_plan(asked, force=force, retry_failed=retry_failed), as_json)
+        return
+    terminal = Terminal(stderr=as_json)
+    command = without_password(shlex.join(["sweeps", "run", *overrides]))
+    options = runner.Options(command, force=force, retry_failed=retry_failed)
+    finished = runner.run(asked.launch, trials_of(asked), options, terminal)
+    _show(finished, asked.launch, terminal, as_json)
+
+
+@cli.command()
+@click.argument("sweep")
+@OVERRIDES
+@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
+    """Launch a sweep again, as it was.
+
+    SWEEP is the name that `sweeps run` printed, or six or more digits of it. It is launched
+    as it was; OVERRIDES may change cluster, tracking, pack and paths.
+    """
+    from sweeps import run as runner
+    from sweeps.resume import stored
+    from sweeps.terminal import Terminal
+
+    found = stored(sweep, overrides)
+    terminal = Terminal(stderr=as_json)
+    options = runner.Options(found.command, retry_failed=retry_failed)
+    finished = runner.run(found.launch, found.trials, options, terminal)
+    _show(finished, found.launch, terminal, as_json)
+
+
+@cli.command()
+@OVERRIDES
+def sync(overrides: tuple[str, ...]) -> None:
+    """Send MLflow the results it was away for."""
+    from sweeps import run as runner
+
+    asked = request(overrides)
+    unsent = runner.sync(asked.launch)
+    if unsent:
+        click.echo(f"{unsent} results could not be sent", err=True)
+        sys.exit(1)
+    click.echo("nothing is owed")
+
+
+def _show(
+    finished: "Finished", launch: "LaunchConfig", terminal: "Terminal", as_json: bool
+) -> None:
+    """Say how a sweep ended; exit 1 when a trial has no result."""
+    from sweeps import report
+
+    terminal.table(*report.table(finished.lines))
+    for line in finished.lines:
+        if line.error:
+            terminal.say(f"{line.planned.name} failed: {line.error}")
+    for text in _where(finished, launch):
+        terminal.say(text)
+    if as_json:
+        click.echo(json.dumps(_result(finished), indent=2))
+    if finished.failed:
+        sys.exit(1)
+
+
+def _result(finished: "Finished") -> dict[str, Any]:
+    trials = [
+        {
+            "config_hash": line.planned.config_hash,
+            "trial": line.planned.name,
+            "status": line.status,
+            "reused": line.reused,
+            "error": line.error,
+            "metrics": line.summary,
+        }
+        for line in finished.lines
+    ]
+    return {"sweep": finished.plan.sweep, "links": finished.links, "trials": trials}
+
+
+def _where(finished: "Finished", launch: "LaunchConfig") -> list[str]:
+    """Where the record is and how to open it."""
+    output = launch.paths.output
+    lines = []
+    if launch.tracking.name == "local":
+        flag = "" if output == "outputs" else f" paths.output={shlex.quote(output)}"
+        lines.append(f"Recorded in {output}/mlflow. To browse: sweeps ui{flag}, then open")
+    else:
+        lines.append("Recorded in MLflow:")
+    lines.append(f"  {finished.links['trials']}  (the trials)")
+    lines.append(f"  {finished.links['sweep']}  (the sweep)")
+    if finished.unsent:
+        lines.append(f"{finished.unsent} results wait for MLflow: `sweeps sync` sends them.")
+    return lines

@@ -1,0 +1,80 @@
+"""Commands that look at what is recorded, and at what is there: status, report, ui, doctor."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from sweeps.cli.group import OVERRIDES, cli, request
+
+
+@cli.command()
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say how sweeps stand: `sweeps status [SWEEP]`.
+
+    Without SWEEP (a name, or six or more digits of one) all of the output root's.
+    """
+    from sweeps import status as teller
+    from sweeps.terminal import Terminal
+
+    named = [word for word in overrides if "=" not in word]
+    if len(named) > 1:
+        raise click.UsageError(f"one sweep at a time, not {' and '.join(named)}")
+    config = request([word for word in overrides if "=" in word]).launch
+    found = teller.statuses(config, *named)
+    if as_json:
+        click.echo(teller.to_json(found))
+    else:
+        teller.show(found, Terminal())
+
+
+@cli.command()
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a sweep would find; exit 1 if something will not do.
+
+    Versions, GPU, disk, the output root.
+
+    With `cluster=ray` and `tracking=server` also whether those answer. Nothing is started.
+    """
+    from sweeps import doctor as examiner
+    from sweeps.terminal import Terminal
+
+    checks = examiner.examine(request(overrides).launch)
+    if as_json:
+        click.echo(examiner.to_json(checks))
+    else:
+        rows = [[check.name, "ok" if check.ok else "NO", check.found] for check in checks]
+        Terminal().table(["what", "", "found"], rows, left=3)
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+@cli.command(name="report")
+@click.argument("sweep")
+@OVERRIDES
+def report_(sweep: str, overrides: tuple[str, ...]) -> None:
+    """Write a sweep's report anew.
+
+    One HTML page, its figures, and its page in MLflow.
+
+    SWEEP is the name that `sweeps run` printed, or six or more digits of it.
+    """
+    from sweeps import run as runner
+
+    click.echo(runner.rewrite_report(request(overrides).launch, sweep))
+
+
+@cli.command()
+@OVERRIDES
+@click.option("--port", default=5000, show_default=True, help="Port on loopback.")
+def ui(overrides: tuple[str, ...], port: int) -> None:
+    """Serve the MLflow UI of the embedded store."""
+    from sweeps import store
+
+    output = Path(request(overrides).launch.paths.output)
+    click.echo(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")
+    sys.exit(store.serve(output, port))
