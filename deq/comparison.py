@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deq.activations import activation
+from deq.checkpoint import Checkpoint
 from deq.convergence import Initial
 from deq.course import COLUMNS, Course, Status
 from deq.data import Dataset, load
@@ -59,10 +60,19 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
     return compare(descent.courses[0])
 
 
-def train_pack(configs: Sequence[TrialConfig], *, device: str = "cpu") -> Iterator[Descent]:
-    """Train trials of one shape together, yielding the descent after every GD step."""
+def train_pack(
+    configs: Sequence[TrialConfig], *, device: str = "cpu", checkpoint: Checkpoint | None = None
+) -> Iterator[Descent]:
+    """Train trials of one shape together, yielding the descent after every GD step.
+
+    From `checkpoint` on, where there is one of these trials; it is used up.
+    """
     loaded = {data: load(data) for data in {config.data for config in configs}}
-    descent = Descent(configs, [loaded[config.data] for config in configs], device)
+    datasets = [loaded[config.data] for config in configs]
+    if checkpoint is None:
+        descent = Descent(configs, datasets, device)
+    else:
+        descent = checkpoint.descent(configs, datasets)
     for _ in descent:
         yield descent
 

@@ -1,12 +1,15 @@
 """One trial's training as it goes: its rows, and how it ends."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+
+import torch
 
 from deq.convergence import Initial
 from deq.data import Dataset
 from deq.fixed_point import Solved
+from deq.state import State
 from deq.trial import TrialConfig
 
 # The loss has stalled when its least value has not fallen for this many GD steps.
@@ -79,6 +82,30 @@ class Course:
     seconds: float = 0.0
     _best: float = math.inf
     _best_step: int = 0
+
+    # The state beside rows, status and initial.
+    PLAIN = ("eta", "reason", "seconds", "_best", "_best_step")
+
+    def state(self) -> State:
+        """All but config and dataset."""
+        rows = [[row[name] for name in COLUMNS] for row in self.rows]
+        initial = self.initial
+        return {name: getattr(self, name) for name in self.PLAIN} | {
+            "rows": torch.tensor(rows, dtype=torch.float64).view(-1, len(COLUMNS)),
+            "status": self.status and self.status.value,
+            "initial": initial and {f.name: getattr(initial, f.name) for f in fields(initial)},
+        }
+
+    @classmethod
+    def restored(cls, config: TrialConfig, dataset: Dataset, state: State) -> "Course":
+        """The course of this config and dataset that `state` was taken of."""
+        course = cls(config, dataset)
+        for name in cls.PLAIN:
+            setattr(course, name, state[name])
+        course.rows = [dict(zip(COLUMNS, row, strict=True)) for row in state["rows"].tolist()]
+        course.status = state["status"] and Status(state["status"])
+        course.initial = state["initial"] and Initial(**state["initial"])
+        return course
 
     def end(self, status: Status, reason: str) -> None:
         """Close the trial."""

@@ -39,6 +39,8 @@ class Spectra:
 class Diagnostics:
     """The spectra of a pack's trials."""
 
+    STATE = ("_norm_w", "_least_gram", "_least_tangent", "_calls")
+
     def __init__(self) -> None:
         self._norm_w, self._least_gram = OperatorNorm(), LeastEigenvalue()
         self._least_tangent = LeastEigenvalue()

@@ -25,6 +25,7 @@ from deq.prediction import Extrapolation, Predictor, Secant
 from deq.redraw import starting_weights
 from deq.solvers import SOLVERS
 from deq.spectrum import operator_norm
+from deq.state import State, put
 from deq.trial import TrialConfig
 
 # The equilibria's errors may move a prediction by this share of rms(e) at most.
@@ -49,6 +50,9 @@ class Pack:
         flipped: (B,) samples whose mask changed at a kink since the step before.
     """
 
+    BATCHED = ("xx", "y", "w", "a", "p", "eta", "tol", "tied", "z", "r", "e", "flipped")
+    STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
+
     def __init__(
         self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], place: torch.device
     ) -> None:
@@ -67,6 +71,16 @@ class Pack:
         self.tol = torch.full((len(configs),), self.solver.tol, dtype=torch.float64, device=place)
         self.tied = self.tol.clone()  # what tol would be if the dtype resolved it
         self._start(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
+
+    @classmethod
+    def restored(cls, config: TrialConfig, state: State) -> "Pack":
+        """The pack of this config's shape that `state_of` took the state of."""
+        pack = cls.__new__(cls)
+        pack.solver, pack.phi = config.solver, activation(config.model.activation)
+        pack.eta, pack.y = state["eta"], state["y"]
+        pack._start(state["forward"]["last"], state["adjoint"]["last"])
+        put(pack, state)
+        return pack
 
     def _start(self, q: Tensor, v: Tensor) -> None:
         """Start the fixed points from q and v, with nothing known of the past."""
@@ -220,7 +234,7 @@ class Pack:
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
-        for name in ("xx", "y", "w", "a", "p", "eta", "tol", "tied", "z", "r", "e", "flipped"):
+        for name in self.BATCHED:
             setattr(self, name, kept(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
         self.mask = None if self.mask is None else kept(self.mask, keep)

@@ -34,6 +34,8 @@ class Basis:
     Their inner products are carried along: a new vector costs DEPTH + 1 passes.
     """
 
+    STATE = ("vectors", "inner")
+
     def __init__(self, like: Tensor) -> None:
         self.vectors = [torch.zeros_like(like) for _ in range(DEPTH)]
         shape = (*like.shape[:2], DEPTH, DEPTH)
@@ -80,6 +82,8 @@ class Extrapolation:
     the DEPTH before it, and the same coefficients are applied once more.
     """
 
+    STATE = ("last", "differences", "coefficients")
+
     def __init__(self, first: Tensor) -> None:
         self.last = first
         self.differences = Basis(first)
@@ -121,6 +125,8 @@ class Secant:
 
     Unlike extrapolation it sees a kinked phi's jumps coming.
     """
+
+    STATE = ("last", "source", "sources", "excesses", "_products")
 
     def __init__(self, first: Tensor) -> None:
         self.last = first

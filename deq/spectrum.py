@@ -38,6 +38,7 @@ class OperatorNorm:
     """
 
     TOL, FULL = 1e-7, 20
+    STATE = ("_vector", "_calls")
 
     def __init__(self) -> None:
         self._vector: Tensor | None = None  # (B, k)
@@ -73,6 +74,7 @@ class LeastEigenvalue:
     """
 
     TOL, BLOCK, SWEEPS = 1e-6, 4, 3
+    STATE = ("_block",)
 
     def __init__(self) -> None:
         self._block: Tensor | None = None  # (B, n, BLOCK)

@@ -13,6 +13,7 @@ from deq.fixed_point import Solution, Solved
 from deq.machine import forbid_tf32
 from deq.pack import Pack, half_square
 from deq.speculation import Reading, Speculation
+from deq.state import State, put, state_of
 from deq.step_size import step_size
 from deq.trial import TrialConfig
 
@@ -27,6 +28,7 @@ class Descent:
         courses: every trial's course, in the order given.
         groups: the trials still training; one group, and another for each trial that goes
             on in float64 (see SolverConfig.finish).
+        step: the GD step that comes next.
     """
 
     def __init__(
@@ -43,28 +45,61 @@ class Descent:
         forbid_tf32()
         self.courses = [Course(c, s) for c, s in zip(configs, datasets, strict=True)]
         self.groups = [Group(list(self.courses), Pack(configs, datasets, torch.device(device)))]
+        self.step = 0
+
+    @classmethod
+    def restored(
+        cls, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], state: State
+    ) -> "Descent":
+        """The descent of these trials that `state` was taken of, on its groups' device."""
+        forbid_tf32()
+        descent = cls.__new__(cls)
+        parts = zip(configs, datasets, state["courses"], strict=True)
+        descent.courses = [Course.restored(*part) for part in parts]
+        descent.groups = [Group.restored(descent.courses, part) for part in state["groups"]]
+        descent.step = state["step"]
+        return descent
+
+    def state(self) -> State:
+        """All that later steps depend on; taken between two of them. Tensors are shared."""
+        place = {id(course): k for k, course in enumerate(self.courses)}
+        groups = [
+            state_of(group) | {"courses": [place[id(course)] for course in group.courses]}
+            for group in self.groups
+        ]
+        courses = [course.state() for course in self.courses]
+        return {"step": self.step, "courses": courses, "groups": groups}
 
     def __iter__(self) -> Iterator[int]:
         """Train; yields the step just measured, until every trial has ended."""
-        step = 0
         while self.groups:
             for group in list(self.groups):
                 started, alive = time.perf_counter(), group.courses
-                group.advance(step)
+                group.advance(self.step)
                 self.groups += group.promote()
                 for course in alive:
                     course.seconds += (time.perf_counter() - started) / len(alive)
             self.groups = [group for group in self.groups if group.courses]
-            yield step
-            step += 1
+            self.step += 1
+            yield self.step - 1
 
 
 class Group:
     """Trials that are solved together: their courses, their numerics, their spectra."""
 
+    STATE = ("pack", "diagnostics")
+
     def __init__(self, courses: list[Course], pack: Pack) -> None:
         self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
         self.speculation = Speculation(pack)
+
+    @classmethod
+    def restored(cls, courses: list[Course], state: State) -> "Group":
+        """The group of a descent with these courses that `state` was taken of."""
+        own = [courses[k] for k in state["courses"]]
+        group = cls(own, Pack.restored(own[0].config, state["pack"]))
+        put(group.diagnostics, state["diagnostics"])
+        return group
 
     def advance(self, step: int) -> None:
         """Measure at `step`, close what has ended, and take one GD step with the rest.

@@ -1,0 +1,155 @@
+"""A descent that goes on from a file: the same trajectory to the last bit, or it says why not."""
+
+import resource
+
+import pytest
+import torch
+
+from deq.checkpoint import conditions, newest, write
+from deq.data import SphereConfig, load
+from deq.model import ModelConfig
+from deq.solvers import SolverConfig
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+DATA = load(SphereConfig(n=5, d=4, seed=3))
+NARROW = {"dtype": "float32", "solver": SolverConfig(tol=1e-6, finish="float64")}
+STAMP = {"trials": "these", **conditions()}
+# Storage that every solve overwrites before it reads it.
+SCRATCH = {"buffers"}
+
+
+def trial(name="tanh", seed=0, steps=300, **parts):
+    base = {"data": SphereConfig(n=5, d=4, seed=3), "model": ModelConfig(100, name)}
+    return TrialConfig(**base, train=TrainConfig(steps, eta=0.9), seed=seed, **parts)
+
+
+def after(descent, step):
+    """The same descent, once it has measured this step."""
+    next(s for s in descent if s == step)
+    return descent
+
+
+def finished(descent):
+    for _ in descent:
+        pass
+    return descent
+
+
+def resumed(folder, configs):
+    found, _ = newest(folder, STAMP)
+    return found.descent(configs, [DATA] * len(configs))
+
+
+def remembered(thing, name=""):
+    """Every tensor and number that an object of deq holds, by where it is."""
+    if isinstance(thing, torch.Tensor):
+        yield name, (thing.dtype, thing.shape, thing.stride(), thing.numpy().tobytes())
+    elif isinstance(thing, list | tuple):
+        for k, part in enumerate(thing):
+            yield from remembered(part, f"{name}[{k}]")
+    elif isinstance(thing, dict) or type(thing).__module__.startswith("deq."):
+        parts = thing if isinstance(thing, dict) else vars(thing)
+        for key in sorted(parts.keys() - SCRATCH):
+            yield from remembered(parts[key], f"{name}.{key}")
+    elif not callable(thing):
+        yield name, repr(thing)
+
+
+@pytest.mark.parametrize(("name", "parts"), [("tanh", {}), ("relu", {}), ("relu", NARROW)])
+def test_a_descent_is_restored_whole(name, parts, tmp_path):
+    """Whatever attribute a class of deq gains is either in its STATE or fails here."""
+    configs = [trial(name, seed, steps, **parts) for seed, steps in ((0, 12), (1, 300), (2, 300))]
+    descent = after(Descent(configs, [DATA] * 3), 45)
+    assert len(descent.groups) == (2 if parts else 1)
+    write(tmp_path, descent, STAMP, {})
+    ours, theirs = (dict(remembered(d)) for d in (descent, resumed(tmp_path, configs)))
+    assert ours.keys() == theirs.keys()
+    assert [key for key in ours if ours[key] != theirs[key]] == []
+    assert sum("groups" in key for key in ours) > 25
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "parts"),
+    [("tanh", 1, {}), ("relu", 1, {}), ("tanh", 1, NARROW), ("relu", 1, NARROW), ("relu", 3, {})],
+)
+def test_interrupted_again_and_again_it_ends_the_same_to_the_last_bit(name, count, parts, tmp_path):
+    """At the start, where a neighbour ends, where float32 is left, before the end."""
+    configs = [trial(name, seed, 300 - 120 * seed, **parts) for seed in range(count)]
+    data = [DATA] * count
+    whole = finished(Descent(configs, data))
+    roundings = [row["rounding"] for row in whole.courses[0].rows]
+    last, finish = len(roundings) - 2, roundings.index(torch.finfo(torch.float64).eps)
+    assert (finish > 9) == bool(parts)
+    descent = Descent(configs, data)
+    for step in sorted({0, 3, 59, 60, 61, finish - 1, finish, finish + 1, last} - {-1}):
+        write(tmp_path, after(descent, step), STAMP, {})
+        descent = resumed(tmp_path, configs)
+    for ours, theirs in zip(finished(descent).courses, whole.courses, strict=True):
+        assert repr(ours.rows) == repr(theirs.rows)
+        assert (ours.status, ours.reason, ours.eta) == (theirs.status, theirs.reason, theirs.eta)
+        assert torch.equal(ours.initial.tangent, theirs.initial.tangent)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A folder of two checkpoints, of steps 4 and 8; they carry their number."""
+    descent = Descent([trial()], [DATA])
+    for k, step in enumerate((2, 3, 7)):
+        write(tmp_path, after(descent, step), STAMP, {"number": k})
+    assert [path.name[:14] for path in sorted(tmp_path.iterdir())] == [
+        "step-000000004",
+        "step-000000008",
+    ]
+    return tmp_path
+
+
+def spoil(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "cut off":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut off", "a bit flipped"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(two, how):
+    before, last = sorted(two.iterdir())
+    spoil(last, how)
+    (two / "x.new").touch()
+    found, said = newest(two, STAMP)
+    assert (found.step, found.carried) == (4, {"number": 1})
+    assert said == [
+        "the checkpoint of step 8 is not used: it is damaged, or cut off",
+        "goes on from step 4",
+    ]
+    assert list(two.iterdir()) == [before]
+    spoil(before, how)
+    found, said = newest(two, STAMP)
+    assert found is None
+    assert said[-1] == "starts anew from step 0"
+    assert newest(two, STAMP) == (None, [])
+
+
+@pytest.mark.parametrize(("key", "value"), [("trials", "those"), ("deq", "older"), ("threads", 9)])
+def test_what_was_written_for_something_else_is_refused(two, key, value):
+    assert newest(two, STAMP)[0].step == 8
+    found, said = newest(two, STAMP | {key: value})
+    assert found is None
+    assert f"{key} was {STAMP[key]}, is {value}" in said[0]
+    assert said[-1] == "starts anew from step 0"
+
+
+def test_a_full_disk_leaves_the_checkpoints_as_they_were(two):
+    """The kernel refuses to write past so many bytes, as a full disk does."""
+    descent, before = after(Descent([trial()], [DATA]), 20), sorted(two.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before[0].stat().st_size // 2, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(two, descent, STAMP, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(two.iterdir()) == before
+    assert newest(two, STAMP)[0].step == 8
