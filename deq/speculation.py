@@ -7,7 +7,6 @@ look, before the weights move, says whether every sample did. Where one did not,
 solved anew, watched: a guess may save time, never accuracy.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -65,14 +64,16 @@ class Pending:
 class Speculation:
     """Guesses how many maps the next step of a pack takes."""
 
+    STATE = ("maps",)
+
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self.maps: deque[tuple[int, int]] = deque(maxlen=2)  # of the last steps
+        self.maps: list[list[int]] = []  # of the last two steps
         self.buffers: list[Tensor] = []  # the adjoints', while the pack's are the equilibria's
 
     def learn(self, forward: Solution, adjoint: Solution) -> None:
         """Take in how many maps a step took."""
-        self.maps.append((forward.maps, adjoint.maps))
+        self.maps = [*self.maps[-1:], [forward.maps, adjoint.maps]]
 
     def step(self) -> Reading | None:
         """Both fixed points of a GD step, looked at once; None where it is to be watched.

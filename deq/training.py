@@ -87,7 +87,7 @@ class Descent:
 class Group:
     """Trials that are solved together: their courses, their numerics, their spectra."""
 
-    STATE = ("pack", "diagnostics")
+    STATE = ("pack", "diagnostics", "speculation")
 
     def __init__(self, courses: list[Course], pack: Pack) -> None:
         self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
@@ -99,6 +99,7 @@ class Group:
         own = [courses[k] for k in state["courses"]]
         group = cls(own, Pack.restored(own[0].config, state["pack"]))
         put(group.diagnostics, state["diagnostics"])
+        put(group.speculation, state["speculation"])
         return group
 
     def advance(self, step: int) -> None:

@@ -78,7 +78,7 @@ def test_a_guess_that_is_too_low_changes_nothing(counted):
         pack.descend()
     before = {name: value.clone() for name, value in tensors_of(pack).items()}
     ahead = Speculation(pack)
-    ahead.maps.append((1, 1))
+    ahead.maps = [[1, 1]]
     assert ahead.step() is None
     assert counted == {"accept": 0, "withdraw": 1}
     after = tensors_of(pack)
