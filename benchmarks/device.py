@@ -9,13 +9,16 @@ has not been run on a GPU yet; its parts are tested at tiny sizes on a CPU.
 import argparse
 import statistics
 import sys
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from benchmarks import packing
 from benchmarks.peer import CONTESTANTS, Peer, Weights
 from benchmarks.timing import Spread, report, wall_seconds
+from deq import speculation
 from deq.activations import activation
 from deq.capacity import memory
 from deq.data import SphereConfig, load
@@ -90,6 +93,30 @@ def beside(name: str, config: TrialConfig, m: int, device: str, engine: float) -
     return [("TorchDEQ Picard, cold: times the engine's cost", statistics.median(times) / engine)]
 
 
+def ways(name: str, width: int, device: str, steps: int, repeats: int = 3) -> list[Any]:
+    """A lone small trial as it is trained, with kernels launched singly, and watched."""
+    config, times = trial(name, (width, 128, 64), steps), dict[str, list[float]]()
+    dataset = load(config.data)
+    kinds: dict[str, dict[str, Any]] = {
+        "as it is": {},
+        "launched": {"launches_matter": lambda pack: False},
+        "watched": {"worthwhile": lambda pack: False},
+    }
+    for _ in range(repeats):
+        for kind, changes in kinds.items():
+            with patch.multiple(speculation, **changes) if changes else nullcontext():
+                cost = wall_seconds(lambda: packing.run([config], dataset, device), device)
+            times.setdefault(kind, []).append(cost)
+    usual = times.pop("as it is")
+    return [
+        ("one GD step, ms", Spread.of([1e3 * t / steps for t in usual])),
+        *(
+            (f"{kind}: times that", Spread.of([t / u for t, u in zip(cost, usual, strict=True)]))
+            for kind, cost in times.items()
+        ),
+    ]
+
+
 def main() -> None:
     """Measure, or say in one line that there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=__doc__)
@@ -113,6 +140,8 @@ def main() -> None:
             lines = training(name, size, options.device, options.steps)
             say(f"{name}, m {size[0]}, n {size[1]}, d {size[2]}, float32, tol 1e-6", lines)
     for width in (64, 256, 1024):
+        for name in ("tanh", "relu"):
+            say(f"{name}, m {width}, n 128, alone", ways(name, width, options.device, 200))
         configs = packing.trials("tanh", width, 128, options.steps, 16)
         lines = packing.measure(configs, options.device, 3)
         say(f"tanh, m {width}, n 128, pack of 16, float64", lines)

@@ -34,6 +34,8 @@ SHARE = 1e-3
 RESOLVED = 8.0
 # Changes of mask put in exactly, by the entry, up to so many a sample.
 FLIPS = 8
+# Attributes of a pack that hold storage which is overwritten before it is read.
+SCRATCH = ("buffers", "spare")
 # Rows of a gradient in W that are formed at once where its norm is checked.
 ROWS = 64
 
@@ -88,6 +90,7 @@ class Pack:
         self.forward: Predictor = predictor(q)
         self.adjoint: Predictor = predictor(v)
         self.buffers = [torch.empty_like(q) for _ in range(3)]
+        self.spare: list[Tensor] = []
         self.z = self.r = q.new_zeros(len(q), 0, 0)  # until they are solved for
         self.e = self.y.to(q.dtype, copy=True)
         self.mask: Tensor | None = None
@@ -109,6 +112,10 @@ class Pack:
         solution = self._solve(self.adjoint_map(mask), self.adjoint)
         self.r = mask * self.adjoint.last
         return solution
+
+    def make_room(self) -> None:
+        """Have `spare` as well, for the adjoints while the equilibria hold `buffers`."""
+        self.spare = self.spare or [torch.empty_like(self.p) for _ in range(3)]
 
     def equilibrium_map(self) -> Map:
         """q -> W phi(q) + P."""
@@ -228,7 +235,7 @@ class Pack:
         for name in ("w", "a", "p"):
             setattr(other, name, getattr(self, name)[k : k + 1].double())
         other.norm_x, other.norm_u = self.norm_x[k : k + 1], self.norm_u[k : k + 1]
-        other.tol = other.tied
+        other.tol = other.tied.clone()
         other._start(self.forward.last[k : k + 1].double(), self.adjoint.last[k : k + 1].double())
         return other
 
@@ -238,7 +245,8 @@ class Pack:
             setattr(self, name, kept(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
         self.mask = None if self.mask is None else kept(self.mask, keep)
-        self.buffers = [buffer[: len(keep)] for buffer in self.buffers]
+        for name in SCRATCH:
+            setattr(self, name, [buffer[: len(keep)] for buffer in getattr(self, name)])
         self.forward.select(keep)
         self.adjoint.select(keep)
 

@@ -7,7 +7,9 @@ look, before the weights move, says whether every sample did. Where one did not,
 solved anew, watched: a guess may save time, never accuracy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +17,18 @@ from torch import Tensor
 from deq.fixed_point import FIGURES, Attempt, Map, Solution, attempt, attempted
 from deq.pack import Pack, half_square
 from deq.prediction import Predictor, Secant
+from deq.recording import Recording
 
-# A step that takes more maps than this is watched: dropping samples saves more.
-MOST = 16
+T = TypeVar("T")
+
+# Counts of maps that are guessed; a step that takes more is watched, for dropping samples
+# saves more.
+COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
+MOST = COUNTS[-1]
 # So is one of a kinked phi, whose samples need unequal numbers of maps, from so many
-# multiplications a map. Not measured on a GPU yet.
-WORTH = 2**31
+# multiplications a map; and below so many a map takes less than launching it. Neither has
+# been measured on a GPU yet.
+WORTH, SMALL = 2**31, 2**28
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Pending:
     Attributes:
         forward, adjoint: the attempts at both fixed points.
         z, mask, e: (B, n, m), (B, n, m), (B, n) Z, D and yhat - y there.
-        source: what the adjoints' predictor knew of the step before it was told of masks.
+        source: for a Secant of the adjoints, its source with the changes of mask in it.
         flipped: (B,) samples whose mask changed at a kink.
         figures: (12, B) float64, those of both attempts, the loss and `flipped`.
     """
@@ -69,7 +77,8 @@ class Speculation:
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
         self.maps: list[list[int]] = []  # of the last two steps
-        self.buffers: list[Tensor] = []  # the adjoints', while the pack's are the equilibria's
+        self.recording = Recording(pack)
+        self._ahead = False  # whether the last step was by a guess
 
     def learn(self, forward: Solution, adjoint: Solution) -> None:
         """Take in how many maps a step took."""
@@ -80,39 +89,47 @@ class Speculation:
 
         The pack is changed only where every sample met its tolerance.
         """
-        guess = [max(maps) for maps in zip(*self.maps, strict=True)]
-        if not guess or max(guess) > MOST or not worthwhile(self.pack):
+        guess = [_rounded(max(maps)) for maps in zip(*self.maps, strict=True)]
+        self._ahead = bool(guess) and max(guess) <= MOST and worthwhile(self.pack)
+        if not self._ahead:
             return None
-        pending = self.enqueue(*guess)
+        self.pack.make_room()
+        pending = self._do(("ask", *guess), lambda: self.ask(*guess))
         figures: list[list[float]] = pending.figures.tolist()  # the one look
         first, second = figures[:FIGURES], figures[FIGURES : 2 * FIGURES]
-        if any(first[0]) or any(second[0]):
-            self.withdraw(pending)
+        self._ahead = not any(first[0]) and not any(second[0])
+        if not self._ahead:
             return None
-        self.accept(pending)
+        self._do(("accept", *guess), lambda: self.accept(pending))
         forward = attempted(pending.forward.value, first)
         adjoint = attempted(pending.adjoint.value, second)
         self.learn(forward, adjoint)
         return Reading(forward, adjoint, *figures[2 * FIGURES :])
 
-    def enqueue(self, forward_maps: int, adjoint_maps: int) -> Pending:
-        """Ask the device for both fixed points by so many maps."""
-        pack, predictor = self.pack, self.pack.adjoint
-        if not self.buffers or self.buffers[0].shape != pack.p.shape:
-            self.buffers = [torch.empty_like(pack.p) for _ in range(3)]
+    def descend(self) -> None:
+        """The pack's GD step."""
+        if self._ahead:
+            self._do("descend", self.pack.descend)
+        else:
+            self.pack.descend()
+
+    def ask(self, forward_maps: int, adjoint_maps: int) -> Pending:
+        """Ask the device for both fixed points by so many maps; the pack is not changed."""
+        pack = self.pack
         equilibrium = pack.equilibrium_map()
         forward = self._attempt(equilibrium, pack.forward, pack.buffers, forward_maps)
         z = pack.phi.function(forward.value)
-        e = pack.error(z)
-        mask = pack.phi.derivative_at(forward.value, z)
-        source, flipped = None, torch.zeros_like(pack.flipped)
-        if isinstance(predictor, Secant) and pack.mask is not None:
+        e, mask = pack.error(z), pack.phi.derivative_at(forward.value, z)
+        flipped, source, known = torch.zeros_like(pack.flipped), None, None
+        if isinstance(pack.adjoint, Secant) and pack.mask is not None:
             # What the changes of mask do, as a product: to find the few of them is a look.
-            change = mask - pack.mask
+            change, known = mask - pack.mask, pack.adjoint.source
             flipped = (change != 0).any(-1).sum(-1).to(flipped.dtype)
-            source = predictor.source
-            predictor.source = torch.baddbmm(source, change * predictor.last, pack.w)
-        adjoint = self._attempt(pack.adjoint_map(mask), predictor, self.buffers, adjoint_maps)
+            source = torch.baddbmm(known, change * pack.adjoint.last, pack.w)
+            pack.adjoint.source = source
+        adjoint = self._attempt(pack.adjoint_map(mask), pack.adjoint, pack.spare, adjoint_maps)
+        if isinstance(pack.adjoint, Secant) and known is not None:
+            pack.adjoint.source = known
         own = torch.stack([half_square(e), flipped.double()])
         figures = torch.cat([forward.figures, adjoint.figures, own])
         return Pending(forward, adjoint, z, mask, e, source, flipped, figures)
@@ -120,30 +137,42 @@ class Speculation:
     def accept(self, pending: Pending) -> None:
         """Make the step's fixed points the pack's."""
         pack = self.pack
-        pack.z, pack.mask, pack.e, pack.flipped = (
-            pending.z,
-            pending.mask,
-            pending.e,
-            pending.flipped,
-        )
+        pack.z, pack.mask, pack.e = pending.z, pending.mask, pending.e
+        pack.flipped = pending.flipped
+        if isinstance(pack.adjoint, Secant) and pending.source is not None:
+            pack.adjoint.source = pending.source
         pack.buffers = pack.take(pack.forward, pending.forward.value, pack.buffers)
-        self.buffers = pack.take(pack.adjoint, pending.adjoint.value, self.buffers)
+        pack.spare = pack.take(pack.adjoint, pending.adjoint.value, pack.spare)
         pack.r = pack.mask * pack.adjoint.last
-
-    def withdraw(self, pending: Pending) -> None:
-        """Leave the pack as it was before the step was asked for."""
-        if pending.source is not None and isinstance(self.pack.adjoint, Secant):
-            self.pack.adjoint.source = pending.source
 
     def _attempt(self, f: Map, predictor: Predictor, buffers: list[Tensor], maps: int) -> Attempt:
         first, second, third = buffers
         start = predictor.start(first, second)
         return attempt(f, start, (second, third), tol=self.pack.tol, maps=maps)
 
+    def _do(self, key: Any, body: Callable[[], T]) -> T:
+        """Do a part of the step, from its recording where launches cost more than it does."""
+        return self.recording(key, body) if launches_matter(self.pack) else body()
+
+
+def _rounded(maps: int) -> int:
+    """The next count of maps that parts are recorded for: few of them serve all steps."""
+    return next((count for count in COUNTS if count >= maps), maps)
+
 
 def worthwhile(pack: Pack) -> bool:
     """Whether a look costs more than it saves: on a GPU, with Picard's iteration."""
-    batch, n, m = pack.p.shape
     if pack.p.device.type != "cuda" or pack.solver.name != "picard":
         return False
-    return not isinstance(pack.adjoint, Secant) or batch * n * m * m < WORTH
+    return not isinstance(pack.adjoint, Secant) or _map_cost(pack) < WORTH
+
+
+def launches_matter(pack: Pack) -> bool:
+    """Whether to record the step: on a GPU, where a map is over before the next is launched."""
+    return pack.p.device.type == "cuda" and _map_cost(pack) < SMALL
+
+
+def _map_cost(pack: Pack) -> int:
+    """Multiplications of one map."""
+    batch, n, m = pack.p.shape
+    return batch * n * m * m

@@ -119,7 +119,7 @@ class Group:
         self._measure(step)
         self._keep(lambda course: course.status is None)
         if self.courses:
-            self.pack.descend()
+            self.speculation.descend()
 
     def promote(self) -> list["Group"]:
         """Hand over the trials that go on in float64, each in a group of its own."""

@@ -63,6 +63,8 @@ def test_the_device_benchmarks_parts_run():
     lines = dict(device.training("tanh", (24, 6, 5), "cpu", steps=3))
     assert lines["products per step"] >= 3
     assert device.rate(16, 4, "cpu", repeats=2) > 0
+    compared = dict(device.ways("tanh", 16, "cpu", steps=3, repeats=1))
+    assert compared.keys() == {"one GD step, ms", "launched: times that", "watched: times that"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")

@@ -16,7 +16,7 @@ DATA = load(SphereConfig(n=5, d=4, seed=3))
 NARROW = {"dtype": "float32", "solver": SolverConfig(tol=1e-6, finish="float64")}
 STAMP = {"trials": "these", **conditions()}
 # Storage that every solve overwrites before it reads it.
-SCRATCH = {"buffers"}
+SCRATCH = {"buffers", "spare"}
 
 
 def trial(name="tanh", seed=0, steps=300, **parts):

@@ -1,0 +1,136 @@
+"""Recorded parts of a step: replayed on the storage they were recorded with, same numbers.
+
+A CUDA graph replays kernels on fixed addresses and knows nothing of Python. Here a tape does
+the same on a CPU: it notes every operation with its tensors, and does it again on them.
+"""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from deq import speculation
+from deq.data import SphereConfig, load
+from deq.model import ModelConfig
+from deq.pack import Pack
+from deq.recording import Recording, _copied, _tensors
+from deq.solvers import SolverConfig
+from deq.speculation import Speculation
+from deq.state import state_of
+from deq.training import Descent
+from deq.trial import TrainConfig, TrialConfig
+
+DATA = SphereConfig(n=9, d=5)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class Tape(TorchDispatchMode):
+    """Notes operations; `replay` does them again, each on the tensors of the first time."""
+
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.notes.append((func, args, kwargs or {}, out))
+        return out
+
+    def replay(self):
+        for func, args, kwargs, first in self.notes:
+            given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if _is(t)}
+            again = func(*args, **kwargs)
+            for old, new in zip(tree_leaves(first), tree_leaves(again), strict=True):
+                if _is(old) and old.untyped_storage()._cdata not in given:  # no view of them
+                    old.copy_(new)
+
+
+def _is(value):
+    return isinstance(value, torch.Tensor)
+
+
+@pytest.fixture
+def taped(monkeypatch):
+    """Every step is by guess and recorded, on tape; the parts' keys as they are recorded."""
+    keys, call = [], Recording.__call__
+    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    monkeypatch.setattr(speculation, "launches_matter", lambda pack: True)
+
+    def recorded(self, key, body):
+        keys.append(key)
+
+        def record(whole):
+            tensors = list(_tensors(state_of(self.pack)))
+            before = [t.clone() for t in tensors]
+            with Tape() as tape:
+                whole()
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)  # recording a graph carries nothing out
+            return tape.replay
+
+        self.record = record
+        return call(self, key, body)
+
+    monkeypatch.setattr(Recording, "__call__", recorded)
+    return keys
+
+
+def config(name, seed=0, eta=0.5, steps=40):
+    return TrialConfig(
+        data=DATA,
+        model=ModelConfig(width=32, activation=name),
+        train=TrainConfig(steps=steps, eta=eta),
+        solver=SolverConfig(tol=1e-6),
+        seed=seed,
+    )
+
+
+def losses(configs):
+    descent = Descent(configs, [load(DATA) for _ in configs])
+    for _ in descent:
+        pass
+    return [[row["loss"] for row in course.rows] for course in descent.courses]
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_the_trajectory_is_that_of_the_parts_themselves(name, taped, monkeypatch):
+    """To the last bit; a trial leaves the pack on the way, and guesses fall short."""
+    configs = [config(name), config(name, seed=1, eta=0.9, steps=25)]
+    recorded = losses(configs)
+    assert taped.count("descend") > 15
+    assert len(taped) > 2 * len(set(taped))  # each part was replayed, not recorded anew
+    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    assert recorded == losses(configs)
+
+
+def test_states_come_home(taped):
+    """After every part the pack's states are where they were, scratch is not among them."""
+    pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
+    pack.eta[:] = 0.01
+    ahead = Speculation(pack)
+    homes = []
+    for _ in range(12):
+        if ahead.step() is None:
+            ahead.learn(pack.equilibrium(), pack.adjoints())
+        else:
+            homes.append([t.data_ptr() for t in _tensors(_copied(state_of(pack)))])
+            scratch = {b.data_ptr() for b in (*pack.buffers, *pack.spare)}
+            assert not scratch & set(homes[-1])
+        ahead.descend()
+    assert len(homes) > 5
+    assert all(home == homes[0] for home in homes)
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, monkeypatch):
+    """To 1e-9 relative in the loss, float64."""
+    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    found = []
+    for launches in (True, False):
+        monkeypatch.setattr(speculation, "launches_matter", lambda pack, given=launches: given)
+        descent = Descent([config(name)], [load(DATA)], "cuda")
+        for _ in descent:
+            pass
+        found.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=0.0)
