@@ -9,29 +9,14 @@ from dataclasses import replace
 
 import pytest
 from command import ROOT, SMALL, client, runs, sweeps
+from records import RECORD
 
 from sweeps import git as earlier
 from sweeps.attempts import attempt, attempts, refuse_all_drifted, sample, to_plain
 from sweeps.errors import ConfigError
 from sweeps.ledger import Ledger
-from sweeps.record import Record
 from sweeps.reproduce import drift, places, refuse_drift
 from sweeps.verdict import DIFFERENT, EQUAL, IDENTICAL, verdict
-
-RECORD = Record(
-    config_hash="ab" * 32,
-    cell_hash="cd" * 32,
-    config={"seed": 0},
-    status="budget",
-    reason="",
-    summary={"rate/measured": 0.1, "time/seconds": 1.0},
-    notes={},
-    device="cpu",
-    started=0,
-    finished=1,
-    environment={},
-    trajectory={"step": [0.0, 1.0, 2.0], "loss": [4.0, 2.0, 1.0], "norm_w": [1.0, None, 1.0]},
-)
 
 
 def changed(column, step, value):
