@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 import deq
 from sweeps.composition import points
 from sweeps.errors import ConfigError
+from sweeps.identity import canonical
 from sweeps.plain import flattened, nearest, to_yaml, without_password
 
 Figure = Literal[
@@ -199,6 +200,23 @@ def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:
     """The typed config of plain data, as `trial_to_plain` wrote it."""
     config: deq.TrialConfig = _typed(deq.TrialConfig, plain)
     return config
+
+
+def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
+    """The canonical form of a stored trial config; its own activation is not imported for it.
+
+    Raises:
+        ConfigError: this version knows no such config.
+    """
+    model = plain.get("model")
+    own: dict[str, Any] = {}
+    if isinstance(model, dict) and ":" in str(model.get("activation")):
+        kept = ("activation", "activation_sha256")
+        own = {key: str(model[key]) for key in kept if model.get(key)}
+        rest = {key: value for key, value in model.items() if key not in kept}
+        plain = plain | {"model": rest | {"allow_ill_posed": True}}
+    found: dict[str, Any] = canonical(trial_from_plain(plain))
+    return found | {"model": found["model"] | own}
 
 
 def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:

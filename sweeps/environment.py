@@ -3,12 +3,11 @@
 import functools
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import deq
+from sweeps.git import code_version
 
 PACKAGES = ("deq-sweeps", "torch", "numpy", "ray", "mlflow", "hydra-core", "omegaconf")
 
@@ -24,29 +23,6 @@ def environment() -> dict[str, Any]:
         **deq.hardware(),
         "code": code_version(),
     }
-
-
-@functools.cache
-def code_version() -> dict[str, str]:
-    """Commit and uncommitted diff of the checkout this package runs from, if it is one."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return {}
-    return {"commit": _git(root, "rev-parse", "HEAD").strip(), "diff": _git(root, "diff", "HEAD")}
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
 
 
 def _version(name: str) -> str:

@@ -184,6 +184,12 @@ class Ledger:
         rows = self._db.execute("SELECT config_hash, error, final FROM failures")
         return {row[0]: Failure(row[1], bool(row[2])) for row in rows if row[0] in wanted}
 
+    def configs(self) -> list[tuple[str, dict[str, Any]]]:
+        """(hash, config) of every finished trial, the latest last."""
+        heads = [json.loads(row[0]) for row in self._db.execute("SELECT head FROM results")]
+        heads.sort(key=lambda head: int(head["finished"]))
+        return [(head["config_hash"], head["config"]) for head in heads]
+
     def open_sweep(self, tracker: str, entry: SweepEntry) -> None:
         """A driver begins to work on this sweep; its page is to be published afterwards."""
         spec = zlib.compress(json.dumps(entry.spec).encode())

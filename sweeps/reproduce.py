@@ -1,62 +1,101 @@
-"""A trial again from its hash: the same config, the same environment, every step compared."""
+"""Trials again from their hashes: the same config, the same conditions, every step compared."""
 
-import math
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 import deq
+from sweeps.checkout import Checkout, checkout, packages, source
 from sweeps.environment import environment
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened
 from sweeps.record import Record
 from sweeps.trial import Done, Failed, run_pack
 
-# Two runs that agree so far, relative to a column's size, are the same up to rounding: a
-# trial that was packed and the trial alone, say, or another count of threads.
-TOLERANCE = 1e-6
-IDENTICAL, EQUAL, DIFFERENT = "identical", "equal", "different"
+Drift = dict[str, tuple[Any, Any]]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a run compares with the one it reproduces.
+class Place(Protocol):
+    """Code and packages that a trial can be trained with."""
 
-    Attributes:
-        kind: IDENTICAL bit for bit, EQUAL within TOLERANCE, or DIFFERENT.
-        deviation: the largest difference, relative to the greatest magnitude of its
-            column; infinite where one run has a value and the other none.
-        where: the column or metric of it.
-        step: the first GD step at which that column differs; None of a metric.
-    """
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware there."""
+        ...
 
-    kind: str
-    deviation: float
-    where: str
-    step: int | None
+    def again(self, record: Record) -> Record:
+        """Train the record's trial there, with its count of threads."""
+        ...
+
+
+class Here:
+    """This very process; for a sentence it needs no name."""
 
     def __str__(self) -> str:
-        """One sentence."""
-        if self.kind == IDENTICAL:
-            return "identical bit for bit: every recorded step and every summary metric"
-        since = "" if self.step is None else f", from step {self.step} on"
-        most = f"the largest deviation is {self.deviation:.2g} relative, in {self.where}{since}"
-        if self.kind == EQUAL:
-            return f"equal within {TOLERANCE:g}: {most}"
-        return f"different: {most}"
+        """Nothing to say."""
+        return ""
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware here."""
+        return environment()
+
+    def again(self, record: Record) -> Record:
+        """Train the record's trial anew.
+
+        Raises:
+            ConfigError: it raised.
+        """
+        threads = int(record.environment.get("threads", 1))
+        short, device = record.config_hash[:12], record.device
+        if device.startswith("cuda") and not deq.hardware()["gpu"]:
+            raise ConfigError(f"{short} was trained on a GPU, and here is none")
+        for message in run_pack([record.config], device, threads):
+            if isinstance(message, Done):
+                return message.record
+            if isinstance(message, Failed):
+                raise ConfigError(f"{short} raised this time: {message.error}")
+        raise AssertionError("a pack ends with a result or a failure")
 
 
-def drift(record: Record) -> dict[str, tuple[Any, Any]]:
+@contextlib.contextmanager
+def places(at: str, output: Path) -> Iterator[Callable[[Record], Place]]:
+    """Where each record is to be trained again: here, or with the code that `at` names.
+
+    Checkouts are made when they are first asked for, and are gone after the block.
+    """
+    with contextlib.ExitStack() as stack:
+        made: dict[object, Place] = {}
+
+        def place(record: Record) -> Place:
+            if not at:
+                return Here()
+            found = source(record, at)
+            key = (found, *sorted(packages(record).items()))
+            if key not in made:
+                made[key] = stack.enter_context(checkout(record, found, output))
+            return made[key]
+
+        yield place
+
+
+def drift(record: Record, place: Place | None = None) -> Drift:
     """(then, now) of what decides a result's bits and has changed: versions, code, machine.
 
-    The count of threads is not among it: `again` takes that of the record.
+    The count of threads is not among it: a place takes that of the record. The code is not
+    where a checkout was asked for: it is what `--at` says.
     """
     then = flattened(record.environment)
-    now = flattened(environment(), prefix="")
+    now = flattened((place or Here()).environment)
     matters = [
         key
         for key in dict.fromkeys([*then, *now])
         if key.startswith(("packages.", "code.")) or key in ("python", "cpu_capability", "gpu")
     ]
+    if isinstance(place, Checkout):
+        ours = ("code.", "packages.deq-sweeps")
+        matters = [key for key in matters if not key.startswith(ours)]
     return {
         key: (then.get(key, ""), now.get(key, ""))
         for key in matters
@@ -64,83 +103,28 @@ def drift(record: Record) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def refuse_drift(record: Record, changed: dict[str, tuple[Any, Any]]) -> None:
+def refuse_drift(record: Record, changed: Drift) -> None:
     """Refuse to reproduce under other conditions.
 
     Raises:
         ConfigError: naming every difference.
     """
-    if not changed:
-        return
+    if changed:
+        raise ConfigError(
+            f"{record.config_hash[:12]} was made under other conditions: {told(changed)}: restore "
+            "them (--at takes the recorded code and packages), or go on with --allow-drift"
+        )
+
+
+def told(changed: Drift) -> str:
+    """What has changed, in words."""
     parts = []
     for key, (then, now) in changed.items():
         if key == "code.diff":
             parts.append("the uncommitted changes differ")
         else:
             parts.append(f"{key} was {_short(then)}, is {_short(now)}")
-    raise ConfigError(
-        f"{record.config_hash[:12]} was made under other conditions: {'; '.join(parts)}: restore "
-        "them, or go on with --allow-drift"
-    )
-
-
-def again(record: Record) -> Record:
-    """Train the record's trial anew, in this process, with the record's count of threads.
-
-    Raises:
-        ConfigError: it raised.
-    """
-    threads = int(record.environment.get("threads", 1))
-    device = record.device
-    if device.startswith("cuda") and not deq.hardware()["gpu"]:
-        raise ConfigError(f"{record.config_hash[:12]} was trained on a GPU, and here is none")
-    for message in run_pack([record.config], device, threads):
-        if isinstance(message, Done):
-            return message.record
-        if isinstance(message, Failed):
-            raise ConfigError(f"{record.config_hash[:12]} raised this time: {message.error}")
-    raise AssertionError("a pack ends with a result or a failure")
-
-
-def verdict(first: Record, second: Record) -> Verdict:
-    """Compare two runs of one trial: every recorded step, status, every summary metric."""
-    found = [
-        *(_of_column(first, second, name) for name in {**first.trajectory, **second.trajectory}),
-        *(_of_metric(first, second, name) for name in {**first.summary, **second.summary}),
-    ]
-    worst = max(found, key=lambda v: v.deviation)
-    if first.status != second.status:
-        return Verdict(DIFFERENT, math.inf, "status", None)
-    return worst
-
-
-def _of_column(first: Record, second: Record, name: str) -> Verdict:
-    a, b = first.trajectory.get(name, []), second.trajectory.get(name, [])
-    rows = max(len(a), len(b))
-    pairs = [(a[t] if t < len(a) else None, b[t] if t < len(b) else None) for t in range(rows)]
-    unequal = [t for t, (u, v) in enumerate(pairs) if u != v]
-    if not unequal:
-        return Verdict(IDENTICAL, 0.0, name, None)
-    size = max((abs(v) for pair in pairs for v in pair if v is not None), default=0.0)
-    deviation = max(_relative(*pairs[t], size) for t in unequal)
-    return Verdict(_kind(deviation), deviation, name, unequal[0])
-
-
-def _of_metric(first: Record, second: Record, name: str) -> Verdict:
-    a, b = first.summary.get(name), second.summary.get(name)
-    if a == b or name.startswith("time/"):
-        return Verdict(IDENTICAL, 0.0, name, None)
-    size = max(abs(v) for v in (a, b) if v is not None)
-    deviation = _relative(a, b, size)
-    return Verdict(_kind(deviation), deviation, name, None)
-
-
-def _relative(a: float | None, b: float | None, size: float) -> float:
-    return math.inf if a is None or b is None else abs(a - b) / size
-
-
-def _kind(deviation: float) -> str:
-    return EQUAL if deviation <= TOLERANCE else DIFFERENT
+    return "; ".join(parts)
 
 
 def _short(value: Any) -> str:

@@ -3,45 +3,127 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sweeps.cli.group import OVERRIDES, cli, request
 
+if TYPE_CHECKING:
+    from sweeps.attempts import Attempt
+    from sweeps.config import LaunchConfig
+
 
 @cli.command()
-@click.argument("config_hash")
-@OVERRIDES
+@click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...")
+@click.option(
+    "--at",
+    is_flag=False,
+    flag_value="recorded",
+    default="",
+    metavar="[COMMIT]",
+    help="With the code of a commit, in a checkout of its own; `--at recorded`: the record's.",
+)
+@click.option("--sweep", default="", help="A sweep's trials, not one.")
+@click.option("--sample", type=int, metavar="K", help="K of them, drawn at random.")
+@click.option("--seed", default=0, show_default=True, help="Which K.")
 @click.option("--allow-drift", is_flag=True, help="Go on under other versions or hardware.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def reproduce(
-    config_hash: str, overrides: tuple[str, ...], allow_drift: bool, as_json: bool
+    words: tuple[str, ...],
+    at: str,
+    sweep: str,
+    sample: int | None,
+    seed: int,
+    allow_drift: bool,
+    as_json: bool,
 ) -> None:
-    """Train a finished trial again and compare.
+    """Train finished trials again and compare.
 
     Every recorded step and summary metric is compared; exit 1 if one differs.
 
-    CONFIG_HASH: six or more digits of the trial's hash. The verdict is a run of its own.
-    """
-    from sweeps import reproduce as again
-    from sweeps.lookup import record_of
-    from sweeps.tracking import Tracker
+    HASH: six or more digits of the trial's hash; or --sweep SWEEP. A verdict is a run of its
+    own in MLflow.
 
-    launch = request(overrides).launch
-    record = record_of(config_hash, launch)
-    changed = again.drift(record)
-    if not allow_drift:
-        again.refuse_drift(record, changed)
-    verdict = again.verdict(record, again.again(record))
-    tracker = Tracker(launch.tracking, Path(launch.paths.output))
-    run_id = tracker.reproduced(record, verdict.kind, str(verdict), verdict.deviation)
-    if as_json:
-        said = {"verdict": verdict.kind, "deviation": verdict.deviation, "where": verdict.where}
-        said |= {"step": verdict.step, "drift": sorted(changed), "run_id": run_id}
-        click.echo(json.dumps({"config_hash": record.config_hash} | said, indent=2))
+    --at trains with the recorded commit and its uncommitted changes, or another commit's
+    code, in a clone under the output root; with the packages here where they are the recorded
+    ones, with those installed by pip otherwise. It runs the code that a record holds: trust
+    whom it is from.
+    """
+    hashes = [word for word in words if "=" not in word]
+    if len(hashes) != (0 if sweep else 1):
+        raise click.UsageError("name one trial by its HASH, or a sweep by --sweep SWEEP")
+    launch = request([word for word in words if "=" in word]).launch
+    if sweep:
+        _again_sample(launch, sweep, sample, seed, at, allow_drift, as_json)
     else:
-        click.echo(f"{record.config_hash[:12]}: {verdict}")
-    if verdict.kind == again.DIFFERENT:
+        _again_one(launch, hashes[0], at, allow_drift, as_json)
+
+
+def _again_one(
+    launch: "LaunchConfig", prefix: str, at: str, allow_drift: bool, as_json: bool
+) -> None:
+    """Reproduce a trial; exit 1 when it differs."""
+    from sweeps.attempts import attempt, to_plain
+    from sweeps.lookup import record_of
+    from sweeps.reproduce import places
+    from sweeps.tracking import Tracker
+    from sweeps.verdict import DIFFERENT
+
+    output = Path(launch.paths.output)
+    record = record_of(prefix, launch)
+    with places(at, output) as place:
+        where = place(record)
+        if at:
+            click.echo(f"the code of {where}", err=True)
+        tried = attempt(record, where, allow_drift=allow_drift)
+    run_id = tried.told_to(Tracker(launch.tracking, output))
+    if as_json:
+        click.echo(json.dumps(to_plain(tried) | {"run_id": run_id}, indent=2))
+    else:
+        click.echo(f"{record.config_hash[:12]}: {tried.verdict}")
+    if tried.kind == DIFFERENT:
+        sys.exit(1)
+
+
+def _again_sample(
+    launch: "LaunchConfig",
+    sweep: str,
+    count: int | None,
+    seed: int,
+    at: str,
+    allow_drift: bool,
+    as_json: bool,
+) -> None:
+    """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
+    from sweeps.attempts import FAILED, attempts, refuse_all_drifted, sample, table, to_plain
+    from sweeps.lookup import record_of
+    from sweeps.reproduce import places
+    from sweeps.run import lines_of
+    from sweeps.terminal import Terminal
+    from sweeps.tracking import Tracker
+    from sweeps.verdict import DIFFERENT
+
+    output, terminal = Path(launch.paths.output), Terminal(stderr=as_json)
+    lines = [line for line in lines_of(sweep, output) if line.finished]
+    names = {line.planned.config_hash: line.planned.name for line in lines}
+    chosen = sample(list(names), count, seed)
+    tracker = Tracker(launch.tracking, output)
+    found: list[tuple[str, Attempt]] = []
+    said = []
+    with places(at, output) as place:
+        records = (record_of(digest, launch) for digest in chosen)
+        for tried in attempts(records, place, allow_drift=allow_drift):
+            name, done = names[tried.record.config_hash], len(found) + 1
+            terminal.say(f"[{done}/{len(chosen)}] {name}: {tried.verdict or tried.note}")
+            run_id = tried.told_to(tracker)
+            found.append((name, tried))
+            said.append({"trial": name} | to_plain(tried) | {"run_id": run_id})
+    refuse_all_drifted([tried for _, tried in found])
+    terminal.table(*table(found), left=4)
+    if as_json:
+        click.echo(json.dumps({"trials": said, "of": len(lines), "seed": seed}, indent=2))
+    if any(tried.kind in (DIFFERENT, FAILED) for _, tried in found):
         sys.exit(1)
 
 

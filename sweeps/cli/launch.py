@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @OVERRIDES
 @MULTIRUN
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+@click.option("--why", is_flag=True, help="With --dry-run: what makes each new trial new.")
 @click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
 @click.option("--force", is_flag=True, help="Train again what is finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
@@ -27,6 +28,7 @@ def run(
     overrides: tuple[str, ...],
     multirun: bool,
     dry_run: bool,
+    why: bool,
     retry_failed: bool,
     force: bool,
     as_json: bool,
@@ -37,6 +39,8 @@ def run(
     of its own, `seed=range(0,5)` needs quotes in a shell.
     """
     del multirun  # every command here may sweep
+    if why and not dry_run:
+        raise click.UsageError("--why explains a plan: give --dry-run too")
     asked = request(overrides)
     from sweeps import run as runner
     from sweeps.plain import without_password
@@ -44,7 +48,8 @@ def run(
     from sweeps.terminal import Terminal
 
     if dry_run:
-        show_plan(runner.dry_plan(asked, force=force, retry_failed=retry_failed), as_json)
+        planned = runner.dry_plan(asked, force=force, retry_failed=retry_failed)
+        show_plan(planned, as_json, asked.launch.paths.output if why else "")
         return
     terminal = Terminal(stderr=as_json)
     command = without_password(shlex.join(["sweeps", "run", *overrides]))

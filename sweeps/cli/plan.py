@@ -1,7 +1,9 @@
 """Commands that look ahead and train nothing: show, theory; and how a plan is printed."""
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,10 +57,13 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
         teller.show(said, loss, Terminal())
 
 
-def show_plan(plan: "Plan", as_json: bool) -> None:
-    """Print what a command would do."""
+def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
+    """Print what a command would do; with an output root, beside which finished trials."""
+    from sweeps.novelty import Nearest, novelties
+
+    why: dict[str, Nearest | None] = novelties(plan, Path(output)) if output else {}
     if as_json:
-        trials = [
+        trials: list[dict[str, Any]] = [
             {
                 "config_hash": trial.config_hash,
                 "trial": trial.name,
@@ -67,11 +72,18 @@ def show_plan(plan: "Plan", as_json: bool) -> None:
             }
             for trial in plan.trials
         ]
+        for trial in trials:
+            if trial["config_hash"] in why:
+                nearest = why[trial["config_hash"]]
+                trial["nearest"] = asdict(nearest) if nearest else None
         packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
         click.echo(json.dumps({"sweep": plan.sweep, "trials": trials, "packs": packs}, indent=2))
         return
-    for trial in plan.trials:
-        click.echo(f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}")
+    for planned in plan.trials:
+        click.echo(f"{planned.config_hash[:12]}  {plan.state(planned):13} {planned.name}")
+        if planned.config_hash in why:
+            nearest = why[planned.config_hash]
+            click.echo(f"{'':14}{nearest or 'no trial is finished yet'}")
     for pack in plan.packs:
         if len(pack) > 1:
             click.echo(f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}")

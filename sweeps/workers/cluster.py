@@ -28,8 +28,8 @@ from ray.exceptions import NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.config import ClusterConfig
-from sweeps.environment import code_version
 from sweeps.errors import ConfigError
+from sweeps.git import code_version
 from sweeps.workers.rounds import Packs
 from sweeps.workers.versions import PINNED, here, mismatch
 

@@ -13,8 +13,8 @@ from command import SMALL, client, runs, started, sweeps, unused_port
 from services import RayCluster
 
 from sweeps.config import ClusterConfig
-from sweeps.environment import code_version
 from sweeps.errors import ConfigError
+from sweeps.git import code_version
 from sweeps.workers import address
 from sweeps.workers.address import check_address
 from sweeps.workers.cluster import fits, too_much

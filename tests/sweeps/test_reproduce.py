@@ -1,30 +1,22 @@
 """A trial again from its hash; two trials side by side."""
 
+import contextlib
 import json
 import math
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
-from command import SMALL, client, runs, sweeps
+from command import ROOT, SMALL, client, runs, sweeps
+from records import RECORD
 
+from sweeps import git as earlier
+from sweeps.attempts import attempt, attempts, refuse_all_drifted, sample, to_plain
 from sweeps.errors import ConfigError
-from sweeps.record import Record
-from sweeps.reproduce import DIFFERENT, EQUAL, IDENTICAL, drift, refuse_drift, verdict
-
-RECORD = Record(
-    config_hash="ab" * 32,
-    cell_hash="cd" * 32,
-    config={"seed": 0},
-    status="budget",
-    reason="",
-    summary={"rate/measured": 0.1, "time/seconds": 1.0},
-    notes={},
-    device="cpu",
-    started=0,
-    finished=1,
-    environment={},
-    trajectory={"step": [0.0, 1.0, 2.0], "loss": [4.0, 2.0, 1.0], "norm_w": [1.0, None, 1.0]},
-)
+from sweeps.ledger import Ledger
+from sweeps.reproduce import drift, places, refuse_drift
+from sweeps.verdict import DIFFERENT, EQUAL, IDENTICAL, verdict
 
 
 def changed(column, step, value):
@@ -125,3 +117,146 @@ def test_a_hash_that_names_no_trial_is_refused(swept, prefix):
     done = sweeps("reproduce", prefix, cwd=where)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A repository of this code at commit A, and one trial made from it with changes on top.
+
+    Since then these were undone and the code was changed otherwise, in commit B.
+    """
+    where = tmp_path_factory.mktemp("clone")
+    repo = where / "repo"
+    for name in ("deq", "sweeps", "conf"):
+        shutil.copytree(ROOT / name, repo / name, ignore=shutil.ignore_patterns("__pycache__"))
+    git(repo, "init", "--quiet")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", "A")
+    edit(repo, "2 * config.sigma_w2", "2.5 * config.sigma_w2")
+    words = ["run", *SMALL, "cluster=inline", "--json"]
+    done = sweeps(*words, cwd=where, PYTHONPATH=str(repo))
+    assert done.returncode == 0, done.stderr
+    git(repo, "checkout", "--quiet", ".")
+    edit(repo, "(2 / d)", "(3 / d)")
+    git(repo, "commit", "--quiet", "--all", "--message", "B")
+    return where, repo, json.loads(done.stdout)["trials"][0]["config_hash"]
+
+
+def git(repo, *words):
+    """What git says there."""
+    who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    command = ["git", "-C", str(repo), *who, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def edit(repo, old, new):
+    """Change how networks are drawn there."""
+    path = repo / "deq" / "model.py"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_the_recorded_code_with_its_changes_reproduces_bit_for_bit(clone, monkeypatch, tmp_path):
+    where, repo, digest = clone
+    here = {"cwd": where, "PYTHONPATH": str(repo)}
+    first = git(repo, "rev-parse", "HEAD~")
+    refused = sweeps("reproduce", digest[:8], **here)
+    assert refused.returncode == 2
+    assert "code.commit was" in refused.stderr
+    done = sweeps("reproduce", digest[:8], "--at", first[:9], **here)
+    assert done.returncode == 0, done.stderr
+    assert "identical bit for bit" in done.stdout
+    said = f"{first[:12]} with its uncommitted changes, with the packages here"
+    assert said in done.stderr
+    assert [path.name for path in (where / "outputs").glob("reproduce-*")] == []
+    # Commit B is other code: the same trial, trained there, has other numbers.
+    monkeypatch.setattr(earlier, "ROOT", repo)
+    with contextlib.closing(Ledger(where / "outputs" / "ledger.db")) as ledger:
+        (record,) = ledger.records_like(digest)
+    with places("HEAD", tmp_path) as place:
+        tried = attempt(record, place(record), allow_drift=False)
+    assert (tried.kind, tried.drift) == ("different", {})
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "why"),
+    [
+        ({}, "fffffff", "has no commit 'fffffff'"),
+        (
+            {"code": {"commit": "@", "diff": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"}},
+            "recorded",
+            "the recorded diff does not apply",
+        ),
+        ({"code": {}}, "recorded", "its code is not recorded"),
+        ({"packages": {"torch": "0.0.1"}}, "HEAD", "torch 0.0.1, which is not what is here"),
+    ],
+)
+def test_what_cannot_be_checked_out_is_refused(clone, change, at, why, tmp_path, monkeypatch):
+    _, repo, _ = clone
+    monkeypatch.setattr(earlier, "ROOT", repo)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    code = change.get("code", {})
+    if code:
+        code["commit"] = git(repo, "rev-parse", "HEAD")
+    with pytest.raises(ConfigError, match=why), places(at, tmp_path) as place:
+        place(replace(RECORD, environment=change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_of_a_sweep_is_reproduced(swept):
+    where, _ = swept
+    (folder,) = (where / "outputs" / "sweeps").iterdir()
+    words = ["--sweep", folder.name[:8], "--sample", "1", "--seed", "3", "--allow-drift"]
+    done = sweeps("reproduce", *words, "--json", cwd=where)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["of"] == 2
+    assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
+    assert (
+        client(where / "outputs").get_run(said["trials"][0]["run_id"]).data.tags["sweeps.verdict"]
+        == "identical"
+    )
+
+
+class Elsewhere:
+    """A place whose runs are a bit off, where the machine is what the record says."""
+
+    def __init__(self, environment, change):
+        self.environment, self.change = environment, change
+
+    def again(self, record):
+        """The same with a change."""
+        return replace(record, **self.change)
+
+
+def test_every_trial_of_a_sample_has_its_row():
+    records = [replace(RECORD, config_hash=c * 64) for c in "abcd"]
+    there = {
+        "a" * 64: Elsewhere({}, {}),
+        "b" * 64: Elsewhere({}, {"status": "diverged"}),
+        "c" * 64: Elsewhere({"python": "2.7"}, {}),
+    }
+
+    def place(record):
+        if record.config_hash not in there:
+            raise ConfigError("no such place")
+        return there[record.config_hash]
+
+    found = list(attempts(records, place, allow_drift=False))
+    assert [tried.kind for tried in found] == ["identical", "different", "drifted", "failed"]
+    assert to_plain(found[1])["deviation"] is None  # infinite: no JSON
+    assert (found[2].verdict, found[2].note) == (None, "python was absent, is 2.7")
+    refuse_all_drifted(found)
+    with pytest.raises(ConfigError, match="other conditions"):
+        refuse_all_drifted(found[2:3])
+
+
+def test_a_sample_is_one_of_all_and_the_same_for_its_seed():
+    names = [str(i) for i in range(6)]
+    assert sample(names, None, 0) == sample(names, 9, 0) == names
+    drawn = [tuple(sample(names, 2, seed)) for seed in range(200)]
+    assert drawn == [tuple(sample(names, 2, seed)) for seed in range(200)]
+    assert len(set(drawn)) == 15  # every pair comes up
+    assert all(pair == tuple(sorted(pair)) for pair in drawn)
+    with pytest.raises(ConfigError, match="one trial at least"):
+        sample(names, 0, 0)
