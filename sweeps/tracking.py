@@ -13,13 +13,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, contents, pages, store
+from sweeps import __version__, contents, store
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.pages import Point
-from sweeps.plain import flattened, from_yaml, without_password
+from sweeps.plain import from_yaml, without_password
 from sweeps.record import Record, columns_of, now
+from sweeps.trial_runs import TrialRuns, keep_only, log_metrics, search
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
@@ -27,9 +28,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-BATCH = 1000  # metrics MLflow takes at once
-FEW = 50  # trials that are looked up one by one, where all runs would be more work
 
 
 class Tracker:
@@ -55,6 +53,7 @@ class Tracker:
                 store.relocate(output)
         else:
             self._client = MlflowClient(self.uri)
+        self._trials = TrialRuns(self._client, _context(), alone=self.local)
 
     def experiment(self, study: str) -> str:
         """The id of the study's experiment, created when new.
@@ -87,21 +86,8 @@ class Tracker:
         Raises:
             TrackingError: it did not answer.
         """
-        found: dict[str, Result] = {}
-        finished = "tags.`sweeps.kind` = 'trial' and attributes.status = 'FINISHED'"
-        queries = [finished]
-        if len(hashes) <= FEW:
-            queries = [f"{finished} and tags.`sweeps.config_hash` = '{h}'" for h in hashes]
         with self._or_tracking_error("a question"):
-            for query in queries:
-                for run in self._search(experiment, query):
-                    digest = run.data.tags.get("sweeps.config_hash", "")
-                    if digest in hashes:
-                        summary = {
-                            k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED
-                        }
-                        found[digest] = Result(run.data.tags["sweeps.status"], summary)
-        return found
+            return self._trials.finished(experiment, hashes)
 
     def records_like(self, prefix: str) -> list[Record]:
         """The finished trials of any experiment whose hash begins so, from their artifacts."""
@@ -111,7 +97,7 @@ class Tracker:
             "and attributes.status = 'FINISHED'"
         )
         with self._or_tracking_error("a request for a record"):
-            runs = [run for e in experiments for run in self._search(e, query)]
+            runs = [run for e in experiments for run in search(self._client, e, query)]
             found = {run.data.tags["sweeps.config_hash"]: run for run in runs}
             return [self._record(run) for run in found.values()]
 
@@ -150,7 +136,7 @@ class Tracker:
             for experiment in self._client.search_experiments():
                 query = f"tags.`sweeps.config_hash` = '{record.config_hash}'"
                 trials = f"{query} and tags.`sweeps.kind` = 'trial'"
-                found = next(self._search(experiment.experiment_id, trials), None)
+                found = next(search(self._client, experiment.experiment_id, trials), None)
                 if found is not None:
                     break
             if found is None:
@@ -172,9 +158,7 @@ class Tracker:
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
-        for run in self._search(experiment, "tags.`sweeps.kind` = 'trial'"):
-            if run.data.tags.get("sweeps.config_hash") in hashes:
-                self._client.delete_run(run.info.run_id)
+        self._trials.discard(experiment, hashes)
 
     def begin_sweep(
         self, experiment: str, sweep: str, spec: dict[str, Any], view: dict[str, Any]
@@ -191,14 +175,14 @@ class Tracker:
         self, experiment: str, sweep: str, spec: dict[str, Any], view: dict[str, Any]
     ) -> str:
         query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` = '{sweep}'"
-        found = next(self._search(experiment, query), None)
+        found = next(search(self._client, experiment, query), None)
         if found is not None:
             run = str(found.info.run_id)
             self._client.update_run(run, status="RUNNING")
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         run = str(self._client.create_run(experiment, tags=tags | _context()).info.run_id)
-        self._keep_only(experiment, query, run)
+        keep_only(self._client, experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
         self._client.set_experiment_tag(
             experiment, f"mlflow.sharedViewState.{sweep}", json.dumps(view)
@@ -212,59 +196,7 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a result"):
-            return self._send(experiment, parent, sweep, name, record)
-
-    def _send(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
-        from mlflow.entities import Metric, Param
-
-        query = (
-            f"tags.`sweeps.config_hash` = '{record.config_hash}' and tags.`sweeps.kind` = 'trial'"
-        )
-        alike = list(self._search(experiment, query))
-        found = next((r for r in alike if r.info.status == "FINISHED"), next(iter(alike), None))
-        if found is not None:
-            run = str(found.info.run_id)
-            if found.info.status == "FINISHED":
-                self._keep_only(experiment, query, run)
-                return run
-        else:
-            tags = {
-                "mlflow.parentRunId": parent,
-                "mlflow.runName": name,
-                "sweeps.kind": "trial",
-                "sweeps.config_hash": record.config_hash,
-                "sweeps.cell_hash": record.cell_hash,
-                "sweeps.sweep": sweep,
-                "sweeps.status": record.status,
-                "sweeps.reason": record.reason,
-                "sweeps.version": __version__,
-                "sweeps.device": record.device,
-                "mlflow.note.content": pages.describe_trial(record),
-            }
-            made = self._client.create_run(experiment, record.started, tags=tags | _context())
-            run = str(made.info.run_id)
-        points = [Point(key, value, 0) for key, value in sorted(record.summary.items())]
-        points += contents.step_points(record.trajectory)
-        metrics = [Metric(p.key, p.value, contents.time_of(record, p.step), p.step) for p in points]
-        params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
-        self._client.log_batch(run, params=params)
-        self._log_metrics(run, metrics)
-        with tempfile.TemporaryDirectory() as folder:
-            contents.write_artifacts(record, Path(folder))
-            self._client.log_artifacts(run, folder)
-        self._client.set_terminated(run, "FINISHED", record.finished)
-        self._keep_only(experiment, query, run)
-        return run
-
-    def _keep_only(self, experiment: str, query: str, run: str) -> None:
-        """Delete the other runs of a query.
-
-        A server that made a run and was too slow to say so was asked again, by MLflow's
-        client, and made another.
-        """
-        for other in list(self._search(experiment, query)):
-            if other.info.run_id != run:
-                self._client.delete_run(other.info.run_id)
+            return self._trials.send(experiment, parent, sweep, name, record)
 
     def end_sweep(
         self,
@@ -287,7 +219,7 @@ class Tracker:
         tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
         with self._or_tracking_error("a sweep's page"):
             self._client.log_batch(run, tags=tags)
-            self._log_metrics(run, values)
+            log_metrics(self._client, run, values)
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)
@@ -306,20 +238,6 @@ class Tracker:
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_password(why)}"
             ) from error
-
-    def _search(self, experiment: str, query: str) -> Iterator[Any]:
-        """Runs of an experiment, page by page."""
-        token = None
-        while True:
-            page = self._client.search_runs([experiment], query, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def _log_metrics(self, run: str, metrics: list[Any]) -> None:
-        for i in range(0, len(metrics), BATCH):
-            self._client.log_batch(run, metrics=metrics[i : i + BATCH])
 
 
 def check_server(config: TrackingConfig) -> None:

@@ -15,7 +15,7 @@ DOORS = {
     "pydantic": {"sweeps/config.py"},
     "pandas": {"sweeps/library.py"},
     "ray": {f"sweeps/workers/{name}.py" for name in ("cluster", "head", "tune")},
-    "mlflow": {"sweeps/tracking.py"},
+    "mlflow": {"sweeps/tracking.py", "sweeps/trial_runs.py"},
     "matplotlib": {"sweeps/figures/style.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},

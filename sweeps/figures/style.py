@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
@@ -31,6 +32,8 @@ __all__ = [
     "png",
     "points_and_means",
     "series",
+    "settle",
+    "settled_png",
 ]
 
 mpl.use("Agg")
@@ -47,6 +50,7 @@ RATE = "rate, nats per GD step"
 def panels(count: int, title: str = "", *, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     """A figure of panels side by side."""
     figure = Figure(figsize=(max(7.0, 5.2 * count), height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)  # one canvas for good: its letters are drawn once
     axes = figure.subplots(1, count, squeeze=False)[0].tolist()
     for each in axes:
         each.grid(alpha=0.3)
@@ -86,6 +90,23 @@ def png(figure: Figure) -> bytes:
             axes.text(0.5, 0.5, "no trial has these numbers", transform=axes.transAxes, ha="center")
     sink = io.BytesIO()
     figure.savefig(sink, format="png", metadata={"Software": None})
+    return sink.getvalue()
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out for good, for what it holds now."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def settled_png(figure: Figure) -> bytes:
+    """The same as `png` of a figure that is laid out: it is drawn once, not twice."""
+    sink = io.BytesIO()
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.print_png(  # type: ignore[no-untyped-call]
+        sink, metadata={"Software": None}, pil_kwargs={"compress_level": 3}
+    )
     return sink.getvalue()
 
 

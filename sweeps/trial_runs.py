@@ -1,0 +1,173 @@
+"""The runs of trials in MLflow: one for each config hash of an experiment."""
+
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps import __version__, contents, pages
+from sweeps.ledger import Result
+from sweeps.pages import Point
+from sweeps.plain import flattened
+from sweeps.record import Record
+
+BATCH = 1000  # metrics and params MLflow takes at once
+FEW = 50  # trials that are looked up one by one, where all runs would be more work
+TRIALS = "tags.`sweeps.kind` = 'trial'"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A run that is there."""
+
+    run_id: str
+    folder: str
+    finished: bool
+
+
+class TrialRuns:
+    """Looks up and writes the runs of trials.
+
+    In a store that nobody else writes to, what was looked up once is known from then on:
+    a search takes the longer the more runs there are.
+    """
+
+    def __init__(self, client: Any, context: dict[str, str], *, alone: bool) -> None:
+        """Write by this client, with these tags on every run.
+
+        Args:
+            client: MLflow's.
+            context: the tags of user, source and code.
+            alone: whether nobody else writes to this store.
+        """
+        self._client, self._context, self._alone = client, context, alone
+        self._known: dict[tuple[str, str], _Known | None] = {}
+
+    def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
+        """Those of these trials that have a finished run."""
+        found: dict[str, Result] = {}
+        self._known |= {(experiment, digest): None for digest in hashes}
+        queries = [TRIALS]
+        if len(hashes) <= FEW:
+            queries = [_of(digest) for digest in hashes]
+        for query in queries:
+            for run in search(self._client, experiment, query):
+                digest = run.data.tags.get("sweeps.config_hash", "")
+                if digest in hashes:
+                    known = _known(run)
+                    if known.finished:
+                        found[digest] = _result(run)
+                    if known.finished or digest not in found:
+                        self._known[experiment, digest] = known
+        return found
+
+    def discard(self, experiment: str, hashes: Collection[str]) -> None:
+        """Delete the runs of these trials (MLflow keeps them in its bin)."""
+        for run in search(self._client, experiment, TRIALS):
+            if run.data.tags.get("sweeps.config_hash") in hashes:
+                self._client.delete_run(run.info.run_id)
+        self._known |= {(experiment, digest): None for digest in hashes}
+
+    def send(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
+        """Write a finished trial's run, or finish one that was begun; its id."""
+        known = self._look_up(experiment, record.config_hash)
+        if known is None:
+            tags = _tags(parent, sweep, name, record) | self._context
+            known = _known(self._client.create_run(experiment, record.started, tags=tags))
+        if not known.finished:
+            self._write(known, record)
+        if not self._alone:
+            keep_only(self._client, experiment, _of(record.config_hash), known.run_id)
+        return known.run_id
+
+    def _look_up(self, experiment: str, digest: str) -> _Known | None:
+        if self._alone and (experiment, digest) in self._known:
+            return self._known.pop((experiment, digest))  # should this fail, it is looked up anew
+        alike = [_known(run) for run in search(self._client, experiment, _of(digest))]
+        return next((run for run in alike if run.finished), next(iter(alike), None))
+
+    def _write(self, run: _Known, record: Record) -> None:
+        """All that a trial's run holds; writing it again changes nothing."""
+        from mlflow.entities import Metric, Param
+
+        points = [Point(key, value, 0) for key, value in sorted(record.summary.items())]
+        points += contents.step_points(record.trajectory)
+        metrics = [Metric(p.key, p.value, contents.time_of(record, p.step), p.step) for p in points]
+        params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
+        first = BATCH - len(params)
+        self._client.log_batch(run.run_id, metrics=metrics[:first], params=params)
+        log_metrics(self._client, run.run_id, metrics[first:])
+        self._write_artifacts(run, record)
+        self._client.set_terminated(run.run_id, "FINISHED", record.finished)
+
+    def _write_artifacts(self, run: _Known, record: Record) -> None:
+        """Straight into the run's folder where there is one; MLflow would ask for it anew."""
+        place = urllib.parse.urlsplit(run.folder)
+        if self._alone and place.scheme == "file":
+            folder = Path(urllib.request.url2pathname(place.path))
+            folder.mkdir(parents=True, exist_ok=True)
+            contents.write_artifacts(record, folder)
+            return
+        with tempfile.TemporaryDirectory() as temporary:
+            contents.write_artifacts(record, Path(temporary))
+            self._client.log_artifacts(run.run_id, temporary)
+
+
+def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
+    """Runs of an experiment, page by page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], query, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def keep_only(client: Any, experiment: str, query: str, run: str) -> None:
+    """Delete the other runs of a query.
+
+    A server that made a run and was too slow to say so was asked again, by MLflow's
+    client, and made another.
+    """
+    for other in list(search(client, experiment, query)):
+        if other.info.run_id != run:
+            client.delete_run(other.info.run_id)
+
+
+def log_metrics(client: Any, run: str, metrics: list[Any]) -> None:
+    """Metrics, as many at a time as MLflow takes."""
+    for i in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[i : i + BATCH])
+
+
+def _of(digest: str) -> str:
+    return f"{TRIALS} and tags.`sweeps.config_hash` = '{digest}'"
+
+
+def _known(run: Any) -> _Known:
+    return _Known(str(run.info.run_id), run.info.artifact_uri, run.info.status == "FINISHED")
+
+
+def _result(run: Any) -> Result:
+    summary = {k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED}
+    return Result(run.data.tags["sweeps.status"], summary)
+
+
+def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
+    return {
+        "mlflow.parentRunId": parent,
+        "mlflow.runName": name,
+        "sweeps.kind": "trial",
+        "sweeps.config_hash": record.config_hash,
+        "sweeps.cell_hash": record.cell_hash,
+        "sweeps.sweep": sweep,
+        "sweeps.status": record.status,
+        "sweeps.reason": record.reason,
+        "sweeps.version": __version__,
+        "sweeps.device": record.device,
+        "mlflow.note.content": pages.describe_trial(record),
+    }
