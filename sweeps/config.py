@@ -11,9 +11,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.composition import points
+from sweeps.composition import points, with_values
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened, nearest, to_yaml, without_password
+from sweeps.search.config import GridConfig, RandomConfig, SearchConfig, check_space
+from sweeps.search.random import draws
+from sweeps.search.space import Choice
 
 Figure = Literal[
     "rates", "curves", "width_scaling", "activations", "stability", "sigma_w", "output_scale"
@@ -70,13 +73,6 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """How the search space is searched."""
-
-    name: Literal["grid"] = "grid"
-
-
-@dataclass(frozen=True)
 class PathsConfig:
     """Where everything a command writes lies."""
 
@@ -95,7 +91,7 @@ class LaunchConfig:
     pack: int | Literal["auto"] = "auto"
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
+    search: SearchConfig = field(default_factory=GridConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
@@ -132,19 +128,49 @@ class Request:
 def request(overrides: Sequence[str]) -> Request:
     """Compose a command's overrides into the trials they mean.
 
+    A search that learns as it goes has no trials yet: those given are the cells it searches,
+    at the defaults of the keys it will set.
+
     Raises:
         ConfigError: any override, key, type or value is wrong.
     """
     found = list(points(overrides))
     launch = _typed(LaunchConfig, {k: v for k, v in found[0][0].items() if k not in TRIAL_KEYS})
+    try:
+        check_space(launch.search)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    drawn = draws(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
     seen: dict[str, _Data] = {}
     for plain, varying in found:
-        part = {key: plain[key] for key in TRIAL_KEYS if key in plain}
-        config: deq.TrialConfig = _typed(deq.TrialConfig, part)
-        data = _seal_data(config.data, launch.paths, seen)
-        trials.append(Composed(_sealed(config, data), varying, data.shape))
+        _check_ends(plain, launch.search)
+        for values in drawn:
+            point = with_values(plain, values) if values else plain
+            trials.append(_composed(point, varying | values, launch.paths, seen))
     return Request(launch, trials)
+
+
+def _composed(
+    plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "_Data"]
+) -> Composed:
+    config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
+    data = _seal_data(config.data, paths, seen)
+    return Composed(_sealed(config, data), varying, data.shape)
+
+
+def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: plain[key] for key in TRIAL_KEYS if key in plain}
+
+
+def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
+    """Refuse a space that holds what no trial can be, before one is drawn from it."""
+    for key, dimension in search.space.items():
+        ends = (
+            dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+        )
+        for value in ends:
+            _typed(deq.TrialConfig, _trial_part(with_values(plain, {key: value})))
 
 
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
