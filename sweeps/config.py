@@ -151,6 +151,34 @@ def request(overrides: Sequence[str]) -> Request:
     return Request(launch, trials)
 
 
+def changed(
+    plain: dict[str, Any],
+    values: dict[str, Any],
+    varying: dict[str, Any],
+    paths: PathsConfig,
+    seen: dict[str, Any],
+) -> Composed:
+    """The trial of `trial_to_plain`'s data with other values at these keys.
+
+    Args:
+        plain: the data.
+        values: by dotted key.
+        varying: what its name is to say.
+        paths: where data sets are kept.
+        seen: the data sets loaded so far; the same for every call of a search.
+
+    Raises:
+        ConfigError: there is no such trial.
+    """
+    point = with_values(plain, values)
+    # What was pinned to the old values is pinned anew.
+    if any(key.startswith("data.") for key in values) and "sha256" in point["data"]:
+        point["data"]["sha256"] = ""
+    if "model.activation" in values:
+        point["model"]["activation_sha256"] = ""
+    return _composed(point, varying, paths, seen)
+
+
 def _composed(
     plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "_Data"]
 ) -> Composed:

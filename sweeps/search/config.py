@@ -109,6 +109,11 @@ class FrontierConfig:
 SearchConfig = GridConfig | RandomConfig | OptunaConfig | FrontierConfig
 
 
+def is_adaptive(config: SearchConfig) -> bool:
+    """Whether what is trained next follows from results."""
+    return not isinstance(config, GridConfig | RandomConfig)
+
+
 def check_space(config: SearchConfig) -> None:
     """Raise ValueError unless the axes name what this search needs."""
     if isinstance(config, FrontierConfig):

@@ -2,7 +2,8 @@
 
 import operator
 import re
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,12 @@ def check_metric(name: str) -> None:
     if name not in METRICS:
         hint = nearest(name, METRICS).removesuffix(": `sweeps show` prints all keys")
         raise ValueError(f"there is no metric {name!r}{hint or ', see the README for them'}")
+
+
+def mean(metric: str, results: Sequence["Result"]) -> float | None:
+    """The mean of a metric over seeds; None when one has none, as where it diverged."""
+    values = [result.summary[metric] for result in results if metric in result.summary]
+    return statistics.fmean(values) if values and len(values) == len(results) else None
 
 
 @dataclass(frozen=True)
