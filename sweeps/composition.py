@@ -8,7 +8,7 @@ import contextlib
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,23 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    QuotedString,
+)
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened, nearest
+from sweeps.search.space import Choice, Interval
+
+# An axis: a list of values for a grid, or what a search draws from.
+Axis = list[Any] | Interval | Choice
 
 
 def conf_dir() -> Path:
@@ -38,20 +48,22 @@ class _Command:
     Attributes:
         parser: Hydra's, which knows the groups for glob().
         fixed: those that name one value, as they were typed.
-        axes: those that name several, by key.
+        axes: those that name several, or an interval, by key.
         named: every key that was typed: it replaces an experiment's axis.
         groups: the folders of conf/.
     """
 
     parser: OverridesParser
     fixed: list[str]
-    axes: dict[str, list[Any]]
+    axes: dict[str, Axis]
     named: set[str]
     groups: set[str]
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every point of the search space: its plain config, and its axis values.
+    """Every cell of the grid: its plain config, and its axis values.
+
+    What a search draws from within a cell is under the plain config's `search.space`.
 
     Raises:
         ConfigError: an override, a key or a choice is wrong.
@@ -67,10 +79,11 @@ def composed(overrides: Sequence[str]) -> str:
         ConfigError: an override, a key or a choice is wrong.
     """
     with _hydra(overrides) as command:
-        first = {key: values[0] for key, values in command.axes.items() if key in command.groups}
+        first = {key: v[0] for key, v in _lists(command.axes).items() if key in command.groups}
         config = _composed(command, first)
         declared = {key: v for key, v in config.axes.items() if key not in command.named}
-        config.axes = declared | command.axes
+        typed = {k: v if isinstance(v, list) else asdict(v) for k, v in command.axes.items()}
+        config.axes = declared | typed
         return OmegaConf.to_yaml(config)
 
 
@@ -83,13 +96,14 @@ def _hydra(overrides: Sequence[str]) -> Iterator[_Command]:
         with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             parser = OverridesParser.create(config_loader=loader)
+            groups = {key for key in loader.list_groups("") if not key.startswith("hydra")}
             parsed = [_parse(parser, text) for text in overrides]
             yield _Command(
                 parser=parser,
                 fixed=[o.input_line or "" for o in parsed if not o.is_sweep_override()],
-                axes={_key(o): _choices(o) for o in parsed if o.is_sweep_override()},
+                axes={_key(o): _axis(o, groups) for o in parsed if o.is_sweep_override()},
                 named={_key(o) for o in parsed},
-                groups={key for key in loader.list_groups("") if not key.startswith("hydra")},
+                groups=groups,
             )
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explained(error, overrides)) from error
@@ -104,16 +118,16 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
 
 def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     groups = command.groups
-    group_axes = {key: values for key, values in command.axes.items() if key in groups}
+    group_axes = {key: v for key, v in _lists(command.axes).items() if key in groups}
     for options in itertools.product(*group_axes.values()):
         choices = dict(zip(group_axes, options, strict=True))
         plain = OmegaConf.to_container(_composed(command, choices), resolve=True)
         assert isinstance(plain, dict)
         own = _declared_axes(command, plain)
-        inner = {key: values for key, values in own.items() if key in groups}
+        inner = {key: values for key, values in _lists(own).items() if key in groups}
         if inner:  # an experiment's choices of groups: compose again with each
             fixed = [f"{key}={v[0]}" for key, v in inner.items() if len(v) == 1]
-            axes = {key: v for key, v in inner.items() if len(v) > 1}
+            axes: dict[str, Axis] = {key: v for key, v in inner.items() if len(v) > 1}
             yield from _expand(
                 replace(
                     command,
@@ -123,19 +137,64 @@ def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
                 )
             )
             continue
-        values = {key: v for key, v in {**own, **command.axes}.items() if key not in groups}
+        both = {key: v for key, v in {**own, **command.axes}.items() if key not in groups}
+        values, space = _searched(plain, both)
         # An axis of one value (the papers' size has some) is no axis: it names no trial.
-        single = {key for key, v in own.items() if len(v) == 1}
+        single = {key for key, v in _lists(own).items() if len(v) == 1}
         for picked in itertools.product(*values.values()):
-            point = copy.deepcopy(plain)
             chosen = dict(zip(values, picked, strict=True))
-            for key, value in chosen.items():
-                _assign(point, key, value)
+            point = with_values(plain, chosen)
+            if space:
+                point["search"]["space"] = space
             varying = {key: value for key, value in chosen.items() if key not in single}
             yield _strings(point), choices | varying
 
 
-def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, list[Any]]:
+def _searched(
+    plain: dict[Any, Any], axes: dict[str, Axis]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The axes of the grid, and as plain data the space that the search draws from.
+
+    `choice(...)` is drawn from where the search draws, and is an axis like a list elsewhere.
+    """
+    search = plain["search"]["name"]
+    grid, space = _lists(axes), {}
+    for key, axis in axes.items():
+        if isinstance(axis, list):
+            continue
+        if isinstance(axis, Choice):
+            if search in ("random", "optuna"):
+                _value(plain, key)
+                space[key] = asdict(axis)
+            else:
+                grid[key] = axis.values
+        elif search == "grid":
+            raise ConfigError(
+                f"{key} has an interval for an axis, and a grid needs values: give a list or "
+                "range(), or search=random, optuna or frontier"
+            )
+        else:
+            space[key] = asdict(_of_kind(key, axis, _value(plain, key)))
+    return {key: grid[key] for key in axes if key in grid}, space
+
+
+def _of_kind(key: str, axis: Interval, default: Any) -> Interval:
+    """The interval, of whole numbers where the key's default is one."""
+    if isinstance(default, bool | str | dict | list):
+        raise ConfigError(f"{key}={default} is no number: an interval has no meaning there")
+    whole = isinstance(default, int) or (default is None and axis.integer)
+    if whole and not (float(axis.low).is_integer() and float(axis.high).is_integer()):
+        raise ConfigError(f"{key} takes whole numbers, not {axis.low:g} to {axis.high:g}")
+    kind = int if whole else float
+    return Interval(kind(axis.low), kind(axis.high), axis.scale)
+
+
+def _lists(axes: dict[str, Axis]) -> dict[str, list[Any]]:
+    """Those of the axes that are lists."""
+    return {key: axis for key, axis in axes.items() if isinstance(axis, list)}
+
+
+def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, Axis]:
     """An experiment's axes, at the size asked for, those aside whose key was typed."""
     declared: dict[Any, Any] = {}
     for name in ("axes", "paper") if plain.get("size") == "paper" else ("axes",):
@@ -144,7 +203,7 @@ def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, list[A
             raise ConfigError(f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}")
         declared |= part
     return {
-        str(key): _declared(command.parser, str(key), values)
+        str(key): _declared(command, str(key), values)
         for key, values in declared.items()
         if str(key) not in command.named
     }
@@ -156,15 +215,26 @@ def _parse(parser: OverridesParser, text: str) -> Override:
     except HydraException as error:
         why = str(error).strip().splitlines()[0]
         raise ConfigError(f"cannot read the override {text!r}: {why}") from error
-    if override.is_interval_sweep():
-        raise ConfigError(
-            f"{text!r} is an interval, and a grid needs values: give a list or range()"
-        )
     return override
 
 
 def _key(override: Override) -> str:
     return str(override.key_or_group)
+
+
+def _axis(override: Override, groups: set[str]) -> Axis:
+    """A sweep override: an interval, what `choice(...)` names, or a list of values."""
+    swept = override.value()
+    if isinstance(swept, IntervalSweep):
+        assert swept.start is not None
+        assert swept.end is not None
+        try:
+            return Interval(swept.start, swept.end, "log" if "log" in swept.tags else "linear")
+        except ValueError as error:
+            raise ConfigError(f"{override.input_line}: {error}") from error
+    values = _choices(override)
+    chosen = isinstance(swept, ChoiceSweep) and not swept.simple_form
+    return Choice(values) if chosen and _key(override) not in groups else values
 
 
 def _choices(override: Override) -> list[Any]:
@@ -177,25 +247,49 @@ def _choices(override: Override) -> list[Any]:
         shown = override.input_line
         what = "matches nothing" if isinstance(override.value(), Glob) else "has no values"
         raise ConfigError(f"the axis {shown!r} {what}")
+    if any(isinstance(v, IntervalSweep) for v in values):
+        raise ConfigError(f"the axis {override.input_line!r} has several intervals: give one")
     return values
 
 
-def _declared(parser: OverridesParser, key: str, values: Any) -> list[Any]:
+def _declared(command: _Command, key: str, values: Any) -> Axis:
     """An axis of an experiment file: a list, or text in Hydra's sweep grammar."""
     if isinstance(values, str):
-        override = _parse(parser, f"{key}={values}")
-        return _choices(override) if override.is_sweep_override() else [override.value()]
+        override = _parse(command.parser, f"{key}={values}")
+        swept = override.is_sweep_override()
+        return _axis(override, command.groups) if swept else [override.value()]
     return list(values) if isinstance(values, list) else [values]
 
 
-def _assign(plain: dict[Any, Any], key: str, value: Any) -> None:
-    *path, leaf = key.split(".")
+def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
+    """A copy of plain data with other values at these dotted keys.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    changed = copy.deepcopy(plain)
+    for key, value in values.items():
+        _value(changed, key)
+        *path, leaf = key.split(".")
+        place = changed
+        for part in path:
+            place = place[part]
+        place[leaf] = value
+    return changed
+
+
+def _value(plain: dict[Any, Any], key: str) -> Any:
+    """The value at a dotted key of plain data.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
     place: Any = plain
-    for part in path:
-        place = place.get(part) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or leaf not in place:
-        raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(_strings(plain)))}")
-    place[leaf] = value
+    for part in key.split("."):
+        if not isinstance(place, dict) or part not in place:
+            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(_strings(plain)))}")
+        place = place[part]
+    return place
 
 
 def _strings(plain: dict[Any, Any]) -> dict[str, Any]:

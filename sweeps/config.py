@@ -11,10 +11,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.composition import points
+from sweeps.composition import points, with_values
 from sweeps.errors import ConfigError
 from sweeps.identity import canonical
 from sweeps.plain import flattened, nearest, to_yaml, without_password
+from sweeps.search.config import GridConfig, RandomConfig, SearchConfig, check_space
+from sweeps.search.random import draws
+from sweeps.search.space import Choice
 
 Figure = Literal[
     "rates", "curves", "width_scaling", "activations", "stability", "sigma_w", "output_scale"
@@ -71,13 +74,6 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """How the search space is searched."""
-
-    name: Literal["grid"] = "grid"
-
-
-@dataclass(frozen=True)
 class CheckpointConfig:
     """How often a pack that trains is written to disk.
 
@@ -112,7 +108,7 @@ class LaunchConfig:
     pack: int | Literal["auto"] = "auto"
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
+    search: SearchConfig = field(default_factory=GridConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
@@ -150,19 +146,77 @@ class Request:
 def request(overrides: Sequence[str]) -> Request:
     """Compose a command's overrides into the trials they mean.
 
+    A search that learns as it goes has no trials yet: those given are the cells it searches,
+    at the defaults of the keys it will set.
+
     Raises:
         ConfigError: any override, key, type or value is wrong.
     """
     found = list(points(overrides))
     launch = _typed(LaunchConfig, {k: v for k, v in found[0][0].items() if k not in TRIAL_KEYS})
+    try:
+        check_space(launch.search)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    drawn = draws(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
     seen: dict[str, _Data] = {}
     for plain, varying in found:
-        part = {key: plain[key] for key in TRIAL_KEYS if key in plain}
-        config: deq.TrialConfig = _typed(deq.TrialConfig, part)
-        data = _seal_data(config.data, launch.paths, seen)
-        trials.append(Composed(_sealed(config, data), varying, data.shape))
+        _check_ends(plain, launch.search)
+        for values in drawn:
+            point = with_values(plain, values) if values else plain
+            trials.append(_composed(point, varying | values, launch.paths, seen))
     return Request(launch, trials)
+
+
+def changed(
+    plain: dict[str, Any],
+    values: dict[str, Any],
+    varying: dict[str, Any],
+    paths: PathsConfig,
+    seen: dict[str, Any],
+) -> Composed:
+    """The trial of `trial_to_plain`'s data with other values at these keys.
+
+    Args:
+        plain: the data.
+        values: by dotted key.
+        varying: what its name is to say.
+        paths: where data sets are kept.
+        seen: the data sets loaded so far; the same for every call of a search.
+
+    Raises:
+        ConfigError: there is no such trial.
+    """
+    point = with_values(plain, values)
+    # What was pinned to the old values is pinned anew.
+    if any(key.startswith("data.") for key in values) and "sha256" in point["data"]:
+        point["data"]["sha256"] = ""
+    if "model.activation" in values:
+        point["model"]["activation_sha256"] = ""
+    return _composed(point, varying, paths, seen)
+
+
+def _composed(
+    plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "_Data"]
+) -> Composed:
+    config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
+    data = _seal_data(config.data, paths, seen)
+    return Composed(_sealed(config, data), varying, data.shape)
+
+
+def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: plain[key] for key in TRIAL_KEYS if key in plain}
+
+
+def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
+    """Refuse a space that holds what no trial can be, before one is drawn from it."""
+    for key, dimension in search.space.items():
+        ends = (
+            dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+        )
+        for value in ends:
+            _typed(deq.TrialConfig, _trial_part(with_values(plain, {key: value})))
 
 
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:

@@ -40,12 +40,13 @@ class Plan:
     """A sweep: its trials, and the packs of those that are left.
 
     Attributes:
-        sweep: the hash of the set of its trials.
+        sweep: the sweep's name.
         study: the MLflow experiment it is recorded in.
         trials: all of them, in the order of the axes.
         finished: hashes of those that have a result already.
         failed: hashes of those that raised before and are not tried again.
         packs: what is left to train.
+        more: how many trials a search may yet ask for, at most, when these have results.
     """
 
     sweep: str
@@ -54,6 +55,7 @@ class Plan:
     finished: frozenset[str]
     failed: frozenset[str]
     packs: list[list[PlannedTrial]]
+    more: int = 0
 
     @property
     def left(self) -> int:
@@ -109,6 +111,8 @@ def plan(
     finished: Collection[str] = (),
     failed: Collection[str] = (),
     begun: Iterable[Sequence[str]] = (),
+    sweep: str = "",
+    more: int = 0,
 ) -> Plan:
     """Set aside what is finished or failed before, and pack the rest.
 
@@ -121,6 +125,8 @@ def plan(
         finished: hashes to set aside, for they have a result.
         failed: hashes to set aside, for they raised before.
         begun: hashes of packs that have a checkpoint; they stay together where they can.
+        sweep: the sweep's name; when empty, the hash of the set of these trials.
+        more: how many trials a search may yet ask for.
     """
     skip = set(finished) | set(failed)
     left = {trial.config_hash: trial for trial in trials if trial.config_hash not in skip}
@@ -130,12 +136,13 @@ def plan(
         if hashes and left.keys() >= set(hashes) and (pack == "auto" or len(hashes) <= pack):
             again.append([left.pop(digest) for digest in hashes])
     return Plan(
-        sweep=set_hash([trial.config_hash for trial in trials]),
+        sweep=sweep or set_hash([trial.config_hash for trial in trials]),
         study=study,
         trials=trials,
         finished=frozenset(finished),
         failed=frozenset(failed) - frozenset(finished),
         packs=_longest_first(again + _packs(list(left.values()), pack, share)),
+        more=more,
     )
 
 

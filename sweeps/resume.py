@@ -23,7 +23,7 @@ class Stored:
 
     Attributes:
         launch: how it was launched, changed by what is typed now.
-        trials: its trials.
+        trials: its trials; of a search that learns as it goes, the cells that it searches.
         command: what launched it.
     """
 
@@ -46,7 +46,7 @@ def stored(prefix: str, overrides: Sequence[str]) -> Stored:
     command = entry.spec["command"]
     if "launch" not in entry.spec:
         raise ConfigError(f"sweep {entry.sweep} was recorded without its launch: `{command}` again")
-    trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+    trials = [PlannedTrial(**trial) for trial in entry.spec.get("cells") or entry.spec["trials"]]
     for trial in trials:
         if config_hash(trial_from_plain(trial.plain)) != trial.config_hash:
             raise ConfigError(

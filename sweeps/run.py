@@ -1,30 +1,30 @@
 """A sweep from plan to record: train what is missing, ship what is owed, report."""
 
 import contextlib
-import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from sweeps import pages
 from sweeps.checkpoints import Checkpoints, Ended
-from sweeps.config import ClusterConfig, LaunchConfig, Request, launch_to_plain
+from sweeps.config import LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
-from sweeps.ledger import LEDGER, Failure, Ledger, Owed, Result, SweepEntry
+from sweeps.ledger import LEDGER, Ledger, Owed, SweepEntry
 from sweeps.lookup import MIN_PREFIX
-from sweeps.planning import Plan, PlannedTrial, plan, trials_of
+from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
 from sweeps.record import now
 from sweeps.report import FAILED, MISSING, Line
+from sweeps.search.config import is_adaptive
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed, Message
+from sweeps.unfolding import Known, Unfolding
 from sweeps.workers import check_cluster, training
-
-Results = dict[str, Result]
 
 
 @dataclass(frozen=True)
@@ -64,28 +64,20 @@ class Finished:
         return sum(not line.finished for line in self.lines)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of trials before a sweep begins."""
-
-    results: Results = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-
-    @property
-    def ended(self) -> set[str]:
-        """Trials that have a result, or that it is of no use to try again."""
-        return {*self.results, *(h for h, f in self.failures.items() if f.final)}
-
-
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
-    path = ledger_path(request.launch)
-    known = Known()
-    trials = trials_of(request)
-    if path.exists() and not force:
-        with contextlib.closing(Ledger(path)) as ledger:
-            known = _known(trials, ledger)
-    return _plan(request.launch, trials, known, retry_failed)
+    path, trials = ledger_path(request.launch), trials_of(request)
+    with contextlib.ExitStack() as stack:
+        ledger = None
+        if path.exists() and not force:
+            ledger = stack.enter_context(contextlib.closing(Ledger(path)))
+
+        def look(asked: list[PlannedTrial]) -> Known:
+            return _known(asked, ledger) if ledger else Known()
+
+        begun = list(_checkpoints(request.launch).packs().values())
+        sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
+        return sweep.advance()
 
 
 def folder_of(output: Path, sweep: str) -> Path:
@@ -112,32 +104,45 @@ def run(
     with _opened(launched) as (tracker, ledger):
         settle(tracker, ledger)
         experiment = tracker.experiment(launched.study)
-        known = Known() if options.force else _known(trials, ledger, tracker, experiment)
-        planned = _plan(launched, trials, known, options.retry_failed)
+
+        def look(asked: list[PlannedTrial]) -> Known:
+            if options.force:
+                return Known()
+            try:
+                return _known(asked, ledger, tracker, experiment)
+            except TrackingError:  # away since: what is begun goes on without it
+                return _known(asked, ledger)
+
+        checkpoints = _checkpoints(launched)
+        begun = list(checkpoints.packs().values())
+        sweep = Unfolding(launched, trials, look, begun=begun, retry_failed=options.retry_failed)
+        planned = sweep.advance()
+        checkpoints.tidy(planned.finished | planned.failed)
         terminal.say(_announcement(planned))
         folder = folder_of(ledger.path.parent, planned.sweep)
-        checkpoints = _checkpoints(launched)
-        checkpoints.tidy(planned.finished | planned.failed)
         if strays := checkpoints.strays(planned.hashes):
             terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
-        with training(planned.packs, launched.cluster, folder, checkpoints) as messages:
+        with training(planned.packs, launched.cluster, folder, checkpoints) as train:
             if options.force:
-                hashes = [trial.config_hash for trial in trials]
-                ledger.forget(hashes)
-                checkpoints.forget(hashes)
-                tracker.discard(experiment, hashes)
-            entry = _enter(tracker, ledger, experiment, planned, options, launched)
+                _forget(tracker, ledger, checkpoints, experiment, planned)
+            spec = _spec(launched, options, trials)
+            entry = _enter(tracker, ledger, experiment, planned, spec | sweep.spec())
             status = "KILLED"
             try:
                 with Shipper(tracker, ledger.path) as shipper:
-                    ended = Ended(checkpoints, planned.hashes)
-                    _train(messages, planned, ledger, terminal, shipper, ended)
-                known = Known(
-                    known.results | ledger.results(t.config_hash for t in trials),
-                    ledger.failures(t.config_hash for t in trials),
-                )
-                checkpoints.tidy(known.ended)
-                lines = _table(trials, planned.finished, known)
+                    while planned.packs:
+                        ended = Ended(checkpoints, planned.hashes)
+                        _train(train(planned.packs), planned, ledger, terminal, shipper, ended)
+                        sweep.learn(planned, _known(planned.trials, ledger))
+                        planned = sweep.advance()
+                        if planned.packs:
+                            if options.force:
+                                _forget(tracker, ledger, checkpoints, experiment, planned)
+                            entry = replace(entry, spec=spec | sweep.spec())
+                            _note(tracker, ledger, entry, planned)
+                            terminal.say(_announcement(planned))
+                checkpoints.tidy(sweep.known.ended)
+                lines = _table(sweep.trials, sweep.reused, sweep.known)
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
@@ -268,62 +273,57 @@ def _known(
     return Known(results, ledger.failures(hashes))
 
 
-def _plan(launched: LaunchConfig, trials: list[PlannedTrial], known: Known, retry: bool) -> Plan:
-    return plan(
-        trials,
-        study=launched.study,
-        pack=launched.pack,
-        workers=_workers(launched.cluster),
-        finished=known.results,
-        failed=() if retry else [h for h, f in known.failures.items() if f.final],
-        begun=_checkpoints(launched).packs().values(),
-    )
-
-
 def _checkpoints(launched: LaunchConfig) -> Checkpoints:
     return Checkpoints.under(Path(launched.paths.output), launched.checkpoint.every_seconds)
 
 
-def _workers(cluster: ClusterConfig) -> int:
-    """How many packs train at a time on this machine; a cluster has as many at least."""
-    if cluster.name == "inline":
-        return 1
-    return max(1, (os.cpu_count() or 1) // cluster.cpus_per_trial)
+def _forget(
+    tracker: Tracker, ledger: Ledger, checkpoints: Checkpoints, experiment: str, planned: Plan
+) -> None:
+    """Drop what is known of the trials that are to be trained."""
+    hashes = [trial.config_hash for pack in planned.packs for trial in pack]
+    ledger.forget(hashes)
+    checkpoints.forget(hashes)
+    tracker.discard(experiment, hashes)
 
 
-def _enter(
-    tracker: Tracker,
-    ledger: Ledger,
-    experiment: str,
-    planned: Plan,
-    options: Options,
-    launched: LaunchConfig,
-) -> SweepEntry:
-    """Write the sweep into the ledger and give it a page in MLflow."""
-    spec = {
+def _spec(launched: LaunchConfig, options: Options, cells: list[PlannedTrial]) -> dict[str, Any]:
+    """What of a sweep does not change while it unfolds, as plain data."""
+    return {
         "command": options.command,
         "figure": launched.figure,
         "launch": launch_to_plain(launched),
         "started": now(),
-        "reused": sorted(planned.finished),
-        "trials": [asdict(trial) for trial in planned.trials],
+        "cells": [asdict(cell) for cell in cells] if is_adaptive(launched.search) else [],
     }
+
+
+def _enter(
+    tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
+) -> SweepEntry:
+    """Write the sweep into the ledger and give it a page in MLflow."""
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     if before and not planned.left and before.status == "FINISHED":
         return before  # nothing to do, and its page says so already
     page = {
         "sweep": planned.sweep,
         "study": planned.study,
-        "command": options.command,
+        "command": spec["command"],
+        "search": spec["launch"]["search"],
         "trials": {trial.name: trial.config_hash for trial in planned.trials},
     }
     view = pages.trials_view(planned.sweep, planned.trials)
     run_id = tracker.begin_sweep(experiment, planned.sweep, page, view)
     entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
+    _note(tracker, ledger, entry, planned)
+    return entry
+
+
+def _note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
+    """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
     ledger.open_sweep(tracker.name, entry)
     owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
     ledger.owe(tracker.name, owed)
-    return entry
 
 
 def _announcement(planned: Plan) -> str:
@@ -332,6 +332,8 @@ def _announcement(planned: Plan) -> str:
     if planned.left == 0 and not planned.failed:
         return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
     parts = [trials, f"{len(planned.finished)} finished before"]
+    if planned.more:
+        parts[0] += f" so far (at most {planned.more} more)"
     if planned.failed:
         parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
     parts.append(f"{planned.left} to train")

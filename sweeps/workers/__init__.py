@@ -4,13 +4,16 @@ The files of this folder are the door to Ray, which is imported only where it is
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.trial import Message, run_pack
 from sweeps.workers.rounds import Packs, rounds
+
+# Trains packs; training begins when the messages are pulled.
+Train = Callable[[Packs], Iterator[Message]]
 
 
 def check_cluster(config: ClusterConfig) -> None:
@@ -28,11 +31,11 @@ def check_cluster(config: ClusterConfig) -> None:
 @contextlib.contextmanager
 def training(
     packs: Packs, config: ClusterConfig, folder: Path, checkpoints: Checkpoints
-) -> Iterator[Iterator[Message]]:
-    """Workers, ready; training begins when the messages are pulled, and ends with the block.
+) -> Iterator[Train]:
+    """Workers, ready to train these packs and, while the block lasts, others like them.
 
     Args:
-        packs: what to train.
+        packs: what is to be trained first; without any there are no workers.
         config: where.
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
@@ -42,16 +45,16 @@ def training(
     """
     device = "cuda" if config.gpus_per_trial > 0 else "cpu"
     if not packs:
-        yield iter(())
+        yield lambda packs: iter(())
     elif config.name == "inline":
-        yield _inline(packs, device, config.cpus_per_trial, checkpoints)
+        yield lambda packs: _inline(packs, device, config.cpus_per_trial, checkpoints)
     else:
         from sweeps.workers.cluster import ready
         from sweeps.workers.tune import Tune
 
         with ready(config, packs, folder) as code:
             tune = Tune(config, device, folder, code, checkpoints)
-            yield rounds(packs, config.max_retries, tune.fit)
+            yield lambda packs: rounds(packs, config.max_retries, tune.fit)
 
 
 def _inline(packs: Packs, device: str, threads: int, checkpoints: Checkpoints) -> Iterator[Message]:

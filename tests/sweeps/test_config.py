@@ -95,7 +95,8 @@ def test_every_choice_composes(group, openml, tmp_path):
         assert f"data={trial.data.name}" == choice
         assert openml.requests
     else:
-        request([choice])
+        drawn = choice.startswith("search=") and choice != "search=grid"
+        request([choice, *(["train.eta=interval(0.4,0.6)"] if drawn else [])])
         assert not openml.requests
 
 

@@ -1,0 +1,151 @@
+"""What a search found, from its trials and nothing else: the best point, the frontier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.ledger import Result
+from sweeps.plain import flattened
+from sweeps.record import label
+from sweeps.report import Line, number
+from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
+from sweeps.search.frontier import Bracket, bracket
+from sweeps.search.metrics import Condition, mean
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best point of a cell.
+
+    Attributes:
+        cell: what of the grid varies, the seed aside.
+        values: of the keys that were searched; None when no point has the metric yet.
+        value: the metric there, the mean over seeds.
+        history: (points tried so far, the best value among them) wherever it rose.
+        tried, lost: points with results, and those of them that have no such metric.
+    """
+
+    cell: dict[str, Any]
+    values: dict[str, Any] | None
+    value: float | None
+    history: list[tuple[int, float]]
+    tried: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A cell's frontier.
+
+    Attributes:
+        cell: what of the grid varies, the seed included.
+        bracket: the values on its two sides; None when no probe has a result.
+        line: a trial of the cell.
+        error: of a probe that failed: the search ended there.
+    """
+
+    cell: dict[str, Any]
+    bracket: Bracket | None
+    line: Line
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A table of what was found, under a title."""
+
+    title: str
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
+    """The table of a search that looks for something; None of one that does not."""
+    if isinstance(config, OptunaConfig):
+        rows = [_best_row(found) for found in bests(config, lines)]
+        which = "largest" if config.mode == "max" else "smallest"
+        title = f"Best so far: the {which} {config.metric}"
+        return Findings(title, ["cell", "at", config.metric, "points", "without it"], rows)
+    if isinstance(config, FrontierConfig):
+        rows = [_edge_row(found) for found in edges(config, lines)]
+        title = f"Frontier of {config.key}: where {_spoken(config.condition)} ends to hold"
+        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows)
+    return None
+
+
+def bests(config: OptunaConfig, lines: Sequence[Line]) -> list[Best]:
+    """The best point of every cell, in the grid's order."""
+    points: dict[str, dict[str, list[Line]]] = {}
+    for line in lines:
+        cell = label(_outer(line, *config.space, "seed"))
+        points.setdefault(cell, {}).setdefault(line.planned.cell_hash, []).append(line)
+    return [_best(config, list(of_cell.values())) for of_cell in points.values()]
+
+
+def _best(config: OptunaConfig, points: list[list[Line]]) -> Best:
+    sign = 1 if config.mode == "max" else -1
+    best, at, history, tried, lost = None, None, [], 0, 0
+    for lines in points:
+        if not all(line.finished for line in lines):
+            continue
+        tried += 1
+        value = mean(config.metric, [Result(line.status, line.summary) for line in lines])
+        lost += value is None
+        if value is not None and (best is None or sign * value > sign * best):
+            best, at = value, {key: lines[0].planned.varying[key] for key in config.space}
+            history.append((tried, value))
+    cell = _outer(points[0][0], *config.space, "seed")
+    return Best(cell, at, best, history, tried, lost)
+
+
+def edges(config: FrontierConfig, lines: Sequence[Line]) -> list[Edge]:
+    """The frontier in every cell, in the grid's order."""
+    cells: dict[str, list[Line]] = {}
+    for line in lines:
+        cells.setdefault(label(_outer(line, config.key)), []).append(line)
+    return [_edge(config, of_cell) for of_cell in cells.values()]
+
+
+def _edge(config: FrontierConfig, lines: list[Line]) -> Edge:
+    condition = Condition.read(config.condition)
+    answers = {
+        float(flattened(line.planned.plain)[config.key]): condition.held(
+            Result(line.status, line.summary)
+        )
+        for line in lines
+        if line.finished
+    }
+    error = next((line.error or "not trained yet" for line in lines if not line.finished), "")
+    found = bracket(answers) if answers else None
+    return Edge(_outer(lines[0], config.key), found, lines[0], error)
+
+
+def _outer(line: Line, *inner: str) -> dict[str, Any]:
+    """What varies in a trial but these keys."""
+    return {key: value for key, value in line.planned.varying.items() if key not in inner}
+
+
+def _best_row(found: Best) -> list[str]:
+    at = label(found.values) if found.values else "-"
+    counts = [str(found.tried), str(found.lost)]
+    return [label(found.cell), at, number(found.value), *counts]
+
+
+def _edge_row(found: Edge) -> list[str]:
+    sides = found.bracket or Bracket(None, None)
+    shown = [_shown(sides.held), _shown(sides.failed)]
+    if found.error:
+        said = f"open: {found.error}"
+    elif sides.ends is None:
+        said = f"beyond the interval: it held {sides.kind}"
+    else:
+        said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
+    return [label(found.cell), said, *shown]
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _spoken(condition: str) -> str:
+    return f"`{condition.strip()}`"

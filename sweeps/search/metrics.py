@@ -1,0 +1,113 @@
+"""The summary metrics that a finished trial may have, and a condition on one."""
+
+import operator
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.plain import nearest
+
+if TYPE_CHECKING:
+    from sweeps.ledger import Result
+
+METRICS = (
+    "rate/measured",
+    "rate/measured_stderr",
+    "rate/measured_r2",
+    "rate/measured_over_bound",
+    "rate/measured_over_linearized",
+    "rate/linearized",
+    "rate/asymptotic",
+    "rate/bound",
+    "rate/population",
+    "rate/population_asymptotic",
+    "rate/population_bound",
+    "rate/effective_eigenvalue",
+    "rate/oscillation",
+    "rate/window_start",
+    "rate/window_stop",
+    "theory/lambda_0",
+    "theory/lambda_0_over_m",
+    "theory/lambda_star",
+    "theory/lambda_ratio_min",
+    "theory/gram_error",
+    "theory/delta",
+    "theory/slack_7",
+    "theory/slack_8",
+    "theory/slack_9",
+    "theory/slack_10",
+    "theory/condition_held",
+    "theory/bound_held",
+    "theory/bound_violation",
+    "theory/lambda_held",
+    "theory/well_posed_held",
+    "time/seconds",
+    "time/seconds_per_step",
+    "train/eta",
+)
+STABLE = "stable"
+_RELATIONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(r"\s*(\S+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
+
+
+def check_metric(name: str) -> None:
+    """Raise ValueError unless a trial may have a metric of this name."""
+    if name not in METRICS:
+        hint = nearest(name, METRICS).removesuffix(": `sweeps show` prints all keys")
+        raise ValueError(f"there is no metric {name!r}{hint or ', see the README for them'}")
+
+
+def mean(metric: str, results: Sequence["Result"]) -> float | None:
+    """The mean of a metric over seeds; None when one has none, as where it diverged."""
+    values = [result.summary[metric] for result in results if metric in result.summary]
+    return statistics.fmean(values) if values and len(values) == len(results) else None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a trial's result meets or not.
+
+    Attributes:
+        metric: a summary metric; empty for STABLE, neither diverged nor ill posed.
+        relation: <=, >=, < or >.
+        bound: what it is compared with.
+    """
+
+    metric: str = ""
+    relation: str = ">="
+    bound: float = 0.0
+
+    @classmethod
+    def read(cls, text: str) -> "Condition":
+        """The condition that `stable` or `METRIC >= NUMBER` means.
+
+        Raises:
+            ValueError: it means none, or there is no such metric.
+        """
+        if text.strip() == STABLE:
+            return cls()
+        found = _CONDITION.fullmatch(text)
+        try:
+            metric, relation, bound = found.groups() if found else ("", "", "")
+            condition = cls(metric, relation, float(bound))
+        except ValueError as error:
+            raise ValueError(
+                f"{text!r} is no condition: give {STABLE}, or a metric, <=, >=, < or >, and a "
+                'number, as in "theory/slack_7 >= 1"'
+            ) from error
+        check_metric(metric)
+        return condition
+
+    def held(self, result: "Result") -> bool:
+        """Whether a result meets it; one without the metric, as where it diverged, does not."""
+        if not self.metric:
+            return result.status not in ("diverged", "ill_posed")
+        value = result.summary.get(self.metric)
+        return value is not None and _RELATIONS[self.relation](value, self.bound)

@@ -1,0 +1,65 @@
+"""From a launch and the cells of its grid to the search of them, and the sweep's name."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sweeps.config import LaunchConfig, Request, changed
+from sweeps.identity import set_hash
+from sweeps.planning import PlannedTrial, trials_of
+from sweeps.search.asking import AllAtOnce, Search
+from sweeps.search.config import FrontierConfig, OptunaConfig, is_adaptive
+from sweeps.search.frontier import Bisection
+from sweeps.search.space import Interval
+
+
+def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
+    """The search of these cells, from its beginning.
+
+    Args:
+        launch: how to search.
+        cells: of a grid or a random search its trials; else what is searched for each.
+
+    Raises:
+        ConfigError: the largest trial it may ask for cannot fit where it is to run.
+    """
+    config = launch.search
+    if not is_adaptive(config):
+        return AllAtOnce(cells)
+    propose = Proposer(launch)
+    largest = {key: d.high for key, d in config.space.items() if isinstance(d, Interval)}
+    for cell in cells:
+        propose(cell, largest)
+    if isinstance(config, FrontierConfig):
+        return Bisection(config, cells, propose)
+    assert isinstance(config, OptunaConfig)
+    from sweeps.search.tpe import Tpe  # slow to import: for who asks for it
+
+    return Tpe(config, cells, propose)
+
+
+def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
+    """What a sweep is known by: its trials, or what they follow from; 12 hex digits."""
+    parts = [cell.config_hash for cell in cells]
+    if is_adaptive(launch.search):
+        parts.append(json.dumps(asdict(launch.search), sort_keys=True))
+    return set_hash(parts)
+
+
+class Proposer:
+    """Makes the trials of points that a search names."""
+
+    def __init__(self, launch: LaunchConfig) -> None:
+        self._launch = launch
+        self._seen: dict[str, Any] = {}
+
+    def __call__(self, cell: PlannedTrial, values: dict[str, Any]) -> PlannedTrial:
+        """The trial of a cell with these values.
+
+        Raises:
+            ConfigError: there is no such trial, or it cannot fit where it is to run.
+        """
+        varying = cell.varying | values
+        composed = changed(cell.plain, values, varying, self._launch.paths, self._seen)
+        (trial,) = trials_of(Request(self._launch, [composed]))
+        return trial
