@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeps.errors import ConfigError, SweepsError, TrackingError
     from sweeps.identity import cell_hash, config_hash
-    from sweeps.library import compose, load
+    from sweeps.library import compose, launch, load, plan
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,9 @@ __all__ = [
     "cell_hash",
     "compose",
     "config_hash",
+    "launch",
     "load",
+    "plan",
 ]
 
 _HOMES = {
@@ -26,7 +28,9 @@ _HOMES = {
     "cell_hash": "identity",
     "config_hash": "identity",
     "compose": "library",
+    "launch": "library",
     "load": "library",
+    "plan": "library",
 }
 
 

@@ -3,8 +3,12 @@
 >>> import sweeps
 >>> config = sweeps.compose(["model.width=64", "model.activation=tanh"])
 >>> sweeps.config_hash(config)[:12]
+>>> sweeps.plan(["model.width=64,128", "seed=range(0,3)"]).left  # nothing is started
+>>> done = sweeps.launch(["model.width=64,128", "seed=range(0,3)"])
+>>> sweeps.load(done.plan.sweep).groupby("model.width")["rate/measured"].mean()
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +16,13 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.config import PathsConfig, request
 from sweeps.errors import ConfigError
-from sweeps.plain import flattened
+from sweeps.plain import flattened, without_password
 
 if TYPE_CHECKING:
     import pandas
+
+    from sweeps.planning import Plan
+    from sweeps.run import Finished
 
 
 def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:
@@ -31,6 +38,53 @@ def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:
             "or run them all with `sweeps run`"
         )
     return trials[0].trial
+
+
+def plan(
+    overrides: Sequence[str] = (), *, force: bool = False, retry_failed: bool = False
+) -> "Plan":
+    """What `launch` would do: its trials, which are finished, and the packs of the others.
+
+    Nothing is started and nothing written; as `sweeps run --dry-run`.
+
+    Raises:
+        ConfigError: an override is wrong, or a trial cannot fit where it is to run.
+    """
+    from sweeps.run import dry_plan
+
+    return dry_plan(request(overrides), force=force, retry_failed=retry_failed)
+
+
+def launch(
+    overrides: Sequence[str] = (), *, force: bool = False, retry_failed: bool = False
+) -> "Finished":
+    """Make the sweep that these Hydra overrides mean complete; as `sweeps run`.
+
+    Progress goes to standard error. Where Ray trains (cluster=local or ray) a script needs
+    the usual `if __name__ == "__main__":`.
+
+    Args:
+        overrides: as typed after `sweeps run`.
+        force: train again what is finished.
+        retry_failed: try again the trials that raised before.
+
+    Returns:
+        plan, trained, lines (what came of each trial), links, unsent and failed; `load`
+        makes a table of it.
+
+    Raises:
+        ConfigError: an override is wrong, there are no workers, or the output root is in
+            use; nothing was started.
+        TrackingError: MLflow cannot be reached; nothing was started.
+    """
+    from sweeps.planning import trials_of
+    from sweeps.run import Options, run
+    from sweeps.terminal import Terminal
+
+    asked = request(overrides)
+    command = without_password(shlex.join(["sweeps", "run", *overrides]))
+    options = Options(command, force=force, retry_failed=retry_failed)
+    return run(asked.launch, trials_of(asked), options, Terminal(stderr=True))
 
 
 def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":

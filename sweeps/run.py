@@ -47,13 +47,15 @@ class Finished:
     """A sweep that has been run to its end.
 
     Attributes:
-        plan: what was to do.
+        plan: the sweep as it stands now.
+        trained: how many trials were trained by this launch.
         lines: what came of each trial.
         links: where MLflow shows it.
         unsent: how many results MLflow has not taken yet.
     """
 
     plan: Plan
+    trained: int
     lines: list[Line]
     links: dict[str, str]
     unsent: int
@@ -148,7 +150,7 @@ def run(
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
                 unsent = settle(tracker, ledger)
         links = tracker.links(experiment, planned.sweep, entry.run_id)
-        return Finished(planned, lines, links, unsent)
+        return Finished(planned, len(sweep.trained), lines, links, unsent)
 
 
 def settle(tracker: Tracker, ledger: Ledger) -> int:

@@ -37,6 +37,7 @@ class Unfolding:
         trials: all that were asked for so far, each once.
         known: what is known of them.
         reused: hashes of those that had a result when they were first asked for.
+        trained: hashes of those that were trained since.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Unfolding:
         self.known = Known()
         self.reused: set[str] = set()
         self._seen: set[str] = set()
-        self._trained: set[str] = set()
+        self.trained: set[str] = set()
 
     def advance(self) -> Plan:
         """The plan of the next round that has something to train; no packs when none has."""
@@ -79,7 +80,7 @@ class Unfolding:
 
     def learn(self, planned: Plan, known: Known) -> None:
         """A round was trained, and this came of it."""
-        self._trained |= {trial.config_hash for pack in planned.packs for trial in pack}
+        self.trained |= {trial.config_hash for pack in planned.packs for trial in pack}
         self.known |= known
         self._search.tell(self.known.results)
 
@@ -102,7 +103,7 @@ class Unfolding:
         failed = {
             digest
             for digest, failure in self.known.failures.items()
-            if digest in self._trained or (failure.final and not self._retry)
+            if digest in self.trained or (failure.final and not self._retry)
         }
         return plan(
             self.trials,

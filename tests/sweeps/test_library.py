@@ -17,7 +17,9 @@ def test_the_public_names_are_these():
         "cell_hash",
         "compose",
         "config_hash",
+        "launch",
         "load",
+        "plan",
     ]
     assert all(getattr(library, name) for name in library.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
@@ -52,3 +54,20 @@ def test_a_sweep_is_loaded_as_a_table(tmp_path):
     assert table["cell_hash"][3] == table["cell_hash"][2] == library.cell_hash(config)
     with pytest.raises(library.ConfigError, match="0 sweeps"):
         library.load("abcdef0", output=tmp_path / "outputs")
+
+
+def test_a_sweep_is_planned_and_launched_from_a_script(tmp_path):
+    words = [*SMALL, "model.width=8,12", "cluster=inline", f"paths.output={tmp_path / 'own'}"]
+    planned = library.plan(words)
+    assert (planned.left, len(planned.trials)) == (2, 2)
+    assert not (tmp_path / "own").exists()  # a plan starts nothing
+    done = library.launch(words)
+    assert (done.trained, done.failed) == (2, 0)
+    assert done.plan.sweep == planned.sweep
+    assert library.plan(words).left == 0
+    assert library.launch([*words, "model.width=8,12,16"]).trained == 1  # only the new one
+    table = library.load(done.plan.sweep, output=tmp_path / "own")
+    assert table["model.width"].tolist() == [8, 12]
+    assert table["rate/measured"].notna().all()
+    with pytest.raises(library.ConfigError, match=r"model\.width"):
+        library.launch(["model.widht=8"])
