@@ -101,7 +101,7 @@ def run(
         TrackingError: MLflow cannot be reached; nothing was started.
     """
     check_cluster(launched.cluster)  # refused before anything is written
-    with _opened(launched) as (tracker, ledger):
+    with opened(launched) as (tracker, ledger):
         settle(tracker, ledger)
         experiment = tracker.experiment(launched.study)
 
@@ -179,7 +179,7 @@ def sync(config: LaunchConfig) -> int:
     """
     if not ledger_path(config).exists():
         return 0
-    with _opened(config) as (tracker, ledger):
+    with opened(config) as (tracker, ledger):
         return settle(tracker, ledger)
 
 
@@ -191,7 +191,7 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         TrackingError: MLflow cannot be reached or did not take it.
     """
     has_record(Path(config.paths.output))
-    with _opened(config) as (tracker, ledger):
+    with opened(config) as (tracker, ledger):
         settle(tracker, ledger)
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
@@ -239,7 +239,7 @@ def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
 
 
 @contextlib.contextmanager
-def _opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
+def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
     """The output root, held by this process alone."""
     check_server(config.tracking)  # refused before anything is written
     output = Path(config.paths.output)
