@@ -71,7 +71,8 @@ def cite(entry: SweepEntry, made: Iterable[Made]) -> str:
     examples: dict[str, Made] = {}
     first, last = math.inf, -math.inf
     for one in made:
-        key = json.dumps([one.device, one.environment], sort_keys=True)
+        rest = {key: v for key, v in one.environment.items() if key != "resumed_at"}
+        key = json.dumps([one.device, rest], sort_keys=True)
         counts[key] += 1
         examples.setdefault(key, one)
         first, last = min(first, one.started), max(last, one.finished)

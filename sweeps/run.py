@@ -126,7 +126,7 @@ def run(
             if options.force:
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)
-            entry = _enter(tracker, ledger, experiment, planned, spec | sweep.spec())
+            entry = enter(tracker, ledger, experiment, planned, spec | sweep.spec())
             status = "KILLED"
             try:
                 with Shipper(tracker, ledger.path) as shipper:
@@ -298,10 +298,14 @@ def _spec(launched: LaunchConfig, options: Options, cells: list[PlannedTrial]) -
     }
 
 
-def _enter(
+def enter(
     tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
 ) -> SweepEntry:
-    """Write the sweep into the ledger and give it a page in MLflow."""
+    """Write the sweep into the ledger and give it a page in MLflow.
+
+    Raises:
+        TrackingError: MLflow did not take it.
+    """
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     if before and not planned.left and before.status == "FINISHED":
         return before  # nothing to do, and its page says so already

@@ -6,18 +6,19 @@ All of it is looked at before anything is written.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sweeps import pages, report_page
+from sweeps import report_page
 from sweeps.archive import sheet, trials
 from sweeps.archive.layout import SweepSheet
 from sweeps.archive.members import Members, opened
 from sweeps.config import LaunchConfig
-from sweeps.errors import ConfigError
+from sweeps.errors import ConfigError, SweepsError
 from sweeps.figures import Study
-from sweeps.ledger import Ledger, Owed, Result, SweepEntry
+from sweeps.ledger import Ledger, Result, SweepEntry
 from sweeps.plain import one_line
-from sweeps.planning import PlannedTrial
+from sweeps.planning import Plan, PlannedTrial
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.report_page import Heading
+from sweeps.run import enter as enter_sweep
 from sweeps.run import opened as output_root
 from sweeps.run import settle
 from sweeps.tracking import Tracker
@@ -59,7 +60,7 @@ def enter(path: Path, here: LaunchConfig) -> Imported:
             page = sheet.read(members)
             entry = sheet.entry(page, here)
             _check(members, page)
-        except ConfigError as error:
+        except SweepsError as error:
             raise ConfigError(f"{path}: {error}") from error
         with output_root(here) as (tracker, ledger):
             settle(tracker, ledger)
@@ -104,8 +105,11 @@ def _entered(
     status = "FINISHED" if set(hashes) <= set(known) else "FAILED"
     before = ledger.sweep(tracker.name, page.study, page.sweep)
     if before is None or done.new or before.status != status:
-        entry = replace(entry, experiment=experiment, spec=before.spec if before else entry.spec)
-        _enter_sweep(entry, status, tracker, ledger)
+        planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+        plan = Plan(page.sweep, page.study, planned, frozenset(known), frozenset(), packs=[])
+        spec = before.spec if before else entry.spec
+        enter_sweep(tracker, ledger, experiment, plan, spec)
+        ledger.end_sweep(tracker.name, page.study, page.sweep, status)
     done.unsent = settle(tracker, ledger)
     return done
 
@@ -128,20 +132,3 @@ def _enter_results(
         else:
             done.present.append(digest)
         ledger.put(record)
-
-
-def _enter_sweep(entry: SweepEntry, status: str, tracker: Tracker, ledger: Ledger) -> None:
-    """Give the sweep its page in MLflow, and say there what it is to be sent."""
-    planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-    page = {
-        "sweep": entry.sweep,
-        "study": entry.study,
-        "command": entry.spec["command"],
-        "trials": {trial.name: trial.config_hash for trial in planned},
-    }
-    view = pages.trials_view(entry.sweep, planned)
-    run_id = tracker.begin_sweep(entry.experiment, entry.sweep, page, view)
-    ledger.open_sweep(tracker.name, replace(entry, run_id=run_id, status="RUNNING"))
-    owed = [Owed(entry.study, t.config_hash, entry.sweep, t.name) for t in planned]
-    ledger.owe(tracker.name, owed)
-    ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)

@@ -77,12 +77,13 @@ class SweepSheet:
     """A sweep without its results.
 
     Attributes:
-        sweep, study: its names; `sweep` is the hash of the set of its trials.
+        sweep, study: its names; `sweep` is the hash of its trials, or of what they follow from.
         command: what launched it.
         figure: what its report draws first.
         started: when it was launched, milliseconds since the epoch.
         axes: the values of every key that varies, as they came.
         launch: how it was launched, but for cluster, tracking and paths.
+        cells: of a search that learns as it goes, what it searches.
         trials: all of them, in the order of the axes.
         reused: hashes of those that were finished before.
         failures: of those without a result, by hash.
@@ -95,6 +96,7 @@ class SweepSheet:
     started: Whole
     axes: dict[Text, list[Any]]
     launch: dict[Text, Any]
+    cells: list[TrialSheet]
     trials: list[TrialSheet]
     reused: list[Text]
     failures: dict[Text, FailureSheet]

@@ -11,9 +11,10 @@ from sweeps.archive.trials import check_config
 from sweeps.config import LaunchConfig, launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError
 from sweeps.figures import FIGURES
-from sweeps.identity import set_hash
 from sweeps.ledger import Failure, SweepEntry
 from sweeps.plain import flattened
+from sweeps.planning import PlannedTrial
+from sweeps.search.start import name_of
 
 # How a sweep was launched stays where it was: addresses and paths of another machine.
 ELSEWHERE = ("cluster", "tracking", "paths")
@@ -21,23 +22,31 @@ MOST_TEXT = 500
 
 
 def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
-    """What an archive says of a sweep."""
+    """What an archive says of a sweep.
+
+    Raises:
+        ConfigError: an early version recorded it, without its launch.
+    """
     spec = entry.spec
+    if "launch" not in spec:
+        raise ConfigError(
+            f"sweep {entry.sweep} was recorded without its launch: `{spec['command']}` again"
+        )
     axes: dict[str, list[Any]] = {}
     for trial in spec["trials"]:
         for key, value in trial["varying"].items():
             values = axes.setdefault(key, [])
             if value not in values:
                 values.append(value)
-    launch = {k: v for k, v in spec.get("launch", {}).items() if k not in ELSEWHERE}
     return SweepSheet(
         sweep=entry.sweep,
         study=entry.study,
         command=spec["command"],
         figure=spec["figure"],
-        started=spec.get("started") or 0,
+        started=spec["started"],
         axes=axes,
-        launch=launch,
+        launch={k: v for k, v in spec["launch"].items() if k not in ELSEWHERE},
+        cells=[TrialSheet(**cell) for cell in spec.get("cells", [])],
         trials=[TrialSheet(**trial) for trial in spec["trials"]],
         reused=spec["reused"],
         failures={digest: FailureSheet(f.error, f.final) for digest, f in failures.items()},
@@ -54,7 +63,7 @@ def read(members: Members) -> SweepSheet:
     found = typed(SweepSheet, layout.SWEEP, plain)
     errors = [failure.error for failure in found.failures.values()]
     refuse_unprintable(layout.SWEEP, found.command, errors)
-    for text in (found.study, *(trial.name for trial in found.trials)):
+    for text in (found.study, *(trial.name for trial in found.cells + found.trials)):
         # A dollar would be mathematics in a figure.
         if not text.strip() or len(text) > MOST_TEXT or not text.isprintable() or "$" in text:
             raise ConfigError(f"{layout.SWEEP}: {text[:40]!r} is no name")
@@ -63,10 +72,10 @@ def read(members: Members) -> SweepSheet:
     hashes = [trial.config_hash for trial in found.trials]
     if not hashes or len(set(hashes)) != len(hashes):
         raise ConfigError(f"{layout.SWEEP} has no trials, or one twice")
-    if set_hash(hashes) != found.sweep or found.sweep != members.manifest.sweep:
-        raise ConfigError(f"{layout.SWEEP}: {found.sweep[:40]!r} is not the hash of its trials")
-    for trial in found.trials:
+    for trial in found.cells + found.trials:
         _check_trial(trial)
+    if found.sweep != members.manifest.sweep:
+        raise ConfigError(f"{layout.SWEEP}: the manifest is another sweep's")
     results = set(members.hashes())
     if strange := (results | {*found.reused, *found.failures}) - set(hashes):
         raise ConfigError(f"{min(strange)[:12]!r} is no trial of sweep {found.sweep}")
@@ -77,21 +86,24 @@ def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
     """The sweep for the ledger of another output root; its page in MLflow is yet to be made.
 
     Raises:
-        ConfigError: this version could not launch it so.
+        ConfigError: this version could not launch it so, or would call it otherwise.
     """
+    ours = {key: launch_to_plain(here)[key] for key in ELSEWHERE}
+    launch = launch_from_plain(found.launch | ours, [])
+    if launch.study != found.study:
+        raise ConfigError(f"{layout.SWEEP}: its study has two names")
+    cells = [PlannedTrial(**vars(trial)) for trial in found.cells or found.trials]
+    if found.sweep != name_of(launch, cells):
+        raise ConfigError(f"{layout.SWEEP}: {found.sweep[:40]!r} is not the hash of its trials")
     spec: dict[str, Any] = {
         "command": found.command,
         "figure": found.figure,
+        "launch": launch_to_plain(launch),
         "started": found.started,
+        "cells": [asdict(cell) for cell in found.cells],
         "reused": found.reused,
         "trials": [asdict(trial) for trial in found.trials],
     }
-    if found.launch:
-        ours = {key: launch_to_plain(here)[key] for key in ELSEWHERE}
-        launch = launch_from_plain(found.launch | ours, [])
-        if launch.study != found.study:
-            raise ConfigError(f"{layout.SWEEP}: its study has two names")
-        spec["launch"] = launch_to_plain(launch)
     return SweepEntry(found.study, found.sweep, spec, "", "", "RUNNING")
 
 

@@ -11,8 +11,8 @@ from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
 from sweeps.archive.members import Members
 from sweeps.archive.sheets import plain_of, refuse_unprintable, typed
-from sweeps.config import canonical_of, refuse_other_types
 from sweeps.errors import ConfigError
+from sweeps.foreign import canonical_of, refuse_other_types
 from sweeps.identity import digests
 from sweeps.record import Record, foreign_columns
 

@@ -6,7 +6,7 @@ import io
 import json
 import stat
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow
@@ -15,12 +15,15 @@ import pytest
 from click.testing import CliRunner
 from command import SMALL, client, runs
 
+from sweeps.archive import sheet
 from sweeps.archive.entering import enter
 from sweeps.citation import BIBTEX, Made, cite
 from sweeps.cli import cli
-from sweeps.config import request
+from sweeps.config import launch_to_plain, request
 from sweeps.errors import ConfigError
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.planning import trials_of
+from sweeps.search.start import Proposer, name_of
 
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
 SWEPT += ["model.init=gaussian,redraw"]
@@ -184,7 +187,7 @@ def file(name, content=b"x"):
         (put("result.json", "summary", "rate/measured", float("nan")), "NaN is no number"),
         (put("result.json", "finished", 1), "before it was started"),
         (put("environment.json", "python", "3\x1b[2J"), "control characters"),
-        (put("sweep.json", "sweep", "0" * 12), "not the hash of its trials"),
+        (put("sweep.json", "sweep", "0" * 12), "the manifest is another sweep's"),
         (put("sweep.json", "study", ".."), "its study has two names"),
         (put("sweep.json", "trials", 0, "plain", "seed", 7), "its config has another hash"),
         (put("sweep.json", "trials", 0, "varying", {"seed": 5}), "'seed' is not 5 in its config"),
@@ -246,11 +249,31 @@ def test_what_is_another_machines_is_not_taken_over(archive, tmp_path):
     found = members(archive[1])
     assert not {"cluster", "tracking", "paths"} & set(json.loads(found["sweep.json"])["launch"])
     put("sweep.json", "launch", "tracking", {"name": "server", "uri": "http://evil:1"})(found)
+    put("environment.json", "code", {"commit": "ab" * 20, "diff": ""})(found)
     put("sweep.json", "launch", "cluster", {"name": "ray", "address": "evil:1"})(found)
     enter(written(tmp_path / "foreign.zip", found), request([f"paths.output={tmp_path}"]).launch)
     with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
         (entry,) = ledger.sweeps_like("")
     assert "evil" not in json.dumps(entry.spec)
+    # The code that trained a trial is the record's, whatever code sends it to MLflow.
+    _, trials = runs(client(tmp_path), "shared")
+    commits = [run.data.tags.get("mlflow.source.git.commit") for run in trials]
+    assert commits.count("ab" * 20) == 1
+
+
+def test_a_search_that_learns_keeps_its_name():
+    words = ["search=optuna", "search.samples=1", "model.width=16", "seed=0,1", "data.n=8"]
+    asked = request([*words, "model.sigma_w2=interval(1e-3, 0.1)"])
+    cells = trials_of(asked)
+    trial = Proposer(asked.launch)(cells[0], {"model.sigma_w2": 0.02})
+    spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": []}
+    spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
+    spec |= {"cells": [asdict(cell) for cell in cells]}
+    entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
+    page = sheet.sheet(entry, {})
+    assert sheet.entry(page, asked.launch) == entry
+    with pytest.raises(ConfigError, match="not the hash of its trials"):
+        sheet.entry(replace(page, cells=[]), asked.launch)
 
 
 def test_a_citation_names_every_environment_and_the_theory():
