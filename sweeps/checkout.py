@@ -153,9 +153,16 @@ def checkout(record: Record, found: Source, output: Path) -> Iterator[Checkout]:
 
 
 def packages(record: Record) -> dict[str, str]:
-    """The versions of all packages a record names but this project's own, and of Python."""
+    """The versions of all packages a record names but this project's own, and of Python.
+
+    Raises:
+        ConfigError: one is no name or version of a package.
+    """
     named: dict[str, str] = record.environment.get("packages") or {}
     found = {name: version for name, version in named.items() if name != "deq-sweeps" and version}
+    for name, version in found.items():  # they go into a file of pip's
+        if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.+!-]+", version):
+            raise ConfigError(f"{record.config_hash[:12]} names no package: {name!r} {version!r}")
     python = record.environment.get("python")
     return ({"python": python} if python else {}) | found
 

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 import deq
 from sweeps.composition import points, with_values
 from sweeps.errors import ConfigError
-from sweeps.identity import canonical
 from sweeps.plain import flattened, nearest, to_yaml, without_password
 from sweeps.search.config import GridConfig, RandomConfig, SearchConfig, check_space
 from sweeps.search.random import draws
@@ -116,6 +115,8 @@ class LaunchConfig:
         """Refuse an empty study name or pack."""
         if not self.study.strip():
             raise ValueError("study must not be empty: it names the MLflow experiment")
+        if not self.study.strip("."):
+            raise ValueError(f"study={self.study} is a folder's name, and no study's")
         if self.pack != "auto" and self.pack < 1:
             raise ValueError(f"pack must be auto or at least 1, not {self.pack}")
 
@@ -254,23 +255,6 @@ def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:
     """The typed config of plain data, as `trial_to_plain` wrote it."""
     config: deq.TrialConfig = _typed(deq.TrialConfig, plain)
     return config
-
-
-def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
-    """The canonical form of a stored trial config; its own activation is not imported for it.
-
-    Raises:
-        ConfigError: this version knows no such config.
-    """
-    model = plain.get("model")
-    own: dict[str, Any] = {}
-    if isinstance(model, dict) and ":" in str(model.get("activation")):
-        kept = ("activation", "activation_sha256")
-        own = {key: str(model[key]) for key in kept if model.get(key)}
-        rest = {key: value for key, value in model.items() if key not in kept}
-        plain = plain | {"model": rest | {"allow_ill_posed": True}}
-    found: dict[str, Any] = canonical(trial_from_plain(plain))
-    return found | {"model": found["model"] | own}
 
 
 def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:

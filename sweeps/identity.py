@@ -43,12 +43,17 @@ def canonical(config: Any) -> Any:
 
 def config_hash(config: Any) -> str:
     """SHA-256 of the canonical JSON of a typed trial config; 64 hex digits."""
-    return _digest(canonical(config))
+    return digests(canonical(config))[0]
 
 
 def cell_hash(config: Any) -> str:
     """The same without the seed: it groups repeats."""
-    return _digest({key: value for key, value in canonical(config).items() if key != "seed"})
+    return digests(canonical(config))[1]
+
+
+def digests(plain: dict[str, Any]) -> tuple[str, str]:
+    """(config hash, cell hash) of a trial config in its canonical form."""
+    return _digest(plain), _digest({key: v for key, v in plain.items() if key != "seed"})
 
 
 def set_hash(hashes: list[str]) -> str:

@@ -165,6 +165,15 @@ class Ledger:
         )
         return [Record.joined(*row) for row in rows]
 
+    def made(self, config_hash: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """A result's head and environment, without its trajectory."""
+        row = self._db.execute(
+            "SELECT head, text FROM results JOIN environments ON environment = digest "
+            "WHERE config_hash = ?",
+            (config_hash,),
+        ).fetchone()
+        return (json.loads(row[0]), json.loads(row[1])) if row else None
+
     def trajectory(self, config_hash: str) -> Columns | None:
         """A trial's columns of every step, where it is held here."""
         row = self._db.execute(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import deq
-from sweeps.config import canonical_of, trial_to_plain
+from sweeps.config import trial_to_plain
 from sweeps.errors import ConfigError
+from sweeps.foreign import canonical_of
 from sweeps.ledger import LEDGER, Ledger
 from sweeps.plain import flattened
 from sweeps.planning import Plan

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+# What is read of somebody else's trajectory: a million steps of thirty columns.
+MOST_VALUES = 30_000_000
 Columns = dict[str, list[float | None]]
 
 
@@ -72,6 +75,33 @@ class Record:
 def columns_of(parquet: bytes) -> Columns:
     """The trajectory that `Record.parquet` wrote."""
     columns: Columns = pyarrow.parquet.read_table(io.BytesIO(parquet)).to_pydict()
+    return columns
+
+
+def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
+    """The trajectory of a Parquet file that somebody else wrote: finite numbers, or none.
+
+    What it holds is looked at before it is decoded: a small file may claim many rows.
+
+    Raises:
+        ValueError: it is no such trajectory.
+    """
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(parquet))
+        rows, schema = file.metadata.num_rows, file.schema_arrow
+        if rows > most_rows or rows * len(schema) > MOST_VALUES:
+            raise ValueError(f"{rows} rows of {len(schema)} columns: too many")
+        for field in schema:
+            if field.type not in (pyarrow.float64(), pyarrow.null()):
+                raise ValueError(f"column {field.name[:40]!r} is of type {field.type}")
+        columns = columns_of(parquet)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"no Parquet file ({' '.join(str(error).split())[:200]})") from error
+    if len(columns) != len(schema):
+        raise ValueError("a column is there twice")
+    for name, values in columns.items():
+        if any(v is not None and not math.isfinite(v) for v in values):
+            raise ValueError(f"column {name[:40]!r} holds what is no finite number")
     return columns
 
 

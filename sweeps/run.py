@@ -103,7 +103,7 @@ def run(
         TrackingError: MLflow cannot be reached; nothing was started.
     """
     check_cluster(launched.cluster)  # refused before anything is written
-    with _opened(launched) as (tracker, ledger):
+    with opened(launched) as (tracker, ledger):
         settle(tracker, ledger)
         experiment = tracker.experiment(launched.study)
 
@@ -128,7 +128,7 @@ def run(
             if options.force:
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)
-            entry = _enter(tracker, ledger, experiment, planned, spec | sweep.spec())
+            entry = enter(tracker, ledger, experiment, planned, spec | sweep.spec())
             status = "KILLED"
             try:
                 with Shipper(tracker, ledger.path) as shipper:
@@ -181,7 +181,7 @@ def sync(config: LaunchConfig) -> int:
     """
     if not ledger_path(config).exists():
         return 0
-    with _opened(config) as (tracker, ledger):
+    with opened(config) as (tracker, ledger):
         return settle(tracker, ledger)
 
 
@@ -193,7 +193,7 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         TrackingError: MLflow cannot be reached or did not take it.
     """
     has_record(Path(config.paths.output))
-    with _opened(config) as (tracker, ledger):
+    with opened(config) as (tracker, ledger):
         settle(tracker, ledger)
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
@@ -241,7 +241,7 @@ def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
 
 
 @contextlib.contextmanager
-def _opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
+def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
     """The output root, held by this process alone."""
     check_server(config.tracking)  # refused before anything is written
     output = Path(config.paths.output)
@@ -300,10 +300,14 @@ def _spec(launched: LaunchConfig, options: Options, cells: list[PlannedTrial]) -
     }
 
 
-def _enter(
+def enter(
     tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
 ) -> SweepEntry:
-    """Write the sweep into the ledger and give it a page in MLflow."""
+    """Write the sweep into the ledger and give it a page in MLflow.
+
+    Raises:
+        TrackingError: MLflow did not take it.
+    """
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     if before and not planned.left and before.status == "FINISHED":
         return before  # nothing to do, and its page says so already

@@ -75,7 +75,7 @@ class TrialRuns:
         """Write a finished trial's run, or finish one that was begun; its id."""
         known = self._look_up(experiment, record.config_hash)
         if known is None:
-            tags = _tags(parent, sweep, name, record) | self._context
+            tags = self._context | _tags(parent, sweep, name, record)
             known = _known(self._client.create_run(experiment, record.started, tags=tags))
         if not known.finished:
             self._write(known, record)
@@ -158,7 +158,11 @@ def _result(run: Any) -> Result:
 
 
 def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
-    return {
+    # The code that trained it, which need not be this one: it may have come in an archive.
+    commit = record.environment.get("code", {}).get("commit")
+    version = record.environment.get("packages", {}).get("deq-sweeps")
+    code = {"mlflow.source.git.commit": commit} if commit else {}
+    return code | {
         "mlflow.parentRunId": parent,
         "mlflow.runName": name,
         "sweeps.kind": "trial",
@@ -167,7 +171,7 @@ def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
         "sweeps.sweep": sweep,
         "sweeps.status": record.status,
         "sweeps.reason": record.reason,
-        "sweeps.version": __version__,
+        "sweeps.version": version or __version__,
         "sweeps.device": record.device,
         "mlflow.note.content": pages.describe_trial(record),
     }

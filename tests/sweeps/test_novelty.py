@@ -13,7 +13,8 @@ from records import RECORD
 
 from sweeps import config_hash
 from sweeps.cli import cli
-from sweeps.config import canonical_of, request, trial_to_plain
+from sweeps.config import request, trial_to_plain
+from sweeps.foreign import canonical_of
 from sweeps.identity import canonical
 from sweeps.ledger import Ledger
 from sweeps.novelty import Finished

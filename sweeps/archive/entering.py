@@ -1,0 +1,134 @@
+"""An archive into an output root: results into the ledger, then to MLflow as any result goes.
+
+All of it is looked at before anything is written.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sweeps import report_page
+from sweeps.archive import sheet, trials
+from sweeps.archive.layout import SweepSheet
+from sweeps.archive.members import Members, opened
+from sweeps.config import LaunchConfig
+from sweeps.errors import ConfigError, SweepsError
+from sweeps.figures import Study
+from sweeps.ledger import Ledger, Result, SweepEntry
+from sweeps.plain import one_line
+from sweeps.planning import Plan, PlannedTrial
+from sweeps.report import FAILED, MISSING, Line
+from sweeps.report_page import Heading
+from sweeps.run import enter as enter_sweep
+from sweeps.run import opened as output_root
+from sweeps.run import settle
+from sweeps.tracking import Tracker
+from sweeps.verdict import DIFFERENT, verdict
+
+
+@dataclass
+class Imported:
+    """What came of an import.
+
+    Attributes:
+        sweep, study: the sweep's names.
+        new: hashes of the trials that were entered.
+        present: of those that were there already, with the same results.
+        conflicts: of those that were there with others, and how they differ; they were left.
+        unsent: how many results MLflow has not taken yet.
+    """
+
+    sweep: str
+    study: str
+    new: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    conflicts: dict[str, str] = field(default_factory=dict)
+    unsent: int = 0
+
+
+def enter(path: Path, here: LaunchConfig) -> Imported:
+    """Import an archive; doing so again changes nothing.
+
+    A trial that is there already is left as it is.
+
+    Raises:
+        ConfigError: the file is no archive, or one that does not hold together; or another
+            sweep is being launched on the output root. Nothing was written.
+        TrackingError: MLflow cannot be reached; nothing was written.
+    """
+    with opened(path) as members:
+        try:
+            page = sheet.read(members)
+            entry = sheet.entry(page, here)
+            _check(members, page)
+        except SweepsError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        with output_root(here) as (tracker, ledger):
+            settle(tracker, ledger)
+            return _entered(members, page, entry, tracker, ledger)
+
+
+def _check(members: Members, page: SweepSheet) -> None:
+    """Read every trial and draw the report, so that nothing fails when it is too late."""
+    lines = []
+    results = set(members.hashes())
+    for planned in (PlannedTrial(**vars(trial)) for trial in page.trials):
+        digest = planned.config_hash
+        if digest in results:
+            record = trials.record(members, digest)
+            lines.append(Line(planned, record.status, record.summary))
+        elif digest in page.failures:
+            lines.append(Line(planned, FAILED, error=page.failures[digest].error))
+        else:
+            lines.append(Line(planned, MISSING))
+    heading = Heading(page.sweep, page.study, page.command, page.figure)
+    study = Study(
+        [line for line in lines if line.finished],
+        lambda digest: trials.record(members, digest).trajectory,
+    )
+    try:
+        report_page.files(heading, study, lines)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(f"its report cannot be drawn: {one_line(error)}") from error
+
+
+def _entered(
+    members: Members, page: SweepSheet, entry: SweepEntry, tracker: Tracker, ledger: Ledger
+) -> Imported:
+    done = Imported(page.sweep, page.study)
+    experiment = tracker.experiment(page.study)
+    _enter_results(members, done, tracker.finished(experiment, set(members.hashes())), ledger)
+    hashes = [trial.config_hash for trial in page.trials]
+    known, failed = ledger.results(hashes), ledger.failures(hashes)
+    for digest, failure in page.failures.items():
+        if digest not in known and digest not in failed:
+            ledger.fail(digest, failure.error, final=failure.final)
+    status = "FINISHED" if set(hashes) <= set(known) else "FAILED"
+    before = ledger.sweep(tracker.name, page.study, page.sweep)
+    if before is None or done.new or before.status != status:
+        planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+        plan = Plan(page.sweep, page.study, planned, frozenset(known), frozenset(), packs=[])
+        spec = before.spec if before else entry.spec
+        enter_sweep(tracker, ledger, experiment, plan, spec)
+        ledger.end_sweep(tracker.name, page.study, page.sweep, status)
+    done.unsent = settle(tracker, ledger)
+    return done
+
+
+def _enter_results(
+    members: Members, done: Imported, elsewhere: dict[str, Result], ledger: Ledger
+) -> None:
+    """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
+    for digest in members.hashes():
+        record = trials.record(members, digest)
+        before = ledger.get(digest)
+        if before is None and digest in elsewhere:
+            there = elsewhere[digest]
+            before = replace(record, status=there.status, summary=there.summary)
+        if before is None:
+            done.new.append(digest)
+        elif (found := verdict(before, record)).kind == DIFFERENT:
+            done.conflicts[digest] = str(found)
+            continue
+        else:
+            done.present.append(digest)
+        ledger.put(record)

@@ -1,0 +1,45 @@
+"""Trial configs as they were stored, here or elsewhere: read without importing what they name."""
+
+import json
+from typing import Any
+
+from sweeps.config import trial_from_plain, trial_to_plain
+from sweeps.errors import ConfigError
+from sweeps.identity import canonical
+from sweeps.plain import flattened
+
+
+def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
+    """The canonical form of a stored trial config; its own activation is not imported for it.
+
+    Raises:
+        ConfigError: this version knows no such config.
+    """
+    rest, own = _without_own(plain)
+    found: dict[str, Any] = canonical(trial_from_plain(rest))
+    return found | {"model": found["model"] | own}
+
+
+def refuse_other_types(plain: dict[str, Any]) -> None:
+    """Refuse a stored trial config that `trial_to_plain` would write otherwise ('16' for 16).
+
+    Raises:
+        ConfigError: naming the first such key; or this version knows no such config.
+    """
+    rest, _ = _without_own(plain)
+    typed = flattened(trial_to_plain(trial_from_plain(rest)))
+    for key, value in flattened(rest).items():
+        if json.dumps(value) != json.dumps(typed[key]):
+            raise ConfigError(f"{key}={value!r} is not written as a config has it")
+
+
+def _without_own(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A config with a built-in in the place of its own activation, and what that is."""
+    model = plain.get("model")
+    if not isinstance(model, dict) or ":" not in str(model.get("activation")):
+        return plain, {}
+    names = ("activation", "activation_sha256")
+    own = {key: str(model[key]) for key in names if model.get(key)}
+    rest = {key: value for key, value in model.items() if key not in names}
+    # Whether it is well posed depends on the activation, and was checked when it was composed.
+    return plain | {"model": rest | {"allow_ill_posed": True}}, own

@@ -1,0 +1,306 @@
+"""Export, import, cite: a sweep as one file, and what a foreign file may not do."""
+
+import contextlib
+import hashlib
+import io
+import json
+import stat
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+from command import SMALL, client, runs
+
+from sweeps.archive import sheet
+from sweeps.archive.entering import enter
+from sweeps.citation import BIBTEX, Made, cite
+from sweeps.cli import cli
+from sweeps.config import launch_to_plain, request
+from sweeps.errors import ConfigError
+from sweeps.ledger import Ledger, SweepEntry
+from sweeps.planning import trials_of
+from sweeps.search.start import Proposer, name_of
+
+SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
+SWEPT += ["model.init=gaussian,redraw"]
+
+
+def said(*words, code=0):
+    """What a command of this process prints."""
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == code, done.output or done.exception
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """(output root, archive) of a sweep of two trials with a result and two without."""
+    root = tmp_path_factory.mktemp("archive") / "outputs"
+    said("run", *SWEPT, f"paths.output={root}", code=1)
+    (folder,) = (root / "sweeps").iterdir()
+    return root, Path(said("export", folder.name[:8], f"paths.output={root}").strip())
+
+
+def members(path):
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_an_archive_is_read_without_this_tool(archive):
+    _, path = archive
+    found = members(path)
+    manifest = json.loads(found.pop("manifest.json"))
+    assert manifest["format"] == 1
+    assert {n: (hashlib.sha256(c).hexdigest(), len(c)) for n, c in found.items()} == {
+        name: (member["sha256"], member["bytes"]) for name, member in manifest["files"].items()
+    }
+    sweep = json.loads(found["sweep.json"])
+    assert sweep["axes"] == {"seed": [0, 1], "model.init": ["gaussian", "redraw"]}
+    assert len(sweep["failures"]) == 2
+    parquets = [name for name in found if name.endswith(".parquet")]
+    assert len(parquets) == 2
+    table = pyarrow.parquet.read_table(io.BytesIO(found[parquets[0]])).to_pydict()
+    assert table["step"] == list(range(31))
+    result = json.loads(found[parquets[0].replace("trajectory.parquet", "result.json")])
+    assert result["summary"]["rate/measured"] > 0
+    assert found["report/rates.png"].startswith(b"\x89PNG")
+    assert b"<html" in found["report/report.html"]
+    assert "2 of 4 trials" in found["README.txt"].decode()
+    assert sweep["command"] in found["CITE.txt"].decode()
+
+
+def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
+    root, path = archive
+    there = tmp_path / "there"
+    where = f"paths.output={there}"
+    done = json.loads(said("import", str(path), where, "--json"))
+    assert (len(done["new"]), done["present"], done["conflicts"]) == (2, [], {})
+    (parent,), trials = runs(client(there), "shared")
+    _, before = runs(client(root), "shared")
+    assert parent.info.status == "FAILED"
+
+    def told(run):
+        info, data = run.info, run.data
+        times = (info.status, info.start_time, info.end_time, data.params, data.metrics)
+        return data.tags["sweeps.config_hash"], times
+
+    assert dict(map(told, trials)) == dict(map(told, before))
+    digest = trials[0].data.tags["sweeps.config_hash"]
+    (same,) = [r for r in before if r.data.tags["sweeps.config_hash"] == digest]
+    points = [
+        [(p.step, p.value, p.timestamp) for p in api.get_metric_history(run, "train/loss")]
+        for api, run in (
+            (client(there), trials[0].info.run_id),
+            (client(root), same.info.run_id),
+        )
+    ]
+    assert points[0] == points[1]
+    assert len(points[0]) == 31
+    # The same command finds nothing to do, and the same sweep makes the same file.
+    assert "0 to train" in said("run", *SWEPT, where, "--dry-run")
+    assert Path(said("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
+    # Again, nothing changes.
+    again = json.loads(said("import", str(path), where, "--json"))
+    assert (again["new"], len(again["present"])) == ([], 2)
+    assert len(runs(client(there), "shared")[1]) == 2
+    # A result that is another here stays, and is named.
+    with contextlib.closing(Ledger(there / "ledger.db")) as ledger:
+        record = ledger.get(digest)
+        loss = [*record.trajectory["loss"][:-1], 7.0]
+        ledger.forget([digest])
+        ledger.put(replace(record, trajectory=record.trajectory | {"loss": loss}))
+    done = json.loads(said("import", str(path), where, "--json", code=1))
+    assert list(done["conflicts"]) == [digest]
+    assert "in loss, from step 30 on" in done["conflicts"][digest]
+    with contextlib.closing(Ledger(there / "ledger.db")) as ledger:
+        assert ledger.get(digest).trajectory["loss"] == loss
+
+
+def written(path, found, *, manifest=True, **change):
+    """An archive of these files, its manifest made to match them, its format perhaps another."""
+    files = {n: c for n, c in found.items() if n != "manifest.json"}
+    old = json.loads(found["manifest.json"]) | change
+    if manifest:
+        old["files"] = {
+            n: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for n, c in files.items()
+        }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in {**files, "manifest.json": json.dumps(old)}.items():
+            file.writestr(name, content)
+    return path
+
+
+def part(found, name):
+    """The first trial's file of that name."""
+    return next(n for n in found if n.startswith("trials/") and n.endswith(name))
+
+
+def put(place, *keys):
+    """A change of one JSON file: the value at some keys."""
+
+    def change(found):
+        name = part(found, place) if place != "sweep.json" else place
+        plain = inner = json.loads(found[name])
+        *path, leaf, value = keys
+        for key in path:
+            inner = inner[key]
+        inner[leaf] = value
+        found[name] = json.dumps(plain).encode()
+
+    return change
+
+
+def table(**columns):
+    """A change of the trajectory."""
+
+    def change(found):
+        name, sink = part(found, "trajectory.parquet"), io.BytesIO()
+        old = pyarrow.parquet.read_table(io.BytesIO(found[name])).to_pydict()
+        pyarrow.parquet.write_table(pyarrow.table(old | columns), sink)
+        found[name] = sink.getvalue()
+
+    return change
+
+
+def file(name, content=b"x"):
+    return lambda found: found.update({name: content})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (file("../evil.txt"), "no name of an archive's file"),
+        (file("/etc/evil"), "no name of an archive's file"),
+        (file("report/../../evil.html"), "no name of an archive's file"),
+        (file("trials\\evil"), "no name of an archive's file"),
+        (file("report/run.pkl"), "no name of an archive's file"),
+        (file("report/report.html", bytes(2**21)), "too many"),
+        (put("config.json", "seed", 7), "its config has another hash"),
+        (put("config.json", "model", "width", "16"), "is not written as a config has it"),
+        (put("config.json", "mdoel", 1), "no key 'mdoel'"),
+        (put("result.json", "status", "fine"), "no trial ends 'fine'"),
+        (put("result.json", "summary", "rate/measured", "1"), "valid integer"),
+        (put("result.json", "summary", "rate/measured", float("nan")), "NaN is no number"),
+        (put("result.json", "finished", 1), "before it was started"),
+        (put("environment.json", "python", "3\x1b[2J"), "control characters"),
+        (put("sweep.json", "sweep", "0" * 12), "the manifest is another sweep's"),
+        (put("sweep.json", "study", ".."), "its study has two names"),
+        (put("sweep.json", "trials", 0, "plain", "seed", 7), "its config has another hash"),
+        (put("sweep.json", "trials", 0, "varying", {"seed": 5}), "'seed' is not 5 in its config"),
+        (table(step=[0.0] * 31), "its steps do not rise"),
+        (table(loss=["pickle"] * 31), "is of type string"),
+        (table(loss=[float("inf")] * 31), "no finite number"),
+        (lambda found: found.pop(part(found, "result.json")), "has no trials/"),
+        (lambda found: found.pop("sweep.json"), "has no sweep.json"),
+    ],
+)
+def test_a_foreign_file_that_does_not_hold_together_is_refused(archive, tmp_path, change, why):
+    found = members(archive[1])
+    change(found)
+    path = written(tmp_path / "foreign.zip", found)
+    here = request([f"paths.output={tmp_path / 'none'}"]).launch
+    with pytest.raises(ConfigError, match=why):
+        enter(path, here)
+    assert [p.name for p in tmp_path.iterdir()] == ["foreign.zip"]
+
+
+def test_more_rows_than_the_trial_has_steps_are_not_decoded(archive, tmp_path):
+    found, sink = members(archive[1]), io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"step": [0.0] * 10**6}), sink)
+    found[part(found, "trajectory.parquet")] = sink.getvalue()
+    path = written(tmp_path / "foreign.zip", found)
+    with pytest.raises(ConfigError, match="1000000 rows"):
+        enter(path, request([f"paths.output={tmp_path / 'none'}"]).launch)
+
+
+def test_the_manifest_is_kept_to(archive, tmp_path):
+    here, path = f"paths.output={tmp_path / 'none'}", tmp_path / "foreign.zip"
+    found = members(archive[1])
+    changed = found | {"report/trials.csv": b"1"}
+    for words, why in (
+        (lambda: written(path, changed, manifest=False), "not what the manifest says"),
+        (lambda: written(path, found, format=2), "its format is 2, and this version reads 1"),
+        (lambda: path.write_bytes(b"PK no zip"), "cannot be read as an archive"),
+        (lambda: linked(path, found), "is a link"),
+        (path.unlink, "No such file"),
+    ):
+        words()
+        with pytest.raises(ConfigError, match=why) as refused:
+            enter(path, request([here]).launch)
+        assert "\n" not in str(refused.value)
+    assert not (tmp_path / "none").exists()
+
+
+def linked(path, found):
+    """The archive with a symbolic link in it."""
+    written(path, found)
+    with zipfile.ZipFile(path, "a") as file:
+        info = zipfile.ZipInfo("report/link.html")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(info, "/etc/passwd")
+
+
+def test_what_is_another_machines_is_not_taken_over(archive, tmp_path):
+    """Or `sweeps resume` would go to an address, with a password, that a file names."""
+    found = members(archive[1])
+    assert not {"cluster", "tracking", "paths"} & set(json.loads(found["sweep.json"])["launch"])
+    put("sweep.json", "launch", "tracking", {"name": "server", "uri": "http://evil:1"})(found)
+    put("environment.json", "code", {"commit": "ab" * 20, "diff": ""})(found)
+    put("sweep.json", "launch", "cluster", {"name": "ray", "address": "evil:1"})(found)
+    enter(written(tmp_path / "foreign.zip", found), request([f"paths.output={tmp_path}"]).launch)
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        (entry,) = ledger.sweeps_like("")
+    assert "evil" not in json.dumps(entry.spec)
+    # The code that trained a trial is the record's, whatever code sends it to MLflow.
+    _, trials = runs(client(tmp_path), "shared")
+    commits = [run.data.tags.get("mlflow.source.git.commit") for run in trials]
+    assert commits.count("ab" * 20) == 1
+
+
+def test_a_search_that_learns_keeps_its_name():
+    words = ["search=optuna", "search.samples=1", "model.width=16", "seed=0,1", "data.n=8"]
+    asked = request([*words, "model.sigma_w2=interval(1e-3, 0.1)"])
+    cells = trials_of(asked)
+    trial = Proposer(asked.launch)(cells[0], {"model.sigma_w2": 0.02})
+    spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": []}
+    spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
+    spec |= {"cells": [asdict(cell) for cell in cells]}
+    entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
+    page = sheet.sheet(entry, {})
+    assert sheet.entry(page, asked.launch) == entry
+    with pytest.raises(ConfigError, match="not the hash of its trials"):
+        sheet.entry(replace(page, cells=[]), asked.launch)
+
+
+def test_a_citation_names_every_environment_and_the_theory():
+    spec = {"command": "sweeps run seed=0,1", "trials": [{}, {}, {}]}
+    entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
+    clean = {"python": "3.11.7", "packages": {"torch": "2.13.0", "ray": ""}, "threads": 1}
+    clean |= {"code": {"commit": "c" * 40, "diff": ""}, "platform": "Linux", "cpus": 2}
+    dirty = clean | {"code": {"commit": "c" * 40, "diff": "+1"}, "gpu": "H100"}
+    text = cite(entry, [Made("cpu", 0, 10**9, clean)] * 2 + [Made("cuda", 5, 10**10, dirty)])
+    for words in (
+        "3 trials, 3 with a result",
+        "from 1970-01-01 to 1970-04-26",
+        "    sweeps run seed=0,1",
+        "2 of the 3 trials:\nSoftware: Python 3.11.7, torch 2.13.0\nCode: git commit cccc",
+        f"uncommitted changes (SHA-256 of the diff: {hashlib.sha256(b'+1').hexdigest()})",
+        "Trained on: cpu",
+        "Trained on: H100",
+        "2 CPUs",
+        "threads a trial: 1",
+        BIBTEX,
+    ):
+        assert words in text
+    assert "none with a result" in cite(entry, [])
+
+
+def test_cite_speaks_of_a_sweep_of_the_root(archive):
+    root, path = archive
+    name = json.loads(members(path)["sweep.json"])["sweep"]
+    text = said("cite", name[:6], f"paths.output={root}")
+    assert text == members(path)["CITE.txt"].decode()
