@@ -12,6 +12,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
 from selenium.webdriver.support.ui import WebDriverWait
 
 # No look-ups outside this machine, and none of the browser's own pages.
@@ -63,7 +64,7 @@ def browser(width: int = 1600, height: int = 900) -> Iterator[WebDriver]:
         driver.quit()
 
 
-def show(driver: WebDriver, url: str, *texts: str, seconds: float = 60) -> None:
+def show(driver: WebDriver, url: str, *texts: str, seconds: float = 60, settle: float = 1) -> None:
     """Open a page, close MLflow's assistant, and wait until all of these texts are shown.
 
     Raises:
@@ -73,10 +74,10 @@ def show(driver: WebDriver, url: str, *texts: str, seconds: float = 60) -> None:
     driver.get(url)
     wait = WebDriverWait(driver, seconds)
     for text in texts:
-        wait.until(lambda page, text=text: text in page.find_element("tag name", "body").text)
+        wait.until(text_to_be_present_in_element(("tag name", "body"), text))
     for button in driver.find_elements("css selector", _ASSISTANT):
         button.click()
-    time.sleep(1)  # charts draw themselves in
+    time.sleep(settle)  # charts draw themselves in
 
 
 def _wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:

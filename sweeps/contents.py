@@ -43,10 +43,13 @@ def time_of(record: Record, step: int) -> int:
     return record.started + (record.finished - record.started) * min(step, last) // last
 
 
-def write_artifacts(record: Record, folder: Path) -> None:
-    """The resolved config, every recorded step, the environment, and the figure."""
+def write_artifacts(record: Record, folder: Path, figure: bytes = b"") -> None:
+    """The resolved config, every recorded step, the environment, and the figure.
+
+    The figure is drawn here when its worker sent none.
+    """
     (folder / CONFIG).write_text(to_yaml(record.config))
     (folder / TRAJECTORY).write_bytes(record.parquet())
     (folder / ENVIRONMENT).write_text(record.environment_json())
     if record.trajectory["loss"]:
-        (folder / "theory_vs_measurement.png").write_bytes(figures.trial.draw(record))
+        (folder / "theory_vs_measurement.png").write_bytes(figure or figures.trial.draw(record))

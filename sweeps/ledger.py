@@ -23,6 +23,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     config_hash TEXT PRIMARY KEY, status TEXT NOT NULL, summary TEXT NOT NULL,
     head TEXT NOT NULL, environment TEXT NOT NULL, trajectory BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS figures (config_hash TEXT PRIMARY KEY, png BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (
     config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
@@ -114,8 +115,8 @@ class Ledger:
         """Close the file."""
         self._db.close()
 
-    def put(self, record: Record) -> None:
-        """Keep a result; one that is there already stays."""
+    def put(self, record: Record, figure: bytes = b"") -> None:
+        """Keep a result; one that is there already stays. Its figure is kept until it is sent."""
         environment = record.environment_json()
         digest = hashlib.sha256(environment.encode()).hexdigest()
         values = (
@@ -131,6 +132,9 @@ class Ledger:
             execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, environment))
             execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", values)
             execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
+            if figure:
+                drawn = (record.config_hash, figure)
+                execute("INSERT OR REPLACE INTO figures VALUES (?, ?)", drawn)
 
     def fail(self, config_hash: str, error: str, *, final: bool) -> None:
         """Note that a trial has no result, and whether trying again is of no use."""
@@ -145,6 +149,7 @@ class Ledger:
         with self._transaction():
             self._db.executemany("DELETE FROM results WHERE config_hash = ?", rows)
             self._db.executemany("DELETE FROM failures WHERE config_hash = ?", rows)
+            self._db.executemany("DELETE FROM figures WHERE config_hash = ?", rows)
             self._db.executemany("DELETE FROM outbox WHERE config_hash = ?", rows)
 
     def get(self, config_hash: str) -> Record | None:
@@ -155,6 +160,13 @@ class Ledger:
             (config_hash,),
         ).fetchone()
         return Record.joined(*row) if row else None
+
+    def figure(self, config_hash: str) -> bytes:
+        """The figure of a trial that was not sent yet; empty where its worker drew none."""
+        row = self._db.execute(
+            "SELECT png FROM figures WHERE config_hash = ?", (config_hash,)
+        ).fetchone()
+        return row[0] if row else b""
 
     def records_like(self, prefix: str) -> list[Record]:
         """The whole results whose hash begins so."""
@@ -226,6 +238,14 @@ class Ledger:
         found = self._sweeps("tracker = ? AND study = ? AND sweep = ?", tracker, study, sweep)
         return found[0] if found else None
 
+    def page(self, tracker: str, study: str, sweep: str) -> tuple[str, str]:
+        """A sweep's experiment and run in MLflow, without the list of its trials."""
+        experiment, run_id = self._db.execute(
+            "SELECT experiment, run_id FROM sweeps WHERE tracker = ? AND study = ? AND sweep = ?",
+            (tracker, study, sweep),
+        ).fetchone()
+        return experiment, run_id
+
     def sweeps_like(self, prefix: str, tracker: str | None = None) -> list[SweepEntry]:
         """The sweeps, of any study, whose name begins so; the latest last."""
         begins, order = "substr(sweep, 1, ?) = ?", "ORDER BY rowid"
@@ -254,10 +274,12 @@ class Ledger:
 
     def shipped(self, tracker: str, owed: Owed, run_id: str) -> None:
         """It was sent, as this run."""
-        self._db.execute(
-            "UPDATE outbox SET run_id = ? WHERE tracker = ? AND study = ? AND config_hash = ?",
-            (run_id, tracker, owed.study, owed.config_hash),
-        )
+        with self._transaction():
+            self._db.execute(
+                "UPDATE outbox SET run_id = ? WHERE tracker = ? AND study = ? AND config_hash = ?",
+                (run_id, tracker, owed.study, owed.config_hash),
+            )
+            self._db.execute("DELETE FROM figures WHERE config_hash = ?", (owed.config_hash,))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

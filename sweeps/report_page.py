@@ -19,7 +19,7 @@ SEED_METRICS = {
     "measured / bound": "rate/measured_over_bound",
     "lambda_0 / m": "theory/lambda_0_over_m",
 }
-# Rows beyond these are in trials.csv.
+# Rows of each table; beyond these the page says how many there are.
 MOST_ROWS = 500
 
 
@@ -57,6 +57,7 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
             "loss_curves.png": curves.draw(study),
             "measured_vs_predicted.png": rates.scatter(study),
         }
+    cells, known = _cells(lines), remarks(lines)
     page = _template().render(
         heading=heading,
         counts=report.counts(lines),
@@ -64,9 +65,11 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
         figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
         table=report.table(lines[:MOST_ROWS]),
         most_rows=MOST_ROWS,
-        cells=_cells(lines[:MOST_ROWS]),
+        cells=dict(list(cells.items())[:MOST_ROWS]),
+        total_cells=len(cells),
         metrics=list(SEED_METRICS),
-        remarks=remarks(lines),
+        remarks=known[:MOST_ROWS],
+        total_remarks=len(known),
     )
     return {"report.html": page, "trials.csv": report.to_csv(lines), **figures}
 

@@ -361,7 +361,7 @@ def _train(
     with terminal.watch(planned) as view, Pulse(folder) as pulse:
         for message in messages:
             if isinstance(message, Done):
-                ledger.put(message.record)
+                ledger.put(message.record, message.figure)
                 ended.add(message.record.config_hash)
                 shipper.notify()
             elif isinstance(message, Failed):

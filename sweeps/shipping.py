@@ -54,11 +54,11 @@ def ship(tracker: Tracker, ledger: Ledger) -> int:
     owed = ledger.owed(tracker.name)
     for i, item in enumerate(owed):
         record = ledger.get(item.config_hash)
-        entry = ledger.sweep(tracker.name, item.study, item.sweep)
         assert record is not None
-        assert entry is not None
+        experiment, page = ledger.page(tracker.name, item.study, item.sweep)
+        figure = ledger.figure(item.config_hash)
         try:
-            run_id = tracker.ship(entry.experiment, entry.run_id, item.sweep, item.name, record)
+            run_id = tracker.ship(experiment, page, item.sweep, item.name, record, figure)
         except TrackingError:
             return len(owed) - i
         ledger.shipped(tracker.name, item, run_id)

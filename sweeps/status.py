@@ -151,6 +151,7 @@ def show(found: list[SweepStatus], terminal: Terminal) -> None:
             ["hash", "trial", "state", "note"],
             [[t.config_hash[:12], t.trial, t.state, t.note] for t in found[0].trials],
             left=4,
+            rest="`--json` prints all",
         )
 
 

@@ -15,6 +15,8 @@ from sweeps.trial import Done, Failed, Message, Note, Progress
 SHOWN = 8
 # A table's width where no terminal says one.
 WIDTH = 140
+# Rows of a table; more are too many to read, and take seconds to set.
+ROWS = 500
 
 
 class Terminal:
@@ -28,14 +30,22 @@ class Terminal:
         """One line, as it stands."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def table(self, header: list[str], rows: list[list[str]], *, left: int = 2) -> None:
-        """A table whose first `left` columns hold words and whose others hold numbers."""
+    def table(
+        self, header: list[str], rows: list[list[str]], *, left: int = 2, rest: str = ""
+    ) -> None:
+        """A table whose first `left` columns hold words and whose others hold numbers.
+
+        At most ROWS rows of it where `rest` says where the others are.
+        """
+        most = ROWS if rest else len(rows)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(header):
             table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
-        for row in rows:
+        for row in rows[:most]:
             table.add_row(*row)
         self._console.print(table)
+        if len(rows) > most:
+            self.say(f"... and {len(rows) - most} more: {rest}")
 
     def watch(self, plan: Plan) -> "View":
         """A live view of a sweep."""

@@ -50,6 +50,7 @@ class Tracker:
             with FileLock(root / "store.lock"):
                 self._client = MlflowClient(self.uri)
                 self._client.search_experiments(max_results=1)
+                store.write_ahead(output)
                 store.relocate(output)
         else:
             self._client = MlflowClient(self.uri)
@@ -189,14 +190,22 @@ class Tracker:
         )
         return run
 
-    def ship(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
-        """Send a finished trial; sending it again changes nothing.
+    def ship(
+        self,
+        experiment: str,
+        parent: str,
+        sweep: str,
+        name: str,
+        record: Record,
+        figure: bytes = b"",
+    ) -> str:
+        """Send a finished trial, with its figure or one drawn now; again, it changes nothing.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a result"):
-            return self._trials.send(experiment, parent, sweep, name, record)
+            return self._trials.send(experiment, parent, sweep, name, record, figure)
 
     def end_sweep(
         self,

@@ -33,9 +33,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """A trial that ended with a result."""
+    """A trial that ended with a result.
+
+    Attributes:
+        record: the result.
+        figure: the trial's figure (PNG), where its worker drew it.
+    """
 
     record: Record
+    figure: bytes = b""
 
 
 @dataclass(frozen=True)

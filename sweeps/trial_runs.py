@@ -71,14 +71,16 @@ class TrialRuns:
                 self._client.delete_run(run.info.run_id)
         self._known |= {(experiment, digest): None for digest in hashes}
 
-    def send(self, experiment: str, parent: str, sweep: str, name: str, record: Record) -> str:
+    def send(
+        self, experiment: str, parent: str, sweep: str, name: str, record: Record, figure: bytes
+    ) -> str:
         """Write a finished trial's run, or finish one that was begun; its id."""
         known = self._look_up(experiment, record.config_hash)
         if known is None:
             tags = self._context | _tags(parent, sweep, name, record)
             known = _known(self._client.create_run(experiment, record.started, tags=tags))
         if not known.finished:
-            self._write(known, record)
+            self._write(known, record, figure)
         if not self._alone:
             keep_only(self._client, experiment, _of(record.config_hash), known.run_id)
         return known.run_id
@@ -89,7 +91,7 @@ class TrialRuns:
         alike = [_known(run) for run in search(self._client, experiment, _of(digest))]
         return next((run for run in alike if run.finished), next(iter(alike), None))
 
-    def _write(self, run: _Known, record: Record) -> None:
+    def _write(self, run: _Known, record: Record, figure: bytes) -> None:
         """All that a trial's run holds; writing it again changes nothing."""
         from mlflow.entities import Metric, Param
 
@@ -100,19 +102,19 @@ class TrialRuns:
         first = BATCH - len(params)
         self._client.log_batch(run.run_id, metrics=metrics[:first], params=params)
         log_metrics(self._client, run.run_id, metrics[first:])
-        self._write_artifacts(run, record)
+        self._write_artifacts(run, record, figure)
         self._client.set_terminated(run.run_id, "FINISHED", record.finished)
 
-    def _write_artifacts(self, run: _Known, record: Record) -> None:
+    def _write_artifacts(self, run: _Known, record: Record, figure: bytes) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
         place = urllib.parse.urlsplit(run.folder)
         if self._alone and place.scheme == "file":
             folder = Path(urllib.request.url2pathname(place.path))
             folder.mkdir(parents=True, exist_ok=True)
-            contents.write_artifacts(record, folder)
+            contents.write_artifacts(record, folder, figure)
             return
         with tempfile.TemporaryDirectory() as temporary:
-            contents.write_artifacts(record, Path(temporary))
+            contents.write_artifacts(record, Path(temporary), figure)
             self._client.log_artifacts(run.run_id, temporary)
 
 

@@ -100,7 +100,7 @@ def _show(
     """Say how a sweep ended; exit 1 when a trial has no result."""
     from sweeps import report
 
-    terminal.table(*report.table(finished.lines))
+    terminal.table(*report.table(finished.lines), rest="trials.csv beside the report has all")
     for line in finished.lines:
         if line.error:
             terminal.say(f"{line.planned.name} failed: {line.error}")

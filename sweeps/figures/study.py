@@ -11,6 +11,8 @@ from sweeps.report import Line, cell_name
 
 # More curves than this in one panel are no longer told apart.
 MOST_CURVES = 10
+# And of more series than this the trials are drawn as one.
+MOST_SERIES = 20
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ class Study:
         return {" ".join(f"{part}" for part in parts): found[parts] for parts in order}
 
     def others(self, axis: str) -> dict[str, list[Line]]:
-        """Lines by all that varies but the axis and the seed, under a readable name."""
+        """Lines by all that varies but the axis and the seed, under a readable name.
+
+        All as one, "all", where there are too many to tell apart, as in a random search.
+        """
         found: dict[str, list[Line]] = {}
         for line in self.lines:
             rest = {k: v for k, v in line.planned.varying.items() if k not in (axis, "seed")}
             name = label(rest) if rest else str(value(line, "model.activation"))
             found.setdefault(name, []).append(line)
-        return found
+        return found if len(found) <= MOST_SERIES else {"all": list(self.lines)}
 
     def first_of_cells(self) -> dict[str, Line]:
         """One trial of each cell, at most MOST_CURVES of them, spread over all."""

@@ -18,6 +18,7 @@ from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
 from sweeps.trial import Done, Failed, Message, run_pack
 from sweeps.workers.cluster import Code, needs
+from sweeps.workers.reports import drawn, together
 from sweeps.workers.rounds import Cause, Lost, Packs
 from sweeps.workers.versions import here, mismatch
 
@@ -68,7 +69,7 @@ class Tune:
         if self._code is None or not isinstance(said, Done):
             return said
         environment = said.record.environment | {"code": self._code}
-        return Done(dataclasses.replace(said.record, environment=environment))
+        return Done(dataclasses.replace(said.record, environment=environment), said.figure)
 
     def _fit(self, packs: Packs, retries: int, inbox: Inbox, stop: "Stop") -> None:
         """Run Tune to its end; in a thread, so that the driver can pull."""
@@ -184,8 +185,8 @@ def _trainable(
     # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
     messages = run_pack(packs[config["pack"]], device, threads, checkpoints)
     with contextlib.closing(messages):
-        for message in messages:
-            tune.report({"messages": [message]})
+        for report in together(drawn(messages)):
+            tune.report({"messages": report})
 
 
 def _all(packs: Packs) -> Iterator[PlannedTrial]:

@@ -12,6 +12,7 @@ from sweeps.figures import FIGURES, Study, rates, style
 from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, Line
 from sweeps.report_page import Heading, files, remarks
+from sweeps.terminal import Terminal
 
 
 def line(width=8, activation="relu", seed=0, *, status="budget", **summary):
@@ -159,3 +160,33 @@ def test_a_sweep_that_is_none_is_refused(tmp_path):
         done = sweeps("report", name, cwd=tmp_path)
         assert done.returncode == 2
         assert why in done.stderr
+
+
+def test_a_report_of_thousands_says_what_it_leaves_out_and_counts_all_seeds():
+    many = [line(8, seed=seed, **rate(0.1 + seed)) for seed in range(700)]
+    many += [line(w, seed=1, status="diverged") for w in range(100, 700)]
+    page = files(Heading("s", "study", "c", "rates"), Study([], lambda _: None), many)[
+        "report.html"
+    ]
+    assert "The first 500; all are in trials.csv." in page
+    assert "The first 500 of 600." in page  # remarks
+    assert "The first 500 of 601 cells." in page
+    assert "<td>349.6</td>" in page  # the mean over all 700 seeds
+    assert page.count("<tr>") < 1600
+
+
+def test_too_many_series_to_tell_apart_are_drawn_as_one():
+    many = [line(w, seed=0, **rate(0.1)) for w in range(8, 30)]
+    assert list(Study(many, lambda _: None).others("model.sigma_w2")) == ["all"]
+    assert len(Study(many[:20], lambda _: None).others("model.sigma_w2")) == 20
+
+
+def test_a_long_table_ends_with_where_the_rest_is(capsys):
+    rows = [[f"row{i}", "x"] for i in range(700)]
+    Terminal().table(["a", "b"], rows, rest="elsewhere")
+    said = capsys.readouterr().out
+    assert "row499" in said
+    assert "row500" not in said
+    assert "... and 200 more: elsewhere" in said
+    Terminal().table(["a", "b"], rows)
+    assert "row699" in capsys.readouterr().out

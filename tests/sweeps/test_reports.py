@@ -1,0 +1,134 @@
+"""What a worker reports, and how the driver keeps and sends it: nothing lost, nothing twice."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from sweeps import figures
+from sweeps.ledger import Ledger, Owed
+from sweeps.trial import Done, Progress, run_pack
+from sweeps.trial_runs import TrialRuns
+from sweeps.workers import reports
+
+PLAIN = {
+    "data": {"name": "sphere", "n": 4, "d": 6, "seed": 0},
+    "model": {"width": 8, "activation": "tanh"},
+    "train": {"steps": 4},
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def record():
+    (done,) = [m for m in run_pack([PLAIN], "cpu", 1) if isinstance(m, Done)]
+    return done.record
+
+
+def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypatch):
+    clock = iter([0.0, 0.0, 0.2, 0.4, 5.0, 5.0, 5.1])
+    monkeypatch.setattr(reports.time, "monotonic", lambda: next(clock))
+    said = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
+    found = list(reports.together(said, every=0.5))
+    assert found == [said[:1], said[1:4], said[4:]]
+
+
+def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, monkeypatch):
+    (drawn,) = reports.drawn([Done(record)])
+    assert drawn.figure == figures.trial.draw(record)
+    assert drawn.figure.startswith(b"\x89PNG")
+
+    def fails(_):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(figures.trial, "draw", fails)
+    assert list(reports.drawn([Done(record)])) == [Done(record)]
+
+
+def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
+    fresh = figures.trial.draw(record)
+    longer = {k: v * 3 for k, v in record.trajectory.items()}
+    longer["step"] = [float(i) for i in range(len(longer["step"]))]
+    assert figures.trial.draw(replace(record, trajectory=longer)) != fresh
+    assert figures.trial.draw(record) == fresh
+
+
+def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
+    ledger = Ledger(tmp_path / "ledger.db")
+    owed = Owed("study", record.config_hash, "sweep", "name")
+    ledger.owe("local", [owed])
+    ledger.put(record, b"png")
+    assert ledger.figure(record.config_hash) == b"png"
+    assert ledger.owed("local") == [owed]
+    ledger.shipped("local", owed, "run")
+    assert ledger.figure(record.config_hash) == b""
+    assert ledger.owed("local") == []
+    ledger.close()
+
+
+class Client:
+    """A store of MLflow's as far as a trial's run needs one; counts the calls."""
+
+    def __init__(self, folder, fails=0):
+        self.folder, self.fails = folder, fails
+        self.runs, self.calls = [], []
+
+    def search_runs(self, _, query, page_token=None):
+        self.calls.append("search")
+        found = [r for r in self.runs if r.data.tags["sweeps.config_hash"] in query]
+        page = list(self.runs) if "config_hash" not in query else found
+        return type("Page", (list,), {"token": None})(page)
+
+    def create_run(self, _, start, tags):
+        uri = (self.folder / f"{len(self.runs)}").as_uri()
+        info = SimpleNamespace(run_id=f"{len(self.runs)}", artifact_uri=uri, status="RUNNING")
+        self.runs.append(SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={})))
+        return self.runs[-1]
+
+    def log_batch(self, run, metrics=(), params=()):
+        self.calls.append(len(metrics) + len(params))
+        if self.fails:
+            self.fails -= 1
+            raise OSError("away")
+
+    def set_terminated(self, run, status, _):
+        self.runs[int(run)].info.status = status
+
+
+def send(runs, record):
+    return runs.send("0", "parent", "sweep", "name", record, b"png")
+
+
+def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tmp_path):
+    client = Client(tmp_path)
+    runs = TrialRuns(client, {}, alone=True)
+    many = [record.config_hash, *(f"{i:064x}" for i in range(60))]
+    assert runs.finished("0", many) == {}
+    assert client.calls == ["search"]  # all runs at once, not sixty questions
+    assert send(runs, record) == "0"
+    assert client.calls.count("search") == 1
+    assert (tmp_path / "0" / "theory_vs_measurement.png").read_bytes() == b"png"
+    assert send(runs, record) == "0"  # what is no longer known is looked up
+    assert len(client.runs) == 1
+    (digest,) = runs.finished("0", [record.config_hash])
+    assert digest == record.config_hash
+
+
+def test_a_run_that_was_begun_is_finished_and_not_made_again(record, tmp_path):
+    client = Client(tmp_path, fails=1)
+    runs = TrialRuns(client, {}, alone=True)
+    runs.finished("0", [record.config_hash])
+    with pytest.raises(OSError, match="away"):
+        send(runs, record)
+    assert send(runs, record) == "0"
+    assert [run.info.status for run in client.runs] == ["FINISHED"]
+
+
+def test_a_batch_holds_no_more_than_mlflow_takes(record, tmp_path):
+    client = Client(tmp_path)
+    long = {k: v * 60 for k, v in record.trajectory.items()}
+    long["step"] = [float(i) for i in range(len(long["step"]))]
+    send(TrialRuns(client, {}, alone=True), replace(record, trajectory=long))
+    sizes = [size for size in client.calls if size != "search"]
+    assert len(sizes) == 2
+    assert max(sizes) <= 1000
