@@ -19,6 +19,7 @@ from sweeps.pulse import Pulse
 from sweeps.record import now
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.search.config import is_adaptive
+from sweeps.search.findings import findings
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
@@ -140,7 +141,7 @@ def run(
                                 _forget(tracker, ledger, checkpoints, experiment, planned)
                             entry = replace(entry, spec=spec | sweep.spec())
                             _note(tracker, ledger, entry, planned)
-                            terminal.say(_announcement(planned))
+                            terminal.say(_round(planned, launched, sweep))
                 checkpoints.tidy(sweep.known.ended)
                 lines = _table(sweep.trials, sweep.reused, sweep.known)
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
@@ -332,12 +333,20 @@ def _announcement(planned: Plan) -> str:
     if planned.left == 0 and not planned.failed:
         return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
     parts = [trials, f"{len(planned.finished)} finished before"]
-    if planned.more:
-        parts[0] += f" so far (at most {planned.more} more)"
     if planned.failed:
         parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
     parts.append(f"{planned.left} to train")
+    if planned.more:
+        parts.append(f"at most {planned.more} more by what they say")
     return f"Sweep {planned.sweep}: {', '.join(parts)}."
+
+
+def _round(planned: Plan, launched: LaunchConfig, sweep: Unfolding) -> str:
+    """What a search's next round is, and what it has found so far."""
+    found = findings(launched.search, _table(sweep.trials, sweep.reused, sweep.known))
+    more = f", at most {planned.more} more" if planned.more else ""
+    said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
+    return f"{said}. {found.brief}" if found else said
 
 
 def _train(
