@@ -112,7 +112,9 @@ def _show(
     for text in _where(finished, launch):
         terminal.say(text)
     if as_json:
-        click.echo(json.dumps(_result(finished) | {"found": found.plain if found else []}, indent=2))
+        click.echo(
+            json.dumps(_result(finished) | {"found": found.plain if found else []}, indent=2)
+        )
     if finished.failed:
         sys.exit(1)
 
