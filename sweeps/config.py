@@ -19,7 +19,15 @@ from sweeps.search.random import draws
 from sweeps.search.space import Choice
 
 Figure = Literal[
-    "rates", "curves", "width_scaling", "activations", "stability", "sigma_w", "output_scale"
+    "rates",
+    "curves",
+    "width_scaling",
+    "activations",
+    "stability",
+    "sigma_w",
+    "output_scale",
+    "frontier",
+    "best",
 ]
 TRIAL_KEYS = ("data", "model", "train", "solver", "diagnostics", "seed", "dtype")
 
@@ -249,6 +257,12 @@ def launch_from_plain(plain: dict[str, Any], overrides: Sequence[str]) -> Launch
             merged[group] = composed[group]
     launch: LaunchConfig = _typed(LaunchConfig, merged)
     return launch
+
+
+def search_from_plain(plain: dict[str, Any]) -> SearchConfig:
+    """The search of a stored launch."""
+    launch: LaunchConfig = _typed(LaunchConfig, {"search": plain})
+    return launch.search
 
 
 def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:

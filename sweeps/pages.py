@@ -6,8 +6,11 @@ from typing import Any
 
 from sweeps import report
 from sweeps.planning import PlannedTrial
-from sweeps.record import Record
+from sweeps.record import Record, label
 from sweeps.report import Line, number
+from sweeps.search import findings
+from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
+from sweeps.search.findings import Findings
 
 # Means over seeds of these are drawn on the sweep's own page.
 CELL_METRICS = (
@@ -43,7 +46,7 @@ class Point:
     step: int
 
 
-def points(lines: Sequence[Line]) -> list[Point]:
+def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Point]:
     """The sweep's own metrics.
 
     Counts, and of every cell the means over seeds: one curve `METRIC/CELL` against the
@@ -56,18 +59,43 @@ def points(lines: Sequence[Line]) -> list[Point]:
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
     for key in CELL_METRICS:
-        curves: dict[str, list[Point]] = {}
-        for cell in report.cells(lines, key):
-            others = [f"{v}" for k, v in cell.varying.items() if k != axis]
-            name = "/".join([key, _metric_name("_".join(others) or "all")])
-            step = int(str(cell.varying[axis])) if axis else 0
-            curves.setdefault(name, []).append(Point(name, cell.mean, step))
-        if len(curves) <= MAX_SERIES:
-            found += [point for curve in curves.values() for point in curve]
+        values = [(cell.varying, cell.mean) for cell in report.cells(lines, key)]
+        found += _curves(key, axis, values)
+    if isinstance(search, FrontierConfig):
+        # Against the axis, unless it is the key searched along.
+        axis = None if axis == search.key else axis
+        for side in ("held", "failed"):
+            edges = [(e.cell, getattr(e.bracket, side)) for e in findings.edges(search, lines)]
+            known = [(cell, value) for cell, value in edges if value is not None]
+            found += _curves(f"frontier/{side}", axis, known)
+    if isinstance(search, OptunaConfig):
+        # Against the number of points tried.
+        found += [
+            Point(f"search/best/{_metric_name(label(best.cell))}", value, step)
+            for best in findings.bests(search, lines)[:MAX_SERIES]
+            for step, value in best.history
+        ]
     return found
 
 
-def describe(command: str, lines: Sequence[Line], links: dict[str, str]) -> str:
+def _curves(
+    key: str, axis: str | None, values: Sequence[tuple[dict[str, Any], float]]
+) -> list[Point]:
+    """A curve against the axis for all that varies besides; none when they are too many."""
+    curves: dict[str, list[Point]] = {}
+    for varying, value in values:
+        others = [f"{v}" for k, v in varying.items() if k != axis]
+        name = "/".join([key, _metric_name("_".join(others) or "all")])
+        step = int(str(varying[axis])) if axis else 0
+        curves.setdefault(name, []).append(Point(name, value, step))
+    if len(curves) > MAX_SERIES:
+        return []
+    return [point for curve in curves.values() for point in curve]
+
+
+def describe(
+    command: str, lines: Sequence[Line], links: dict[str, str], found: Findings | None = None
+) -> str:
     """The sweep's description, in Markdown: what was swept, how it ended, where to look."""
     ended = ", ".join(f"{count} {status}" for status, count in report.counts(lines).items())
     axes: dict[str, list[str]] = {}
@@ -92,6 +120,7 @@ def describe(command: str, lines: Sequence[Line], links: dict[str, str]) -> str:
             "",
             f"Launched by `{command}`; the same command again trains only what is missing.",
             "",
+            *_in_markdown(found),
             "| cell | measured rate | measured / linearised | measured / bound |",
             "|---|---|---|---|",
             *rows,
@@ -100,6 +129,13 @@ def describe(command: str, lines: Sequence[Line], links: dict[str, str]) -> str:
             "artifacts; with figures and what was violated: `report.html`.",
         ]
     )
+
+
+def _in_markdown(found: Findings | None) -> list[str]:
+    if found is None:
+        return []
+    table = [found.header, ["---"] * len(found.header), *found.rows[:100]]
+    return [f"**{found.title}**", "", *(f"| {' | '.join(row)} |" for row in table), ""]
 
 
 def describe_trial(record: Record) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,7 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import deq
 from sweeps import report
 from sweeps.figures import FIGURES, Study, curves, rates
+from sweeps.plain import to_yaml
 from sweeps.report import Line, number
+from sweeps.search.config import GridConfig
+from sweeps.search.findings import findings
 
 # Metrics whose means over seeds the page shows, with what it calls them.
 SEED_METRICS = {
@@ -49,11 +52,13 @@ class Statistic:
 
 
 def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, str | bytes]:
-    """report.html, its figures as PNG, and trials.csv."""
+    """report.html, its figures as PNG, trials.csv, and search.yaml of what is no grid."""
     figures: dict[str, bytes] = {}
+    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, heading.figure)
     if study.lines:
         figures = {
-            f"{heading.figure}.png": FIGURES[heading.figure](study),
+            f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, heading.figure])
+        } | {
             "loss_curves.png": curves.draw(study),
             "measured_vs_predicted.png": rates.scatter(study),
         }
@@ -62,6 +67,7 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
         heading=heading,
         counts=report.counts(lines),
         total=len(lines),
+        found=findings(study.search, lines),
         figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
         table=report.table(lines[:MOST_ROWS]),
         most_rows=MOST_ROWS,
@@ -71,7 +77,10 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
         remarks=known[:MOST_ROWS],
         total_remarks=len(known),
     )
-    return {"report.html": page, "trials.csv": report.to_csv(lines), **figures}
+    made: dict[str, str | bytes] = {"report.html": page, "trials.csv": report.to_csv(lines)}
+    if not isinstance(study.search, GridConfig):
+        made["search.yaml"] = to_yaml(asdict(study.search))
+    return made | figures
 
 
 def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A sweep from plan to record: train what is missing, ship what is owed, report."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,20 @@ from sweeps import pages
 from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
+from sweeps.known import Known, known_of, table_of
 from sweeps.ledger import LEDGER, Ledger, Owed, SweepEntry
 from sweeps.lookup import MIN_PREFIX
 from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
 from sweeps.record import now
-from sweeps.report import FAILED, MISSING, Line
+from sweeps.report import Line
 from sweeps.search.config import is_adaptive
+from sweeps.search.findings import findings
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed, Message
-from sweeps.unfolding import Known, Unfolding
+from sweeps.unfolding import Unfolding
 from sweeps.workers import check_cluster, training
 
 
@@ -75,7 +77,7 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
 
         def look(asked: list[PlannedTrial]) -> Known:
-            return _known(asked, ledger) if ledger else Known()
+            return known_of(asked, ledger) if ledger else Known()
 
         begun = list(_checkpoints(request.launch).packs().values())
         sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
@@ -111,9 +113,9 @@ def run(
             if options.force:
                 return Known()
             try:
-                return _known(asked, ledger, tracker, experiment)
+                return known_of(asked, ledger, tracker, experiment)
             except TrackingError:  # away since: what is begun goes on without it
-                return _known(asked, ledger)
+                return known_of(asked, ledger)
 
         checkpoints = _checkpoints(launched)
         begun = list(checkpoints.packs().values())
@@ -135,16 +137,16 @@ def run(
                     while planned.packs:
                         ended = Ended(checkpoints, planned.hashes)
                         _train(train(planned.packs), planned, ledger, terminal, shipper, ended)
-                        sweep.learn(planned, _known(planned.trials, ledger))
+                        sweep.learn(planned, known_of(planned.trials, ledger))
                         planned = sweep.advance()
                         if planned.packs:
                             if options.force:
                                 _forget(tracker, ledger, checkpoints, experiment, planned)
                             entry = replace(entry, spec=spec | sweep.spec())
                             _note(tracker, ledger, entry, planned)
-                            terminal.say(_announcement(planned))
+                            terminal.say(_round(planned, launched, sweep))
                 checkpoints.tidy(sweep.known.ended)
-                lines = _table(sweep.trials, sweep.reused, sweep.known)
+                lines = table_of(sweep.trials, sweep.reused, sweep.known)
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
@@ -167,8 +169,8 @@ def settle(tracker: Tracker, ledger: Ledger) -> int:
         with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
             for entry in ledger.unpublished(tracker.name):
                 trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-                known = _known(trials, ledger, tracker, entry.experiment)
-                lines = _table(trials, entry.spec["reused"], known)
+                known = known_of(trials, ledger, tracker, entry.experiment)
+                lines = table_of(trials, entry.spec["reused"], known)
                 publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
 
@@ -198,8 +200,8 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = _known(trials, ledger, tracker, entry.experiment)
-        lines = _table(trials, entry.spec["reused"], known)
+        known = known_of(trials, ledger, tracker, entry.experiment)
+        lines = table_of(trials, entry.spec["reused"], known)
         path = publish(tracker, ledger, entry, lines, folder)
         if path is None:
             raise TrackingError(f"MLflow did not take the report; it is in {folder}")
@@ -216,7 +218,7 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     with contextlib.closing(Ledger(output / LEDGER)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        return _table(trials, entry.spec["reused"], _known(trials, ledger))
+        return table_of(trials, entry.spec["reused"], known_of(trials, ledger))
 
 
 def has_record(output: Path) -> None:
@@ -259,20 +261,6 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
             yield Tracker(config.tracking, output), ledger
     finally:
         lock.release()
-
-
-def _known(
-    trials: list[PlannedTrial],
-    ledger: Ledger,
-    tracker: Tracker | None = None,
-    experiment: str = "",
-) -> Known:
-    """What the ledger knows, and MLflow of what the ledger does not (another machine's work)."""
-    hashes = [trial.config_hash for trial in trials]
-    results = ledger.results(hashes)
-    if tracker:
-        results |= tracker.finished(experiment, set(hashes) - set(results))
-    return Known(results, ledger.failures(hashes))
 
 
 def _checkpoints(launched: LaunchConfig) -> Checkpoints:
@@ -338,12 +326,20 @@ def _announcement(planned: Plan) -> str:
     if planned.left == 0 and not planned.failed:
         return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
     parts = [trials, f"{len(planned.finished)} finished before"]
-    if planned.more:
-        parts[0] += f" so far (at most {planned.more} more)"
     if planned.failed:
         parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
     parts.append(f"{planned.left} to train")
+    if planned.more:
+        parts.append(f"at most {planned.more} more by what they say")
     return f"Sweep {planned.sweep}: {', '.join(parts)}."
+
+
+def _round(planned: Plan, launched: LaunchConfig, sweep: Unfolding) -> str:
+    """What a search's next round is, and what it has found so far."""
+    found = findings(launched.search, table_of(sweep.trials, sweep.reused, sweep.known))
+    more = f", at most {planned.more} more" if planned.more else ""
+    said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
+    return f"{said}. {found.brief}" if found else said
 
 
 def _train(
@@ -370,19 +366,3 @@ def _train(
                     ended.add(message.config_hash)
             pulse.tell(message)
             view.tell(message)
-
-
-def _table(trials: list[PlannedTrial], reused: Collection[str], known: Known) -> list[Line]:
-    """A line for each trial, from what is known of it."""
-    lines = []
-    for trial in trials:
-        result = known.results.get(trial.config_hash)
-        failure = known.failures.get(trial.config_hash)
-        if result:
-            used = trial.config_hash in reused
-            lines.append(Line(trial, result.status, result.summary, reused=used))
-        elif failure:
-            lines.append(Line(trial, FAILED, error=failure.error))
-        else:
-            lines.append(Line(trial, MISSING))
-    return lines

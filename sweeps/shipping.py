@@ -5,11 +5,14 @@ import threading
 from pathlib import Path
 
 from sweeps import pages, report_page
+from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.report import Line
 from sweeps.report_page import Heading
+from sweeps.search.config import SearchConfig
+from sweeps.search.findings import findings
 from sweeps.tracking import Tracker
 
 # Seconds until a store that did not answer is tried again.
@@ -81,17 +84,25 @@ def publish(
         The report's path; None when MLflow did not take it.
     """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
-    text = pages.describe(entry.spec["command"], lines, links)
+    search = search_of(entry)
+    text = pages.describe(entry.spec["command"], lines, links, findings(search, lines))
     heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
-    study = Study([line for line in lines if line.finished], ledger.trajectory)
+    study = Study([line for line in lines if line.finished], ledger.trajectory, search)
     files = report_page.files(heading, study, lines)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
     try:
-        tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines), folder, files)
+        tracker.end_sweep(
+            entry.run_id, entry.status, text, pages.points(lines, search), folder, files
+        )
     except TrackingError:
         return None
     ledger.published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
+
+
+def search_of(entry: SweepEntry) -> SearchConfig:
+    """How a sweep was searched."""
+    return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))

@@ -10,7 +10,10 @@ from sweeps.config import LaunchConfig
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
+from sweeps.report import MISSING, Line
 from sweeps.run import folder_of, has_record, ledger_path, only
+from sweeps.search.findings import findings
+from sweeps.shipping import search_of
 from sweeps.terminal import Terminal
 
 
@@ -38,6 +41,7 @@ class SweepStatus:
         unsent: results that MLflow has not been sent.
         done, reused, failed, running, left: how many trials; they add up to all.
         trials: each of them.
+        found: what its search found so far, row by row.
     """
 
     sweep: str
@@ -54,6 +58,7 @@ class SweepStatus:
     running: int
     left: int
     trials: list[TrialStatus]
+    found: list[dict[str, str]]
 
 
 def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
@@ -92,8 +97,22 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         mlflow=entry.status if entry.published else "RUNNING",
         unsent=owed.count((entry.study, entry.sweep)),
         trials=trials,
+        found=_found(entry, planned, results),
         **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
     )
+
+
+def _found(
+    entry: SweepEntry, planned: list[PlannedTrial], results: dict[str, Result]
+) -> list[dict[str, str]]:
+    """The rows of what a search found, by their columns."""
+    search = search_of(entry)
+    lines = []
+    for trial in planned:
+        result = results.get(trial.config_hash, Result(MISSING, {}))
+        lines.append(Line(trial, result.status, result.summary))
+    found = findings(search, lines)
+    return found.plain if found else []
 
 
 _KINDS = {"failed": "failed", "running": "running", "left": "left"}
@@ -153,6 +172,9 @@ def show(found: list[SweepStatus], terminal: Terminal) -> None:
             left=4,
             rest="`--json` prints all",
         )
+        if found[0].found:
+            rows = [list(row.values()) for row in found[0].found]
+            terminal.table(list(found[0].found[0]), rows)
 
 
 def to_json(found: list[SweepStatus]) -> str:

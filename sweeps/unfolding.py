@@ -2,31 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from sweeps.config import ClusterConfig, LaunchConfig
-from sweeps.ledger import Failure, Result
+from sweeps.known import Known
 from sweeps.planning import Plan, PlannedTrial, plan
 from sweeps.search.asking import Search
 from sweeps.search.start import name_of, start
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of trials."""
-
-    results: dict[str, Result] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-
-    @property
-    def ended(self) -> set[str]:
-        """Trials that have a result, or that it is of no use to try again."""
-        return {*self.results, *(h for h, f in self.failures.items() if f.final)}
-
-    def __or__(self, other: "Known") -> "Known":
-        """Both; of one trial what the other says."""
-        return Known(self.results | other.results, self.failures | other.failures)
 
 
 class Unfolding:

@@ -17,6 +17,7 @@ DOORS = {
     "ray": {f"sweeps/workers/{name}.py" for name in ("cluster", "head", "tune")},
     "mlflow": {"sweeps/tracking.py", "sweeps/trial_runs.py"},
     "matplotlib": {"sweeps/figures/style.py"},
+    "optuna": {"sweeps/search/tpe.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},

@@ -99,15 +99,22 @@ def _show(
 ) -> None:
     """Say how a sweep ended; exit 1 when a trial has no result."""
     from sweeps import report
+    from sweeps.search.findings import findings
 
     terminal.table(*report.table(finished.lines), rest="trials.csv beside the report has all")
+    found = findings(launch.search, finished.lines)
+    if found:
+        terminal.say(f"{found.title}:")
+        terminal.table(found.header, found.rows)
     for line in finished.lines:
         if line.error:
             terminal.say(f"{line.planned.name} failed: {line.error}")
     for text in _where(finished, launch):
         terminal.say(text)
     if as_json:
-        click.echo(json.dumps(_result(finished), indent=2))
+        click.echo(
+            json.dumps(_result(finished) | {"found": found.plain if found else []}, indent=2)
+        )
     if finished.failed:
         sys.exit(1)
 

@@ -77,7 +77,8 @@ def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
                 nearest = why[trial["config_hash"]]
                 trial["nearest"] = asdict(nearest) if nearest else None
         packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
-        click.echo(json.dumps({"sweep": plan.sweep, "trials": trials, "packs": packs}, indent=2))
+        said = {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}
+        click.echo(json.dumps(said, indent=2))
         return
     for planned in plan.trials:
         click.echo(f"{planned.config_hash[:12]}  {plan.state(planned):13} {planned.name}")
@@ -90,4 +91,5 @@ def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
     click.echo(
         f"sweep {plan.sweep}: {len(plan.trials)} trials, {len(plan.finished)} finished, "
         f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs"
+        + (f", at most {plan.more} more by what they say" if plan.more else "")
     )

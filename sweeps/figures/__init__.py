@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from sweeps.figures import (
     activations,
+    best,
     curves,
+    frontier,
     output_scale,
     rates,
     sigma_w,
@@ -25,4 +27,6 @@ FIGURES: dict[str, Callable[[Study], bytes]] = {
     "stability": stability.draw,
     "sigma_w": sigma_w.draw,
     "output_scale": output_scale.draw,
+    "frontier": frontier.draw,
+    "best": best.draw,
 }

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.plain import flattened
 from sweeps.record import Columns, label
 from sweeps.report import Line, cell_name
+from sweeps.search.config import GridConfig, SearchConfig
 
 # More curves than this in one panel are no longer told apart.
 MOST_CURVES = 10
@@ -23,10 +24,12 @@ class Study:
         lines: what came of each.
         trajectory: columns of a trial's every step, by config hash; None where this
             machine does not hold them.
+        search: what it looked for, and where.
     """
 
     lines: Sequence[Line]
     trajectory: Callable[[str], Columns | None]
+    search: SearchConfig = field(default_factory=GridConfig)
 
     @functools.cached_property
     def axis(self) -> str:

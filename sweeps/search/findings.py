@@ -12,6 +12,8 @@ from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.frontier import Bracket, bracket
 from sweeps.search.metrics import Condition, mean
 
+FEW = 3  # cells whose findings fit in one line
+
 
 @dataclass(frozen=True)
 class Best:
@@ -57,6 +59,17 @@ class Findings:
     title: str
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
+
+    @property
+    def plain(self) -> list[dict[str, str]]:
+        """The rows by their columns, for a script."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+    @property
+    def brief(self) -> str:
+        """The first rows in one line, for while the search is under way."""
+        shown = "; ".join(" ".join(row[:3]) for row in self.rows[:FEW])
+        return shown + ("; ..." if len(self.rows) > FEW else "")
 
 
 def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:

@@ -1,0 +1,56 @@
+"""What is known of a sweep's trials, and the lines that say it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from sweeps.ledger import Failure, Ledger, Result
+from sweeps.planning import PlannedTrial
+from sweeps.report import FAILED, MISSING, Line
+from sweeps.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of trials."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> set[str]:
+        """Trials that have a result, or that it is of no use to try again."""
+        return {*self.results, *(h for h, f in self.failures.items() if f.final)}
+
+    def __or__(self, other: "Known") -> "Known":
+        """Both; of one trial what the other says."""
+        return Known(self.results | other.results, self.failures | other.failures)
+
+
+def known_of(
+    trials: list[PlannedTrial],
+    ledger: Ledger,
+    tracker: Tracker | None = None,
+    experiment: str = "",
+) -> Known:
+    """What the ledger knows, and MLflow of what the ledger does not (another machine's work)."""
+    hashes = [trial.config_hash for trial in trials]
+    results = ledger.results(hashes)
+    if tracker:
+        results |= tracker.finished(experiment, set(hashes) - set(results))
+    return Known(results, ledger.failures(hashes))
+
+
+def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) -> list[Line]:
+    """A line for each trial, from what is known of it."""
+    lines = []
+    for trial in trials:
+        result = known.results.get(trial.config_hash)
+        failure = known.failures.get(trial.config_hash)
+        if result:
+            used = trial.config_hash in reused
+            lines.append(Line(trial, result.status, result.summary, reused=used))
+        elif failure:
+            lines.append(Line(trial, FAILED, error=failure.error))
+        else:
+            lines.append(Line(trial, MISSING))
+    return lines

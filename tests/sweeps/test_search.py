@@ -1,0 +1,300 @@
+"""Searches that learn: replay, Optuna against random, bisection, what they leave in the record."""
+
+import json
+import statistics
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from command import client, runs, started
+
+import deq
+from sweeps.cli import cli
+from sweeps.config import request
+from sweeps.errors import ConfigError
+from sweeps.ledger import Failure, Result
+from sweeps.planning import trials_of
+from sweeps.report import Line
+from sweeps.search.config import FrontierConfig
+from sweeps.search.findings import bests, edges, findings
+from sweeps.search.frontier import Bracket
+from sweeps.search.metrics import METRICS, Condition
+from sweeps.unfolding import Known, Unfolding
+
+SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
+SMALL += ["cluster=inline"]
+OPTUNA = ["search=optuna", "train.eta=interval(0.1,4)"]
+FRONTIER = ["search=frontier", "train.eta=interval(0.5,8)", "search.tolerance=0.1"]
+
+
+class Imagined:
+    """Trials that are not trained: `rate` gives their metric, None where they diverge."""
+
+    def __init__(self, overrides, rate, metric="rate/measured"):
+        self.asked = request([*SMALL, *overrides])
+        self.cells = trials_of(self.asked)
+        self.rate, self.metric, self.failing = rate, metric, set()
+        self.results, self.rounds, self.more = {}, [], []
+
+    def launch(self, most=1000):
+        """Launch it, for so many rounds at most; the sweep as it then stands."""
+
+        def look(trials):
+            known = {t.config_hash for t in trials} & set(self.results)
+            return Known({h: self.results[h] for h in known})
+
+        sweep = Unfolding(self.asked.launch, self.cells, look, retry_failed=False)
+        planned = sweep.advance()
+        for _ in range(most):
+            if not planned.packs:
+                break
+            trials = [trial for pack in planned.packs for trial in pack]
+            self.rounds.append([trial.name for trial in trials])
+            self.more.append(planned.more)
+            sweep.learn(planned, Known(*self.train(trials)))
+            planned = sweep.advance()
+        return sweep
+
+    def train(self, trials):
+        new, failures = {}, {}
+        for trial in trials:
+            value = self.rate(trial.varying)
+            summary = {} if value is None else {self.metric: value}
+            if trial.name in self.failing:
+                failures[trial.config_hash] = Failure("ValueError: no", True)
+            else:
+                new[trial.config_hash] = Result("diverged" if value is None else "budget", summary)
+        self.results |= new
+        return new, failures
+
+    def lines(self, sweep):
+        found = [(t, self.results.get(t.config_hash)) for t in sweep.trials]
+        return [
+            Line(t, r.status, r.summary) if r else Line(t, "failed", error="no") for t, r in found
+        ]
+
+
+def hill(varying):
+    """Highest at eta = 1.3, and nothing beyond 2."""
+    return None if varying["train.eta"] > 2 else -((varying["train.eta"] - 1.3) ** 2)
+
+
+@pytest.mark.parametrize("search", [[*OPTUNA, "search.samples=10"], FRONTIER])
+def test_a_search_launched_again_asks_for_nothing_and_a_killed_one_goes_on(search):
+    whole = Imagined([*search, "seed=0,1"], hill)
+    sweep = whole.launch()
+    count = len(whole.rounds)
+    assert count > 2
+    assert whole.launch().reused == {t.config_hash for t in sweep.trials}
+    assert len(whole.rounds) == count
+    killed = Imagined([*search, "seed=0,1"], hill)
+    killed.launch(most=2)
+    done = killed.launch()
+    assert killed.rounds == whole.rounds
+    assert done.sweep == sweep.sweep
+    assert [t.config_hash for t in done.trials] == [t.config_hash for t in sweep.trials]
+
+
+def test_more_samples_go_on_where_fewer_ended():
+    few = Imagined([*OPTUNA, "search.samples=8"], hill)
+    sweep = few.launch()
+    more = Imagined([*OPTUNA, "search.samples=16"], hill)
+    more.results = dict(few.results)
+    longer = more.launch()
+    assert longer.sweep != sweep.sweep
+    assert longer.reused == {t.config_hash for t in sweep.trials}
+    assert sum(len(names) for names in more.rounds) == 8
+
+
+def test_optuna_finds_better_points_than_random_draws():
+    space = ["train.eta=interval(0.1,4)", "model.sigma_a=interval(0.1,4)", "search.samples=32"]
+
+    def loss(varying):
+        return (varying["train.eta"] - 1.3) ** 2 + (varying["model.sigma_a"] - 0.7) ** 2
+
+    found = {}
+    for name in ("optuna", "random"):
+        best = []
+        for seed in range(5):
+            words = [f"search={name}", f"search.seed={seed}", *space]
+            if name == "optuna":
+                words.append("search.mode=min")
+            best.append(min(loss(t.varying) for t in Imagined(words, loss).launch().trials))
+        found[name] = statistics.median(best)
+    assert found["optuna"] < 0.5 * found["random"]
+
+
+def test_points_that_diverge_drive_the_search_away():
+    """Told as failures they would be forgotten, and half the points would still diverge."""
+    lost = []
+    for seed in range(3):
+        search = Imagined([*OPTUNA, "search.samples=40", f"search.seed={seed}"], hill)
+        (best,) = bests(search.asked.launch.search, search.lines(search.launch()))
+        assert best.tried == 40
+        assert best.values["train.eta"] == pytest.approx(1.3, abs=0.2)
+        lost.append(best.lost)
+    assert statistics.mean(lost) < 13
+
+
+def test_the_objective_is_the_mean_over_seeds_in_every_cell_by_itself():
+    """The first seed alone is best at 1; the mean at 3, and there the search comes to."""
+
+    def rate(varying):
+        slope = 1 if varying["seed"] else -1
+        eta = varying["train.eta"]
+        return 2 * slope * eta - 0.5 * (eta - 3) ** 2 + (varying["model.activation"] == "tanh")
+
+    words = [*OPTUNA, "search.samples=24", "seed=0,1", "model.activation=relu,tanh"]
+    search = Imagined(words, rate)
+    sweep = search.launch()
+    assert len(sweep.trials) == 24 * 4
+    found = bests(search.asked.launch.search, search.lines(sweep))
+    assert [best.cell for best in found] == [{"model.activation": a} for a in ("relu", "tanh")]
+    for best, top in zip(found, (0, 1), strict=True):
+        assert best.values["train.eta"] == pytest.approx(3, abs=0.3)
+        assert best.value == pytest.approx(top, abs=0.05)
+        assert [v for _, v in best.history] == sorted(v for _, v in best.history)
+    last = [t.varying["train.eta"] for t in sweep.trials[-32:]]
+    assert statistics.median(last) == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "rate", "ends", "kind"),
+    [
+        (["train.eta=interval(0.5,8)"], hill, (2, 2.0), "largest"),
+        (["train.eta=tag(log,interval(0.01,8))"], hill, (2, 2.0), "largest"),
+        (["train.eta=interval(0.1,1)"], hill, None, "everywhere"),
+        (["train.eta=interval(3,4)"], hill, None, "nowhere"),
+        (
+            ["model.width=interval(8,64)", 'search.condition="theory/slack_7 >= 1"'],
+            lambda varying: varying["model.width"] / 37,
+            (36, 37),
+            "smallest",
+        ),
+    ],
+)
+def test_bisection_brackets_where_the_condition_ends(words, rate, ends, kind):
+    search = Imagined(["search=frontier", *words], rate, "theory/slack_7")
+    sweep = search.launch()
+    config = search.asked.launch.search
+    (edge,) = edges(config, search.lines(sweep))
+    assert edge.bracket.kind == kind
+    assert search.more == list(range(search.more[0], search.more[0] - len(search.more), -1))
+    if ends is None:
+        assert len(sweep.trials) == 2
+        assert f"held {kind}" in findings(config, search.lines(sweep)).rows[0][1]
+        return
+    assert search.more[-1] <= config.interval.integer  # a half of five is two or three
+    low, high = edge.bracket.ends
+    assert low <= ends[0]
+    assert ends[1] <= high
+    if config.interval.integer:
+        assert (low, high) == ends
+    elif config.interval.scale == "log":
+        assert high / low <= 1 + config.tolerance
+    else:
+        assert high - low <= config.tolerance
+
+
+def test_a_probe_that_failed_ends_its_cell_alone_and_says_so():
+    search = Imagined([*FRONTIER, "seed=0,1"], hill)
+    search.failing = {"seed=0 eta=4.25"}
+    sweep = search.launch()
+    broken, whole = edges(search.asked.launch.search, search.lines(sweep))
+    assert broken.bracket.ends == (0.5, 8)
+    assert findings(search.asked.launch.search, search.lines(sweep)).rows[0][1] == "open: no"
+    assert whole.bracket.ends[1] - whole.bracket.ends[0] <= 0.1
+
+
+def test_conditions():
+    steep = Condition.read("rate/measured>0.1")
+    assert steep.held(Result("budget", {"rate/measured": 0.2}))
+    assert not steep.held(Result("budget", {"rate/measured": 0.1}))
+    assert not steep.held(Result("diverged", {}))
+    stable = Condition.read("stable")
+    held = {status.value: stable.held(Result(status.value, {})) for status in deq.Status}
+    assert {status for status, yes in held.items() if not yes} == {"diverged", "ill_posed"}
+
+
+def test_every_metric_of_a_trial_has_a_name_that_a_search_may_give():
+    seen = set()
+    for words in ([], ["train.eta_unit=theorem"], ["model.activation=tanh", "train.steps=200"]):
+        (one,) = request([*SMALL, *words]).trials
+        seen |= set(deq.train(one.trial).summary)
+    assert seen <= set(METRICS)
+    assert len(set(METRICS) - seen) <= 1, set(METRICS) - seen
+
+
+def test_the_largest_trial_of_a_space_must_fit(monkeypatch):
+    words = ["search=frontier", "model.width=interval(16,2000)"]
+    search = Imagined(words, hill)
+    monkeypatch.setattr(deq, "memory_of", lambda device: 10**7)
+    with pytest.raises(ConfigError, match="width=2000"):
+        search.launch()
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """The command line in this very process; what it prints on stdout."""
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
+
+    def call(*words):
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, done.output or done.exception
+        return done.stdout
+
+    return call
+
+
+def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path):
+    said = json.loads(command("run", *SMALL, *FRONTIER, "--json"))
+    (row,) = said["found"]
+    held, failed = float(row["held at"]), float(row["failed at"])
+    assert 0 < failed - held <= 0.1
+    etas = [0.6 + 0.2 * k for k in range(10)]
+    grid = request([*SMALL, f"train.eta={','.join(f'{eta:g}' for eta in etas)}"]).trials
+    ended = [deq.train(point.trial).status for point in grid]
+    for eta, status in zip(etas, ended, strict=True):
+        assert (status is deq.Status.DIVERGED) == (eta > (held + failed) / 2), eta
+    api = client(tmp_path / "outputs")
+    (parent,), trials = runs(api)
+    assert parent.data.metrics["frontier/held/all"] == held
+    assert parent.data.metrics["frontier/failed/all"] == failed
+    assert "largest in [" in parent.data.tags["mlflow.note.content"]
+    names = {file.path for file in api.list_artifacts(parent.info.run_id)}
+    assert {"frontier.png", "search.yaml"} <= names
+    page = (tmp_path / "outputs" / "sweeps" / said["sweep"] / "report.html").read_text()
+    assert "Frontier of train.eta" in page
+    status = json.loads(command("status", said["sweep"], "--json"))
+    assert status[0]["found"] == said["found"]
+    assert len(trials) == len(said["trials"])
+
+
+def test_a_search_killed_between_rounds_is_finished_by_resume(command, tmp_path):
+    words = ["run", *SMALL, *OPTUNA, "search.samples=10", "pack=1", "train.steps=30"]
+    with started(*words, cwd=tmp_path) as process:
+        for line in process.stdout:
+            if "8 trials so far" in line:
+                process.kill()
+                break
+        process.communicate(timeout=60)
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    said = json.loads(command("resume", folder.name, "--json"))
+    assert said["sweep"] == folder.name
+    assert len(said["trials"]) == 10
+    assert sum(trial["reused"] for trial in said["trials"]) >= 4
+    rates = [trial["metrics"].get("rate/measured") for trial in said["trials"]]
+    best = max(rate for rate in rates if rate is not None)
+    (parent,), trials = runs(client(tmp_path / "outputs"))
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["search/best/default"] == best
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == len(trials) == 10
+    config = yaml.safe_load((folder / "search.yaml").read_text())
+    assert (config["name"], config["samples"]) == ("optuna", 10)
+    assert "nothing to do, all 10 trials" in command(*words)
+
+
+def test_a_bracket_says_which_side_held():
+    assert Bracket(1.0, 2.0).kind == "largest"
+    assert Bracket(2.0, 1.0).kind == "smallest"
+    assert FrontierConfig().condition == "stable"
