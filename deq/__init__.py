@@ -4,7 +4,7 @@ from deq.activations import ACTIVATIONS, Activation, activation_digest
 from deq.capacity import memory, pack_size
 from deq.comparison import Outcome, compare, train, train_pack
 from deq.cost import Cost, cost
-from deq.course import COLUMNS, Status
+from deq.course import COLUMNS, Course, Status
 from deq.data import (
     Cifar10Config,
     DataConfig,
@@ -32,6 +32,7 @@ __all__ = [
     "Activation",
     "Cifar10Config",
     "Cost",
+    "Course",
     "DataConfig",
     "Dataset",
     "Descent",

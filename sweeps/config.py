@@ -77,6 +77,22 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """How often a pack that trains is written to disk.
+
+    Attributes:
+        every_seconds: seconds from one time to the next; 0: never, nor gone on from.
+    """
+
+    every_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse a time below 0."""
+        if self.every_seconds < 0:
+            raise ValueError(f"every_seconds must be at least 0, not {self.every_seconds:g}")
+
+
+@dataclass(frozen=True)
 class PathsConfig:
     """Where everything a command writes lies."""
 
@@ -96,6 +112,7 @@ class LaunchConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
@@ -165,13 +182,13 @@ def launch_from_plain(plain: dict[str, Any], overrides: Sequence[str]) -> Launch
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         group, _, leaf = key.partition(".")
-        if group not in ("cluster", "tracking", "pack", "paths"):
+        if group not in ("cluster", "tracking", "pack", "paths", "checkpoint"):
             raise ConfigError(
                 f"{override}: a sweep goes on with the trials it has; "
-                "only cluster, tracking, pack and paths may change"
+                "only cluster, tracking, pack, checkpoint and paths may change"
             )
         if leaf:
-            merged[group] = merged[group] | {leaf: composed[group][leaf.partition(".")[0]]}
+            merged[group] = merged.get(group, {}) | {leaf: composed[group][leaf.partition(".")[0]]}
         else:
             merged[group] = composed[group]
     launch: LaunchConfig = _typed(LaunchConfig, merged)

@@ -105,7 +105,9 @@ def describe(command: str, lines: Sequence[Line], links: dict[str, str]) -> str:
 def describe_trial(record: Record) -> str:
     """A trial's description, in Markdown: how it ended, and why a number is absent."""
     absent = [f"- no `{name}`: {why}" for name, why in record.notes.items()]
-    return "\n".join([f"**{record.status}**: {record.reason}.", "", *absent])
+    at = record.environment.get("resumed_at", [])
+    again = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
+    return "\n".join([f"**{record.status}**: {record.reason}.{again}", "", *absent])
 
 
 def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:

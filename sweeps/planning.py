@@ -1,7 +1,7 @@
 """From composed trials to what is left to do: hashes, what is finished, packs."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +60,11 @@ class Plan:
         """How many trials are to be trained."""
         return sum(len(pack) for pack in self.packs)
 
+    @property
+    def hashes(self) -> list[list[str]]:
+        """Config hashes of the packs."""
+        return [[trial.config_hash for trial in pack] for pack in self.packs]
+
     def state(self, trial: PlannedTrial) -> str:
         """What the plan makes of a trial: finished, failed before, or to train."""
         if trial.config_hash in self.finished:
@@ -103,6 +108,7 @@ def plan(
     workers: int = 1,
     finished: Collection[str] = (),
     failed: Collection[str] = (),
+    begun: Iterable[Sequence[str]] = (),
 ) -> Plan:
     """Set aside what is finished or failed before, and pack the rest.
 
@@ -114,16 +120,22 @@ def plan(
         workers: how many packs train at a time.
         finished: hashes to set aside, for they have a result.
         failed: hashes to set aside, for they raised before.
+        begun: hashes of packs that have a checkpoint; they stay together where they can.
     """
     skip = set(finished) | set(failed)
-    left = [trial for trial in trials if trial.config_hash not in skip]
+    left = {trial.config_hash: trial for trial in trials if trial.config_hash not in skip}
+    share = math.ceil(len(left) / (2 * workers))
+    again = []
+    for hashes in begun:
+        if hashes and left.keys() >= set(hashes) and (pack == "auto" or len(hashes) <= pack):
+            again.append([left.pop(digest) for digest in hashes])
     return Plan(
         sweep=set_hash([trial.config_hash for trial in trials]),
         study=study,
         trials=trials,
         finished=frozenset(finished),
         failed=frozenset(failed) - frozenset(finished),
-        packs=_packs(left, pack, math.ceil(len(left) / (2 * workers))),
+        packs=_longest_first(again + _packs(list(left.values()), pack, share)),
     )
 
 
@@ -147,7 +159,11 @@ def _packs(
     for group in alike.values():
         most = max(1, min(group[0].pack, share)) if size == "auto" else size
         packs += [group[i : i + most] for i in range(0, len(group), most)]
-    # The longest first, so that no worker is left alone with one at the end.
+    return packs
+
+
+def _longest_first(packs: list[list[PlannedTrial]]) -> list[list[PlannedTrial]]:
+    """So that no worker is left alone with a long one at the end."""
     return sorted(packs, key=lambda pack: -_cost(pack[0].plain) * len(pack))
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeps.trial import Done, Message, Progress
+from sweeps.trial import Done, Failed, Message, Progress
 
 NAME = "running.json"
 # Seconds between two beats, and after which a driver that does not beat is taken for dead.
@@ -60,7 +60,7 @@ class Pulse:
             self._running[message.config_hash] = [message.step, message.steps]
         elif isinstance(message, Done):
             self._running.pop(message.record.config_hash, None)
-        else:
+        elif isinstance(message, Failed):
             self._running.pop(message.config_hash, None)
 
     def _work(self) -> None:

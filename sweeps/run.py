@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sweeps import pages
+from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import ClusterConfig, LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.ledger import LEDGER, Failure, Ledger, Owed, Result, SweepEntry
@@ -70,6 +71,11 @@ class Known:
     results: Results = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
+    @property
+    def ended(self) -> set[str]:
+        """Trials that have a result, or that it is of no use to try again."""
+        return {*self.results, *(h for h, f in self.failures.items() if f.final)}
+
 
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
@@ -110,20 +116,27 @@ def run(
         planned = _plan(launched, trials, known, options.retry_failed)
         terminal.say(_announcement(planned))
         folder = folder_of(ledger.path.parent, planned.sweep)
-        with training(planned.packs, launched.cluster, folder) as messages:
+        checkpoints = _checkpoints(launched)
+        checkpoints.tidy(planned.finished | planned.failed)
+        if strays := checkpoints.strays(planned.hashes):
+            terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
+        with training(planned.packs, launched.cluster, folder, checkpoints) as messages:
             if options.force:
                 hashes = [trial.config_hash for trial in trials]
                 ledger.forget(hashes)
+                checkpoints.forget(hashes)
                 tracker.discard(experiment, hashes)
             entry = _enter(tracker, ledger, experiment, planned, options, launched)
             status = "KILLED"
             try:
                 with Shipper(tracker, ledger.path) as shipper:
-                    _train(messages, planned, ledger, terminal, shipper)
+                    ended = Ended(checkpoints, planned.hashes)
+                    _train(messages, planned, ledger, terminal, shipper, ended)
                 known = Known(
                     known.results | ledger.results(t.config_hash for t in trials),
                     ledger.failures(t.config_hash for t in trials),
                 )
+                checkpoints.tidy(known.ended)
                 lines = _table(trials, planned.finished, known)
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
@@ -263,7 +276,12 @@ def _plan(launched: LaunchConfig, trials: list[PlannedTrial], known: Known, retr
         workers=_workers(launched.cluster),
         finished=known.results,
         failed=() if retry else [h for h, f in known.failures.items() if f.final],
+        begun=_checkpoints(launched).packs().values(),
     )
+
+
+def _checkpoints(launched: LaunchConfig) -> Checkpoints:
+    return Checkpoints.under(Path(launched.paths.output), launched.checkpoint.every_seconds)
 
 
 def _workers(cluster: ClusterConfig) -> int:
@@ -326,6 +344,7 @@ def _train(
     ledger: Ledger,
     terminal: Terminal,
     shipper: Shipper,
+    ended: Ended,
 ) -> None:
     """Pull what the workers say; every result is in the ledger before it is shown."""
     if not planned.packs:
@@ -335,9 +354,12 @@ def _train(
         for message in messages:
             if isinstance(message, Done):
                 ledger.put(message.record)
+                ended.add(message.record.config_hash)
                 shipper.notify()
             elif isinstance(message, Failed):
                 ledger.fail(message.config_hash, message.error, final=message.final)
+                if message.final:
+                    ended.add(message.config_hash)
             pulse.tell(message)
             view.tell(message)
 

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from sweeps.planning import Plan
-from sweeps.trial import Done, Failed, Message, Progress
+from sweeps.trial import Done, Failed, Message, Note, Progress
 
 # Trials shown at work at once.
 SHOWN = 8
@@ -74,6 +74,8 @@ class View:
         """Take in what a worker said."""
         if isinstance(message, Progress):
             self._running[message.config_hash] = message
+        elif isinstance(message, Note):
+            self._print(f"{self._name(message.config_hash)}: {message.text}")
         else:
             digest = (
                 message.record.config_hash if isinstance(message, Done) else message.config_hash
@@ -81,15 +83,19 @@ class View:
             self._running.pop(digest, None)
             self._done += isinstance(message, Done)
             self._failed += isinstance(message, Failed)
-            self._console.print(
-                self._line(digest, message), markup=False, highlight=False, soft_wrap=True
-            )
+            self._print(self._line(digest, message))
         if self._console.is_terminal:
             self._live.update(self._picture())
 
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _name(self, digest: str) -> str:
+        return self._names.get(digest, digest[:12])
+
     def _line(self, digest: str, message: Done | Failed) -> str:
         ended = self._done + self._failed
-        place = f"[{ended}/{self._plan.left}] {self._names.get(digest, digest[:12])}"
+        place = f"[{ended}/{self._plan.left}] {self._name(digest)}"
         if isinstance(message, Failed):
             return f"{place}: failed: {message.error}"
         rate = message.record.summary.get("rate/measured")
@@ -108,6 +114,6 @@ class View:
             f"{elapsed:.0f} s, {eta}"
         )
         for digest, at in list(self._running.items())[:SHOWN]:
-            name = self._names.get(digest, digest[:12])
+            name = self._name(digest)
             table.add_row(f"  {name}", f"step {at.step}/{at.steps}", f"loss {at.loss:.3g}")
         return table

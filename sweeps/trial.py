@@ -5,11 +5,12 @@ Runs wherever it is called: in a Ray actor or in this very process.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import deq
+from sweeps.checkpoints import Checkpoints, Keeper
 from sweeps.config import trial_from_plain
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
@@ -52,17 +53,30 @@ class Failed:
     final: bool = True
 
 
-Message = Progress | Done | Failed
+@dataclass(frozen=True)
+class Note:
+    """A line for the user about a trial, or about the pack that begins with it."""
+
+    config_hash: str
+    text: str
 
 
-def run_pack(plains: list[dict[str, Any]], device: str, threads: int) -> Iterator[Message]:
+Message = Progress | Done | Failed | Note
+
+
+def run_pack(
+    plains: list[dict[str, Any]],
+    device: str,
+    threads: int,
+    checkpoints: Checkpoints | None = None,
+) -> Generator[Message]:
     """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
 
     A pack that does not fit in memory is halved, once; a half that does not fit fails, and
-    says what it needs.
+    says what it needs. A pack that has a checkpoint goes on from it.
     """
     deq.set_threads(threads)
-    yield from _tried(plains, device, halved=False)
+    yield from _tried(plains, device, checkpoints, halved=False)
 
 
 def needed(plains: list[dict[str, Any]]) -> str:
@@ -75,11 +89,13 @@ def needed(plains: list[dict[str, Any]]) -> str:
     return f"{len(plains)} trials together need about {size}: lower pack"
 
 
-def _tried(plains: list[dict[str, Any]], device: str, *, halved: bool) -> Iterator[Message]:
+def _tried(
+    plains: list[dict[str, Any]], device: str, checkpoints: Checkpoints | None, *, halved: bool
+) -> Iterator[Message]:
     configs = [trial_from_plain(plain) for plain in plains]
     left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
     try:
-        for message in _run(configs, plains, device):
+        for message in _run(configs, plains, device, checkpoints):
             yield message
             if isinstance(message, Done):
                 del left[message.record.config_hash]
@@ -96,7 +112,8 @@ def _tried(plains: list[dict[str, Any]], device: str, *, halved: bool) -> Iterat
         rest = list(left.values())
         size = -(-len(plains) // 2) if memory else 1
         for i in range(0, len(rest), size):
-            yield from _tried(rest[i : i + size], device, halved=halved or memory)
+            part = rest[i : i + size]
+            yield from _tried(part, device, checkpoints, halved=halved or memory)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -106,42 +123,57 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _run(
-    configs: list[deq.TrialConfig], plains: list[dict[str, Any]], device: str
+    configs: list[deq.TrialConfig],
+    plains: list[dict[str, Any]],
+    device: str,
+    checkpoints: Checkpoints | None,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
-    started, last = now(), 0.0
-    pending = set(range(len(configs)))
-    for descent in deq.train_pack(configs, device=device):
-        if time.monotonic() - last >= PROGRESS_EVERY:
-            last = time.monotonic()
-            for k in pending:
-                row = descent.courses[k].rows[-1] if descent.courses[k].rows else {}
-                step, loss = int(row.get("step", 0)), row.get("loss", math.nan)
-                yield Progress(hashes[k], step, configs[k].train.steps, loss)
-        for k in [k for k in pending if descent.courses[k].status is not None]:
-            pending.discard(k)
-            outcome = deq.compare(descent.courses[k])
-            yield Done(_record(configs[k], plains[k], outcome, device, started))
+    keeper = Keeper(checkpoints, hashes, device)
+    checkpoint, said = keeper.newest()
+    yield from _notes(hashes, said)
+    last, pending = 0.0, dict(zip(hashes, range(len(hashes)), strict=True))
+    for descent in deq.train_pack(configs, device=device, checkpoint=checkpoint):
+        try:
+            if time.monotonic() - last >= PROGRESS_EVERY:
+                last = time.monotonic()
+                for digest, k in pending.items():
+                    yield _progress(digest, descent.courses[k])
+            for digest, k in list(pending.items()):
+                if descent.courses[k].status is not None:
+                    del pending[digest]
+                    yield Done(_record(descent.courses[k], plains[k], device, keeper))
+            yield from _notes(hashes, keeper.keep(descent))
+        except GeneratorExit:  # interrupted, between two steps
+            list(keeper.write(descent))
+            raise
 
 
-def _record(
-    config: deq.TrialConfig,
-    plain: dict[str, Any],
-    outcome: deq.Outcome,
-    device: str,
-    started: int,
-) -> Record:
+def _progress(digest: str, course: deq.Course) -> Progress:
+    row = course.rows[-1] if course.rows else {}
+    step, loss = int(row.get("step", 0)), row.get("loss", math.nan)
+    return Progress(digest, step, course.config.train.steps, loss)
+
+
+def _notes(hashes: list[str], lines: Iterable[str]) -> Iterator[Note]:
+    pack = f"pack of {len(hashes)}: " if len(hashes) > 1 else ""
+    for line in lines:
+        yield Note(hashes[0], pack + line)
+
+
+def _record(course: deq.Course, plain: dict[str, Any], device: str, keeper: Keeper) -> Record:
+    outcome = deq.compare(course)
     return Record(
-        config_hash=config_hash(config),
-        cell_hash=cell_hash(config),
+        config_hash=config_hash(course.config),
+        cell_hash=cell_hash(course.config),
         config=plain,
         status=outcome.status.value,
         reason=outcome.reason,
         summary=outcome.summary,
         notes=outcome.notes,
         device=device,
-        environment=environment(),
-        started=started,
+        environment=environment() | {"resumed_at": keeper.resumed_at},
+        started=keeper.started,
         finished=now(),
         trajectory={
             name: [v if math.isfinite(v) else None for v in values.tolist()]

@@ -1,5 +1,6 @@
 """Ray Tune: packs as its trials, reported through a queue that the driver pulls from."""
 
+import contextlib
 import dataclasses
 import logging
 import queue
@@ -11,6 +12,7 @@ from typing import Any
 
 from ray import tune
 
+from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
@@ -29,9 +31,16 @@ Inbox = queue.Queue[Said | None]
 class Tune:
     """Trains packs on the Ray this process is connected to."""
 
-    def __init__(self, config: ClusterConfig, device: str, folder: Path, code: Code | None) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        device: str,
+        folder: Path,
+        code: Code | None,
+        checkpoints: Checkpoints,
+    ) -> None:
         """Train on `device`, with Tune's state in `folder`; `code` was shipped there."""
-        self._config, self._device = config, device
+        self._config, self._device, self._checkpoints = config, device, checkpoints
         self._folder, self._code = folder.resolve(), code
 
     def fit(self, packs: Packs, retries: int) -> Iterator[Said]:
@@ -70,6 +79,7 @@ class Tune:
             "device": self._device,
             "threads": self._config.cpus_per_trial,
             "versions": here(),
+            "checkpoints": self._checkpoints,
         }
         try:
             tune.Tuner(
@@ -164,14 +174,18 @@ def _trainable(
     device: str,
     threads: int,
     versions: dict[str, str],
+    checkpoints: Checkpoints,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
     if wrong := mismatch(versions, here()):
         failed = [Failed(h, f"this node's {wrong}", final=False) for h in hashes[config["pack"]]]
         tune.report({"messages": failed})
         return
-    for message in run_pack(packs[config["pack"]], device, threads):
-        tune.report({"messages": [message]})
+    # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
+    messages = run_pack(packs[config["pack"]], device, threads, checkpoints)
+    with contextlib.closing(messages):
+        for message in messages:
+            tune.report({"messages": [message]})
 
 
 def _all(packs: Packs) -> Iterator[PlannedTrial]:

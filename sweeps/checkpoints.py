@@ -1,0 +1,158 @@
+"""Checkpoints of an output root: where they lie, when one is written, when it goes.
+
+A pack's lie in a folder of its own, named by its trials in their order: the last bits of a
+trajectory can depend on the pack, so no other pack goes on from them.
+"""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deq import Descent
+from deq.checkpoint import Checkpoint, conditions, newest, write
+from sweeps.plain import one_line
+from sweeps.record import now
+
+FOLDER = "checkpoints"
+# Checkpoints may take one part in so many of a pack's time.
+SHARE = 20
+# The file in a pack's folder that says which trials it is of.
+TRIALS = "trials"
+
+Pack = Sequence[str]  # config hashes
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """All of an output root's, as the driver sees them.
+
+    Attributes:
+        root: an absolute folder, on storage of all nodes.
+        every: seconds between two checkpoints of a pack; at 0 there are none.
+    """
+
+    root: Path
+    every: float
+
+    @classmethod
+    def under(cls, output: Path, every: float) -> "Checkpoints":
+        """Those of an output root."""
+        return cls((output / FOLDER).resolve(), every)
+
+    def folder(self, pack: Pack) -> Path:
+        """Where a pack's lie."""
+        return self.root / f"{pack[0][:12]}-{_digest(pack)[:12]}"
+
+    def packs(self) -> dict[Path, list[str]]:
+        """The packs that have some, by their folders."""
+        if not self.every or not self.root.is_dir():
+            return {}
+        return {folder: _trials(folder) for folder in sorted(self.root.iterdir())}
+
+    def strays(self, packs: Sequence[Pack]) -> list[str]:
+        """Trials of these packs that start anew, since theirs were made in another pack."""
+        held = self.packs()
+        known = {digest for pack in held.values() for digest in pack}
+        new = (pack for pack in packs if self.folder(pack) not in held)
+        return [digest for pack in new for digest in pack if digest in known]
+
+    def forget(self, trials: Collection[str]) -> None:
+        """Remove those that any of these trials has a part in."""
+        for folder, pack in self.packs().items():
+            if not set(pack).isdisjoint(trials):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def tidy(self, ended: Collection[str]) -> None:
+        """Remove those of packs all of whose trials have ended."""
+        for folder, pack in self.packs().items():
+            if set(pack) <= set(ended):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class Ended:
+    """Removes the checkpoints of a pack when the last of its trials has ended."""
+
+    def __init__(self, checkpoints: Checkpoints, packs: Sequence[Pack]) -> None:
+        lefts = [(checkpoints.folder(pack), set(pack)) for pack in packs]
+        self._packs = {digest: (folder, left) for folder, left in lefts for digest in left}
+
+    def add(self, digest: str) -> None:
+        """A trial's result is on disk, or it will have none."""
+        folder, left = self._packs[digest]
+        left.discard(digest)
+        if not left:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Keeper:
+    """One pack's checkpoints, as its worker sees them.
+
+    Attributes:
+        started: when the pack first began, in milliseconds since the epoch.
+        resumed_at: the GD steps from which it was gone on with, one for each time.
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None, pack: Pack, device: str) -> None:
+        self.started, self.resumed_at = now(), list[int]()
+        self._pack, self._device = pack, device
+        self._checkpoints = checkpoints if checkpoints and checkpoints.every else None
+        self._last, self._cost, self._complained = time.monotonic(), 0.0, False
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """What to go on from, and what is to be said of it."""
+        if self._checkpoints is None:
+            return None, []
+        folder = self._checkpoints.folder(self._pack)
+        try:
+            found, said = newest(folder, self._stamp(), self._device)
+        except OSError as error:
+            return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
+        if found:
+            self.started = found.carried["started"]
+            self.resumed_at = [*found.carried["resumed_at"], found.step]
+        return found, said
+
+    def keep(self, descent: Descent) -> Iterator[str]:
+        """Write a checkpoint when it is time; what is to be said of it."""
+        if self._checkpoints is None:
+            return
+        pause = max(self._checkpoints.every, SHARE * self._cost)
+        if time.monotonic() - self._last >= pause:
+            yield from self.write(descent)
+
+    def write(self, descent: Descent) -> Iterator[str]:
+        """Write a checkpoint of a descent that is between two steps and not at its end.
+
+        Training goes on where it cannot be written, as on a full disk; that is said once.
+        """
+        if self._checkpoints is None or not descent.groups:
+            return
+        began, folder = time.monotonic(), self._checkpoints.folder(self._pack)
+        carried = {"started": self.started, "resumed_at": self.resumed_at}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / TRIALS).write_text("\n".join(self._pack))
+            write(folder, descent, self._stamp(), carried)
+        except OSError as error:
+            if not self._complained:
+                yield f"no checkpoint was written, training goes on ({one_line(error)})"
+            self._complained = True
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def _stamp(self) -> dict[str, Any]:
+        return {"trials": _digest(self._pack), **conditions(self._device)}
+
+
+def _digest(pack: Pack) -> str:
+    return hashlib.sha256("\n".join(pack).encode()).hexdigest()
+
+
+def _trials(folder: Path) -> list[str]:
+    """The trials whose checkpoints lie here; none where that was not written down."""
+    path = folder / TRIALS
+    return path.read_text(errors="replace").split() if path.exists() else []

@@ -1,0 +1,164 @@
+"""A sweep that is cut off goes on where it was: the same numbers to the last bit."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from command import client, runs, sweeps
+
+from sweeps.checkpoints import Checkpoints, Ended
+from sweeps.config import request
+from sweeps.planning import plan, trials_of
+from sweeps.record import now
+from sweeps.trial import Done, Note, Progress, run_pack
+
+WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
+
+INTERRUPTER = """import os
+import signal
+from pathlib import Path
+
+import torch
+
+import deq
+
+HERE = Path(__file__).parent
+MARK = HERE / "mark"
+
+
+def tanh(x):
+    if MARK.exists():
+        files = HERE.glob("outputs/checkpoints/*/step-*")
+        if max((int(f.name.split("-")[1]) for f in files), default=0) > int(MARK.read_text()):
+            MARK.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return torch.tanh(x)
+
+
+def slope(x):
+    return 1 - torch.tanh(x) ** 2
+
+
+curve = deq.Activation("curve", tanh, slope, 1.0, 0.7698003589195009, 0.0, True)
+"""
+
+
+def newest_step(root):
+    return max(int(f.name.split("-")[1]) for f in root.glob("checkpoints/*/step-*.npz"))
+
+
+def test_a_driver_and_then_a_worker_killed_with_9(tmp_path, monkeypatch):
+    """Both times the pack goes on from its checkpoint, and its record says so."""
+    (tmp_path / "interrupter.py").write_text(INTERRUPTER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [*WORDS, "model.activation=interrupter:curve", "train.steps=1200", "pack=2"]
+    words += ["seed=range(0,2)", "checkpoint.every_seconds=0.05"]
+    trials = trials_of(request(words))
+    whole = [m.record for m in run_pack([t.plain for t in trials], "cpu", 1) if isinstance(m, Done)]
+
+    mark, root = tmp_path / "mark", tmp_path / "outputs"
+    mark.write_text("0")
+    assert sweeps("run", *words, "cluster=inline", cwd=tmp_path).returncode == -9
+    first, at = newest_step(root), now()
+    mark.write_text(str(first))
+    done = sweeps("run", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not mark.exists()
+
+    found = [json.loads(f.read_text())["resumed_at"] for f in root.rglob("environment.json")]
+    second = found[0][1]
+    assert found == [[first, second]] * 2
+    assert 0 < first < second < 1200
+    for step in (first, second):
+        assert f"seed=0: pack of 2: goes on from step {step}\n" in done.stdout
+    _, ours = runs(client(root))
+    for run in ours:
+        (theirs,) = [r for r in whole if r.config["seed"] == int(run.data.params["seed"])]
+        place = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert (place / "trajectory.parquet").read_bytes() == theirs.parquet()
+        assert run.info.start_time < at
+        assert f"from step {first}, {second}." in run.data.tags["mlflow.note.content"]
+    assert not list((root / "checkpoints").iterdir())
+
+
+def planned(count, *words):
+    return trials_of(request([*WORDS, "train.steps=40", f"seed=range(0,{count})", *words]))
+
+
+def hashes(trials):
+    return [trial.config_hash for trial in trials]
+
+
+def begun(checkpoints, trials):
+    """Train until the first progress, and be interrupted."""
+    messages = run_pack([trial.plain for trial in trials], "cpu", 1, checkpoints)
+    with contextlib.closing(messages):
+        assert isinstance(next(messages), Progress)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints.under(tmp_path, 60.0)
+
+
+def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
+    trials = planned(3)
+    begun(checkpoints, trials[:2])
+    assert list(checkpoints.packs().values()) == [hashes(trials[:2])]
+    assert checkpoints.strays([hashes(trials[:2])]) == []
+    assert checkpoints.strays([hashes(trials[1:])]) == hashes(trials[1:2])
+    note, *_, done = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
+    assert note == Note(trials[0].config_hash, "pack of 2: goes on from step 1")
+    assert done.record.environment["resumed_at"] == [1]
+    other = run_pack([trial.plain for trial in trials[1:]], "cpu", 1, checkpoints)
+    assert [m.record.environment["resumed_at"] for m in other if isinstance(m, Done)] == [[], []]
+    assert not list(Checkpoints(checkpoints.root, 0.0).packs())
+    (file,) = checkpoints.folder(hashes(trials[:2])).glob("step-*")
+    file.write_bytes(file.read_bytes()[:-1])
+    first, second, *_ = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
+    damaged = "pack of 2: the checkpoint of step 1 is not used: it is damaged, or cut off"
+    assert [first.text, second.text] == [damaged, "pack of 2: starts anew from step 0"]
+
+
+def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
+    trials = planned(3)
+    packs = [hashes(trials[:2]), hashes(trials[2:])]
+    begun(checkpoints, trials[:2])
+    begun(checkpoints, trials[2:])
+    ended = Ended(checkpoints, packs)
+    ended.add(packs[0][0])
+    checkpoints.tidy(packs[0][:1])
+    assert len(checkpoints.packs()) == 2
+    ended.add(packs[0][1])
+    assert list(checkpoints.packs().values()) == [packs[1]]
+    checkpoints.tidy(hashes(trials))
+    assert not checkpoints.packs()
+    begun(checkpoints, trials[:2])
+    checkpoints.forget(packs[1])
+    assert len(checkpoints.packs()) == 1
+    checkpoints.forget(packs[0][1:])
+    assert not checkpoints.packs()
+
+
+def test_a_plan_keeps_packs_together_that_have_a_checkpoint():
+    trials = planned(6)
+    kept, split = hashes([trials[4], trials[1]]), hashes([trials[4], trials[0]])
+
+    def packs(**options):
+        found = plan(trials, study="", **{"pack": 3, "begun": [kept, split, []]} | options)
+        return [[hashes(trials).index(digest) for digest in pack] for pack in found.hashes]
+
+    assert packs() == [[0, 2, 3], [4, 1], [5]]
+    assert packs(finished=[trials[1].config_hash]) == [[2, 3, 5], [4, 0]]
+    assert packs(pack=1) == [[0], [1], [2], [3], [4], [5]]
+
+
+def test_where_none_can_be_written_training_goes_on_and_says_so_once(tmp_path):
+    """A folder that is a file raises as a full disk does."""
+    (tmp_path / "checkpoints").touch()
+    everywhere = Checkpoints.under(tmp_path, 1e-9)
+    said = list(run_pack([trial.plain for trial in planned(1)], "cpu", 1, everywhere))
+    (note,) = [m.text for m in said if isinstance(m, Note)]
+    assert note.startswith("no checkpoint was written, training goes on (NotADirectoryError")
+    assert isinstance(said[-1], Done)
