@@ -15,8 +15,9 @@ help: ## List the commands
 quickstart: $(VENV)/.installed ## Set up, train the quickstart sweep, print its table
 	$(BIN)/sweeps run experiment=quickstart
 
+# Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
 test: $(VENV)/.installed-dev ## Set up and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,13 +1,19 @@
 """The `sweeps` command as its users run it, and what it left in MLflow."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from unittest import mock
 
 from mlflow import MlflowClient
+
+from sweeps.cli import main
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 ROOT = Path(__file__).parents[2]
@@ -42,6 +48,34 @@ def sweeps(*words, cwd, **env):
             process.kill()
             raise
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+
+def inside(*words, cwd, **env):
+    """The same in this very process, which has the slow imports behind it.
+
+    For commands that start no Ray, where the process itself is not what is tested.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, ENV | env, clear=True),
+        mock.patch.object(sys, "argv", ["sweeps", *words]),
+        mock.patch.object(sys, "path", [*sys.path]),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        warnings.simplefilter("ignore")
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code or 0
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
 
 
 def client(output):

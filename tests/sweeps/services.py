@@ -11,7 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from command import ENV, ROOT
+import requests
+from command import ENV, ROOT, unused_port
+from mlflow import MlflowClient
 
 RAY = str(Path(sys.executable).with_name("ray"))
 # A node that is gone is noticed in seconds; no usage reports.
@@ -22,6 +24,9 @@ QUICK = {
     "RAY_health_check_failure_threshold": "8",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+PASSWORD = "correct horse battery"  # noqa: S105
+AUTH = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
 class Service:
@@ -97,6 +102,43 @@ def nodes_of(address, env):
         timeout=60,
     )
     return len(json.loads(done.stdout)["nodes"]) if done.returncode == 0 else 0
+
+
+class MlflowServer:
+    """An MLflow server with basic auth and proxied artifacts, as in docker-compose.yml."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, unused_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        settings = {
+            "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a test's",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1"]
+        command += [f"--port={self.port}", "--workers=1", "--app-name=basic-auth"]
+        command += ["--backend-store-uri=sqlite:///record.db", "--serve-artifacts"]
+        command += [f"--artifacts-destination={self.folder}/artifacts"]
+        self.process = Service(command, cwd=self.folder, env=ENV | settings)
+        until(self._healthy, 120, "the MLflow server started")
+
+    def _healthy(self):
+        try:
+            return requests.get(f"{self.uri}/health", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def stop(self):
+        self.process.kill()
+
+    def client(self, monkeypatch):
+        for name, value in AUTH.items():
+            monkeypatch.setenv(name, value)
+        return MlflowClient(self.uri)
 
 
 class RayCluster:

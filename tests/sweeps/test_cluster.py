@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from command import SMALL, client, runs, started, sweeps, unused_port
+from command import SMALL, client, inside, runs, started, sweeps, unused_port
 from services import RayCluster
 
 from sweeps.config import ClusterConfig
@@ -113,7 +113,7 @@ def test_who_does_not_speak_as_a_ray_head_is_given_up(monkeypatch):
 def test_an_address_that_does_not_answer_is_refused_within_seconds(tmp_path):
     begun = time.monotonic()
     place = f"127.0.0.1:{unused_port()}"
-    done = sweeps("run", "cluster=ray", f"cluster.address={place}", cwd=tmp_path)
+    done = inside("run", "cluster=ray", f"cluster.address={place}", cwd=tmp_path)
     assert time.monotonic() - begun < 30
     assert_refused(done, "cluster=local")
     assert not list(tmp_path.iterdir())
@@ -127,7 +127,7 @@ def assert_refused(done, said):
 
 @pytest.mark.parametrize("token", [{}, AUTH | {"RAY_AUTH_TOKEN": "wrong" * 10}])
 def test_without_the_token_it_is_refused(cluster, token, tmp_path):
-    done = sweeps(*words(cluster), cwd=tmp_path, **token)
+    done = inside(*words(cluster), cwd=tmp_path, **token)
     assert_refused(done, "RAY_AUTH_TOKEN")
     assert "wrongwrong" not in done.stderr
     assert not list(tmp_path.iterdir())

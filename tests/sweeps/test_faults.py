@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import ENV, SMALL, client, runs, started, sweeps
-from mlflow import MlflowClient
-from services import alive, end, tree, until
-from test_server import Server
+from command import ENV, SMALL, client, inside, runs, started, sweeps
+from services import AUTH, alive, end, tree, until
 
 import deq
 from deq.redraw import starting_weights
@@ -91,7 +89,7 @@ def test_workers_killed_with_9(tmp_path, monkeypatch):
     assert sorted(run.data.params["seed"] for run in trials) == ["0", "2", "3", "4"]
     (tmp_path / "always.mark").unlink()
     (name,) = {run.data.tags["sweeps.sweep"] for run in parents}
-    again = sweeps("resume", name[:8], cwd=tmp_path)
+    again = inside("resume", name[:8], "cluster=inline", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "4 finished before, 1 to train" in again.stdout
     assert_complete(api, 5)
@@ -117,7 +115,7 @@ def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short):
                     break
             driver.communicate(timeout=60)
         assert len(left) > 3
-        (status,) = json.loads(sweeps("status", "--json", cwd=tmp_path).stdout)
+        (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
         assert status["done"] >= 1
         assert status["done"] + status["left"] + status["running"] == 6
         done = sweeps(*words, cwd=tmp_path, TMPDIR=str(short))
@@ -147,7 +145,7 @@ def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path):
     assert sum(status[k] for k in ("done", "reused", "failed", "running", "left")) == 16
     assert first.returncode == 0
     assert_complete(client(tmp_path / "outputs"), 16)
-    (status,) = json.loads(sweeps("status", "--json", cwd=tmp_path).stdout)
+    (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert (status["state"], status["done"], status["mlflow"]) == ("finished", 16, "FINISHED")
 
 
@@ -198,22 +196,10 @@ class Proxy:
         self._server.server_close()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    made = Server(tmp_path_factory.mktemp("server"))
-    made.start()
-    yield made
-    made.stop()
-
-
 @pytest.mark.parametrize("fault", ["500", "hang"])
 def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     """What hangs has made the run: asked again, and again, there must be one."""
-    auth = {
-        "MLFLOW_TRACKING_USERNAME": "admin",
-        "MLFLOW_TRACKING_PASSWORD": "correct horse battery",
-    }
-    env = auth | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     proxy, study = Proxy(server.port), f"fails-{fault}"
     to = ["tracking=server", f"tracking.uri={proxy.uri}"]
     with contextlib.closing(proxy):
@@ -227,10 +213,8 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
             sweep.communicate(timeout=120)
         assert proxy.faults[fault] >= 1
         assert sweep.returncode == 0
-        assert sweeps("sync", *to, cwd=tmp_path, **env).stdout == "nothing is owed\n"
-    for name, value in auth.items():
-        monkeypatch.setenv(name, value)
-    assert_complete(MlflowClient(server.uri), 5, study)
+        assert inside("sync", *to, cwd=tmp_path, **env).stdout == "nothing is owed\n"
+    assert_complete(server.client(monkeypatch), 5, study)
 
 
 @pytest.fixture
@@ -260,7 +244,7 @@ def test_a_full_disk(little):
     assert len(said.strip().splitlines()) == 1, said
     assert "disk" in said
     filler.unlink()
-    done = sweeps(*words, cwd=little.parent)
+    done = inside(*words, cwd=little.parent)
     assert done.returncode == 0, done.stderr
     assert_complete(client(little), 5)
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from command import SMALL, sweeps
+from command import SMALL, inside
 
 import deq
 import sweeps as library
@@ -40,7 +40,7 @@ def test_compose_gives_the_one_trial():
 def test_a_sweep_is_loaded_as_a_table(tmp_path):
     words = [*SMALL, "model.init=redraw,gaussian", "model.max_draws=1", "seed=0,1"]
     words.append("cluster=inline")
-    assert sweeps("run", *words, cwd=tmp_path).returncode == 1
+    assert inside("run", *words, cwd=tmp_path).returncode == 1
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     table = library.load(folder.name[:8], output=tmp_path / "outputs")
     assert table["model.init"].tolist() == ["redraw", "redraw", "gaussian", "gaussian"]

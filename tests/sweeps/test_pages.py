@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from command import SMALL, sweeps, unused_port
+from command import SMALL, inside, unused_port
 
 from docs.browser import browser, missing, served, show
 
@@ -18,7 +18,7 @@ PICTURES = Path(os.environ.get("SWEEPS_SCREENSHOTS", ""))
 def page(tmp_path_factory):
     where = tmp_path_factory.mktemp("pages")
     words = ["run", *SMALL, "model.width=8,16", "model.activation=relu,tanh", "cluster=inline"]
-    done = sweeps(*words, "--json", cwd=where)
+    done = inside(*words, "--json", cwd=where)
     links = json.loads(done.stdout)["links"]
     with served(where / "outputs", unused_port()) as address, browser() as driver:
         yield driver, {k: v.replace("http://127.0.0.1:5000", address) for k, v in links.items()}

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from command import SMALL, client, runs, sweeps
+from command import SMALL, client, inside, runs
 
 from sweeps.figures import FIGURES, Study, rates, style
 from sweeps.planning import PlannedTrial
@@ -134,13 +134,13 @@ def test_what_was_violated_is_said():
 
 
 def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
-    done = sweeps("run", *SMALL, "seed=0,1", "cluster=inline", cwd=tmp_path)
+    done = inside("run", *SMALL, "seed=0,1", "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     page = (folder / "report.html").read_text()
     for path in folder.iterdir():
         path.unlink()
-    again = sweeps("report", folder.name[:6], cwd=tmp_path)
+    again = inside("report", folder.name[:6], cwd=tmp_path)
     assert again.stdout.strip() == f"outputs/sweeps/{folder.name}/report.html"
     assert (folder / "report.html").read_text() == page
     api = client(tmp_path / "outputs")
@@ -150,14 +150,14 @@ def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
 
 
 def test_a_sweep_that_is_none_is_refused(tmp_path):
-    absent = sweeps("report", "abcdef0", cwd=tmp_path)
+    absent = inside("report", "abcdef0", cwd=tmp_path)
     assert absent.returncode == 2
     assert "no record" in absent.stderr
     assert not list(tmp_path.iterdir())
-    sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
+    inside("run", *SMALL, "cluster=inline", cwd=tmp_path)
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     for name, why in (("abcdef0", "0 sweeps"), (folder.name[:5], "6 or more digits")):
-        done = sweeps("report", name, cwd=tmp_path)
+        done = inside("report", name, cwd=tmp_path)
         assert done.returncode == 2
         assert why in done.stderr
 

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from command import ROOT, SMALL, client, runs, sweeps
+from command import ROOT, SMALL, client, inside, runs, sweeps
 from records import RECORD
 
 from sweeps import git as earlier
@@ -92,7 +92,7 @@ def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
     where, (_, digest) = swept
     (where / "outputs" / "ledger.db").rename(tmp_path / "ledger.db")
     try:
-        done = sweeps("reproduce", digest, "--allow-drift", "--json", "tracking=local", cwd=where)
+        done = inside("reproduce", digest, "--allow-drift", "--json", "tracking=local", cwd=where)
     finally:
         (tmp_path / "ledger.db").rename(where / "outputs" / "ledger.db")
     assert done.returncode == 0, done.stderr
@@ -101,12 +101,12 @@ def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
 
 def test_two_trials_side_by_side(swept):
     where, (first, second) = swept
-    done = sweeps("diff", first[:9], second[:7], "--json", cwd=where)
+    done = inside("diff", first[:9], second[:7], "--json", cwd=where)
     found = json.loads(done.stdout)
     assert found["keys"] == {"model.width": [16, 24]}
     assert found["results"]["rate/measured"][0] != found["results"]["rate/measured"][1]
     assert not any(name.startswith("time/") for name in found["results"])
-    shown = sweeps("diff", first[:9], second[:7], cwd=where).stdout
+    shown = inside("diff", first[:9], second[:7], cwd=where).stdout
     assert "model.width" in shown
     assert first[:12] in shown
 
@@ -114,7 +114,7 @@ def test_two_trials_side_by_side(swept):
 @pytest.mark.parametrize("prefix", ["abc", "0123456789", "nothex"])
 def test_a_hash_that_names_no_trial_is_refused(swept, prefix):
     where, _ = swept
-    done = sweeps("reproduce", prefix, cwd=where)
+    done = inside("reproduce", prefix, cwd=where)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from command import SMALL, client, runs, started, sweeps, unused_port
+from command import SMALL, client, inside, runs, started, sweeps, unused_port
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,11 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
 
 def test_the_same_command_again_trains_nothing_and_a_wider_grid_only_the_new(recorded):
     where, _ = recorded
-    same = sweeps("run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)", cwd=where)
+    same = inside("run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)", cwd=where)
     assert same.returncode == 0
     assert "nothing to do" in same.stdout
     assert [len(part) for part in runs(client(where / "outputs"))] == [1, 4]
-    plan = sweeps(
+    plan = inside(
         "run",
         *SMALL,
         "model.activation=relu,tanh",
@@ -107,7 +107,7 @@ def test_the_same_command_again_trains_nothing_and_a_wider_grid_only_the_new(rec
 def test_the_root_can_be_moved(recorded, tmp_path):
     where, _ = recorded
     shutil.copytree(where / "outputs", tmp_path / "outputs")
-    done = sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
+    done = inside("run", *SMALL, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0
     _, trials = runs(client(tmp_path / "outputs"))
     for run in trials:
@@ -124,22 +124,22 @@ def test_a_trial_that_raises_fails_alone(tmp_path):
     parents, trials = runs(client(tmp_path / "outputs"))
     assert [run.data.params["model.init"] for run in trials] == ["gaussian"]
     assert parents[0].info.status == "FAILED"
-    again = sweeps(*words, cwd=tmp_path)
+    again = inside(*words, cwd=tmp_path)
     assert again.returncode == 1
     assert "1 failed before" in again.stdout
     assert "0 to train" in again.stdout
-    assert "1 to train" in sweeps(*words, "--dry-run", "--retry-failed", cwd=tmp_path).stdout
+    assert "1 to train" in inside(*words, "--dry-run", "--retry-failed", cwd=tmp_path).stdout
 
 
 def test_packed_trials_are_recorded_one_by_one(tmp_path):
-    done = sweeps("run", *SMALL, "cluster=inline", "pack=3", "seed=range(0,3)", cwd=tmp_path)
+    done = inside("run", *SMALL, "cluster=inline", "pack=3", "seed=range(0,3)", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(runs(client(tmp_path / "outputs"))[1]) == 3
 
 
 def test_another_study_reuses_the_training(tmp_path):
-    first = sweeps("run", *SMALL, "cluster=inline", cwd=tmp_path)
-    second = sweeps("run", *SMALL, "cluster=inline", "study=other", cwd=tmp_path)
+    first = inside("run", *SMALL, "cluster=inline", cwd=tmp_path)
+    second = inside("run", *SMALL, "cluster=inline", "study=other", cwd=tmp_path)
     assert first.returncode == second.returncode == 0
     assert "nothing to do" in second.stdout
     assert len(runs(client(tmp_path / "outputs"), "other")[1]) == 1
@@ -180,35 +180,35 @@ def forbidding_server():
 def test_mistakes_start_and_write_nothing(words, tmp_path, forbidding_server):
     words = [w.replace("@dead", f"http://127.0.0.1:{unused_port()}") for w in words]
     words = [w.replace("@forbidden", forbidding_server) for w in words]
-    done = sweeps("run", *words, cwd=tmp_path)
+    done = inside("run", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_show_and_dry_run_write_nothing(tmp_path):
-    shown = sweeps("show", "model.width=8,16", cwd=tmp_path)
+    shown = inside("show", "model.width=8,16", cwd=tmp_path)
     assert "model.width:\n  - 8\n  - 16\n" in shown.stdout
-    resolved = sweeps("show", "--resolve", "model.width=8,16", cwd=tmp_path)
+    resolved = inside("show", "--resolve", "model.width=8,16", cwd=tmp_path)
     assert resolved.stdout.count("width:") == 2
-    hashes = sweeps("show", "--hash", cwd=tmp_path)
+    hashes = inside("show", "--hash", cwd=tmp_path)
     assert len(hashes.stdout.strip()) == 64
-    planned = sweeps("run", "experiment=quickstart", "--dry-run", cwd=tmp_path)
+    planned = inside("run", "experiment=quickstart", "--dry-run", cwd=tmp_path)
     assert "12 to train" in planned.stdout
     assert not list(tmp_path.iterdir())
 
 
 def test_ui_without_a_record_is_refused(tmp_path):
-    done = sweeps("ui", cwd=tmp_path)
+    done = inside("ui", cwd=tmp_path)
     assert done.returncode == 2
     assert "sweeps run" in done.stderr
 
 
 def test_force_trains_again_and_leaves_one_run(tmp_path):
     words = ["run", *SMALL, "cluster=inline"]
-    sweeps(*words, cwd=tmp_path)
+    inside(*words, cwd=tmp_path)
     (before,) = runs(client(tmp_path / "outputs"))[1]
-    again = sweeps(*words, "--force", cwd=tmp_path)
+    again = inside(*words, "--force", cwd=tmp_path)
     assert "1 to train" in again.stdout
     (after,) = runs(client(tmp_path / "outputs"))[1]
     assert after.info.run_id != before.info.run_id
@@ -232,9 +232,9 @@ def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, cluster,
     assert [run.info.status for run in parents] == ["KILLED"]
     assert 2 <= len(trials) < 12
     assert {run.info.status for run in trials} == {"FINISHED"}
-    plan = json.loads(sweeps(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    plan = json.loads(inside(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
     assert sum(trial["finished"] for trial in plan["trials"]) == len(trials)
-    done = sweeps(*words, cwd=tmp_path)
+    done = inside(*words, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0
     assert f"{len(trials)} finished before" in done.stdout
     parents, trials = runs(client(tmp_path / "outputs"))
@@ -250,7 +250,7 @@ def test_a_driver_that_died_leaves_nothing_running(tmp_path):
                 process.kill()
                 break
         process.communicate(timeout=60)
-    assert sweeps("sync", cwd=tmp_path).returncode == 0
+    assert inside("sync", cwd=tmp_path).returncode == 0
     parents, trials = runs(client(tmp_path / "outputs"))
     assert [run.info.status for run in parents] == ["KILLED"]
     assert len(trials) >= 2

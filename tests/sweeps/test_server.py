@@ -1,70 +1,7 @@
 """Recording on an MLflow server: a real one, with a password, stopped and started again."""
 
-import os
-import subprocess
-import sys
-import time
-
-import pytest
-import requests
-from command import ENV, SMALL, runs, started, sweeps, unused_port
-from mlflow import MlflowClient
-
-PASSWORD = "correct horse battery"  # noqa: S105
-AUTH = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-
-
-class Server:
-    """An MLflow server with basic auth and proxied artifacts, as in docker-compose.yml."""
-
-    def __init__(self, folder):
-        self.folder, self.port = folder, unused_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self):
-        settings = {
-            "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
-            "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a test's",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1"]
-        command += [f"--port={self.port}", "--workers=1", "--app-name=basic-auth"]
-        command += ["--backend-store-uri=sqlite:///record.db", "--serve-artifacts"]
-        command += [f"--artifacts-destination={self.folder}/artifacts"]
-        self.process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=ENV | settings,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(240):
-            try:
-                if requests.get(f"{self.uri}/health", timeout=1).ok:
-                    return
-            except requests.RequestException:
-                time.sleep(0.5)
-        raise TimeoutError("the MLflow server did not start")
-
-    def stop(self):
-        os.killpg(self.process.pid, 9)
-        self.process.wait()
-
-    def client(self, monkeypatch):
-        for name, value in AUTH.items():
-            monkeypatch.setenv(name, value)
-        return MlflowClient(self.uri)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    made = Server(tmp_path_factory.mktemp("server"))
-    made.start()
-    yield made
-    made.stop()
+from command import SMALL, inside, runs, started, sweeps
+from services import AUTH, PASSWORD
 
 
 def words(server, *more):
@@ -74,13 +11,13 @@ def words(server, *more):
 def test_two_machines_share_a_server_and_train_once(server, tmp_path, monkeypatch):
     for machine in ("one", "two"):
         (tmp_path / machine).mkdir()
-    first = sweeps(*words(server, "seed=0,1"), cwd=tmp_path / "one", **AUTH)
+    first = sweeps(*words(server, "study=two", "seed=0,1"), cwd=tmp_path / "one", **AUTH)
     assert first.returncode == 0, first.stderr
-    second = sweeps(*words(server, "seed=0,1,2"), cwd=tmp_path / "two", **AUTH)
+    second = inside(*words(server, "study=two", "seed=0,1,2"), cwd=tmp_path / "two", **AUTH)
     assert second.returncode == 0, second.stderr
     assert "2 finished before, 1 to train" in second.stdout
     api = server.client(monkeypatch)
-    parents, trials = runs(api)
+    parents, trials = runs(api, "two")
     assert len(parents) == 2
     assert len(trials) == 3
     assert {run.info.status for run in parents + trials} == {"FINISHED"}
@@ -102,7 +39,8 @@ def test_a_wrong_password_is_refused_and_shown_nowhere(server, tmp_path):
 
 def test_a_server_that_goes_away_loses_nothing(server, tmp_path, monkeypatch):
     """It dies in the middle of a sweep; the training goes on, and sync sends the rest."""
-    with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **AUTH) as sweep:
+    env = AUTH | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **env) as sweep:
         for line in sweep.stdout:
             if line.startswith("[1/6]"):
                 server.stop()
@@ -111,10 +49,10 @@ def test_a_server_that_goes_away_loses_nothing(server, tmp_path, monkeypatch):
     assert sweep.returncode == 0
     assert "sweeps sync" in said
     asked = [f"tracking.uri={server.uri}", "tracking=server"]
-    refused = sweeps("sync", *asked, cwd=tmp_path, **AUTH)
+    refused = inside("sync", *asked, cwd=tmp_path, **AUTH)
     assert refused.returncode == 2
     server.start()
-    assert sweeps("sync", *asked, cwd=tmp_path, **AUTH).stdout == "nothing is owed\n"
+    assert inside("sync", *asked, cwd=tmp_path, **AUTH).stdout == "nothing is owed\n"
     parents, trials = runs(server.client(monkeypatch), "away")
     assert [run.info.status for run in parents] == ["FINISHED"]
     assert {run.info.status for run in trials} == {"FINISHED"}

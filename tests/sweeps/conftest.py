@@ -1,0 +1,13 @@
+"""What several of these tests share, started once."""
+
+import pytest
+from services import MlflowServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """An MLflow server with a password; whoever stops it starts it again."""
+    made = MlflowServer(tmp_path_factory.mktemp("server"))
+    made.start()
+    yield made
+    made.stop()
