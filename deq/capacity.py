@@ -15,6 +15,8 @@ WORKING = 9
 SMOOTH, KINKED = 2 * (1 + DEPTH), 2 * (2 + 2 * DEPTH)
 # On a GPU the equilibria's buffers and the adjoints' are held at once.
 AHEAD = 3
+# With solver.precision=mixed: the last argument of a map, and what is made of it on a CPU.
+MIXED = 3
 # Vectors of length m of the diagnostics: Lanczos' and the rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -37,6 +39,7 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     tensors = WORKING + (KINKED if kinked else SMOOTH)
     tensors += SOLVERS[config.solver.name].tensors
     tensors += AHEAD if device.startswith("cuda") else 0
+    tensors += MIXED if config.solver.precision == "mixed" else 0
     training = size * m * (n * tensors + VECTORS) + 8 * n * n * SQUARES
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)

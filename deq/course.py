@@ -41,6 +41,9 @@ COLUMNS = (
     # Products with W for the equilibrium and the adjoint, mean over the samples.
     "forward_steps",
     "adjoint_steps",
+    # Of these, those in low precision; NaN where solver.precision is full.
+    "forward_low",
+    "adjoint_low",
     # Of the engine: products with W per sample in this GD step, gradient included; the
     # worst sample's residual at the predicted starts and at the last adjoint; samples
     # whose derivative mask changed at a kink.

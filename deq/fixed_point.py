@@ -28,7 +28,14 @@ WORTH = 2**23
 
 
 class Map(Protocol):
-    """A pack of maps, one for each sample."""
+    """A pack of maps, one for each sample.
+
+    Attributes:
+        error: (B, k) float64, how far, relative, the last image may be from f(x): it counts
+            as residual. None of a map in full precision.
+    """
+
+    error: Tensor | None = None
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """f(x), written to `out`."""
@@ -38,6 +45,10 @@ class Map(Protocol):
 
     def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """v -> f'(x) v, a product as large as the map's own."""
+
+    def refresh(self, live: Tensor, residual: Tensor) -> None:
+        """The host has looked: the samples that go on, and residuals with `error`; (B, k)."""
+        del live, residual
 
 
 class Step(Protocol):
@@ -94,6 +105,7 @@ class Solution:
         work: the same as carried out, samples included that had already stopped, mean
             over the pack.
         maps: until the last sample of the pack stopped.
+        low: per trial, those of `products` in low precision; NaN where all are in full.
     """
 
     value: Tensor
@@ -103,6 +115,7 @@ class Solution:
     products: list[float]
     work: float
     maps: int
+    low: list[float]
 
 
 @dataclass(frozen=True)
@@ -154,7 +167,7 @@ def solve(
     for k in range(1, max_steps + 1):
         f(x, image)
         change = torch.sub(image, x, out=x)
-        ended = watch.look(change, image, last=k == max_steps)
+        ended = watch.look(change, image, f.error, last=k == max_steps)
         if not watch.left and k == 1:
             return watch.solution(image)  # as it is: nothing has to be put together
         trial, place = ended.nonzero(as_tuple=True)
@@ -169,6 +182,7 @@ def solve(
             f = f.at(kept)
             step.keep(kept)
             x, free = take(x, kept, out=_front(free, kept)), _front(x, kept)
+        f.refresh(watch.live, watch.residual)
         image = free
     return watch.solution(value)
 
@@ -187,7 +201,7 @@ def attempt(
     for k in range(1, maps + 1):
         f(x, image)
         change = torch.sub(image, x, out=x)
-        now = relative_residual(change, image)
+        now = relative_residual(change, image, f.error)
         predicted = now if k == 1 else predicted
         residual = torch.where(live, now, residual)
         spent = spent + live
@@ -198,7 +212,7 @@ def attempt(
     return Attempt(value, torch.stack([v.double() for v in figures]))
 
 
-def attempted(value: Tensor, figures: list[list[float]]) -> Solution:
+def attempted(value: Tensor, figures: list[list[float]], *, mixed: bool) -> Solution:
     """The solution that an attempt is, once its figures are here and no sample is left."""
     _, maps, residual, predicted, products = figures
     return Solution(
@@ -209,6 +223,7 @@ def attempted(value: Tensor, figures: list[list[float]]) -> Solution:
         products=products,
         work=max(maps),
         maps=int(max(maps)),
+        low=[count - 1 if mixed else math.nan for count in products],
     )
 
 
@@ -238,11 +253,11 @@ class _Watch:
         self.mark = self.predicted = self.residual
         self.dropped: tuple[Tensor, Tensor] | None = None  # residual, spent
 
-    def look(self, change: Tensor, image: Tensor, *, last: bool) -> Tensor:
+    def look(self, change: Tensor, image: Tensor, error: Tensor | None, *, last: bool) -> Tensor:
         """Take in a map; the rows it ended, (B, k)."""
         self.maps += 1
         self.spend(1)
-        now = relative_residual(change, image)
+        now = relative_residual(change, image, error)
         if self.maps == 1:
             self.predicted = now
         met = now <= self.tol
@@ -308,11 +323,15 @@ class _Watch:
             products=spent.mean(-1).tolist(),
             work=self.work,
             maps=self.maps,
+            low=[math.nan] * len(spent),
         )
 
 
-def relative_residual(change: Tensor, image: Tensor) -> Tensor:
-    """||f(x) - x||_2 / ||f(x)||_2 of every sample; (B, k, m) twice to (B, k) float64."""
+def relative_residual(change: Tensor, image: Tensor, error: Tensor | None = None) -> Tensor:
+    """||f(x) - x||_2 / ||f(x)||_2 of every sample; (B, k, m) twice to (B, k) float64.
+
+    With what the image may be wrong by, `error`, on top: no less than the true one.
+    """
     size = torch.linalg.vector_norm(image, dim=-1).clamp_min(torch.finfo(image.dtype).tiny)
     residual: Tensor = torch.linalg.vector_norm(change, dim=-1) / size
-    return residual.double()
+    return residual.double() if error is None else residual + error

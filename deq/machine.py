@@ -1,6 +1,8 @@
 """What of this machine decides a result's last bits."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -17,6 +19,17 @@ def forbid_tf32() -> None:
     1e-4: no tolerance of ours would be met.
     """
     torch.set_float32_matmul_precision("highest")
+
+
+@contextmanager
+def allow_tf32() -> Iterator[None]:
+    """Multiply float32 in TF32 on a GPU meanwhile; only for products whose error is bounded."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def memory_of(device: str = "cpu") -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from deq.activations import Activation, activation
-from deq.fixed_point import take
+from deq.fixed_point import Map, take
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
     row.copy_(scale * torch.randn(row.shape[0], dtype=torch.float64, generator=generator))
 
 
-class EquilibriumMap:
+class EquilibriumMap(Map):
     """q -> W phi(q) + P of a pack, P = U X; its fixed points are the pre-activations.
 
     Q = W Z + P with Z = phi(Q), so that Z and the derivative mask D = phi'(Q) are read
@@ -129,10 +129,19 @@ class EquilibriumMap:
 
     def __init__(self, phi: Activation, w_bmm: Tensor, p_bnm: Tensor) -> None:
         self.phi, self.w, self.p = phi, w_bmm, p_bnm
+        self.matrix = w_bmm.mT
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """W phi(x) + P, written to `out`."""
-        return torch.baddbmm(self.p, self.phi.function(x), self.w.mT, out=out)
+        return self.image(self.argument(x), out)
+
+    def argument(self, x: Tensor) -> Tensor:
+        """phi(x), what W is multiplied with."""
+        return self.phi.function(x)
+
+    def image(self, z: Tensor, out: Tensor) -> Tensor:
+        """W z + P, written to `out`."""
+        return torch.baddbmm(self.p, z, self.matrix, out=out)
 
     def at(self, rows: Tensor) -> "EquilibriumMap":
         """The map of these samples only; rows (B, k)."""
@@ -144,7 +153,7 @@ class EquilibriumMap:
         return lambda v: torch.bmm(mask * v, self.w.mT)
 
 
-class AdjointMap:
+class AdjointMap(Map):
     """v -> a + W^T (D * v) of a pack; affine, one fixed point for all samples.
 
     It does not depend on the error yhat - y, so it changes as slowly as the weights do.
@@ -152,10 +161,19 @@ class AdjointMap:
 
     def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bnm: Tensor) -> None:
         self.w, self.a, self.mask = w_bmm, a_bm, mask_bnm
+        self.matrix = w_bmm
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """A + W^T (D * x), written to `out`."""
-        return torch.baddbmm(self.a[:, None, :], self.mask * x, self.w, out=out)
+        return self.image(self.argument(x), out)
+
+    def argument(self, x: Tensor) -> Tensor:
+        """D * x, what W^T is multiplied with."""
+        return self.mask * x
+
+    def image(self, z: Tensor, out: Tensor) -> Tensor:
+        """A + W^T z, written to `out`."""
+        return torch.baddbmm(self.a[:, None, :], z, self.matrix, out=out)
 
     def at(self, rows: Tensor) -> "AdjointMap":
         """The map of these samples only; rows (B, k)."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from deq.activations import activation
 from deq.data import Dataset
 from deq.fixed_point import Map, Solution, solve
+from deq.mixed import Affine, MixedMap
 from deq.model import AdjointMap, EquilibriumMap
 from deq.prediction import Extrapolation, Predictor, Secant
 from deq.redraw import starting_weights
@@ -49,10 +50,11 @@ class Pack:
         z, mask, r: (B, n, m), Z, D and R at the last equilibria and adjoints.
         e: (B, n), yhat - y.
         tol: (B,) float64, the relative tolerance of the next fixed points.
+        norm_w: (B,) float64, ||W||_2 or above where products are mixed; else NaN.
         flipped: (B,) samples whose mask changed at a kink since the step before.
     """
 
-    BATCHED = ("xx", "y", "w", "a", "p", "eta", "tol", "tied", "z", "r", "e", "flipped")
+    BATCHED = ("xx", "y", "w", "a", "p", "eta", "norm_w", "tol", "tied", "z", "r", "e", "flipped")
     STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
 
     def __init__(
@@ -70,6 +72,7 @@ class Pack:
         self.p = torch.bmm(x.mT.to(dtype), u.mT)
         del u  # it is not needed again, and can be as large as W
         self.eta = torch.full((len(configs),), torch.nan, dtype=torch.float64, device=place)
+        self.norm_w = operator_norm(self.w) if self.mixed else self.eta.clone()
         self.tol = torch.full((len(configs),), self.solver.tol, dtype=torch.float64, device=place)
         self.tied = self.tol.clone()  # what tol would be if the dtype resolved it
         self._start(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
@@ -119,11 +122,24 @@ class Pack:
 
     def equilibrium_map(self) -> Map:
         """q -> W phi(q) + P."""
-        return EquilibriumMap(self.phi, self.w, self.p)
+        return self._in_precision(EquilibriumMap(self.phi, self.w, self.p))
 
     def adjoint_map(self, mask: Tensor) -> Map:
         """v -> a + W^T (D * v)."""
-        return AdjointMap(self.w, self.a, mask)
+        return self._in_precision(AdjointMap(self.w, self.a, mask))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the increments of the fixed points are multiplied in low precision."""
+        return self.solver.precision == "mixed" and self.w.dtype == torch.float32
+
+    def know_norm(self, norm_w: Tensor) -> None:
+        """Take in ||W||_2, (B,), where it has been measured for another purpose."""
+        if self.mixed:
+            self.norm_w = norm_w
+
+    def _in_precision(self, f: Affine) -> Map:
+        return MixedMap(f, self.norm_w, self.p.shape[1]) if self.mixed else f
 
     def error(self, z: Tensor) -> Tensor:
         """yhat - y at these equilibria."""
@@ -141,7 +157,7 @@ class Pack:
             step=SOLVERS[self.solver.name](),
         )
         self.buffers = self.take(predictor, solution.value, self.buffers)
-        return solution
+        return f.counted(solution) if isinstance(f, MixedMap) else solution
 
     @staticmethod
     def take(predictor: Predictor, value: Tensor, buffers: list[Tensor]) -> list[Tensor]:
@@ -185,6 +201,9 @@ class Pack:
                 step, b.mul_(share[:, None, :]), self.z, alpha=-1, out=self.adjoint.source
             )
         self.w.baddbmm_(scaled.mT, self.z, alpha=-1)
+        if self.mixed:  # the norm of a sum is no more than that of its parts, each of rank one
+            sizes = (torch.linalg.vector_norm(v, dim=-1).double() for v in (scaled, self.z))
+            self.norm_w = torch.linalg.vecdot(*sizes).add_(self.norm_w)
         self.p.baddbmm_(xx, scaled, alpha=-1)
         self._tie()
         self.a += step[:, 0]
@@ -230,7 +249,7 @@ class Pack:
     def in_float64(self, k: int) -> "Pack":
         """Trial k, going on in float64 from where it is."""
         other = copy.copy(self)
-        for name in ("xx", "y", "eta", "tied"):
+        for name in ("xx", "y", "eta", "tied", "norm_w"):
             setattr(other, name, getattr(self, name)[k : k + 1].clone())
         for name in ("w", "a", "p"):
             setattr(other, name, getattr(self, name)[k : k + 1].double())

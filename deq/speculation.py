@@ -82,7 +82,7 @@ class Speculation:
 
     def learn(self, forward: Solution, adjoint: Solution) -> None:
         """Take in how many maps a step took."""
-        self.maps = [*self.maps[-1:], [forward.maps, adjoint.maps]]
+        self.maps = [*self.maps[-1:], [_guess(forward), _guess(adjoint)]]
 
     def step(self) -> Reading | None:
         """Both fixed points of a GD step, looked at once; None where it is to be watched.
@@ -101,8 +101,8 @@ class Speculation:
         if not self._ahead:
             return None
         self._do(("accept", *guess), lambda: self.accept(pending))
-        forward = attempted(pending.forward.value, first)
-        adjoint = attempted(pending.adjoint.value, second)
+        forward = attempted(pending.forward.value, first, mixed=self.pack.mixed)
+        adjoint = attempted(pending.adjoint.value, second, mixed=self.pack.mixed)
         self.learn(forward, adjoint)
         return Reading(forward, adjoint, *figures[2 * FIGURES :])
 
@@ -153,6 +153,12 @@ class Speculation:
     def _do(self, key: Any, body: Callable[[], T]) -> T:
         """Do a part of the step, from its recording where launches cost more than it does."""
         return self.recording(key, body) if launches_matter(self.pack) else body()
+
+
+def _guess(solution: Solution) -> int:
+    """Maps that the next solution may take; too many where its full products need a look."""
+    full = (p - low for p, low in zip(solution.products, solution.low, strict=True))
+    return MOST + 1 if any(count > 1 + 1e-9 for count in full) else solution.maps
 
 
 def _rounded(maps: int) -> int:

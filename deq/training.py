@@ -176,6 +176,7 @@ class Group:
         ended = [k for k, course in enumerate(self.courses) if course.status is not None]
         if self.courses and step % self.courses[0].config.diagnostics.every == 0:
             due, found = self.courses, self.diagnostics.measure(self.pack)
+            self.pack.know_norm(found.norm_w)
         elif ended:
             due = [self.courses[k] for k in ended]
             found = self.diagnostics.measure_last(self.pack, ended)
@@ -217,12 +218,14 @@ def _read(rows: list[Row], reading: Reading) -> list[Row]:
 
 def _fill_forward(rows: list[Row], solution: Solution) -> None:
     _fill(rows, "forward_steps", solution.products)
+    _fill(rows, "forward_low", solution.low)
     _fill(rows, "forward_predicted", solution.predicted)
     _fill(rows, "residual", solution.residual)
 
 
 def _fill_adjoint(rows: list[Row], solution: Solution) -> None:
     _fill(rows, "adjoint_steps", solution.products)
+    _fill(rows, "adjoint_low", solution.low)
     _fill(rows, "adjoint_predicted", solution.predicted)
     _fill(rows, "adjoint_residual", solution.residual)
 

@@ -74,6 +74,11 @@ class TrialConfig:
         """Refuse what only the parts together show."""
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
+        if self.solver.precision == "mixed" and self.dtype == "float64":
+            raise ValueError(
+                "solver.precision=mixed works with dtype=float32 only: set dtype=float32, "
+                "or solver.precision=full"
+            )
         floor = 2 * torch.finfo(self.torch_dtype).eps
         if self.solver.tol < floor:
             raise ValueError(

@@ -10,6 +10,7 @@ from deq.solvers.picard import Picard
 
 Name = Literal["picard", "anderson", "broyden", "newton_krylov"]
 Finish = Literal["none", "float64"]
+Precision = Literal["full", "mixed"]
 SOLVERS: dict[str, type[Picard] | type[Anderson] | type[Broyden] | type[NewtonKrylov]] = {
     "picard": Picard,
     "anderson": Anderson,
@@ -35,12 +36,17 @@ class SolverConfig:
         finish: float64: a float32 trial goes on in float64 from where its dtype no longer
             resolves yhat - y (where the tolerance above ends), so that a rate can be
             fitted; none: it stays in float32.
+        precision: full: every product in the trial's dtype; mixed: one such product for each
+            fixed point, at its predicted start, and TF32 products of the increments, whose
+            error counts as residual (see deq.mixed). With float32 and picard only; a float64
+            finish is in full precision. On a CPU TF32 is emulated, and no time gained.
     """
 
     name: Name = "picard"
     tol: float = 1e-8
     max_steps: int = 500
     finish: Finish = field(default="none", metadata={"absent_at": "none"})
+    precision: Precision = field(default="full", metadata={"absent_at": "full"})
 
     def __post_init__(self) -> None:
         """Refuse a tolerance outside (0, 1) and an empty budget."""
@@ -48,3 +54,7 @@ class SolverConfig:
             raise ValueError(f"tol must be in (0, 1), not {self.tol}")
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}")
+        if self.precision == "mixed" and self.name != "picard":
+            raise ValueError(
+                f"precision=mixed works with name=picard only, not {self.name}: set precision=full"
+            )

@@ -38,11 +38,11 @@ class Storages(TorchDispatchMode):
         self.bytes -= self.sizes.pop(key)
 
 
-def trial(name, dtype="float32", width=600, solver="picard", steps=25):
+def trial(name, dtype="float32", width=600, solver="picard", steps=25, precision="full"):
     return TrialConfig(
         model=ModelConfig(width=width, activation=name),
         train=TrainConfig(steps=steps),
-        solver=SolverConfig(name=solver, tol=1e-6),
+        solver=SolverConfig(name=solver, tol=1e-6, precision=precision),
         dtype=dtype,
     )
 
@@ -72,6 +72,17 @@ def test_solvers_use_no_more_than_is_said(solver):
         for _ in Descent([config], [data]):
             pass
     assert seen.peak <= memory(config, 20, 60)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_mixed_precision_uses_no_more_than_is_said(name):
+    """And holds no second W, not even a rounded one."""
+    config, data = trial(name, precision="mixed", steps=4), load(SphereConfig(n=40, d=20))
+    with Storages(watched=600 * 600 * 4) as seen:
+        for _ in Descent([config], [data]):
+            pass
+    assert 0.7 * memory(config, 20, 40) < seen.peak <= memory(config, 20, 40)
+    assert seen.many == 1
 
 
 def test_trials_leave_a_pack_within_its_storage():

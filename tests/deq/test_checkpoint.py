@@ -14,6 +14,10 @@ from deq.trial import TrainConfig, TrialConfig
 
 DATA = load(SphereConfig(n=5, d=4, seed=3))
 NARROW = {"dtype": "float32", "solver": SolverConfig(tol=1e-6, finish="float64")}
+MIXED = {
+    "dtype": "float32",
+    "solver": SolverConfig(tol=1e-6, finish="float64", precision="mixed"),
+}
 STAMP = {"trials": "these", **conditions()}
 # Storage that every solve overwrites before it reads it.
 SCRATCH = {"buffers", "spare"}
@@ -56,7 +60,9 @@ def remembered(thing, name=""):
         yield name, repr(thing)
 
 
-@pytest.mark.parametrize(("name", "parts"), [("tanh", {}), ("relu", {}), ("relu", NARROW)])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("tanh", {}), ("relu", {}), ("relu", NARROW), ("tanh", MIXED)]
+)
 def test_a_descent_is_restored_whole(name, parts, tmp_path):
     """Whatever attribute a class of deq gains is either in its STATE or fails here."""
     configs = [trial(name, seed, steps, **parts) for seed, steps in ((0, 12), (1, 300), (2, 300))]
@@ -71,7 +77,7 @@ def test_a_descent_is_restored_whole(name, parts, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "count", "parts"),
-    [("tanh", 1, {}), ("relu", 1, {}), ("tanh", 1, NARROW), ("relu", 1, NARROW), ("relu", 3, {})],
+    [("tanh", 1, {}), ("relu", 1, {}), ("tanh", 1, NARROW), ("relu", 1, MIXED), ("relu", 3, {})],
 )
 def test_interrupted_again_and_again_it_ends_the_same_to_the_last_bit(name, count, parts, tmp_path):
     """At the start, where a neighbour ends, where float32 is left, before the end."""

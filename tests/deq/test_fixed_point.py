@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from deq.activations import activation
-from deq.fixed_point import Solved, solve, take
+from deq.fixed_point import Map, Solved, attempt, solve, take
 from deq.model import AdjointMap, EquilibriumMap
 from deq.solvers import SOLVERS
 
 NAMES = ("relu", "tanh")
 
 
-class Linear:
+class Linear(Map):
     """x -> factor x + 1, one factor for each sample; the fixed point is 1 / (1 - factor)."""
 
     def __init__(self, factors):
@@ -27,7 +27,7 @@ class Linear:
         return lambda v: self.factors * v
 
 
-class Noisy:
+class Noisy(Map):
     """Rounding that never settles: the residual ends at 1e-6."""
 
     def __call__(self, x, out):
@@ -86,6 +86,32 @@ def test_products_and_residuals_are_counted_by_sample():
     assert found.work == 3.0
     assert found.predicted == [pytest.approx(1 / 3)]
     assert found.residual == [pytest.approx(1 / 15)]
+
+
+class Doubtful(Linear):
+    """Its images may be wrong by 0.05, it says; keeps what it is told of the samples."""
+
+    error = torch.tensor([[0.05, 0.05]], dtype=torch.float64)
+    told = ()
+
+    def refresh(self, live, residual):
+        self.told = (*self.told, (live.tolist(), residual.tolist()))
+
+
+def test_what_a_map_may_miss_counts_as_residual():
+    """As in the test before, but that 1/15 + 0.05 is no 0.1: one map more."""
+    f = Doubtful([[0.0, 0.5]])
+    found = solved(f, torch.ones(1, 2, 1).double(), tol=0.1)
+    assert found.products == [(1 + 4) / 2]
+    assert found.residual == [pytest.approx(1 / 31 + 0.05)]
+    assert [live for live, _ in f.told] == [[[False, True]]] * 3
+    assert f.told[-1][1] == [[pytest.approx(0.05), pytest.approx(1 / 15 + 0.05)]]
+    assert solved(f, torch.ones(1, 2, 1).double(), tol=0.04).solved == [Solved.MAX_STEPS]
+    for maps, left in ((3, 1), (4, 0)):  # and where nobody looks
+        buffers = [torch.ones(1, 2, 1).double() for _ in range(3)]
+        tol = torch.tensor([0.1], dtype=torch.float64)
+        unseen = attempt(f, buffers[0], (buffers[1], buffers[2]), tol=tol, maps=maps)
+        assert unseen.figures[0].tolist() == [left]
 
 
 def test_fixed_points_that_are_not_reached_say_why():

@@ -18,13 +18,17 @@ DATA = SphereConfig(n=12, d=6)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def config(name, seed=0, eta=0.5, steps=40):
+KINDS = [("tanh", "full"), ("relu", "full"), ("relu", "mixed")]
+
+
+def config(name, seed=0, eta=0.5, steps=40, precision="full"):
     return TrialConfig(
         data=DATA,
         model=ModelConfig(width=48, activation=name),
         train=TrainConfig(steps=steps, eta=eta),
-        solver=SolverConfig(tol=1e-6),
+        solver=SolverConfig(tol=1e-6, precision=precision),
         seed=seed,
+        dtype="float32" if precision == "mixed" else "float64",
     )
 
 
@@ -96,10 +100,10 @@ def tensors_of(pack):
     return found
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_nothing_is_read_from_the_device_before_the_one_look(name):
+@pytest.mark.parametrize(("name", "precision"), KINDS)
+def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
     """Tensors that hold no values: to read one raises."""
-    pack = Pack([config(name)], [load(DATA)], torch.device("cpu"))
+    pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(3):
         pack.equilibrium()
@@ -130,9 +134,9 @@ def _without_values(thing, mode):
 
 
 @needs_cuda
-@pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_on_a_gpu_a_step_waits_once(name, counted):
-    pack = Pack([config(name)], [load(DATA)], torch.device("cuda"))
+@pytest.mark.parametrize(("name", "precision"), KINDS)
+def test_on_a_gpu_a_step_waits_once(name, precision, counted):
+    pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cuda"))
     pack.eta[:] = 0.01
     ahead = Speculation(pack)
     for _ in range(3):
