@@ -2,7 +2,8 @@
 
     python -m benchmarks.device [--json] [--device cuda]
 
-Everything is measured in wall time with the device synchronised, float32 without TF32. It
+Everything is measured in wall time with the device synchronised, float32 without TF32 but
+for the low-precision products of solver.precision=mixed, which is measured beside full. It
 has not been run on a GPU yet; its parts are tested at tiny sizes on a CPU.
 """
 
@@ -10,21 +11,21 @@ import argparse
 import statistics
 import sys
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import patch
 
 import torch
 
 from benchmarks import packing
 from benchmarks.peer import CONTESTANTS, Peer, Weights
-from benchmarks.timing import Spread, report, wall_seconds
+from benchmarks.timing import Spread, low_products, report, wall_seconds
 from deq import speculation
 from deq.activations import activation
 from deq.capacity import memory
 from deq.data import SphereConfig, load
 from deq.machine import forbid_tf32, hardware
 from deq.model import ModelConfig
-from deq.solvers import SolverConfig
+from deq.solvers import Precision, SolverConfig
 from deq.training import Descent
 from deq.trial import TrainConfig, TrialConfig
 
@@ -45,32 +46,41 @@ def rate(m: int, n: int, device: str, repeats: int = 10) -> float:
     return 2 * m * m * n / statistics.median(times)
 
 
-def trial(name: str, size: tuple[int, int, int], steps: int) -> TrialConfig:
+def trial(
+    name: str, size: tuple[int, int, int], steps: int, precision: Precision = "full"
+) -> TrialConfig:
     """A float32 trial at tol 1e-6 of this size."""
     width, samples, inputs = size
     return TrialConfig(
         data=SphereConfig(n=samples, d=inputs),
         model=ModelConfig(width=width, activation=name),
         train=TrainConfig(steps=steps, loss_tol=0.0),
-        solver=SolverConfig(tol=1e-6),
+        solver=SolverConfig(tol=1e-6, precision=precision),
         dtype="float32",
     )
 
 
-def training(name: str, size: tuple[int, int, int], device: str, steps: int) -> list[Any]:
+def training(
+    name: str, size: tuple[int, int, int], device: str, steps: int, precision: Precision = "full"
+) -> list[Any]:
     """Seconds, products and memory of GD steps from initialisation."""
-    config = trial(name, size, steps)
+    config = trial(name, size, steps, precision)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
     run = Descent([config], [load(config.data)], device)
     going, times = iter(run), []
     m, n = size[0], size[1]
     for _ in range(steps):
         times.append(wall_seconds(lambda: next(going), device))
     product = 2 * m * m * n / rate(m, n, device)
-    products = statistics.fmean(row["products"] for row in run.courses[0].rows)
+    rows = run.courses[0].rows
+    products = statistics.fmean(row["products"] for row in rows)
     used = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else 0
     return [
         ("one GD step, ms", Spread.of([1e3 * t for t in times])),
         ("products per step", products),
+        ("of these in low precision", statistics.fmean(low_products(rows))),
+        ("loss, last over first", rows[-1]["loss"] / rows[0]["loss"]),
         ("time over three products", Spread.of([t / (3 * product) for t in times])),
         ("most memory, GB", used / 1e9),
         ("deq.memory says, GB", memory(config, size[2], n, device) / 1e9),
@@ -137,8 +147,10 @@ def main() -> None:
         share = rate(size[0], size[1], options.device) / peak
         say(f"one product, m {size[0]}, n {size[1]}", [("share of the peak", share)])
         for name in ("tanh", "relu"):
-            lines = training(name, size, options.device, options.steps)
-            say(f"{name}, m {size[0]}, n {size[1]}, d {size[2]}, float32, tol 1e-6", lines)
+            what = f"{name}, m {size[0]}, n {size[1]}, d {size[2]}, float32, tol 1e-6"
+            for precision in get_args(Precision):
+                lines = training(name, size, options.device, options.steps, precision)
+                say(f"{what}, {precision} precision", lines)
     for width in (64, 256, 1024):
         for name in ("tanh", "relu"):
             say(f"{name}, m {width}, n 128, alone", ways(name, width, options.device, 200))

@@ -91,6 +91,12 @@ def products_timed() -> Iterator[list[float]]:
         yield spent
 
 
+def low_products(rows: Sequence[dict[str, float]]) -> list[float]:
+    """Of every GD step's products those in low precision; none where precision is full."""
+    counts = (row["forward_low"] + row["adjoint_low"] for row in rows)
+    return [0.0 if math.isnan(count) else count for count in counts]
+
+
 def report(title: str, lines: Sequence[tuple[str, Any]], *, as_json: bool) -> None:
     """One result: a JSON object on a line, or a title and its lines."""
     if as_json:

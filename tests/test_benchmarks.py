@@ -51,6 +51,14 @@ def test_the_engine_is_measured_and_checked():
     assert isinstance(lines["TorchDEQ Anderson, cold: times the engine's cost"], Spread)
 
 
+def test_mixed_precision_is_counted_and_checked():
+    case = Case("relu", width=64, samples=8, steps=40, points=2, precision="mixed", contestants=())
+    lines = dict(measure(case))
+    full = lines["products per step, whole run"] - lines["of these in low precision, whole run"]
+    assert 3 <= full < 4
+    assert lines["gradient error against float64, worst"] < 1e-3
+
+
 def test_packing_is_measured_and_checked():
     configs = packing.trials("relu", width=16, samples=6, steps=4, pack=3)
     lines = dict(packing.measure(configs, "cpu", repeats=2))
@@ -62,6 +70,10 @@ def test_the_device_benchmarks_parts_run():
     pytest.importorskip("torchdeq")
     lines = dict(device.training("tanh", (24, 6, 5), "cpu", steps=3))
     assert lines["products per step"] >= 3
+    mixed = dict(device.training("tanh", (24, 6, 5), "cpu", steps=3, precision="mixed"))
+    full = mixed["products per step"] - mixed["of these in low precision"]
+    assert 3 <= full < 0.7 * lines["products per step"]
+    assert mixed["loss, last over first"] == pytest.approx(lines["loss, last over first"], rel=1e-4)
     assert device.rate(16, 4, "cpu", repeats=2) > 0
     compared = dict(device.ways("tanh", 16, "cpu", steps=3, repeats=1))
     assert compared.keys() == {"one GD step, ms", "launched: times that", "watched: times that"}
