@@ -56,20 +56,12 @@ class Checkout:
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions and hardware, as its own process finds them.
-
-        Raises:
-            ConfigError: other code than that of the checkout was run.
-        """
+        """Versions and hardware, as its own process finds them; those here where it is reused."""
+        if self.reused:
+            return environment()
         with tempfile.TemporaryDirectory(dir=self.code.parent) as folder:
             self._run(Path(folder))
             found: dict[str, Any] = json.loads((Path(folder) / rerun.ENVIRONMENT).read_text())
-        ran = found.get("code", {}).get("commit")
-        if ran != self.source.commit:
-            raise ConfigError(
-                f"another sweeps ({ran or 'no checkout'}) was run in the place of "
-                f"{self.source}: see to what PYTHONPATH and the site-packages put before it"
-            )
         return found
 
     def __str__(self) -> str:
@@ -81,7 +73,8 @@ class Checkout:
         """Train the record's trial with this code.
 
         Raises:
-            ConfigError: it raised, or it is another trial to this code.
+            ConfigError: it raised, it is another trial to this code, or other code than this
+                was run.
         """
         short = record.config_hash[:12]
         with tempfile.TemporaryDirectory(dir=self.code.parent) as name:
@@ -97,6 +90,12 @@ class Checkout:
                 (folder / rerun.HEAD).read_text(),
                 (folder / rerun.ENVIRONMENT).read_text(),
                 (folder / rerun.TRAJECTORY).read_bytes(),
+            )
+        ran = found.environment.get("code", {}).get("commit")
+        if ran != self.source.commit:
+            raise ConfigError(
+                f"another sweeps ({ran or 'no checkout'}) was run in the place of "
+                f"{self.source}: see to what the site-packages put before PYTHONPATH"
             )
         if found.config_hash != record.config_hash:
             raise ConfigError(
