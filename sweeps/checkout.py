@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import logging
 import os
 import platform
 import re
@@ -20,6 +21,7 @@ from sweeps.environment import environment
 from sweeps.errors import ConfigError
 from sweeps.record import Record
 
+_log = logging.getLogger(__name__)
 # What `--at` says for the commit of the record itself.
 RECORDED = "recorded"
 
@@ -54,20 +56,12 @@ class Checkout:
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions and hardware, as its own process finds them.
-
-        Raises:
-            ConfigError: other code than that of the checkout was run.
-        """
+        """Versions and hardware, as its own process finds them; those here where it is reused."""
+        if self.reused:
+            return environment()
         with tempfile.TemporaryDirectory(dir=self.code.parent) as folder:
             self._run(Path(folder))
             found: dict[str, Any] = json.loads((Path(folder) / rerun.ENVIRONMENT).read_text())
-        ran = found.get("code", {}).get("commit")
-        if ran != self.source.commit:
-            raise ConfigError(
-                f"another sweeps ({ran or 'no checkout'}) was run in the place of "
-                f"{self.source}: see to what PYTHONPATH and the site-packages put before it"
-            )
         return found
 
     def __str__(self) -> str:
@@ -79,7 +73,8 @@ class Checkout:
         """Train the record's trial with this code.
 
         Raises:
-            ConfigError: it raised, or it is another trial to this code.
+            ConfigError: it raised, it is another trial to this code, or other code than this
+                was run.
         """
         short = record.config_hash[:12]
         with tempfile.TemporaryDirectory(dir=self.code.parent) as name:
@@ -95,6 +90,12 @@ class Checkout:
                 (folder / rerun.HEAD).read_text(),
                 (folder / rerun.ENVIRONMENT).read_text(),
                 (folder / rerun.TRAJECTORY).read_bytes(),
+            )
+        ran = found.environment.get("code", {}).get("commit")
+        if ran != self.source.commit:
+            raise ConfigError(
+                f"another sweeps ({ran or 'no checkout'}) was run in the place of "
+                f"{self.source}: see to what the site-packages put before PYTHONPATH"
             )
         if found.config_hash != record.config_hash:
             raise ConfigError(
@@ -158,13 +159,13 @@ def packages(record: Record) -> dict[str, str]:
     Raises:
         ConfigError: one is no name or version of a package.
     """
-    named: dict[str, str] = record.environment.get("packages") or {}
-    found = {name: version for name, version in named.items() if name != "deq-sweeps" and version}
-    for name, version in found.items():  # they go into a file of pip's
-        if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.+!-]+", version):
+    found: dict[str, str] = {"python": record.environment.get("python", "")}
+    found |= record.environment.get("packages") or {}
+    found = {name: version for name, version in found.items() if name != "deq-sweeps" and version}
+    for name, version in found.items():  # they go into a file and a command
+        if not re.fullmatch(r"\w[\w.-]*", name) or not re.fullmatch(r"\w[\w.+!-]*", version):
             raise ConfigError(f"{record.config_hash[:12]} names no package: {name!r} {version!r}")
-    python = record.environment.get("python")
-    return ({"python": python} if python else {}) | found
+    return found
 
 
 def _same_packages(record: Record) -> bool:
@@ -181,18 +182,15 @@ def _installed(record: Record, code: Path, folder: Path) -> str:
     python = _interpreter(wanted.pop("python", platform.python_version()))
     # A build of torch (`+cpu`) is no version an index knows.
     pins = {name: version.partition("+")[0] for name, version in wanted.items()}
+    named = ", ".join(f"{name} {version}" for name, version in pins.items())
+    _log.warning("installing %s for %s (some minutes) ...", named, record.config_hash[:12])
     constraints = folder / "constraints.txt"
-    lines = [f"{name}=={version}" for name, version in pins.items()]
-    own = code / "constraints.txt"
-    for line in own.read_text().splitlines() if own.exists() else []:
-        if re.split(r"[=<>!~\[; ]", line, maxsplit=1)[0].lower() not in pins:
-            lines.append(line)
-    constraints.write_text("\n".join(lines) + "\n")
+    constraints.write_text(_constraints(code / "constraints.txt", pins))
     made = str(folder / "venv" / "bin" / "python")
-    pip = [made, "-m", "pip", "install", "--quiet", "--retries", "2"]
+    install = [made, "-m", "pip", "install", "--quiet", "--retries", "2"]
     for command in (
         [python, "-m", "venv", str(folder / "venv")],
-        [*pip, "-c", str(constraints), "-e", str(code)],
+        [*install, "-c", str(constraints), "-e", str(code)],
     ):
         done = subprocess.run(
             command,
@@ -203,12 +201,20 @@ def _installed(record: Record, code: Path, folder: Path) -> str:
         )
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-            names = ", ".join(f"{name} {version}" for name, version in pins.items())
             raise ConfigError(
-                f"{record.config_hash[:12]} was made with {names}, which is not what is here, "
+                f"{record.config_hash[:12]} was made with {named}, which is not what is here, "
                 f"and pip could not install it: {said[-1]}"
             )
     return made
+
+
+def _constraints(own: Path, pins: dict[str, str]) -> str:
+    """The checkout's constraints, but for the recorded versions."""
+    lines = [f"{name}=={version}" for name, version in pins.items()]
+    for line in own.read_text().splitlines() if own.exists() else []:
+        if re.split(r"[=<>!~\[; ]", line, maxsplit=1)[0].lower() not in pins:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _interpreter(version: str) -> str:

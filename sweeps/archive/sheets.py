@@ -1,7 +1,8 @@
 """The second door to pydantic: JSON that somebody else wrote, as typed data or not at all."""
 
+import functools
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, cast
 
 from pydantic import Strict, TypeAdapter, ValidationError
 
@@ -39,7 +40,7 @@ def typed(cls: type[T], name: str, plain: dict[str, Any]) -> T:
     """
     try:
         # Not from the JSON text: pydantic's own reader of it moves the last bit of a float.
-        found: T = TypeAdapter(cls).validate_python(plain)
+        found: T = _adapter(cast("Any", cls)).validate_python(plain)
     except ValidationError as error:
         item = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in item["loc"])
@@ -60,6 +61,11 @@ def refuse_unprintable(name: str, *values: Any) -> None:
             refuse_unprintable(name, *value)
         elif isinstance(value, str) and not value.isprintable():
             raise ConfigError(f"{name} holds control characters: {value[:40]!r}")
+
+
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -53,6 +53,8 @@ def reproduce(
     hashes = [word for word in words if "=" not in word]
     if len(hashes) != (0 if sweep else 1):
         raise click.UsageError("name one trial by its HASH, or a sweep by --sweep SWEEP")
+    if sample is not None and not sweep:
+        raise click.UsageError("--sample draws from a sweep: give --sweep SWEEP")
     launch = request([word for word in words if "=" in word]).launch
     if sweep:
         _again_sample(launch, sweep, sample, seed, at, allow_drift, as_json)

@@ -207,7 +207,7 @@ def test_a_sample_of_a_sweep_is_reproduced(swept):
     where, _ = swept
     (folder,) = (where / "outputs" / "sweeps").iterdir()
     words = ["--sweep", folder.name[:8], "--sample", "1", "--seed", "3", "--allow-drift"]
-    done = sweeps("reproduce", *words, "--json", cwd=where)
+    done = inside("reproduce", *words, "--json", cwd=where)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["of"] == 2
