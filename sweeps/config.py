@@ -74,10 +74,23 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are recorded."""
+    """Where results are recorded.
+
+    Attributes:
+        name: MLflow embedded under the output root, or a server.
+        uri: the server's address.
+        lease: seconds after which a driver that is not heard of is taken for dead, and the
+            run of its sweep is closed by whoever else works in that experiment.
+    """
 
     name: Literal["local", "server"] = "local"
     uri: str = ""
+    lease: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse a lease that no driver could keep."""
+        if not 1 <= self.lease < math.inf:
+            raise ValueError(f"lease must be at least 1 second, not {self.lease:g}")
 
 
 @dataclass(frozen=True)

@@ -253,6 +253,13 @@ class Ledger:
             return self._sweeps(f"{begins} {order}", len(prefix), prefix)
         return self._sweeps(f"{begins} AND tracker = ? {order}", len(prefix), prefix, tracker)
 
+    def experiments(self, tracker: str) -> list[str]:
+        """The experiments that sweeps recorded there lie in."""
+        rows = self._db.execute(
+            "SELECT DISTINCT experiment FROM sweeps WHERE tracker = ?", (tracker,)
+        )
+        return [row[0] for row in rows]
+
     def unpublished(self, tracker: str) -> list[SweepEntry]:
         """Sweeps whose page does not yet say how they ended."""
         return self._sweeps("tracker = ? AND NOT published", tracker)

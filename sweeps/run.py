@@ -13,10 +13,12 @@ from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import LaunchConfig, Request, launch_to_plain
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.known import Known, known_of, table_of
+from sweeps.lease import Lease
 from sweeps.ledger import LEDGER, Ledger, Owed, SweepEntry
 from sweeps.lookup import MIN_PREFIX
 from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
+from sweeps.reaping import reap
 from sweeps.record import now
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
@@ -108,6 +110,8 @@ def run(
     with opened(launched) as (tracker, ledger):
         settle(tracker, ledger)
         experiment = tracker.experiment(launched.study)
+        for text in reap(tracker, ledger, experiment):
+            terminal.say(text)
 
         def look(asked: list[PlannedTrial]) -> Known:
             if options.force:
@@ -131,9 +135,9 @@ def run(
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)
             entry = enter(tracker, ledger, experiment, planned, spec | sweep.spec())
-            status = "KILLED"
+            status, lease = "KILLED", Lease(tracker, entry.run_id)
             try:
-                with Shipper(tracker, ledger.path) as shipper:
+                with Shipper(tracker, ledger.path, lease) as shipper:
                     while planned.packs:
                         ended = Ended(checkpoints, planned.hashes)
                         _train(train(planned.packs), planned, ledger, terminal, shipper, ended)
@@ -150,18 +154,18 @@ def run(
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
-                unsent = settle(tracker, ledger)
+                unsent = settle(tracker, ledger, lease)
         links = tracker.links(experiment, planned.sweep, entry.run_id)
         return Finished(planned, len(sweep.trained), lines, links, unsent)
 
 
-def settle(tracker: Tracker, ledger: Ledger) -> int:
+def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
     """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
 
     Called while this process holds the output root, so a sweep that still says RUNNING was
-    left by a driver that died.
+    left by a driver that died. A lease is kept meanwhile.
     """
-    unsent = ship(tracker, ledger)
+    unsent = ship(tracker, ledger, lease)
     for entry in ledger.unpublished(tracker.name):
         if entry.status == "RUNNING":
             ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")
@@ -184,6 +188,7 @@ def sync(config: LaunchConfig) -> int:
     if not ledger_path(config).exists():
         return 0
     with opened(config) as (tracker, ledger):
+        reap(tracker, ledger)
         return settle(tracker, ledger)
 
 
@@ -354,7 +359,7 @@ def _train(
     if not planned.packs:
         return
     folder = folder_of(ledger.path.parent, planned.sweep)
-    with terminal.watch(planned) as view, Pulse(folder) as pulse:
+    with terminal.watch(planned) as view, Pulse(folder) as pulse, terminal.interruptible():
         for message in messages:
             if isinstance(message, Done):
                 ledger.put(message.record, message.figure)

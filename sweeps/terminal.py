@@ -1,7 +1,9 @@
 """The door to rich: lines, tables, and the live view of a sweep."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -46,6 +48,15 @@ class Terminal:
         self._console.print(table)
         if len(rows) > most:
             self.say(f"... and {len(rows) - most} more: {rest}")
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Say what becomes of an interruption of this block."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.say("Interrupted: what is finished is being written; once more leaves at once.")
+            raise
 
     def watch(self, plan: Plan) -> "View":
         """A live view of a sweep."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, contents, store
+from sweeps import __version__, contents, lease, store
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
@@ -40,6 +40,7 @@ class Tracker:
         self.uri = store.uri(output) if self.local else config.uri
         # What the ledger calls this store: the root may be moved, a password stays out.
         self.name = "local" if self.local else without_password(self.uri)
+        self.lease = config.lease
         self.base = store.UI if self.local else self.name.rstrip("/")
         _hush()
         from mlflow import MlflowClient
@@ -179,10 +180,12 @@ class Tracker:
         found = next(search(self._client, experiment, query), None)
         if found is not None:
             run = str(found.info.run_id)
+            lease.renew(self._client, run, self.lease)
             self._client.update_run(run, status="RUNNING")
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
-        run = str(self._client.create_run(experiment, tags=tags | _context()).info.run_id)
+        tags |= lease.tags(self.lease) | _context()
+        run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
         self._client.set_experiment_tag(
@@ -232,6 +235,25 @@ class Tracker:
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)
+            lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
+
+    def renew(self, run: str) -> None:
+        """Say on a sweep's run that its driver, this process, is alive.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a lease"):
+            lease.renew(self._client, run, self.lease)
+
+    def reap(self, experiment: str) -> list[str]:
+        """Close the runs that dead drivers left in an experiment; a sentence on each.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("the closing of a run"):
+            return lease.reap(self._client, experiment)
 
     @contextlib.contextmanager
     def _or_tracking_error(self, what: str) -> Iterator[None]:

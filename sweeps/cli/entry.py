@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import click
 
 from sweeps.cli.group import cli
+from sweeps.cli.interruption import heed
 from sweeps.errors import SweepsError
 
 
 def main() -> None:
     """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
-    # A scheduler's or a container's stop is an interruption like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed()
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
     logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said

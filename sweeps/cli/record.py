@@ -17,12 +17,15 @@ def status(overrides: tuple[str, ...], as_json: bool) -> None:
     Without SWEEP (a name, or six or more digits of one) all of the output root's.
     """
     from sweeps import status as teller
+    from sweeps.reaping import reap_on_server
     from sweeps.terminal import Terminal
 
     named = [word for word in overrides if "=" not in word]
     if len(named) > 1:
         raise click.UsageError(f"one sweep at a time, not {' and '.join(named)}")
     config = request([word for word in overrides if "=" in word]).launch
+    for text in reap_on_server(config):
+        click.echo(text, err=True)
     found = teller.statuses(config, *named)
     if as_json:
         click.echo(teller.to_json(found))

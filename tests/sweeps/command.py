@@ -13,11 +13,12 @@ from unittest import mock
 
 from mlflow import MlflowClient
 
+from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 ROOT = Path(__file__).parents[2]
-ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_TRACKING"))}
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_", "RAY_"))}
 ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
 
 
@@ -57,9 +58,10 @@ def inside(*words, cwd, **env):
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     code = 0
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_TRACKING"))}
     with (
         contextlib.chdir(cwd),
-        mock.patch.dict(os.environ, ENV | env, clear=True),
+        mock.patch.dict(os.environ, kept | ENV | env, clear=True),
         mock.patch.object(sys, "argv", ["sweeps", *words]),
         mock.patch.object(sys, "path", [*sys.path]),
         warnings.catch_warnings(),

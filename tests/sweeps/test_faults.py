@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -150,7 +151,7 @@ def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path):
 
 
 class Proxy:
-    """Before an MLflow server: passes on, answers 500, or makes runs and does not say so."""
+    """Before an MLflow server: passes on, answers 500, stalls, or makes runs and hides it."""
 
     def __init__(self, port):
         self.mode, self.faults, proxy = "pass", {"500": 0, "hang": 0}, self
@@ -160,6 +161,10 @@ class Proxy:
 
             def do_GET(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if proxy.mode == "stall":
+                    proxy.released.wait(60)
+                    self.close_connection = True
+                    return
                 if proxy.mode == "500":
                     proxy.faults["500"] += 1
                     self.send_error(500)
@@ -215,6 +220,31 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
         assert sweep.returncode == 0
         assert inside("sync", *to, cwd=tmp_path, **env).stdout == "nothing is owed\n"
     assert_complete(server.client(monkeypatch), 5, study)
+
+
+def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path, monkeypatch):
+    """The first time it waits for MLflow, which does not answer; the second it does not."""
+    proxy = Proxy(server.port)
+    words = ["run", *LONG, "tracking=server", f"tracking.uri={proxy.uri}", "study=twice"]
+    words += ["cluster=inline", "seed=range(0,5)"]
+    with contextlib.closing(proxy):
+        with started(*words, cwd=tmp_path, **AUTH) as sweep:
+            for line in sweep.stdout:
+                if line.startswith("[2/5]"):
+                    proxy.mode = "stall"
+                    sweep.send_signal(signal.SIGINT)
+                if line.startswith("Interrupted"):
+                    break
+            with pytest.raises(subprocess.TimeoutExpired):
+                sweep.wait(2)
+            sweep.send_signal(signal.SIGINT)
+            assert sweep.wait(3) == 130
+            assert "left at once" in sweep.stderr.read()
+        proxy.mode = "pass"
+        again = inside(*words, cwd=tmp_path, **AUTH)
+        assert again.returncode == 0, again.stderr
+        assert "2 finished before, 3 to train" in again.stdout
+    assert_complete(server.client(monkeypatch), 5, "twice")
 
 
 @pytest.fixture

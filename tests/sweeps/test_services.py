@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -97,11 +98,16 @@ class Stack:
         init = [binaries / "initdb", "-D", data / "db", "--auth=scram-sha-256", "--no-sync"]
         init += [f"--username={asked['POSTGRES_USER']}", f"--pwfile={data / 'password'}"]
         subprocess.run([*become, *init], check=True, capture_output=True, cwd="/")
-        words = [binaries / "postgres", "-D", data / "db", "-p", str(self.postgres)]
-        words += ["-c", "listen_addresses=127.0.0.1", "-k", data]
-        self.running.append(Service([*become, *words], cwd=self.root, env=self.env))
-        until(lambda: self.query("SELECT 1", "postgres") == "1", 30, "PostgreSQL")
+        words = [*become, binaries / "postgres", "-D", data / "db", "-p", str(self.postgres)]
+        self.server = [*words, "-c", "listen_addresses=127.0.0.1", "-k", data]
+        self.serve_postgres()
         self.query(f"CREATE DATABASE {asked['POSTGRES_DB']}", "postgres")
+
+    def serve_postgres(self):
+        """Start the server on the data that are there."""
+        self.database = Service(self.server, cwd=self.root, env=self.env)
+        self.running.append(self.database)
+        until(lambda: self.query("SELECT 1", "postgres") == "1", 30, "PostgreSQL")
 
     def query(self, sql, database="mlflow"):
         words = ["psql", "-h", "127.0.0.1", "-p", str(self.postgres), "-U", "mlflow"]
@@ -110,22 +116,33 @@ class Stack:
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def launch(self, *overrides):
-        """The one-shot service, with this command."""
+    def launched(self, *overrides):
+        """The one-shot service, with this command, running."""
         entry = [self.here(word, "sweeps") for word in SERVICES["sweeps"]["entrypoint"]]
         env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)}
         words = [*entry, *overrides]
         service = Service(words, cwd=self.folder("sweeps"), env=env)
         self.running.append(service)
+        return service
+
+    def launch(self, *overrides):
+        """The same, run to its end."""
+        service = self.launched(*overrides)
         return service.process.wait(timeout=150), service.log.read_text()
+
+    def client(self, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["MLFLOW_ADMIN_PASSWORD"])
+        return MlflowClient(f"http://127.0.0.1:{self.mlflow}")
 
     def stop(self):
         for one in reversed(self.running):
             one.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack():
+    """All services, one after the other as `depends_on` has it."""
     if not shutil.which("psql") or not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     if os.geteuid() != 0:
@@ -133,12 +150,13 @@ def stack():
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as root:
         made = Stack(root)
         try:
+            start_all(made)
             yield made
         finally:
             made.stop()
 
 
-def test_a_sweep_against_all_services(stack, monkeypatch):
+def start_all(stack):
     stack.start_postgres()
     stack.start("mlflow")
     little = ["--disable-usage-stats"]
@@ -153,11 +171,12 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
     assert stack.healthy("ray-worker")
     until(lambda: answers(stack.mlflow), 60, "MLflow")
     until(lambda: stack.healthy("mlflow"), 10, "MLflow's API")
+
+
+def test_a_sweep_against_all_services(stack, monkeypatch):
     code, said = stack.launch("run", *SMALL, "seed=range(0,4)", "cluster=ray", "tracking=server")
     assert code == 0, said
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["MLFLOW_ADMIN_PASSWORD"])
-    api = MlflowClient(f"http://127.0.0.1:{stack.mlflow}")
+    api = stack.client(monkeypatch)
     parents, trials = runs(api)
     assert [run.info.status for run in parents + trials] == ["FINISHED"] * 5
     assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 4
@@ -174,3 +193,32 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
             text = file.read_bytes()
             for name, secret in SECRETS.items():
                 assert secret.encode() not in text, f"{name} in {file}"
+
+
+def test_the_database_restarts_in_the_middle_of_a_sweep(stack, monkeypatch):
+    """It is killed, as by a node that fails, and comes back: nothing missing, nothing twice."""
+    count = "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE"
+    count += " t.key = 'sweeps.kind' AND t.value = 'trial' AND r.lifecycle_stage = 'active'"
+    before = int(stack.query(count))
+    long = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
+    to = ["cluster=ray", "tracking=server", "study=restart", "seed=range(0,8)", "pack=1"]
+    sweep = stack.launched("run", *long, *to)
+    until(lambda: int(stack.query(count)) > before, 90, "a trial in the database")
+    stack.database.kill()
+    time.sleep(3)
+    stack.serve_postgres()
+    assert int(stack.query(count)) < before + 8  # it was in the middle
+    code = sweep.process.wait(timeout=150)
+    said = sweep.log.read_text()
+    assert code == 0, said
+    assert "Traceback" not in said
+    if "sweeps sync" in said:  # it ended before MLflow had a database again
+        assert stack.launch("sync", "tracking=server")[0] == 0
+    parents, trials = runs(stack.client(monkeypatch), "restart")
+    assert [run.info.status for run in parents + trials] == ["FINISHED"] * 9
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 8
+    for run in trials:
+        points = stack.client(monkeypatch).get_metric_history(run.info.run_id, "train/loss")
+        assert len({point.step for point in points}) == len(points) > 20
+    assert int(stack.query(count)) == before + 8
+    assert stack.query("SELECT count(*) FROM runs WHERE status = 'RUNNING'") == "0"

@@ -1,0 +1,93 @@
+"""A driver's lease on a sweep's run in MLflow: one that died without a word is found out.
+
+Until when a driver is taken to be alive stands on the run as a tag, and the driver moves it
+on while it works. Whoever else works in that experiment closes a run whose lease is over.
+The clocks of machines that share a server must agree to well within a lease.
+"""
+
+import contextlib
+import math
+import socket
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import TrackingError
+from sweeps.trial_runs import search
+
+if TYPE_CHECKING:
+    from sweeps.tracking import Tracker
+
+# Seconds since the epoch until which the driver is taken to be alive, and its host.
+UNTIL, HOST = "sweeps.lease", "sweeps.host"
+# By whom a run was closed in the driver's stead.
+CLOSED = "sweeps.closed"
+# A lease is renewed when one part in so many of it has passed.
+PARTS = 4
+
+
+class Lease:
+    """Kept by a driver on the run of the sweep it works on; `keep` is called often."""
+
+    def __init__(self, tracker: "Tracker", run_id: str) -> None:
+        """Keep a lease that `begin_sweep` has just taken."""
+        self._tracker, self._run = tracker, run_id
+        self._due = time.monotonic() + self.pause
+
+    @property
+    def pause(self) -> float:
+        """Seconds from one renewal to the next."""
+        return self._tracker.lease / PARTS
+
+    def keep(self) -> None:
+        """Renew it when it is time; with MLflow away, when it is time again."""
+        if time.monotonic() < self._due:
+            return
+        with contextlib.suppress(TrackingError):
+            self._tracker.renew(self._run)
+        self._due = time.monotonic() + self.pause
+
+
+def tags(seconds: float) -> dict[str, str]:
+    """Of a run whose driver, this process, is alive for so long."""
+    return {UNTIL: str(math.ceil(time.time() + seconds)), HOST: socket.gethostname()}
+
+
+def renew(client: Any, run: str, seconds: float) -> None:
+    """Say that this driver is alive; a run that was closed in its stead is opened again."""
+    for key, value in tags(seconds).items():
+        client.set_tag(run, key, value)
+    if reopened(client, run):
+        client.update_run(run, status="RUNNING")
+
+
+def reopened(client: Any, run: str) -> bool:
+    """Whether a run had been closed in its driver's stead; it no longer says so."""
+    closed = CLOSED in client.get_run(run).data.tags
+    if closed:
+        client.delete_tag(run, CLOSED)
+    return closed
+
+
+def reap(client: Any, experiment: str) -> list[str]:
+    """Close the runs of sweeps, and of their trials, whose driver's lease is over.
+
+    Returns:
+        What was closed and why, a sentence each.
+    """
+    said = []
+    running = "attributes.status = 'RUNNING' and tags.`sweeps.kind` ="
+    for run in list(search(client, experiment, f"{running} 'sweep'")):
+        until = float(run.data.tags.get(UNTIL, "inf"))
+        if until >= time.time():
+            continue
+        run_id, at = run.info.run_id, datetime.fromtimestamp(until, UTC)
+        where = run.data.tags.get(HOST, "its host")
+        why = f"its driver on {where} was not heard of since {at:%Y-%m-%d %H:%M:%S} UTC"
+        own = f"{running} 'trial' and tags.`mlflow.parentRunId` = '{run_id}'"
+        for trial in list(search(client, experiment, own)):
+            client.set_terminated(trial.info.run_id, "KILLED")
+        client.set_tag(run_id, CLOSED, f"{why}; closed by {socket.gethostname()}")
+        client.set_terminated(run_id, "KILLED")
+        said.append(f"sweep {run.data.tags.get('sweeps.sweep')}: {why}; its run is closed")
+    return said

@@ -1,0 +1,35 @@
+"""Runs that dead drivers left RUNNING in an experiment are closed by whoever works there next."""
+
+import contextlib
+from pathlib import Path
+
+from sweeps.config import LaunchConfig
+from sweeps.errors import TrackingError
+from sweeps.ledger import LEDGER, Ledger
+from sweeps.tracking import Tracker, check_server
+
+
+def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
+    """Close what dead drivers, of whatever machine, left RUNNING; a sentence on each.
+
+    Looked for in these experiments and in all that the ledger's sweeps lie in. A store
+    that is gone, or that will not have it of us, is no error.
+    """
+    said: list[str] = []
+    with contextlib.suppress(TrackingError):
+        for experiment in sorted({*experiments, *ledger.experiments(tracker.name)}):
+            said += tracker.reap(experiment)
+    return said
+
+
+def reap_on_server(config: LaunchConfig) -> list[str]:
+    """The same on the server that a command names, if it names one and that answers."""
+    output = Path(config.paths.output)
+    if config.tracking.name == "local" or not (output / LEDGER).exists():
+        return []
+    try:
+        check_server(config.tracking)
+    except TrackingError:
+        return []
+    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        return reap(Tracker(config.tracking, output), ledger)

@@ -1,0 +1,91 @@
+"""A driver that died on another machine: its run is closed by others, a living one's is not."""
+
+import signal
+import time
+
+from command import SMALL, inside, runs, started
+from services import AUTH, until
+
+from sweeps import lease
+
+
+def words(server, *more):
+    to = ["tracking=server", f"tracking.uri={server.uri}", "study=lease"]
+    return ["run", *SMALL, *to, "cluster=inline", *more]
+
+
+def reaches(process, line):
+    assert any(said.startswith(line) for said in process.stdout)
+
+
+def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatch):
+    api = server.client(monkeypatch)
+    for machine in ("dead", "living", "other"):
+        (tmp_path / machine).mkdir()
+    long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
+    dying = words(server, *long, "seed=0,1", "tracking.lease=2")
+    living = words(server, *long, "seed=range(20,120)", "tracking.lease=20")
+    with started(*dying, cwd=tmp_path / "dead", **AUTH) as dead:
+        reaches(dead, "[1/2]")
+        dead.kill()
+    ended = time.time() + 2
+    (parent,), _ = runs(api, "lease")
+    api.create_run(  # as a driver leaves it that dies while it sends a result
+        parent.info.experiment_id,
+        tags={"sweeps.kind": "trial", "mlflow.parentRunId": parent.info.run_id},
+    )
+    with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
+        reaches(alive, "[1/100]")
+        (page,) = (run for run in runs(api, "lease")[0] if run.info.run_id != parent.info.run_id)
+        until(lambda: lease_of(api, page) > lease_of(page), 60, "its lease was renewed")
+        time.sleep(max(0, ended - time.time()))
+        other = inside(*words(server, "seed=99"), cwd=tmp_path / "other", **AUTH)
+        assert other.returncode == 0, other.stderr
+        assert other.stdout.count("was not heard of since") == 1
+        states = {run.info.run_id: run.info.status for run in runs(api, "lease")[0]}
+        assert states.pop(parent.info.run_id) == "KILLED"
+        assert states.pop(page.info.run_id) == "RUNNING"
+        assert list(states.values()) == ["FINISHED"]
+        alive.send_signal(signal.SIGINT)
+        alive.communicate(timeout=120)
+    found, trials = runs(api, "lease")
+    closed = [run.info.run_id for run in found if lease.CLOSED in run.data.tags]
+    assert closed == [parent.info.run_id]
+    assert "RUNNING" not in {run.info.status for run in found + trials}
+    # The dead one's own next launch makes it whole.
+    again = inside(*dying, cwd=tmp_path / "dead", **AUTH)
+    assert again.returncode == 0, again.stderr
+    run = api.get_run(parent.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert lease.CLOSED not in run.data.tags
+
+
+def lease_of(*known):
+    """Until when: of a run as it was looked up, or as it is now."""
+    run = known[-1] if len(known) == 1 else known[0].get_run(known[1].info.run_id)
+    return int(run.data.tags[lease.UNTIL])
+
+
+def test_status_closes_too_and_a_driver_closed_by_mistake_opens_its_run_again(
+    server, tmp_path, monkeypatch
+):
+    """Its clock is an hour behind, or it was cut off for longer than its lease."""
+    api = server.client(monkeypatch)
+    done = inside(*words(server, "seed=0", "study=mistake"), cwd=tmp_path, **AUTH)
+    assert done.returncode == 0, done.stderr
+    (parent,), _ = runs(api, "mistake")
+    api.update_run(parent.info.run_id, status="RUNNING")
+    api.set_tag(parent.info.run_id, lease.UNTIL, str(int(time.time()) - 3600))
+    to = ["tracking=server", f"tracking.uri={server.uri}"]
+    said = inside("status", "--json", *to, cwd=tmp_path, **AUTH)
+    assert said.returncode == 0
+    assert "its run is closed" in said.stderr
+    run = api.get_run(parent.info.run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags[lease.CLOSED]
+    lease.renew(api, parent.info.run_id, 3600)
+    run = api.get_run(parent.info.run_id)
+    assert run.info.status == "RUNNING"
+    assert lease.CLOSED not in run.data.tags
+    assert lease.reap(api, run.info.experiment_id) == []
+    api.set_terminated(parent.info.run_id)
