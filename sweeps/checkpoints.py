@@ -49,7 +49,7 @@ class Checkpoints:
 
     def packs(self) -> dict[Path, list[str]]:
         """The packs that have some, by their folders."""
-        if not self.every or not self.root.exists():
+        if not self.every or not self.root.is_dir():
             return {}
         return {folder: _trials(folder) for folder in sorted(self.root.iterdir())}
 
@@ -155,4 +155,4 @@ def _digest(pack: Pack) -> str:
 def _trials(folder: Path) -> list[str]:
     """The trials whose checkpoints lie here; none where that was not written down."""
     path = folder / TRIALS
-    return path.read_text().split() if path.exists() else []
+    return path.read_text(errors="replace").split() if path.exists() else []

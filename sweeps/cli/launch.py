@@ -66,8 +66,8 @@ def run(
 def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
     """Launch a sweep again, as it was.
 
-    SWEEP is the name that `sweeps run` printed, or six or more digits of it. It is launched
-    as it was; OVERRIDES may change cluster, tracking, pack and paths.
+    SWEEP is the name that `sweeps run` printed, or six or more digits of it. OVERRIDES may
+    change cluster, tracking, pack, checkpoint and paths. Trials go on from checkpoints.
     """
     from sweeps import run as runner
     from sweeps.resume import stored

@@ -114,6 +114,11 @@ def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
     other = run_pack([trial.plain for trial in trials[1:]], "cpu", 1, checkpoints)
     assert [m.record.environment["resumed_at"] for m in other if isinstance(m, Done)] == [[], []]
     assert not list(Checkpoints(checkpoints.root, 0.0).packs())
+    (file,) = checkpoints.folder(hashes(trials[:2])).glob("step-*")
+    file.write_bytes(file.read_bytes()[:-1])
+    first, second, *_ = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
+    damaged = "pack of 2: the checkpoint of step 1 is not used: it is damaged, or cut off"
+    assert [first.text, second.text] == [damaged, "pack of 2: starts anew from step 0"]
 
 
 def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
