@@ -119,6 +119,8 @@ def _rates(
     course: Course, seen: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
 ) -> Numbers:
     """The measured rate, and the predicted ones over its window."""
+    if course.status is Status.STOPPED:
+        return {}, {"rate/measured": f"it is censored: {course.reason}"}
     if course.status in (Status.DIVERGED, Status.ILL_POSED):
         return {}, {"rate/measured": f"the trial is {course.status}: {course.reason}"}
     log_loss = trajectory["loss"].log()

@@ -26,6 +26,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     ILL_POSED = "ill_posed"
     STALLED = "stalled"
+    STOPPED = "stopped"  # by the caller, before its end: see Descent.stop
 
 
 # One row of the trajectory per GD step; NaN where a quantity was not measured. `residual`

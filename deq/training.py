@@ -83,6 +83,13 @@ class Descent:
             self.step += 1
             yield self.step - 1
 
+    def stop(self, course: Course, reason: str) -> None:
+        """End one trial before its end, between two steps; the others go on."""
+        course.end(Status.STOPPED, reason)
+        for group in self.groups:
+            group.drop_ended()
+        self.groups = [group for group in self.groups if group.courses]
+
 
 class Group:
     """Trials that are solved together: their courses, their numerics, their spectra."""
@@ -120,6 +127,10 @@ class Group:
         self._keep(lambda course: course.status is None)
         if self.courses:
             self.speculation.descend()
+
+    def drop_ended(self) -> None:
+        """Take the trials out that have ended."""
+        self._keep(lambda course: course.status is None)
 
     def promote(self) -> list["Group"]:
         """Hand over the trials that go on in float64, each in a group of its own."""

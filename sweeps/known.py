@@ -31,10 +31,16 @@ def known_of(
     ledger: Ledger,
     tracker: Tracker | None = None,
     experiment: str = "",
+    *,
+    sweep: str,
 ) -> Known:
-    """What the ledger knows, and MLflow of what the ledger does not (another machine's work)."""
+    """What the ledger knows, and MLflow of what the ledger does not (another machine's work).
+
+    What this sweep stopped early is known too: it is not begun again.
+    """
     hashes = [trial.config_hash for trial in trials]
-    results = ledger.results(hashes)
+    stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in set(hashes)}
+    results = stopped | ledger.results(hashes)
     if tracker:
         results |= tracker.finished(experiment, set(hashes) - set(results))
     return Known(results, ledger.failures(hashes))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.record import Columns, Record, columns_of
+from sweeps.record import Columns, Record, columns_of, stopped_key
 
 LEDGER = "ledger.db"
 _VERSION = 2
@@ -89,7 +89,10 @@ class SweepEntry:
 
 
 class Ledger:
-    """Results by config hash. One connection serves one thread at a time."""
+    """Results by config hash. One connection serves one thread at a time.
+
+    What a sweep stopped early is kept under `HASH@SWEEP`: no result of its configuration.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file, creating it when new.
@@ -120,7 +123,7 @@ class Ledger:
         environment = record.environment_json()
         digest = hashlib.sha256(environment.encode()).hexdigest()
         values = (
-            record.config_hash,
+            record.key,
             record.status,
             json.dumps(record.summary),
             record.head(),
@@ -133,7 +136,7 @@ class Ledger:
             execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", values)
             execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
             if figure:
-                drawn = (record.config_hash, figure)
+                drawn = (record.key, figure)
                 execute("INSERT OR REPLACE INTO figures VALUES (?, ?)", drawn)
 
     def fail(self, config_hash: str, error: str, *, final: bool) -> None:
@@ -147,10 +150,11 @@ class Ledger:
         """Drop results, so that they are trained again."""
         rows = [(h,) for h in hashes]
         with self._transaction():
-            self._db.executemany("DELETE FROM results WHERE config_hash = ?", rows)
+            # What a sweep stopped early is there under its hash and the sweep.
+            self._db.executemany("DELETE FROM results WHERE substr(config_hash, 1, 64) = ?", rows)
             self._db.executemany("DELETE FROM failures WHERE config_hash = ?", rows)
-            self._db.executemany("DELETE FROM figures WHERE config_hash = ?", rows)
-            self._db.executemany("DELETE FROM outbox WHERE config_hash = ?", rows)
+            self._db.executemany("DELETE FROM figures WHERE substr(config_hash, 1, 64) = ?", rows)
+            self._db.executemany("DELETE FROM outbox WHERE substr(config_hash, 1, 64) = ?", rows)
 
     def get(self, config_hash: str) -> Record | None:
         """The whole result of a hash, if there is one."""
@@ -172,7 +176,7 @@ class Ledger:
         """The whole results whose hash begins so."""
         rows = self._db.execute(
             "SELECT head, text, trajectory FROM results JOIN environments ON environment = digest "
-            "WHERE substr(config_hash, 1, ?) = ?",
+            "WHERE substr(config_hash, 1, ?) = ? AND instr(config_hash, '@') = 0",
             (len(prefix), prefix),
         )
         return [Record.joined(*row) for row in rows]
@@ -193,11 +197,24 @@ class Ledger:
         ).fetchone()
         return columns_of(row[0]) if row else None
 
+    def trajectory_in(self, sweep: str, config_hash: str) -> Columns | None:
+        """The same as a sweep sees it, which may have stopped the trial early."""
+        ended = self.trajectory(config_hash)
+        return ended if ended else self.trajectory(stopped_key(config_hash, sweep))
+
     def results(self, hashes: Iterable[str]) -> dict[str, Result]:
         """The results of those of these hashes that are finished."""
         wanted = set(hashes)
         rows = self._db.execute("SELECT config_hash, status, summary FROM results")
         return {row[0]: Result(row[1], json.loads(row[2])) for row in rows if row[0] in wanted}
+
+    def stopped(self, sweep: str) -> dict[str, Result]:
+        """The trials that this sweep stopped early, by config hash."""
+        rows = self._db.execute(
+            "SELECT config_hash, status, summary FROM results WHERE substr(config_hash, 65) = ?",
+            (f"@{sweep}",),
+        )
+        return {row[0][:64]: Result(row[1], json.loads(row[2])) for row in rows}
 
     def failures(self, hashes: Iterable[str]) -> dict[str, Failure]:
         """Those of these hashes that failed, and why."""
@@ -207,7 +224,8 @@ class Ledger:
 
     def configs(self) -> list[tuple[str, dict[str, Any]]]:
         """(hash, config) of every finished trial, the latest last."""
-        heads = [json.loads(row[0]) for row in self._db.execute("SELECT head FROM results")]
+        rows = self._db.execute("SELECT head FROM results WHERE instr(config_hash, '@') = 0")
+        heads = [json.loads(row[0]) for row in rows]
         heads.sort(key=lambda head: int(head["finished"]))
         return [(head["config_hash"], head["config"]) for head in heads]
 

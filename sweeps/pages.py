@@ -156,7 +156,8 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
     columns += [f"metrics.`{key}`" for key in TABLE_METRICS]
     columns += [f"params.`{key}`" for key in _varying_params(trials)]
     return {
-        "searchFilter": f"tags.`sweeps.sweep` = '{sweep}' and tags.`sweeps.kind` = 'trial'",
+        # Trials, and those that were stopped early.
+        "searchFilter": f"tags.`sweeps.sweep` = '{sweep}' and tags.`sweeps.kind` != 'sweep'",
         "orderByKey": "tags.`mlflow.runName`",
         "orderByAsc": True,
         "selectedColumns": columns,

@@ -31,6 +31,7 @@ class Record:
         started, finished: milliseconds since the epoch.
         environment: versions, hardware and code of the process that trained it.
         trajectory: columns of every recorded step; None where not measured.
+        stopped_in: the sweep that stopped it early; empty of a trial that came to its end.
     """
 
     config_hash: str
@@ -45,6 +46,12 @@ class Record:
     finished: int
     environment: dict[str, Any]
     trajectory: Columns
+    stopped_in: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the ledger knows it by: a stopped trial is no result of its configuration."""
+        return stopped_key(self.config_hash, self.stopped_in)
 
     def head(self) -> str:
         """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
@@ -70,6 +77,11 @@ class Record:
             environment=json.loads(environment),
             trajectory=columns_of(parquet),
         )
+
+
+def stopped_key(config_hash: str, sweep: str) -> str:
+    """What the ledger knows a trial by that a sweep stopped early; without one, its hash."""
+    return f"{config_hash}@{sweep}" if sweep else config_hash
 
 
 def columns_of(parquet: bytes) -> Columns:

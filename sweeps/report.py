@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sweeps.early_stopping import STOPPED
 from sweeps.planning import PlannedTrial
 
 COLUMNS = {
@@ -94,12 +95,22 @@ def cells(lines: Sequence[Line], key: str) -> list[Cell]:
         groups.setdefault(line.planned.cell_hash, []).append(line)
     found = []
     for group in groups.values():
-        values = [line.summary[key] for line in group if key in line.summary]
+        values = values_of(group, key)
         if values:
             spread = statistics.stdev(values) if len(values) > 1 else None
             varying = {k: v for k, v in group[0].planned.varying.items() if k != "seed"}
             found.append(Cell(cell_name(group[0]), varying, statistics.fmean(values), spread))
     return found
+
+
+def values_of(lines: Sequence[Line], key: str) -> list[float]:
+    """A metric of repeats; of a rate none where one was stopped early.
+
+    Those that were not are the faster ones: a mean over them would be too high.
+    """
+    if key.startswith("rate/") and any(line.status == STOPPED for line in lines):
+        return []
+    return [line.summary[key] for line in lines if key in line.summary]
 
 
 def cell_name(line: Line) -> str:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import deq
 from sweeps import report
+from sweeps.early_stopping import STOPPED, STOPPED_AT
 from sweeps.figures import FIGURES, Study, curves, rates
 from sweeps.plain import to_yaml
 from sweeps.report import Line, number
@@ -98,7 +99,9 @@ def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
             found.append((name, f"lambda_t fell to {ratio} lambda_0, below one half"))
         if s.get("theory/well_posed_held", 1.0) == 0.0:
             found.append((name, "L ||W(t)||_2 reached 1"))
-        if line.status in ("diverged", "ill_posed", "stalled"):
+        if line.status == STOPPED:
+            found.append((name, f"stopped early at step {s[STOPPED_AT]:g}: its rate is censored"))
+        elif line.status in ("diverged", "ill_posed", "stalled"):
             found.append((name, line.status))
         elif line.finished and "rate/measured" not in s:
             found.append((name, "no rate was measured (its MLflow page says why)"))
@@ -117,7 +120,7 @@ def _cells(lines: Sequence[Line]) -> dict[str, list[Statistic | None]]:
 
 
 def _statistic(lines: Sequence[Line], key: str) -> Statistic | None:
-    values = [line.summary[key] for line in lines if key in line.summary]
+    values = report.values_of(lines, key)
     if not values:
         return None
     mean = deq.mean(values)

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from sweeps import pages
 from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import LaunchConfig, Request, launch_to_plain
+from sweeps.early_stopping import AshaConfig, heights, of_sweep
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.lease import Lease
@@ -19,16 +20,17 @@ from sweeps.lookup import MIN_PREFIX
 from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
 from sweeps.reaping import reap
-from sweeps.record import now
+from sweeps.record import now, stopped_key
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import findings
+from sweeps.search.start import name_of
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
 from sweeps.trial import Done, Failed, Message
 from sweeps.unfolding import Unfolding
-from sweeps.workers import check_cluster, training
+from sweeps.workers import Early, check_cluster, training
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,16 @@ class Finished:
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
     path, trials = ledger_path(request.launch), trials_of(request)
+    name = name_of(request.launch, trials)
     with contextlib.ExitStack() as stack:
         ledger = None
         if path.exists() and not force:
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
 
         def look(asked: list[PlannedTrial]) -> Known:
-            return known_of(asked, ledger) if ledger else Known()
+            return known_of(asked, ledger, sweep=name) if ledger else Known()
 
-        begun = list(_checkpoints(request.launch).packs().values())
+        begun = list(_checkpoints(request.launch, name).packs().values())
         sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
         return sweep.advance()
 
@@ -112,16 +115,17 @@ def run(
         experiment = tracker.experiment(launched.study)
         for text in reap(tracker, ledger, experiment):
             terminal.say(text)
+        name = name_of(launched, trials)
 
         def look(asked: list[PlannedTrial]) -> Known:
             if options.force:
                 return Known()
             try:
-                return known_of(asked, ledger, tracker, experiment)
+                return known_of(asked, ledger, tracker, experiment, sweep=name)
             except TrackingError:  # away since: what is begun goes on without it
-                return known_of(asked, ledger)
+                return known_of(asked, ledger, sweep=name)
 
-        checkpoints = _checkpoints(launched)
+        checkpoints = _checkpoints(launched, name)
         begun = list(checkpoints.packs().values())
         sweep = Unfolding(launched, trials, look, begun=begun, retry_failed=options.retry_failed)
         planned = sweep.advance()
@@ -130,7 +134,8 @@ def run(
         folder = folder_of(ledger.path.parent, planned.sweep)
         if strays := checkpoints.strays(planned.hashes):
             terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
-        with training(planned.packs, launched.cluster, folder, checkpoints) as train:
+        early = _early(launched, sweep, ledger)
+        with training(planned.packs, launched.cluster, folder, checkpoints, early) as train:
             if options.force:
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)
@@ -141,7 +146,7 @@ def run(
                     while planned.packs:
                         ended = Ended(checkpoints, planned.hashes)
                         _train(train(planned.packs), planned, ledger, terminal, shipper, ended)
-                        sweep.learn(planned, known_of(planned.trials, ledger))
+                        sweep.learn(planned, known_of(planned.trials, ledger, sweep=name))
                         planned = sweep.advance()
                         if planned.packs:
                             if options.force:
@@ -173,7 +178,7 @@ def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
         with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
             for entry in ledger.unpublished(tracker.name):
                 trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-                known = known_of(trials, ledger, tracker, entry.experiment)
+                known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
                 lines = table_of(trials, entry.spec["reused"], known)
                 publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
@@ -205,7 +210,7 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = known_of(trials, ledger, tracker, entry.experiment)
+        known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
         lines = table_of(trials, entry.spec["reused"], known)
         path = publish(tracker, ledger, entry, lines, folder)
         if path is None:
@@ -223,7 +228,8 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     with contextlib.closing(Ledger(output / LEDGER)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        return table_of(trials, entry.spec["reused"], known_of(trials, ledger))
+        known = known_of(trials, ledger, sweep=entry.sweep)
+        return table_of(trials, entry.spec["reused"], known)
 
 
 def has_record(output: Path) -> None:
@@ -268,8 +274,24 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
         lock.release()
 
 
-def _checkpoints(launched: LaunchConfig) -> Checkpoints:
-    return Checkpoints.under(Path(launched.paths.output), launched.checkpoint.every_seconds)
+def _checkpoints(launched: LaunchConfig, sweep: str) -> Checkpoints:
+    """The output root's; a sweep that stops trials early keeps its own, for they are its."""
+    root = Path(launched.paths.output)
+    if isinstance(launched.early_stopping, AshaConfig):
+        root = folder_of(root, sweep)
+    return Checkpoints.under(root, launched.checkpoint.every_seconds)
+
+
+def _early(launched: LaunchConfig, sweep: Unfolding, ledger: Ledger) -> Early | None:
+    """How trials are stopped early, and how high those stand that have ended."""
+    config, found = launched.early_stopping, {}
+    if not isinstance(config, AshaConfig):
+        return None
+    for trial in sweep.trials:
+        columns = ledger.trajectory_in(sweep.sweep, trial.config_hash)
+        if columns:
+            found[trial.config_hash] = heights(config, columns, trial.plain["train"]["steps"])
+    return config, found
 
 
 def _forget(
@@ -322,6 +344,8 @@ def _note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) ->
     """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
     ledger.open_sweep(tracker.name, entry)
     owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
+    if entry.spec["launch"]["early_stopping"]["name"] != "none":  # or as it was stopped
+        owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]
     ledger.owe(tracker.name, owed)
 
 
@@ -362,7 +386,7 @@ def _train(
     with terminal.watch(planned) as view, Pulse(folder) as pulse, terminal.interruptible():
         for message in messages:
             if isinstance(message, Done):
-                ledger.put(message.record, message.figure)
+                ledger.put(of_sweep(message.record, planned.sweep), message.figure)
                 ended.add(message.record.config_hash)
                 shipper.notify()
             elif isinstance(message, Failed):

@@ -1,6 +1,7 @@
 """From the ledger to MLflow: a thread that sends what is owed, so that training never waits."""
 
 import contextlib
+import functools
 import math
 import threading
 from pathlib import Path
@@ -91,7 +92,8 @@ def publish(
     search = search_of(entry)
     text = pages.describe(entry.spec["command"], lines, links, findings(search, lines))
     heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
-    study = Study([line for line in lines if line.finished], ledger.trajectory, search)
+    trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
+    study = Study([line for line in lines if line.finished], trajectory, search)
     files = report_page.files(heading, study, lines)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

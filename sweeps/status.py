@@ -79,7 +79,8 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
 def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
     hashes = [trial.config_hash for trial in planned]
-    results, failures = ledger.results(hashes), ledger.failures(hashes)
+    results = ledger.stopped(entry.sweep) | ledger.results(hashes)
+    failures = ledger.failures(hashes)
     beat = last_beat(folder_of(ledger.path.parent, entry.sweep))
     if entry.status != "RUNNING":
         beat = None

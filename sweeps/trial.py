@@ -12,6 +12,7 @@ from typing import Any
 import deq
 from sweeps.checkpoints import Checkpoints, Keeper
 from sweeps.config import trial_from_plain
+from sweeps.early_stopping import STOPPED_AT, Stopping
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
 from sweeps.plain import in_bytes, one_line
@@ -75,14 +76,16 @@ def run_pack(
     device: str,
     threads: int,
     checkpoints: Checkpoints | None = None,
+    stopping: Stopping | None = None,
 ) -> Generator[Message]:
     """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
 
     A pack that does not fit in memory is halved, once; a half that does not fit fails, and
-    says what it needs. A pack that has a checkpoint goes on from it.
+    says what it needs. A pack that has a checkpoint goes on from it. What `stopping` ends
+    early is done with the status `stopped`.
     """
     deq.set_threads(threads)
-    yield from _tried(plains, device, checkpoints, halved=False)
+    yield from _tried(plains, device, checkpoints, stopping, halved=False)
 
 
 def needed(plains: list[dict[str, Any]]) -> str:
@@ -96,12 +99,17 @@ def needed(plains: list[dict[str, Any]]) -> str:
 
 
 def _tried(
-    plains: list[dict[str, Any]], device: str, checkpoints: Checkpoints | None, *, halved: bool
+    plains: list[dict[str, Any]],
+    device: str,
+    checkpoints: Checkpoints | None,
+    stopping: Stopping | None,
+    *,
+    halved: bool,
 ) -> Iterator[Message]:
     configs = [trial_from_plain(plain) for plain in plains]
     left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
     try:
-        for message in _run(configs, plains, device, checkpoints):
+        for message in _run(configs, plains, device, checkpoints, stopping):
             yield message
             if isinstance(message, Done):
                 del left[message.record.config_hash]
@@ -119,7 +127,7 @@ def _tried(
         size = -(-len(plains) // 2) if memory else 1
         for i in range(0, len(rest), size):
             part = rest[i : i + size]
-            yield from _tried(part, device, checkpoints, halved=halved or memory)
+            yield from _tried(part, device, checkpoints, stopping, halved=halved or memory)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -133,6 +141,7 @@ def _run(
     plains: list[dict[str, Any]],
     device: str,
     checkpoints: Checkpoints | None,
+    stopping: Stopping | None,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
     keeper = Keeper(checkpoints, hashes, device)
@@ -146,6 +155,8 @@ def _run(
                 for digest, k in pending.items():
                     yield _progress(digest, descent.courses[k])
             for digest, k in list(pending.items()):
+                if stopping is not None:
+                    _stop(descent, k, digest, stopping)
                 if descent.courses[k].status is not None:
                     del pending[digest]
                     yield Done(_record(descent.courses[k], plains[k], device, keeper))
@@ -153,6 +164,16 @@ def _run(
         except GeneratorExit:  # interrupted, between two steps
             list(keeper.write(descent))
             raise
+
+
+def _stop(descent: deq.Descent, k: int, digest: str, stopping: Stopping) -> None:
+    """End a trial that is at a rung and not among the best there."""
+    course = descent.courses[k]
+    if course.status is not None or not course.rows:
+        return
+    step, ratio = int(course.rows[-1]["step"]), course.rows[-1]["loss"] / course.rows[0]["loss"]
+    if stopping.ends(digest, step, course.config.train.steps, ratio):
+        descent.stop(course, f"at step {step} others of the sweep had done better")
 
 
 def _progress(digest: str, course: deq.Course) -> Progress:
@@ -169,13 +190,16 @@ def _notes(hashes: list[str], lines: Iterable[str]) -> Iterator[Note]:
 
 def _record(course: deq.Course, plain: dict[str, Any], device: str, keeper: Keeper) -> Record:
     outcome = deq.compare(course)
+    stopped = {}
+    if outcome.status is deq.Status.STOPPED:
+        stopped = {STOPPED_AT: course.rows[-1]["step"]}
     return Record(
         config_hash=config_hash(course.config),
         cell_hash=cell_hash(course.config),
         config=plain,
         status=outcome.status.value,
         reason=outcome.reason,
-        summary=outcome.summary,
+        summary=outcome.summary | stopped,
         notes=outcome.notes,
         device=device,
         environment=environment() | {"resumed_at": keeper.resumed_at},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import __version__, contents, pages
+from sweeps.early_stopping import STOPPED_AT
 from sweeps.ledger import Result
 from sweeps.pages import Point
 from sweeps.plain import flattened
@@ -17,6 +18,8 @@ from sweeps.record import Record
 BATCH = 1000  # metrics and params MLflow takes at once
 FEW = 50  # trials that are looked up one by one, where all runs would be more work
 TRIALS = "tags.`sweeps.kind` = 'trial'"
+# Runs of trials that a sweep stopped early: no result of their configuration.
+STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrialRuns:
         self._known |= {(experiment, digest): None for digest in hashes}
         queries = [TRIALS]
         if len(hashes) <= FEW:
-            queries = [_of(digest) for digest in hashes]
+            queries = [_of_hash(digest) for digest in hashes]
         for query in queries:
             for run in search(self._client, experiment, query):
                 digest = run.data.tags.get("sweeps.config_hash", "")
@@ -66,29 +69,31 @@ class TrialRuns:
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
-        for run in search(self._client, experiment, TRIALS):
-            if run.data.tags.get("sweeps.config_hash") in hashes:
-                self._client.delete_run(run.info.run_id)
+        for query in (TRIALS, STOPPED_RUNS):
+            for run in search(self._client, experiment, query):
+                if run.data.tags.get("sweeps.config_hash") in hashes:
+                    self._client.delete_run(run.info.run_id)
         self._known |= {(experiment, digest): None for digest in hashes}
 
     def send(
         self, experiment: str, parent: str, sweep: str, name: str, record: Record, figure: bytes
     ) -> str:
         """Write a finished trial's run, or finish one that was begun; its id."""
-        known = self._look_up(experiment, record.config_hash)
+        known = self._look_up(experiment, record)
         if known is None:
             tags = self._context | _tags(parent, sweep, name, record)
             known = _known(self._client.create_run(experiment, record.started, tags=tags))
         if not known.finished:
             self._write(known, record, figure)
         if not self._alone:
-            keep_only(self._client, experiment, _of(record.config_hash), known.run_id)
+            keep_only(self._client, experiment, _of(record), known.run_id)
         return known.run_id
 
-    def _look_up(self, experiment: str, digest: str) -> _Known | None:
-        if self._alone and (experiment, digest) in self._known:
-            return self._known.pop((experiment, digest))  # should this fail, it is looked up anew
-        alike = [_known(run) for run in search(self._client, experiment, _of(digest))]
+    def _look_up(self, experiment: str, record: Record) -> _Known | None:
+        if self._alone and (experiment, record.key) in self._known:
+            # Should this fail, it is looked up anew.
+            return self._known.pop((experiment, record.key))
+        alike = [_known(run) for run in search(self._client, experiment, _of(record))]
         return next((run for run in alike if run.finished), next(iter(alike), None))
 
     def _write(self, run: _Known, record: Record, figure: bytes) -> None:
@@ -103,7 +108,8 @@ class TrialRuns:
         self._client.log_batch(run.run_id, metrics=metrics[:first], params=params)
         log_metrics(self._client, run.run_id, metrics[first:])
         self._write_artifacts(run, record, figure)
-        self._client.set_terminated(run.run_id, "FINISHED", record.finished)
+        status = "KILLED" if record.stopped_in else "FINISHED"
+        self._client.set_terminated(run.run_id, status, record.finished)
 
     def _write_artifacts(self, run: _Known, record: Record, figure: bytes) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
@@ -146,7 +152,15 @@ def log_metrics(client: Any, run: str, metrics: list[Any]) -> None:
         client.log_batch(run, metrics=metrics[i : i + BATCH])
 
 
-def _of(digest: str) -> str:
+def _of(record: Record) -> str:
+    """The runs of a record: one, but where a server was too slow."""
+    if not record.stopped_in:
+        return _of_hash(record.config_hash)
+    of_sweep = f"{STOPPED_RUNS} and tags.`sweeps.sweep` = '{record.stopped_in}'"
+    return f"{of_sweep} and tags.`sweeps.config_hash` = '{record.config_hash}'"
+
+
+def _of_hash(digest: str) -> str:
     return f"{TRIALS} and tags.`sweeps.config_hash` = '{digest}'"
 
 
@@ -164,16 +178,24 @@ def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
     commit = record.environment.get("code", {}).get("commit")
     version = record.environment.get("packages", {}).get("deq-sweeps")
     code = {"mlflow.source.git.commit": commit} if commit else {}
-    return code | {
-        "mlflow.parentRunId": parent,
-        "mlflow.runName": name,
-        "sweeps.kind": "trial",
-        "sweeps.config_hash": record.config_hash,
-        "sweeps.cell_hash": record.cell_hash,
-        "sweeps.sweep": sweep,
-        "sweeps.status": record.status,
-        "sweeps.reason": record.reason,
-        "sweeps.version": version or __version__,
-        "sweeps.device": record.device,
-        "mlflow.note.content": pages.describe_trial(record),
-    }
+    stopped = {}
+    if record.stopped_in:
+        step = int(record.summary[STOPPED_AT])
+        stopped = {"sweeps.early_stopped": "true", "sweeps.early_stopped_step": str(step)}
+    return (
+        code
+        | stopped
+        | {
+            "mlflow.parentRunId": parent,
+            "mlflow.runName": name,
+            "sweeps.kind": "stopped" if stopped else "trial",
+            "sweeps.config_hash": record.config_hash,
+            "sweeps.cell_hash": record.cell_hash,
+            "sweeps.sweep": sweep,
+            "sweeps.status": record.status,
+            "sweeps.reason": record.reason,
+            "sweeps.version": version or __version__,
+            "sweeps.device": record.device,
+            "mlflow.note.content": pages.describe_trial(record),
+        }
+    )

@@ -14,7 +14,7 @@ DOORS = {
     "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py", "sweeps/archive/sheets.py"},
     "pandas": {"sweeps/library.py"},
-    "ray": {f"sweeps/workers/{name}.py" for name in ("cluster", "head", "tune")},
+    "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "tune")},
     "mlflow": {"sweeps/tracking.py", "sweeps/trial_runs.py"},
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},

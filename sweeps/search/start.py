@@ -43,6 +43,8 @@ def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
     parts = [cell.config_hash for cell in cells]
     if is_adaptive(launch.search):
         parts.append(json.dumps(asdict(launch.search), sort_keys=True))
+    if launch.early_stopping.name != "none":
+        parts.append(json.dumps(asdict(launch.early_stopping), sort_keys=True))
     return set_hash(parts)
 
 

@@ -4,14 +4,17 @@ The files of this folder are the door to Ray, which is imported only where it is
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
+from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.trial import Message, run_pack
 from sweeps.workers.rounds import Packs, rounds
 
+# How trials are stopped early, and how high those stand that have ended, by config hash.
+Early = tuple[AshaConfig, Mapping[str, Heights]]
 # Trains packs; training begins when the messages are pulled.
 Train = Callable[[Packs], Iterator[Message]]
 
@@ -30,7 +33,11 @@ def check_cluster(config: ClusterConfig) -> None:
 
 @contextlib.contextmanager
 def training(
-    packs: Packs, config: ClusterConfig, folder: Path, checkpoints: Checkpoints
+    packs: Packs,
+    config: ClusterConfig,
+    folder: Path,
+    checkpoints: Checkpoints,
+    early: Early | None = None,
 ) -> Iterator[Train]:
     """Workers, ready to train these packs and, while the block lasts, others like them.
 
@@ -39,6 +46,7 @@ def training(
         config: where.
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
+        early: how trials are stopped early, and how high those stand that ended before.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
@@ -47,16 +55,29 @@ def training(
     if not packs:
         yield lambda packs: iter(())
     elif config.name == "inline":
-        yield lambda packs: _inline(packs, device, config.cpus_per_trial, checkpoints)
+        stopping = None
+        if early:
+            from sweeps.workers import asha
+
+            stopping = Stopping(early[0], asha.here(*early))
+        yield lambda packs: _inline(packs, device, config.cpus_per_trial, checkpoints, stopping)
     else:
+        from sweeps.workers import asha
         from sweeps.workers.cluster import ready
         from sweeps.workers.tune import Tune
 
         with ready(config, packs, folder) as code:
-            tune = Tune(config, device, folder, code, checkpoints)
+            stopping = Stopping(early[0], asha.Remote(*early)) if early else None
+            tune = Tune(config, device, folder, code, checkpoints, stopping)
             yield lambda packs: rounds(packs, config.max_retries, tune.fit)
 
 
-def _inline(packs: Packs, device: str, threads: int, checkpoints: Checkpoints) -> Iterator[Message]:
+def _inline(
+    packs: Packs,
+    device: str,
+    threads: int,
+    checkpoints: Checkpoints,
+    stopping: Stopping | None,
+) -> Iterator[Message]:
     for pack in packs:
-        yield from run_pack([trial.plain for trial in pack], device, threads, checkpoints)
+        yield from run_pack([trial.plain for trial in pack], device, threads, checkpoints, stopping)

@@ -14,6 +14,7 @@ from ray import tune
 
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
+from sweeps.early_stopping import Stopping
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
 from sweeps.trial import Done, Failed, Message, run_pack
@@ -39,9 +40,11 @@ class Tune:
         folder: Path,
         code: Code | None,
         checkpoints: Checkpoints,
+        stopping: Stopping | None = None,
     ) -> None:
         """Train on `device`, with Tune's state in `folder`; `code` was shipped there."""
         self._config, self._device, self._checkpoints = config, device, checkpoints
+        self._stopping = stopping
         self._folder, self._code = folder.resolve(), code
 
     def fit(self, packs: Packs, retries: int) -> Iterator[Said]:
@@ -81,6 +84,7 @@ class Tune:
             "threads": self._config.cpus_per_trial,
             "versions": here(),
             "checkpoints": self._checkpoints,
+            "stopping": self._stopping,
         }
         try:
             tune.Tuner(
@@ -176,6 +180,7 @@ def _trainable(
     threads: int,
     versions: dict[str, str],
     checkpoints: Checkpoints,
+    stopping: Stopping | None,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
     if wrong := mismatch(versions, here()):
@@ -183,7 +188,7 @@ def _trainable(
         tune.report({"messages": failed})
         return
     # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
-    messages = run_pack(packs[config["pack"]], device, threads, checkpoints)
+    messages = run_pack(packs[config["pack"]], device, threads, checkpoints, stopping)
     with contextlib.closing(messages):
         for report in together(drawn(messages)):
             tune.report({"messages": report})

@@ -1,0 +1,138 @@
+"""Early stopping: what ASHA ends, how that is marked, and that it is no result."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from command import client, runs, sweeps
+
+import deq
+from sweeps.cli import cli
+from sweeps.config import request
+from sweeps.early_stopping import STOPPED, AshaConfig, Stopping, heights
+from sweeps.errors import ConfigError
+from sweeps.planning import trials_of
+from sweeps.report import Line, cells
+from sweeps.trial import Done, run_pack
+from sweeps.workers.asha import Judge
+
+SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]
+ETAS = [0.9, 0.5, 0.3, 0.2, 0.1]
+AXIS = f"train.eta={','.join(str(eta) for eta in ETAS)}"
+ASHA = ["early_stopping=asha", "early_stopping.min_steps=5", "early_stopping.reduction_factor=2"]
+
+
+def test_the_rungs():
+    assert AshaConfig(min_steps=5, reduction_factor=2).rungs(60) == [5, 10, 20, 40]
+    assert AshaConfig(min_steps=5, reduction_factor=2).rungs(40) == [5, 10, 20]
+    assert AshaConfig().rungs(50) == []
+
+
+def test_a_trial_goes_on_that_is_among_the_best_so_far_at_its_rung():
+    judge = Judge(AshaConfig(min_steps=5, reduction_factor=2), {})
+    assert not judge.stops("a", 5, 0.5)  # the first one there
+    assert judge.stops("b", 5, 0.6)
+    assert not judge.stops("c", 5, 0.4)
+    assert not judge.stops("c", 10, 0.9)  # the first one at this rung
+    assert judge.stops("a", 10, 1.0)
+    later = Judge(AshaConfig(min_steps=5, reduction_factor=2), {"a": {5: 0.5}})
+    assert later.stops("b", 5, 0.6)
+
+
+def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
+    trials = trials_of(request([*SMALL, "train.eta=0.2,0.5,0.9"]))
+    plains = [trial.plain for trial in trials]
+    asked = []
+
+    def ask(digest, step, ratio):
+        asked.append((digest, step, ratio))
+        return digest == trials[1].config_hash and step == 20
+
+    config = AshaConfig(min_steps=5, reduction_factor=2)
+    whole = {
+        m.record.config_hash: m.record for m in run_pack(plains, "cpu", 1) if isinstance(m, Done)
+    }
+    cut = run_pack(plains, "cpu", 1, None, Stopping(config, ask))
+    records = {m.record.config_hash: m.record for m in cut if isinstance(m, Done)}
+    for trial in (trials[0], trials[2]):
+        mine, theirs = records[trial.config_hash], whole[trial.config_hash]
+        assert mine.status == theirs.status == "budget"
+        assert mine.trajectory["loss"] == pytest.approx(theirs.trajectory["loss"], rel=1e-6)
+        rungs = [(step, ratio) for digest, step, ratio in asked if digest == trial.config_hash]
+        assert dict(rungs) == pytest.approx(heights(config, theirs.trajectory, 60), rel=1e-6)
+        assert [step for step, _ in rungs] == [5, 10, 20, 40]
+    stopped = records[trials[1].config_hash]
+    assert stopped.status == STOPPED
+    assert stopped.summary["train/stopped_at"] == stopped.trajectory["step"][-1] == 20
+    assert not {key for key in stopped.summary if key.startswith("rate/measured")}
+    assert "censored" in stopped.notes["rate/measured"]
+    assert stopped.trajectory["loss"] == pytest.approx(
+        whole[stopped.config_hash].trajectory["loss"][:21], rel=1e-6
+    )
+
+
+def test_no_mean_is_taken_over_seeds_that_were_not_stopped():
+    trials = trials_of(request([*SMALL, "seed=0,1"]))
+    summary = {"rate/measured": 0.1, "theory/lambda_star": 0.2}
+    lines = [Line(trials[0], "budget", summary), Line(trials[1], "budget", summary)]
+    assert [cell.mean for cell in cells(lines, "rate/measured")] == [0.1]
+    lines[1] = Line(trials[1], STOPPED, {"theory/lambda_star": 0.2})
+    assert cells(lines, "rate/measured") == []
+    assert [cell.mean for cell in cells(lines, "theory/lambda_star")] == [0.2]
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["early_stopping=asha", "early_stopping.min_steps=0"], "min_steps"),
+        (["early_stopping=asha", "early_stopping.reduction_factor=1"], "reduction_factor"),
+        (["early_stopping=ahsa"], "asha, none"),
+        ([*ASHA, "search=frontier", "train.eta=interval(0.5,4)"], "cut short"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words, match):
+    with pytest.raises(ConfigError, match=match) as error:
+        request(words)
+    assert "\n" not in str(error.value)
+
+
+def test_a_stopped_trial_is_marked_is_settled_for_its_sweep_and_is_no_result(tmp_path, monkeypatch):
+    """On Ray, where the judge is an actor, with two trials in a pack."""
+    done = sweeps("run", *SMALL, AXIS, *ASHA, "pack=2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    states = {trial["config_hash"]: trial["status"] for trial in said["trials"]}
+    stopped = {digest for digest, state in states.items() if state == STOPPED}
+    assert 1 <= len(stopped) < len(ETAS)
+    api = client(tmp_path / "outputs")
+    (parent,), trials = runs(api)
+    assert {run.data.tags["sweeps.config_hash"] for run in trials} == set(states) - stopped
+    found = api.search_runs([parent.info.experiment_id], "tags.`sweeps.early_stopped` = 'true'")
+    assert {run.data.tags["sweeps.config_hash"] for run in found} == stopped
+    for run in found:
+        assert run.info.status == "KILLED"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        step = int(run.data.tags["sweeps.early_stopped_step"])
+        assert step in (5, 10, 20, 40)
+        assert "rate/measured" not in run.data.metrics
+        assert max(p.step for p in api.get_metric_history(run.info.run_id, "train/loss")) == step
+    page = (tmp_path / "outputs" / "sweeps" / said["sweep"] / "report.html").read_text()
+    assert page.count("its rate is censored") == len(stopped)
+
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
+    again = CliRunner().invoke(cli, ["run", *SMALL, AXIS, *ASHA, "cluster=inline"])
+    assert again.exit_code == 0, again.output
+    assert "nothing to do" in again.output
+    status = CliRunner().invoke(cli, ["status", said["sweep"], "--json"])
+    assert [t["state"] for t in json.loads(status.output)[0]["trials"]].count(STOPPED) == len(
+        stopped
+    )
+    unknown = CliRunner().invoke(cli, ["reproduce", min(stopped)])
+    assert "0 finished trials" in str(unknown.exception)
+    whole = CliRunner().invoke(cli, ["run", *SMALL, AXIS, "cluster=inline", "--json"])
+    assert whole.exit_code == 0, whole.output
+    full = json.loads(whole.stdout)
+    assert full["sweep"] != said["sweep"]
+    assert {t["config_hash"] for t in full["trials"] if not t["reused"]} == stopped
+    assert {t["status"] for t in full["trials"]} <= {s.value for s in deq.Status} - {STOPPED}
+    assert len(runs(api)[1]) == len(ETAS)
