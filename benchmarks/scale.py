@@ -30,6 +30,8 @@ from benchmarks.timing import Spread, report
 ROOT = Path(__file__).parents[1]
 # Seconds between two looks at a driver.
 EVERY = 0.25
+# Of a second of CPU time, and bytes of a page of memory, as /proc counts them.
+TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 # What a command said.
 SAID = "said.txt"
 # Figures that are goals: what the figure may be at most, or must be at least.
@@ -72,10 +74,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Look:
-    """A driver at one moment: seconds of wall and CPU, MB it holds, trials MLflow has."""
+    """A driver at one moment.
+
+    Attributes:
+        at: seconds of wall time.
+        cpu: CPU seconds it has used.
+        all_cpu: those of all its processes, Ray's workers and services too.
+        memory: MB it holds.
+        sent: trials that MLflow has.
+    """
 
     at: float
     cpu: float
+    all_cpu: float
     memory: float
     sent: int
 
@@ -111,19 +122,26 @@ def watched(folder: Path, overrides: list[str]) -> list[Look]:
     looks = []
     with sweep(folder, overrides) as process:
         while process.poll() is None:
-            with contextlib.suppress(OSError, ValueError, sqlite3.Error):
+            with contextlib.suppress(OSError, KeyError, ValueError, sqlite3.Error):
                 sent = _sent(folder / "outputs" / "ledger.db")
                 looks.append(Look(time.perf_counter(), *_of_process(process.pid), sent))
             time.sleep(EVERY)
     return looks
 
 
-def _of_process(pid: int) -> tuple[float, float]:
-    """CPU seconds and resident MB of a process that runs."""
-    numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    cpu = (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+def _of_process(pid: int) -> tuple[float, float, float]:
+    """CPU seconds of a process that runs, of it and its descendants, and its resident MB."""
+    parents, cpu = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            numbers = stat.read_text().rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(numbers[1])
+            cpu[int(stat.parent.name)] = (int(numbers[11]) + int(numbers[12])) / TICKS
+    family = {pid}
+    while grown := {p for p, parent in parents.items() if parent in family} - family:
+        family |= grown
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return cpu, resident * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return cpu[pid], sum(cpu[p] for p in family), resident * PAGE / 1e6
 
 
 def _sent(ledger: Path) -> int:
@@ -150,6 +168,12 @@ def cpu_each(looks: list[Look], first: int, last: int) -> float:
     """The driver's CPU milliseconds for each trial between two counts."""
     a, b = at(looks, first), at(looks, last)
     return 1e3 * (b.cpu - a.cpu) / (b.sent - a.sent)
+
+
+def all_cpu_each(looks: list[Look], first: int, last: int) -> float:
+    """The same of all its processes: of two cores with nothing else to do, what they need."""
+    a, b = at(looks, first), at(looks, last)
+    return 1e3 * (b.all_cpu - a.all_cpu) / (b.sent - a.sent)
 
 
 def peer(overrides: list[str], *flags: str) -> float:
@@ -215,6 +239,7 @@ def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
         (f"driver CPU a trial, {first} to {tenth}, ms", early),
         (f"driver CPU a trial, the last {tenth}, ms", late),
         ("driver CPU a trial, last over first", late / early),
+        ("CPU a trial, all processes, ms", all_cpu_each(looks, first, n)),
         *pages(folder, n, said),
     ]
 
@@ -256,10 +281,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object for each part")
     for name in ("trials", "sample", "peer", "repeats", "width", "samples", "steps"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
+    parts = {"turns": turns, "large": large}
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     options = vars(parser.parse_args())
-    as_json = options.pop("json")
+    as_json, chosen = options.pop("json"), options.pop("parts")
     case = Case(**options)
-    for measure in (turns, large):
+    for measure in (parts[name] for name in chosen):
         before = machine()
         title = f"{measure.__name__}: m {case.width}, n {case.samples}, {case.steps} steps"
         lines = [("machine before", before), *measure(case), ("machine after", machine())]

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import device, packing
+from benchmarks import device, packing, scale
 from benchmarks.engine import Case, measure
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
@@ -95,3 +95,25 @@ def test_json_is_one_object_a_line():
     done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
     (line,) = done.stdout.strip().splitlines()
     assert "packed over one after the other" in json.loads(line)
+
+
+def test_rates_and_costs_are_between_the_looks_that_saw_the_trials_sent():
+    looks = [
+        scale.Look(at, cpu, 2 * cpu, 100.0, sent)
+        for at, cpu, sent in [(0, 5.0, 0), (10, 6.0, 2), (11, 6.5, 4), (14, 8.0, 10), (90, 9.0, 10)]
+    ]
+    assert scale.rate(looks) == 8 / 4  # not the start-up, not what follows
+    assert scale.cpu_each(looks, 3, 10) == 1e3 * 1.5 / 6
+    assert scale.all_cpu_each(looks, 3, 10) == 2e3 * 1.5 / 6
+
+
+def test_a_sweep_is_watched_and_the_peer_trains_the_same_trials(tmp_path):
+    case = scale.Case(steps=3)
+    looks = scale.watched(tmp_path, [*case.overrides(6), "cluster=inline"])
+    assert looks[-1].sent == 6
+    assert 50 < looks[-1].memory < 2000
+    assert looks[-1].all_cpu >= looks[-1].cpu > looks[0].cpu
+    assert "seed=5: budget" in (tmp_path / scale.SAID).read_text()
+    assert scale.peer(case.overrides(2), "--steps-too") > 0
+    with pytest.raises(RuntimeError, match="no such key"):
+        scale.watched(tmp_path, ["model.wdith=3"])
