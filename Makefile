@@ -8,7 +8,7 @@ INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test lint types contract pictures studies package bench check
+.PHONY: help quickstart test lint types contract pictures studies reference package bench check
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -35,10 +35,13 @@ pictures: $(VENV)/.installed-dev ## Renew the README's pictures (needs chromium 
 studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/
 	$(BIN)/python -m docs.studies
 
+reference: $(VENV)/.installed-dev ## Write docs/reference.md and completion's words from the code
+	$(BIN)/python -m docs.reference
+
 package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs is in it
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
-	for file in sweeps/conf/config.yaml sweeps/templates/report.html; do \
+	for file in sweeps/cli/words.json sweeps/conf/config.yaml sweeps/templates/report.html; do \
 		$(BIN)/python -m zipfile -l dist/*.whl | grep -q $$file || exit 1; done
 
 bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ

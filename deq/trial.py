@@ -60,7 +60,17 @@ class DiagnosticsConfig:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that determines a trial's numbers, and nothing else."""
+    """Everything that determines a trial's numbers, and nothing else.
+
+    Attributes:
+        data: what it trains on.
+        model: the network and its initialisation.
+        train: gradient descent.
+        solver: how equilibria and adjoints are solved.
+        diagnostics: what is measured how often.
+        seed: of the network's draw.
+        dtype: of the training; the theory's numbers are float64 either way.
+    """
 
     data: DataConfig = field(default_factory=DigitsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

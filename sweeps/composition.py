@@ -9,7 +9,6 @@ import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,17 +27,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
+from sweeps.groups import conf_dir
 from sweeps.plain import flattened, nearest
 from sweeps.search.space import Choice, Interval
 
 # An axis: a list of values for a grid, or what a search draws from.
 Axis = list[Any] | Interval | Choice
-
-
-def conf_dir() -> Path:
-    """conf/ as it ships in the wheel, or beside the package in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,37 @@
 from pathlib import Path
 
 from sweeps import figures
+from sweeps.metrics import COLUMNS
 from sweeps.pages import Point
 from sweeps.plain import to_yaml
 from sweeps.record import Record
 
 POINTS = 200  # of a step metric in one run
 CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
+FIGURE = "theory_vs_measurement.png"
 FILES = (CONFIG, TRAJECTORY, ENVIRONMENT)
-STEP_METRICS = {
-    "loss": "train/loss",
-    "residual": "train/residual",
-    "grad_norm": "train/grad_norm",
-    "lambda_min_gram": "spectrum/lambda_min_gram",
-    "lambda_min_tangent": "spectrum/lambda_min_tangent",
-    "norm_w": "spectrum/norm_w",
-    "forward_steps": "solver/forward_steps",
-    "adjoint_steps": "solver/adjoint_steps",
+# What a trial's run holds besides metrics and the flattened config as params.
+ARTIFACTS = {
+    CONFIG: "the resolved trial config, enough to run it again",
+    TRAJECTORY: "every recorded step, one column for each quantity",
+    ENVIRONMENT: "versions, hardware, threads, the code's commit and its uncommitted changes",
+    FIGURE: "loss against the GD step: measured, linearised at t = 0, the theorem's bound",
 }
+TAGS = {
+    "sweeps.kind": "trial, sweep (the parent run) or reproduction",
+    "sweeps.config_hash": "the trial's identity, 64 hex digits",
+    "sweeps.cell_hash": "the same without the seed: it groups repeats",
+    "sweeps.sweep": "the name of the sweep that recorded it",
+    "sweeps.status": "converged, budget, diverged, ill_posed or stalled",
+    "sweeps.reason": "one sentence on why it ended so",
+    "sweeps.version": "of deq-sweeps",
+    "sweeps.device": "where it trained: cpu, cuda:0",
+}
+REPRODUCTION_TAGS = {
+    "sweeps.reproduces": "a reproduction's: the run it repeats",
+    "sweeps.verdict": "a reproduction's: identical, equal or different",
+}
+STEP_METRICS = {column.name: column.metric for column in COLUMNS if column.metric}
 STEPPED = set(STEP_METRICS.values())
 
 
@@ -52,4 +66,4 @@ def write_artifacts(record: Record, folder: Path, figure: bytes = b"") -> None:
     (folder / TRAJECTORY).write_bytes(record.parquet())
     (folder / ENVIRONMENT).write_text(record.environment_json())
     if record.trajectory["loss"]:
-        (folder / "theory_vs_measurement.png").write_bytes(figure or figures.trial.draw(record))
+        (folder / FIGURE).write_bytes(figure or figures.trial.draw(record))

@@ -18,7 +18,11 @@ STOPPED_AT = "train/stopped_at"
 
 @dataclass(frozen=True)
 class NoStoppingConfig:
-    """Every trial is trained to its end."""
+    """Every trial is trained to its end.
+
+    Attributes:
+        name: the rule.
+    """
 
     name: Literal["none"] = "none"
 
@@ -31,6 +35,7 @@ class AshaConfig:
     is among the best 1 / reduction_factor of those that came there so far.
 
     Attributes:
+        name: the rule.
         min_steps: GD steps before which none is stopped: the first rung.
         reduction_factor: from one rung to the next the steps grow by it.
     """

@@ -66,7 +66,7 @@ class TrackingConfig:
 
     Attributes:
         name: MLflow embedded under the output root, or a server.
-        uri: the server's address.
+        uri: the server's address; MLFLOW_TRACKING_URI by default.
         lease: seconds after which a driver that is not heard of is taken for dead, and the
             run of its sweep is closed by whoever else works in that experiment.
     """
@@ -99,14 +99,33 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class PathsConfig:
-    """Where everything a command writes lies."""
+    """Where everything a command writes lies.
+
+    Attributes:
+        output: the output root; SWEEPS_OUTPUT where that is set.
+    """
 
     output: str = "outputs"
 
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """What does not change a trial's numbers."""
+    """What does not change a trial's numbers.
+
+    Attributes:
+        study: the name of the MLflow experiment.
+        figure: what the report draws first.
+        axes: an experiment's axes, by key: a list, or text in Hydra's sweep grammar.
+        size: with paper, the keys under `paper` replace the axes of the same name.
+        paper: an experiment's axes at the papers' size.
+        pack: trials of one shape trained together on one worker; 1 forbids it.
+        cluster: where trials run.
+        tracking: where results are recorded.
+        search: which trials a sweep consists of.
+        early_stopping: whether trials that fall behind are ended early.
+        checkpoint: how often a pack that trains is written to disk.
+        paths: where everything a command writes lies.
+    """
 
     study: str = "default"
     figure: Figure = "rates"

@@ -16,6 +16,11 @@ class DigitsConfig:
 
     The first n/2 samples of each class (the first class has one more when n is odd),
     centred (the mean sample subtracted), each normalised to norm sqrt(d).
+
+    Attributes:
+        name: the data set.
+        n: how many samples of the two classes together.
+        classes: which two; the second is labelled 1.
     """
 
     name: Literal["digits"] = "digits"

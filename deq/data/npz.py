@@ -18,6 +18,7 @@ class NpzConfig:
     """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
 
     Attributes:
+        name: the data set.
         path: the file. Where it lies is not part of an experiment's identity.
         n: how many samples to take, from the first; all when null.
         sha256: the digest of the file; filled in when the trial is composed, and

@@ -14,6 +14,12 @@ class SphereConfig:
     """Ling et al.'s synthetic set: uniform on the sphere of radius sqrt(d), y ~ N(0, 1).
 
     The set has a seed of its own, so that trials of several seeds share it.
+
+    Attributes:
+        name: the data set.
+        n: how many samples.
+        d: their dimension.
+        seed: of the draw.
     """
 
     name: Literal["sphere"] = "sphere"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.names import complete_sweep, complete_trial
 
 if TYPE_CHECKING:
     from sweeps.attempts import Attempt
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...")
+@click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial)
 @click.option(
     "--at",
     is_flag=False,
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     metavar="[COMMIT]",
     help="With the code of a commit, in a checkout of its own; `--at recorded`: the record's.",
 )
-@click.option("--sweep", default="", help="A sweep's trials, not one.")
+@click.option(
+    "--sweep", default="", shell_complete=complete_sweep, help="A sweep's trials, not one."
+)
 @click.option("--sample", type=int, metavar="K", help="K of them, drawn at random.")
 @click.option("--seed", default=0, show_default=True, help="Which K.")
 @click.option("--allow-drift", is_flag=True, help="Go on under other versions or hardware.")
@@ -130,8 +133,8 @@ def _again_sample(
 
 
 @cli.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=complete_trial)
+@click.argument("second", shell_complete=complete_trial)
 @OVERRIDES
 @click.option("--json", "as_json", is_flag=True, help="Print all that differs as JSON.")
 def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from sweeps.cli.group import cli
 from sweeps.cli.interruption import heed
+from sweeps.cli.shells import VARIABLE
 from sweeps.errors import SweepsError
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
     logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, complete_var=VARIABLE)
     except SweepsError as error:
         _refuse(str(error))
     except click.ClickException as error:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps import __version__
+from sweeps.cli.words import complete_override
 
 if TYPE_CHECKING:
     from sweeps.config import Request
 
-OVERRIDES = click.argument("overrides", nargs=-1)
+OVERRIDES = click.argument("overrides", nargs=-1, shell_complete=complete_override)
 MULTIRUN = click.option("-m", "--multirun", is_flag=True, help="Accepted, as Hydra users type it.")
 
 

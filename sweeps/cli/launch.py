@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, OVERRIDES, cli, request
+from sweeps.cli.names import complete_sweep
 from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(
 
 
 @cli.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweep)
 @OVERRIDES
 @click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

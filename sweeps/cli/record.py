@@ -6,10 +6,13 @@ from pathlib import Path
 import click
 
 from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.names import complete_sweep
 
 
 @cli.command()
-@OVERRIDES
+@click.argument(
+    "overrides", nargs=-1, metavar="[SWEEP] [OVERRIDES]...", shell_complete=complete_sweep
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(overrides: tuple[str, ...], as_json: bool) -> None:
     """Say how sweeps stand: `sweeps status [SWEEP]`.
@@ -57,7 +60,7 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command(name="report")
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweep)
 @OVERRIDES
 def report_(sweep: str, overrides: tuple[str, ...]) -> None:
     """Write a sweep's report anew.

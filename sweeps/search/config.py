@@ -12,7 +12,12 @@ MOST_SAMPLES = 100_000
 
 @dataclass(frozen=True)
 class GridConfig:
-    """Every combination of the axes."""
+    """Every combination of the axes.
+
+    Attributes:
+        name: the search.
+        space: empty: a grid draws from nothing.
+    """
 
     name: Literal["grid"] = "grid"
     space: Space = field(default_factory=dict)
@@ -23,6 +28,7 @@ class RandomConfig:
     """Points drawn from the space, the same in every cell of the grid.
 
     Attributes:
+        name: the search.
         samples: how many points.
         seed: of the draws; more samples of one seed go on where fewer stopped.
         space: intervals and choices, by key; filled in from the axes.
@@ -43,6 +49,7 @@ class OptunaConfig:
     """Optuna's TPE, which proposes points near the best so far, in every cell of the grid.
 
     Attributes:
+        name: the search.
         samples: how many points; each is tried with every seed of the grid.
         concurrent: how many are proposed before the results of any of them are known.
         metric: a summary metric; its mean over the seeds is the objective.
@@ -74,6 +81,7 @@ class FrontierConfig:
     """Bisection along one key, in every cell of the grid: where a condition ends to hold.
 
     Attributes:
+        name: the search.
         condition: stable (neither diverged nor ill posed), or a metric compared with a
             number, as in "theory/slack_7 >= 1".
         tolerance: how narrow the interval that holds the frontier must become: its length

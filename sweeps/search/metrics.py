@@ -7,46 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeps.metrics import SUMMARY
 from sweeps.plain import nearest
 
 if TYPE_CHECKING:
     from sweeps.ledger import Result
 
-METRICS = (
-    "rate/measured",
-    "rate/measured_stderr",
-    "rate/measured_r2",
-    "rate/measured_over_bound",
-    "rate/measured_over_linearized",
-    "rate/linearized",
-    "rate/asymptotic",
-    "rate/bound",
-    "rate/population",
-    "rate/population_asymptotic",
-    "rate/population_bound",
-    "rate/effective_eigenvalue",
-    "rate/oscillation",
-    "rate/window_start",
-    "rate/window_stop",
-    "theory/lambda_0",
-    "theory/lambda_0_over_m",
-    "theory/lambda_star",
-    "theory/lambda_ratio_min",
-    "theory/gram_error",
-    "theory/delta",
-    "theory/slack_7",
-    "theory/slack_8",
-    "theory/slack_9",
-    "theory/slack_10",
-    "theory/condition_held",
-    "theory/bound_held",
-    "theory/bound_violation",
-    "theory/lambda_held",
-    "theory/well_posed_held",
-    "time/seconds",
-    "time/seconds_per_step",
-    "train/eta",
-)
+METRICS = tuple(metric.name for metric in SUMMARY)
 STABLE = "stable"
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import deq
 from sweeps.cli import cli
-from sweeps.composition import conf_dir, points
+from sweeps.composition import points
 from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
+from sweeps.groups import conf_dir
 from sweeps.identity import canonical, cell_hash, config_hash
 from sweeps.trial import Done, run_pack
 

@@ -5,9 +5,13 @@ import shutil
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from command import SMALL, client, inside, runs, started, sweeps, unused_port
+
+from sweeps import contents, metrics
+from sweeps.record import columns_of
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,14 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
         api = client(where / "outputs")
         names = {file.path for file in api.list_artifacts(run.info.run_id)}
         assert {"config.yaml", "trajectory.parquet", "environment.json"} <= names
+        # What docs/reference.md lists is what is recorded: no more, no less.
+        stepped = {column.metric for column in metrics.COLUMNS if column.metric}
+        assert set(run.data.metrics) == stepped | {metric.name for metric in metrics.SUMMARY}
+        assert {tag for tag in tags if tag.startswith("sweeps.")} == set(contents.TAGS)
+        assert names == set(contents.ARTIFACTS)
+        file = api.download_artifacts(run.info.run_id, contents.TRAJECTORY)
+        columns = columns_of(Path(file).read_bytes())
+        assert list(columns) == [column.name for column in metrics.COLUMNS]
         history = api.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(31))
     assert len({run.info.run_name for run in trials}) == 4

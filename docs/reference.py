@@ -1,0 +1,154 @@
+"""Write docs/reference.md, and the words shell completion offers, from the code: `make reference`.
+
+A test fails while either differs from what the code says.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from docs.keys import Key, config_keys
+from sweeps import contents, metrics
+from sweeps.cli import cli
+from sweeps.cli.words import WORDS
+from sweeps.groups import conf_dir, groups
+
+# More names than these have a table of their own.
+MOST_NAMES = 20
+PAGE = Path(__file__).parent / "reference.md"
+HEAD = """# Reference
+
+Written from the code by `make reference`; edit the docstrings, not this file. `sweeps COMMAND
+--help` says the same of a command, `sweeps show` prints the composed config.
+"""
+KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an axis. Keys marked *
+are part of a trial's identity: another value is another trial with another hash."""
+STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
+with a metric are in MLflow too, at most {contents.POINTS} points a run."""
+SUMMARY_HEAD = """One value for each finished trial. What does not exist for a trial is absent, and
+the run's description says why. Flags are 1 and 0."""
+
+
+def main() -> None:
+    """Write both files."""
+    PAGE.write_text(page())
+    WORDS.write_text(words())
+
+
+def page() -> str:
+    """docs/reference.md."""
+    parts = [HEAD, "## Commands", *_commands(), "## Config groups", *_groups()]
+    parts += ["## Config keys", KEYS_HEAD, *_keys(), *_recorded()]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def words() -> str:
+    """What completion offers for keys, as JSON: values, choices of the group, meaning.
+
+    Digests are filled in and typed by nobody.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key in (key for key in config_keys() if not key.name.endswith("sha256")):
+        entry = found.setdefault(key.name, {"values": [], "choices": [], "meaning": ""})
+        entry["values"] = list(dict.fromkeys([*entry["values"], *key.values]))
+        entry["choices"] = [*entry["choices"], *key.choices]
+        entry["meaning"] = entry["meaning"] or _first_sentence(key.meaning)
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _commands() -> Iterator[str]:
+    for name, command in sorted(cli.commands.items()):
+        context = click.Context(command, info_name=f"sweeps {name}")
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        yield f"### sweeps {name}\n\n    {usage}\n\n{_unwrapped(command.help or '')}"
+        options = [p.get_help_record(context) for p in command.get_params(context)]
+        rows = [(f"`{flag}`", text) for flag, text in filter(None, options) if text]
+        yield _table(("option", "meaning"), [row for row in rows if "--help" not in row[0]])
+
+
+def _groups() -> Iterator[str]:
+    yield "A choice is made by `GROUP=CHOICE`; each is a file under `conf/`."
+    for group, choices in groups().items():
+        rows = [(f"`{group}={choice}`", _comment(group, choice)) for choice in choices]
+        yield f"### {group}\n\n" + _table(("choice", "meaning"), rows)
+
+
+def _comment(group: str, choice: str) -> str:
+    """The comment a choice's file begins with, less the command that runs it."""
+    lines = (conf_dir() / group / f"{choice}.yaml").read_text().splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    said = [line.lstrip("# ") for line in lines[:end]]
+    text = " ".join(line for line in said if not line.startswith(("@package", "sweeps ")))
+    return text.rstrip(":") + "." * text.endswith(":")
+
+
+def _keys() -> Iterator[str]:
+    parts: dict[str, list[Key]] = {}
+    for key in config_keys():
+        parts.setdefault(key.name.rpartition(".")[0], []).append(key)
+    for part in sorted(parts, key=lambda name: name == ""):
+        rows = [_key_row(key) for key in parts[part]]
+        heading = f"### {part}" if part else "### Others"
+        yield f"{heading}\n\n" + _table(("key", "type", "default", "meaning"), rows)
+
+
+def _key_row(key: Key) -> tuple[str, ...]:
+    where = f" ({', '.join(key.choices)})" if key.choices else ""
+    mark = " *" if key.hashed else ""
+    # A list of names that no type lists: an activation may be one's own.
+    listed = key.type == "text" and 0 < len(key.values) <= MOST_NAMES
+    names = f" One of {', '.join(key.values)}." if listed else ""
+    return f"`{key.name}`{mark}{where}", key.type, f"`{key.default}`", key.meaning + names
+
+
+def _recorded() -> Iterator[str]:
+    yield "## Steps\n\n" + STEP_HEAD
+    yield _table(
+        ("column", "metric", "meaning"),
+        [(f"`{c.name}`", c.metric and f"`{c.metric}`", c.meaning) for c in metrics.COLUMNS],
+    )
+    yield "## Summary metrics\n\n" + SUMMARY_HEAD
+    yield _metrics(metrics.SUMMARY)
+    yield "## Other runs\n\nOf a sweep, beside means over seeds (METRIC/CELL); of a reproduction."
+    yield _metrics([*metrics.SWEEP, *metrics.REPRODUCTION])
+    yield "## Tags\n\nBeside MLflow's own: user, source, git commit, parent run, run name."
+    tags = contents.TAGS | contents.REPRODUCTION_TAGS
+    yield _table(("tag", "meaning"), [(f"`{tag}`", text) for tag, text in tags.items()])
+    yield "## Params and artifacts\n\nParams are the trial's config, keys as above."
+    files = [(f"`{name}`", text) for name, text in contents.ARTIFACTS.items()]
+    yield _table(("artifact", "meaning"), files)
+
+
+def _metrics(found: Iterable[metrics.Metric]) -> str:
+    rows = [(f"`{m.name}`", m.meaning, m.unit) for m in found]
+    return _table(("metric", "meaning", "unit"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; nothing where there are no rows."""
+    if not rows:
+        return ""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text as a table's cell: a bar or a star would be read as Markdown."""
+    escaped = text.replace("|", "\\|")
+    return escaped if "`" in escaped else escaped.replace("*", "\\*")
+
+
+def _unwrapped(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[^.])\.(?:\s|$)|; ", text)[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Every number a trial records: its name, what it is and its unit. `docs/reference.md` lists them.
+
+Symbols are the theory's (Ling et al. 2023, Truong 2023): Phi the loss, G = Z^T Z the Gram
+matrix with least eigenvalue lambda_t at step t, H the tangent Gram matrix, K the limit of
+G / m, L the Lipschitz constant of phi, m the width, n the samples, eta the step size.
+A rate is -(d/dt) log Phi: larger is faster.
+"""
+
+from dataclasses import dataclass
+
+RATE, FLAG, NATS = "nats / GD step", "0 or 1", "nats"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a finished trial.
+
+    Attributes:
+        name: as MLflow knows it.
+        meaning: its definition.
+        unit: empty for a pure number.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a trial's trajectory, one value for each GD step.
+
+    Attributes:
+        name: in `trajectory.parquet`.
+        meaning: its definition.
+        metric: the step metric that shows it in MLflow; empty where it is in the file only.
+    """
+
+    name: str
+    meaning: str
+    metric: str = ""
+
+
+SUMMARY = (
+    Metric(
+        "rate/measured",
+        "minus the slope of log Phi, fitted to the last half of the steps above its floor",
+        RATE,
+    ),
+    Metric("rate/measured_stderr", "its standard error: noise, and bend over the window", RATE),
+    Metric("rate/measured_r2", "share of the variance of log Phi that the fitted line explains"),
+    Metric("rate/measured_over_bound", "rate/measured divided by rate/bound"),
+    Metric("rate/measured_over_linearized", "rate/measured divided by rate/linearized"),
+    Metric(
+        "rate/linearized",
+        "of Phi_lin(t) = 1/2 sum_k (1 - eta h_k)^(2t) c_k^2, H(0)'s curve, over the same window",
+        RATE,
+    ),
+    Metric("rate/asymptotic", "-2 log(1 - eta lambda_min(H(0))): its slowest mode's", RATE),
+    Metric("rate/bound", "-log(1 - eta lambda_0 / 2): guaranteed by the theorem", RATE),
+    Metric(
+        "rate/population",
+        "of the infinite-width limit's curve (H_inf, expected initial error), same window",
+        RATE,
+    ),
+    Metric("rate/population_asymptotic", "-2 log(1 - eta lambda_min(H_inf))", RATE),
+    Metric("rate/population_bound", "-log(1 - eta m lambda_* / 2): where the bound tends", RATE),
+    Metric(
+        "rate/effective_eigenvalue",
+        "(1 - exp(-rate/2)) / eta: the eigenvalue of H whose mode decays at the measured rate",
+    ),
+    Metric("rate/oscillation", "amplitude of log Phi's period-two part", NATS),
+    Metric("rate/window_start", "first step of the fit's window", "GD step"),
+    Metric("rate/window_stop", "last step of the fit's window", "GD step"),
+    Metric("theory/lambda_0", "lambda_min(G(0))"),
+    Metric("theory/lambda_0_over_m", "lambda_min(G(0)) / m"),
+    Metric("theory/lambda_star", "lambda_* = lambda_min(K), the limit of lambda_0 / m"),
+    Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
+    Metric("theory/gram_error", "||G(0)/m - K||_F"),
+    Metric("theory/delta", "the delta at which the least of slacks (7) to (9) is greatest"),
+    Metric(
+        "theory/slack_7",
+        "lambda_0 / ((4/delta) max(C_w, C_u, C_a) ||e(0)||): condition (7) holds at 1 and above",
+    ),
+    Metric(
+        "theory/slack_8",
+        "lambda_0^(3/2) / (4 (2 + sqrt 2) / rho_a (C_w^2 + C_u^2) ||e(0)||): condition (8)",
+    ),
+    Metric("theory/slack_9", "lambda_0 / (4 (C_w^2 + C_u^2)): condition (9)"),
+    Metric("theory/slack_10", "the largest eta that condition (10) allows, divided by eta"),
+    Metric("theory/condition_held", "whether (7) to (10) hold", FLAG),
+    Metric("theory/bound_held", "whether Phi stayed under the bound, up to rounding", FLAG),
+    Metric(
+        "theory/bound_violation",
+        "max over t of log Phi(t) - log Phi(0) - t log(1 - eta lambda_0 / 2): <= 0 where it held",
+        NATS,
+    ),
+    Metric("theory/lambda_held", "whether lambda_t >= lambda_0 / 2 at every measured step", FLAG),
+    Metric("theory/well_posed_held", "whether L ||W(t)||_2 < 1 at every measured step", FLAG),
+    Metric("time/seconds", "this trial's share of its pack's time", "s"),
+    Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
+    Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
+)
+
+COLUMNS = (
+    Column("step", "t, from 0: the state before the t-th update"),
+    Column("loss", "Phi(t) = 1/2 ||yhat - y||^2", "train/loss"),
+    Column(
+        "residual",
+        "relative residual of the worst sample's equilibrium, before its last map",
+        "train/residual",
+    ),
+    Column("grad_norm", "||grad Phi||, over W, U and a", "train/grad_norm"),
+    Column("lambda_min_gram", "lambda_t = lambda_min(G(t))", "spectrum/lambda_min_gram"),
+    Column("lambda_min_tangent", "lambda_min(H(t))", "spectrum/lambda_min_tangent"),
+    Column("norm_w", "||W(t)||_2", "spectrum/norm_w"),
+    Column(
+        "forward_steps",
+        "products with W for an equilibrium, mean over the samples",
+        "solver/forward_steps",
+    ),
+    Column(
+        "adjoint_steps",
+        "products with W^T for an adjoint, mean over the samples",
+        "solver/adjoint_steps",
+    ),
+    Column("products", "products with W a sample in this GD step, the gradient's included"),
+    Column("forward_predicted", "worst sample's residual at the predicted equilibrium"),
+    Column("adjoint_predicted", "worst sample's residual at the predicted adjoint"),
+    Column("adjoint_residual", "worst sample's residual of the adjoint, before its last map"),
+    Column("flipped", "samples whose phi' changed at a kink"),
+    Column("rounding", "eps of the dtype that the step was computed in"),
+    Column("grad_check", "|grad_norm / ||the gradients|| - 1|: the engine's check on itself"),
+    Column("log_loss_linearized", "log Phi_lin(t), predicted from H(0) and e(0)"),
+    Column("log_loss_bound", "log Phi(0) + t log(1 - eta lambda_0 / 2), the theorem's bound"),
+)
+
+# Of a sweep's own run, beside means over seeds named METRIC/CELL.
+SWEEP = (
+    Metric("sweep/trials", "trials of the sweep"),
+    Metric("sweep/failed", "those without a result"),
+    Metric("sweep/reused", "those that were finished before it was launched"),
+)
+# Of a reproduction's run.
+REPRODUCTION = (
+    Metric(
+        "reproduce/deviation",
+        "greatest difference from the first run, relative to the greatest of its column",
+    ),
+)

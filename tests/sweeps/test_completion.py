@@ -1,0 +1,182 @@
+"""Shell completion: what is offered, from where, how quickly, and in real shells."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from records import RECORD
+
+from sweeps.cli import cli
+from sweeps.cli.shells import COMMAND, SHELLS, VARIABLE
+from sweeps.groups import groups
+from sweeps.ledger import Ledger, Owed, SweepEntry
+
+ROOT = Path(__file__).parents[2]
+SWEEP = "f0" * 8
+
+
+def offered(line):
+    """The whole words that a line may be completed to."""
+    *words, last = line.split(" ")
+    found = SHELLS["bash"](cli, {}, COMMAND, VARIABLE).get_completions(words, last)
+    return [item.value for item in found]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An output root with one trial and one sweep."""
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path))
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.put(RECORD)
+    ledger.open_sweep("local", SweepEntry("study", SWEEP, {}, "1", "run", "FINISHED"))
+    ledger.owe("local", [Owed("study", RECORD.config_hash, SWEEP, "relu seed=0")])
+    ledger.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("run experiment=qu", ["experiment=quickstart"]),
+        ("run data=", [f"data={name}" for name in groups()["data"]]),
+        ("run mod", ["model."]),
+        ("theory model.sigma", ["model.sigma_w2=", "model.sigma_a="]),
+        ("show model.activation=ta", ["model.activation=tanh"]),
+        ("run -m model.activation=tanh,ge", ["model.activation=tanh,gelu"]),
+        ("run train.eta_unit=t", ["train.eta_unit=tangent", "train.eta_unit=theorem"]),
+        ("run search=optuna search.metric=rate/measured_s", ["search.metric=rate/measured_stderr"]),
+        ("run data=sphere data.", ["data.n=", "data.d=", "data.seed="]),
+        ("run data=digits data.s", []),
+        ("run --ret", ["--retry-failed"]),
+        ("completion ", ["bash", "zsh"]),
+    ],
+)
+def test_overrides(line, words):
+    assert offered(line) == words
+
+
+def test_an_axis_is_offered_no_value_twice():
+    assert "model.activation=relu,relu" not in offered("run model.activation=relu,")
+
+
+@pytest.mark.parametrize("command", ["report", "resume", "status", "reproduce --sweep"])
+def test_sweeps_of_the_ledger(command, root):
+    assert offered(f"{command} f0f") == [SWEEP[:12]]
+    assert offered(f"{command} 123") == []
+
+
+def test_trials_of_the_ledger(root, tmp_path):
+    digest = RECORD.config_hash
+    assert offered("reproduce aba") == [digest[:12]]
+    assert offered("diff ababab ab") == [digest[:12]]
+    assert offered(f"diff {digest[:20]}") == [digest[:20]]
+    assert offered(f"reproduce paths.output={tmp_path / 'none'} aba") == []
+
+
+def test_a_ledger_that_cannot_be_read_offers_nothing(root):
+    (root / "ledger.db").write_bytes(b"not a database" * 100)
+    assert offered("report f0f") == []
+
+
+def test_it_imports_nothing_slow(root):
+    """Measured so: 0.2 s on two busy cores, 0.05 s of them its own."""
+    env = os.environ | {"COMP_LINE": "sweeps reproduce ab", VARIABLE: "bash_complete"}
+    env |= {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-X", "importtime", "-m", "sweeps"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["plain,abababababab"]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "hydra", "mlflow", "ray", "pyarrow", "pydantic", "yaml"}
+
+
+# What is typed before a tab, and what the tab adds.
+TYPED = {
+    "sweeps run exp": "eriment=",
+    "quick": "start",
+    "model.act": "ivation=",
+    "ta": "nh",
+    "train.eta_u": "nit=",
+    "pop": "ulation",
+}
+
+
+@pytest.mark.parametrize(
+    ("shell", "command"),
+    [
+        ("bash", ["--norc", "--noprofile", "-i"]),
+        ("zsh", ["-f", "-i"]),
+    ],
+)
+def test_in_a_real_shell(shell, command, tmp_path):
+    """Typed with tabs: a group, its choice, a key, a value, and what echo then prints."""
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "sweeps").write_text(f"#!{sys.executable}\nfrom sweeps.cli import main\nmain()\n")
+    (tmp_path / "sweeps").chmod(0o755)
+    env = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "TERM": "vt100",
+        "HOME": str(tmp_path),
+    }
+    lines = ["autoload -U compinit && compinit -u -D"] if shell == "zsh" else []
+    lines += [f"source <(sweeps completion {shell})", "echo rea''dy"]
+    with _Terminal([found, *command], env, tmp_path) as terminal:
+        terminal.say("\n".join(lines) + "\n")
+        terminal.until("ready")
+        for part, rest in TYPED.items():
+            terminal.say(part + "\t")
+            terminal.until(rest)
+        # To the line's start, `echo` before it, and off: what was completed is printed.
+        terminal.say("\x01echo com''pleted: \n")
+        said = terminal.until("completed: sweeps")
+        said += terminal.until("\n")
+    line = said.split("completed: ")[-1].split()
+    expected = "sweeps run experiment=quickstart model.activation=tanh train.eta_unit=population"
+    assert line == expected.split()
+
+
+class _Terminal:
+    """A process on a terminal of its own."""
+
+    def __init__(self, command, env, cwd):
+        self._primary, secondary = pty.openpty()
+        self._process = subprocess.Popen(
+            command,
+            stdin=secondary,
+            stdout=secondary,
+            stderr=secondary,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+        os.close(secondary)
+        self._heard = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._primary)
+
+    def say(self, text):
+        os.write(self._primary, text.encode())
+
+    def until(self, text):
+        """What it says up to and with this text."""
+        end = time.monotonic() + 30
+        while text not in self._heard:
+            ready, _, _ = select.select([self._primary], [], [], end - time.monotonic())
+            assert ready, self._heard
+            self._heard += os.read(self._primary, 4096).decode(errors="replace")
+        said, _, self._heard = self._heard.partition(text)
+        return said + text

@@ -1,0 +1,54 @@
+"""docs/reference.md and completion's words are what the code says."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from docs import keys, reference
+from sweeps.cli.words import WORDS
+
+
+@pytest.mark.parametrize(
+    ("path", "written"), [(reference.PAGE, reference.page), (WORDS, reference.words)]
+)
+def test_what_is_on_disk_is_what_the_code_says(path, written):
+    assert path.read_text() == written(), "run `make reference`"
+
+
+def test_meanings_are_those_of_the_docstring_and_a_base_gives_what_is_not_said_anew():
+    @dataclass
+    class Base:
+        """A base.
+
+        Attributes:
+            low, high: both ends.
+            name: which.
+
+        Ends.
+        """
+
+    class Derived(Base):
+        """One.
+
+        Attributes:
+            name: what it is: of two
+                lines.
+        """
+
+    assert keys.meanings(Derived) == {
+        "low": "both ends.",
+        "high": "both ends.",
+        "name": "what it is: of two lines.",
+    }
+
+
+def test_a_field_without_a_meaning_is_refused(monkeypatch):
+    monkeypatch.setattr(keys, "meanings", lambda cls: {})
+    with pytest.raises(ValueError, match="no line under Attributes"):
+        keys.config_keys()
+
+
+def test_identity_is_marked():
+    hashed = {key.name for key in keys.config_keys() if key.hashed}
+    assert {"model.width", "data.n", "seed", "solver.tol"} <= hashed
+    assert not hashed & {"data.path", "model.allow_ill_posed", "pack", "paths.output", "study"}
