@@ -142,10 +142,14 @@ class MlflowServer:
 
 
 class RayCluster:
-    """A Ray head without CPUs and its workers, on this machine; a context manager."""
+    """A Ray head without CPUs and its workers, on this machine; a context manager.
+
+    Its head takes jobs at `jobs`.
+    """
 
     def __init__(self, port, **env):
         self.address = f"127.0.0.1:{port}"
+        self.jobs = f"http://127.0.0.1:{unused_port()}"
         # Ray's nodes do not have the code of this checkout on their path.
         plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
         self.env = plain | QUICK | env
@@ -156,7 +160,9 @@ class RayCluster:
         self._scratch = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
         host, port = self.address.split(":")
         words = ["--head", f"--port={port}", f"--node-ip-address={host}", "--num-cpus=0"]
-        words += [f"--temp-dir={self._scratch.name}", "--include-dashboard=false"]
+        words += [f"--temp-dir={self._scratch.name}", "--dashboard-host=127.0.0.1"]
+        words += [f"--dashboard-port={self.jobs.rpartition(':')[2]}"]
+        words += [f"--dashboard-agent-listen-port={unused_port()}"]
         try:
             self.start("head", *words)
         except BaseException:

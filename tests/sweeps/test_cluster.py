@@ -4,13 +4,14 @@ import contextlib
 import json
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from command import SMALL, client, inside, runs, started, sweeps, unused_port
-from services import RayCluster
+from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_port
+from services import RAY, RayCluster
 
 from sweeps.config import ClusterConfig
 from sweeps.errors import ConfigError
@@ -61,6 +62,21 @@ def can_mount():
 
 def words(cluster, *more):
     return ["run", *SMALL, "cluster=ray", f"cluster.address={cluster.address}", *more]
+
+
+def test_a_sweep_submitted_as_a_job_of_the_cluster(cluster, tmp_path):
+    """The cluster's own driver launches it, and finds the head by itself."""
+    asked = [*SMALL, "seed=0,1", "cluster=ray", "+cluster.resources.a=0.5"]
+    asked += [f"paths.output={tmp_path / 'outputs'}"]
+    run = f'cd "{ROOT}" && "{sys.executable}" -m sweeps run {" ".join(asked)}'
+    job = ["job", "submit", f"--address={cluster.jobs}", "--", "sh", "-c", run]
+    done = subprocess.run(
+        [RAY, *job], env=cluster.env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    parents, trials = runs(client(tmp_path / "outputs"))
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert [run.info.status for run in trials] == ["FINISHED"] * 2
 
 
 def test_a_sweep_on_a_cluster(cluster, tmp_path):
