@@ -5,7 +5,6 @@ once per choice of groups and not once per trial.
 """
 
 import contextlib
-import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -261,12 +260,13 @@ def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]
     Raises:
         ConfigError: there is no such key.
     """
-    changed = copy.deepcopy(plain)
+    changed = dict(plain)
     for key, value in values.items():
         _value(changed, key)
         *path, leaf = key.split(".")
         place = changed
-        for part in path:
+        for part in path:  # only what lies on the way is copied: there are thousands of these
+            place[part] = dict(place[part])
             place = place[part]
         place[leaf] = value
     return changed

@@ -56,6 +56,12 @@ def digests(plain: dict[str, Any]) -> tuple[str, str]:
     return _digest(plain), _digest({key: v for key, v in plain.items() if key != "seed"})
 
 
+def both_hashes(config: Any) -> tuple[str, str]:
+    """Both hashes, at the price of one."""
+    plain = canonical(config)
+    return _digest(plain), _digest({key: value for key, value in plain.items() if key != "seed"})
+
+
 def set_hash(hashes: list[str]) -> str:
     """What a sweep is known by: the set of its trials; 12 hex digits."""
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()[:12]

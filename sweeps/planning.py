@@ -8,7 +8,7 @@ from typing import Any, Literal
 import deq
 from sweeps.config import Request, trial_to_plain
 from sweeps.errors import ConfigError
-from sweeps.identity import cell_hash, config_hash, set_hash
+from sweeps.identity import both_hashes, set_hash
 from sweeps.plain import in_bytes
 from sweeps.record import label
 
@@ -87,11 +87,11 @@ def trials_of(request: Request) -> list[PlannedTrial]:
     limit = deq.memory_of(device) if cluster.name in ("local", "inline") else None
     by_hash: dict[str, PlannedTrial] = {}
     for composed in request.trials:
-        digest = config_hash(composed.trial)
+        digest, cell = both_hashes(composed.trial)
         if digest not in by_hash:
             by_hash[digest] = PlannedTrial(
                 config_hash=digest,
-                cell_hash=cell_hash(composed.trial),
+                cell_hash=cell,
                 name=label(composed.varying),
                 varying=composed.varying,
                 plain=trial_to_plain(composed.trial),
