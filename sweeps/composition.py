@@ -6,6 +6,7 @@ once per choice of groups and not once per trial.
 
 import contextlib
 import itertools
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -203,6 +204,8 @@ def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, Axis]:
 
 
 def _parse(parser: OverridesParser, text: str) -> Override:
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        raise ConfigError(f"{text!r} holds control characters, or is not UTF-8")
     try:
         override: Override = parser.parse_overrides([text])[0]
     except HydraException as error:

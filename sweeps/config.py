@@ -1,10 +1,9 @@
 """The door to pydantic: composed values, checked once against the typed configs."""
 
 import functools
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from sweeps.launch_config import (
     PathsConfig,
     TrackingConfig,
 )
-from sweeps.plain import flattened, nearest, to_yaml, without_password
+from sweeps.plain import flattened, nearest, to_yaml
+from sweeps.redaction import without_secrets
+from sweeps.sealing import Sealed, seal_data, sealed
 from sweeps.search.config import RandomConfig, SearchConfig, check_space
 from sweeps.search.random import draws
 from sweeps.search.space import Choice
@@ -85,7 +86,7 @@ def request(overrides: Sequence[str]) -> Request:
         raise ConfigError(str(error)) from error
     drawn = draws(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
-    seen: dict[str, _Data] = {}
+    seen: dict[str, Sealed] = {}
     for plain, varying in found:
         _check_ends(plain, launch.search)
         for values in drawn:
@@ -123,11 +124,11 @@ def changed(
 
 
 def _composed(
-    plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "_Data"]
+    plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "Sealed"]
 ) -> Composed:
     config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
-    data = _seal_data(config.data, paths, seen)
-    return Composed(_sealed(config, data), varying, data.shape)
+    data = seal_data(config.data, Path(paths.output), seen)
+    return Composed(sealed(config, data), varying, data.shape)
 
 
 def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
     """Plain data that launches the same again; no password is in it."""
     plain: dict[str, Any] = asdict(config)
-    plain["tracking"]["uri"] = without_password(config.tracking.uri)
+    plain["tracking"]["uri"] = without_secrets(config.tracking.uri)
     return plain
 
 
@@ -248,49 +249,3 @@ def _first(error: ValidationError) -> str:
     shown = item.get("input")
     given = f"={shown}" if isinstance(shown, str | int | float) else ""
     return f"{place}{given}: {message}" if place else message
-
-
-@dataclass(frozen=True)
-class _Data:
-    """A data set that was seen: what pins it, and its shape (d, n)."""
-
-    pins: dict[str, Any]
-    shape: tuple[int, int]
-
-
-def _seal_data(data: deq.DataConfig, paths: PathsConfig, seen: dict[str, _Data]) -> _Data:
-    """Check that a data set exists and holds n samples, once for all trials that share it."""
-    key = json.dumps(asdict(data), sort_keys=True)
-    if key not in seen:
-        try:
-            pins = _pinned(data, paths)
-            dataset = deq.load(replace(data, **pins))
-        except ValueError as error:
-            raise ConfigError(f"data={data.name}: {error}") from error
-        d, n = dataset.x.shape
-        if isinstance(data, deq.NpzConfig):
-            pins["n"] = n
-        seen[key] = _Data(pins, (d, n))
-    return seen[key]
-
-
-def _sealed(config: deq.TrialConfig, data: _Data) -> deq.TrialConfig:
-    """The config with what lies in files pinned: its data, the module of an own activation."""
-    try:
-        digest = deq.activation_digest(config.model.activation)
-    except ValueError as error:
-        raise ConfigError(f"model.{error}") from error
-    model = replace(config.model, activation_sha256=digest)
-    return replace(config, data=replace(config.data, **data.pins), model=model)
-
-
-def _pinned(data: deq.DataConfig, paths: PathsConfig) -> dict[str, Any]:
-    """Where a data set's files lie, whatever the folder of the process, and their digest."""
-    place: dict[str, Any]
-    if isinstance(data, deq.NpzConfig):
-        place = {"path": str(Path(data.path).resolve())}
-    elif isinstance(data, deq.OpenmlConfig):
-        place = {"cache": str(Path(data.cache or f"{paths.output}/data").resolve())}
-    else:
-        return {}
-    return place | {"sha256": data.sha256 or deq.digest(replace(data, **place))}

@@ -14,7 +14,7 @@ import deq
 from sweeps import __version__
 from sweeps.config import LaunchConfig
 from sweeps.errors import SweepsError
-from sweeps.plain import without_password
+from sweeps.redaction import without_secrets
 from sweeps.tracking import check_server
 from sweeps.workers import check_cluster
 
@@ -53,7 +53,7 @@ def examine(config: LaunchConfig) -> list[Check]:
             _asked("cluster", config.cluster.address, lambda: check_cluster(config.cluster))
         )
     if config.tracking.name == "server":
-        uri = without_password(config.tracking.uri)
+        uri = without_secrets(config.tracking.uri)
         checks.append(_asked("tracking server", uri, lambda: check_server(config.tracking)))
     return checks
 
@@ -100,5 +100,5 @@ def _asked(name: str, address: str, check: Callable[[], None]) -> Check:
     try:
         check()
     except SweepsError as error:
-        return Check(name, False, str(error))
+        return Check(name, False, without_secrets(str(error)))
     return Check(name, True, address)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from sweeps.errors import ConfigError
+from sweeps.redaction import without_secrets
 
 ROOT = Path(__file__).parent.parent
 # The same text whatever the user's settings, and one that can be applied again.
@@ -23,7 +24,10 @@ def code_version() -> dict[str, str]:
     if not (ROOT / ".git").exists():
         return {}
     try:
-        return {"commit": _git(ROOT, "rev-parse", "HEAD").strip(), "diff": _git(ROOT, *_DIFF)}
+        return {
+            "commit": _git(ROOT, "rev-parse", "HEAD").strip(),
+            "diff": without_secrets(_git(ROOT, *_DIFF)),
+        }
     except ConfigError:
         return {"commit": "", "diff": ""}
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from sweeps.early_stopping import EarlyStoppingConfig, NoStoppingConfig
 from sweeps.search.config import FrontierConfig, GridConfig, SearchConfig
 
+# Of a study: MLflow keeps no longer name of an experiment in every database.
+MOST_LETTERS = 200
 Figure = Literal[
     "rates",
     "curves",
@@ -144,6 +146,11 @@ class LaunchConfig:
         """Refuse an empty study name or pack, and what has no answer of trials cut short."""
         if not self.study.strip():
             raise ValueError("study must not be empty: it names the MLflow experiment")
+        if len(self.study) > MOST_LETTERS or not self.study.isprintable():
+            raise ValueError(
+                f"study={self.study[:20]!r}: it names the MLflow experiment: give at most "
+                f"{MOST_LETTERS} characters that can be printed"
+            )
         if not self.study.strip("."):
             raise ValueError(f"study={self.study} is a folder's name, and no study's")
         if self.pack != "auto" and self.pack < 1:

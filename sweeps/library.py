@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.config import PathsConfig, request
 from sweeps.errors import ConfigError
-from sweeps.plain import flattened, without_password
+from sweeps.plain import flattened
+from sweeps.redaction import without_secrets
 
 if TYPE_CHECKING:
     import pandas
@@ -82,7 +83,7 @@ def launch(
     from sweeps.terminal import Terminal
 
     asked = request(overrides)
-    command = without_password(shlex.join(["sweeps", "run", *overrides]))
+    command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
     options = Options(command, force=force, retry_failed=retry_failed)
     return run(asked.launch, trials_of(asked), options, Terminal(stderr=True))
 

@@ -1,11 +1,12 @@
 """Plain data: nested dicts of numbers and text, as YAML and JSON hold them."""
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
+
+from sweeps.redaction import without_secrets
 
 # libyaml's, where PyYAML was built with it: four times as fast, and the same text.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -32,14 +33,9 @@ def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def without_password(text: str) -> str:
-    """Text with `user:password@` taken out of every address in it."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
-
-
 def one_line(error: BaseException) -> str:
-    """An error's type and text, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """An error's type and text, in one line and without secrets."""
+    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def in_bytes(count: float) -> str:

@@ -21,6 +21,7 @@ from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
 from sweeps.reaping import reap
 from sweeps.record import now, stopped_key
+from sweeps.redaction import without_secrets
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import findings
@@ -384,7 +385,7 @@ def _train(
         return
     folder = folder_of(ledger.path.parent, planned.sweep)
     with terminal.watch(planned) as view, Pulse(folder) as pulse, terminal.interruptible():
-        for message in messages:
+        for message in map(_masked, messages):
             if isinstance(message, Done):
                 ledger.put(of_sweep(message.record, planned.sweep), message.figure)
                 ended.add(message.record.config_hash)
@@ -395,3 +396,10 @@ def _train(
                     ended.add(message.config_hash)
             pulse.tell(message)
             view.tell(message)
+
+
+def _masked(message: Message) -> Message:
+    """Without this process's secrets, which a worker may say and not know."""
+    if isinstance(message, Failed):
+        return replace(message, error=without_secrets(message.error))
+    return message

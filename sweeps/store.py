@@ -1,10 +1,12 @@
 """The embedded MLflow store: SQLite and artifacts under the output root, and its UI."""
 
+import hashlib
 import os
 import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,6 +15,8 @@ from sweeps.errors import TrackingError
 
 # Where `sweeps ui` serves it unless told otherwise.
 UI = "http://127.0.0.1:5000"
+# Of a name in a file system, in bytes, with room for what is added to it.
+_LONGEST = 180
 
 
 def uri(output: Path) -> str:
@@ -23,6 +27,14 @@ def uri(output: Path) -> str:
 def exists(output: Path) -> bool:
     """Whether anything has been recorded there."""
     return (output / "mlflow" / "mlflow.db").exists()
+
+
+def folder_name(study: str) -> str:
+    """A study's folder of artifacts: one name, whatever the study's is."""
+    name = urllib.parse.quote(study, "")
+    if len(name) <= _LONGEST and name.strip("."):
+        return name
+    return f"{name[:_LONGEST].strip('.')}-{hashlib.sha256(study.encode()).hexdigest()[:16]}"
 
 
 def serve(output: Path, port: int) -> int:

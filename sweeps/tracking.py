@@ -18,8 +18,9 @@ from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.pages import Point
-from sweeps.plain import from_yaml, without_password
+from sweeps.plain import from_yaml
 from sweeps.record import Record, columns_of, now
+from sweeps.redaction import without_secrets
 from sweeps.trial_runs import TrialRuns, keep_only, log_metrics, search
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -39,7 +40,7 @@ class Tracker:
         self._output = output
         self.uri = store.uri(output) if self.local else config.uri
         # What the ledger calls this store: the root may be moved, a password stays out.
-        self.name = "local" if self.local else without_password(self.uri)
+        self.name = "local" if self.local else without_secrets(self.uri)
         self.lease = config.lease
         self.base = store.UI if self.local else self.name.rstrip("/")
         _hush()
@@ -63,7 +64,7 @@ class Tracker:
         Raises:
             TrackingError: it was deleted, or MLflow did not answer.
         """
-        place = (self._output / "mlflow" / "artifacts").resolve() / urllib.parse.quote(study, "")
+        place = (self._output / "mlflow" / "artifacts").resolve() / store.folder_name(study)
         with self._or_tracking_error("an experiment"):
             found = self._client.get_experiment_by_name(study)
             if found is None:
@@ -267,7 +268,7 @@ class Tracker:
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrackingError(
-                f"MLflow at {self.name} did not take {what}: {without_password(why)}"
+                f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
             ) from error
 
 
@@ -292,13 +293,13 @@ def _answers(uri: str) -> None:
     """Raise unless a server answers at this address within seconds."""
     parts = urllib.parse.urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TrackingError(f"tracking.uri={without_password(uri)} is no http(s) address")
+        raise TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:
         raise TrackingError(
-            f"tracking.uri={without_password(uri)} does not answer ({error}): "
+            f"tracking.uri={without_secrets(uri)} does not answer ({error}): "
             "start the server, or use tracking=local"
         ) from error
 
@@ -313,9 +314,9 @@ def _serves(uri: str) -> None:
     try:
         MlflowClient(uri).search_experiments(max_results=1)
     except (MlflowException, RequestException) as error:
-        why = without_password(str(error).strip().splitlines()[0])
+        why = without_secrets(str(error).strip().splitlines()[0])
         raise TrackingError(
-            f"tracking.uri={without_password(uri)} refuses the MLflow API ({why}): check the "
+            f"tracking.uri={without_secrets(uri)} refuses the MLflow API ({why}): check the "
             "address, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's "
             "MLFLOW_SERVER_ALLOWED_HOSTS"
         ) from error
@@ -331,4 +332,4 @@ def _context() -> dict[str, str]:
     """The user, source and git tags MLflow's fluent API would have set."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    return {str(key): str(value) for key, value in resolve_tags().items()}
+    return {str(key): without_secrets(str(value)) for key, value in resolve_tags().items()}

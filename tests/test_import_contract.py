@@ -54,6 +54,54 @@ def test_doors(path):
         assert names - set(sys.stdlib_module_names) <= MATHEMATICS
 
 
+# What runs code that lies in a file it reads.
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+CALLS = {"torch.load", "torch.save", "yaml.load", "eval", "exec"}
+METHODS = {"read_pickle", "to_pickle", "unsafe_load", "full_load"}
+
+
+def unpickles(text):
+    """Whatever in a source may read an artifact as code, by name."""
+    found = imported(text) & UNPICKLERS
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            safe = "allow_pickle=False" in ast.unparse(node) or name not in (
+                "np.load",
+                "numpy.load",
+            )
+            if not safe or name in CALLS or name.rpartition(".")[2] in METHODS:
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_artifact_is_read_as_code(path):
+    assert not unpickles(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from pickle import loads",
+        "def f():\n    import joblib.numpy_pickle",
+        "torch.load(path, weights_only=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=sure)",
+        "pandas.read_pickle(path)",
+        "yaml.load(text, Loader)",
+        "eval(text)",
+    ],
+)
+def test_what_reads_code_is_seen(text):
+    assert unpickles(text)
+
+
+def test_what_reads_data_is_not():
+    assert not unpickles("np.load(p, allow_pickle=False)\nmodel.eval()\nyaml.safe_load(t)")
+
+
 def test_imports_inside_functions_are_seen():
     assert imported("def f():\n    import ray\n    from mlflow.x import y\n") == {"ray", "mlflow"}
 

@@ -4,7 +4,10 @@ import errno
 import logging
 import sqlite3
 import sys
+import threading
+import traceback
 from pathlib import Path
+from types import TracebackType
 
 import click
 
@@ -12,11 +15,14 @@ from sweeps.cli.group import cli
 from sweeps.cli.interruption import heed
 from sweeps.cli.shells import VARIABLE
 from sweeps.errors import SweepsError
+from sweeps.redaction import without_secrets
 
 
 def main() -> None:
     """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
     heed()
+    sys.excepthook = _tell
+    threading.excepthook = lambda raised: _tell(*raised[:3])
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
     logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
@@ -50,5 +56,12 @@ def _is_disk(error: OSError | sqlite3.OperationalError) -> bool:
 
 
 def _refuse(text: str) -> None:
-    click.echo(f"sweeps: {' '.join(text.split())}", err=True)
+    click.echo(f"sweeps: {without_secrets(' '.join(text.split()))}", err=True)
     sys.exit(2)
+
+
+def _tell(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """A mistake of this tool: its traceback, as Python prints it, without secrets."""
+    sys.stderr.write(without_secrets("".join(traceback.format_exception(kind, error, trace))))

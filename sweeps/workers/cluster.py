@@ -30,6 +30,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.config import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
+from sweeps.redaction import without_secrets
 from sweeps.workers.rounds import Packs
 from sweeps.workers.versions import PINNED, here, mismatch
 
@@ -239,4 +240,4 @@ def _ask(node: dict[str, Any], marker: Path, files: list[str]) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return without_secrets(" ".join(str(error).split()))[:300]

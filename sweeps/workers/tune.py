@@ -17,6 +17,7 @@ from sweeps.config import ClusterConfig
 from sweeps.early_stopping import Stopping
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
+from sweeps.redaction import without_secrets
 from sweeps.trial import Done, Failed, Message, run_pack
 from sweeps.workers.cluster import Code, needs
 from sweeps.workers.reports import drawn, together
@@ -162,7 +163,7 @@ def times(count: int) -> str:
 
 def how_it_died(text: str) -> tuple[str, Cause]:
     """What Ray's words on a worker's death say, in one line, and whose fault it was."""
-    text = " ".join(text.split())
+    text = without_secrets(" ".join(text.split()))
     if "running low on memory" in text:
         return "Ray ended it, since its node was running out of memory", Cause.MEMORY
     if "node has died" in text or "node died" in text or "temporarily unavailable" in text:

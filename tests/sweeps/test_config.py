@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import shutil
 
 import pytest
 import yaml
@@ -220,6 +221,9 @@ def test_a_downloaded_set_is_known_by_its_content(name, openml, tmp_path, monkey
     first = only(*overrides, "paths.output=first")
     assert first.data.cache == str(tmp_path / "first" / "data")
     assert first.data.sha256 == deq.digest(first.data)
+    with pytest.raises(ConfigError, match="nothing is written outside"):
+        only(*overrides, "data.cache=own", "paths.output=other")
+    shutil.copytree(tmp_path / "first" / "data", tmp_path / "own")
     elsewhere = only(*overrides, "data.cache=own", "paths.output=other")
     assert elsewhere.data.cache == str(tmp_path / "own")
     assert config_hash(elsewhere) == config_hash(first)
