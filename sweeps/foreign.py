@@ -10,6 +10,7 @@ from sweeps.plain import flattened
 
 # What names an own activation.
 OWN = ("activation", "activation_sha256")
+KEPT = (*OWN, "allow_ill_posed")
 
 
 def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
@@ -37,8 +38,8 @@ def completed(plain: dict[str, Any]) -> dict[str, Any]:
         if json.dumps(value) != json.dumps(typed[key]):
             raise ConfigError(f"{key}={value!r} is not written as a config has it")
     model = plain.get("model", {})
-    kept = {key: model[key] for key in (*OWN, "allow_ill_posed") if key in model}
-    return whole | {"model": {"allow_ill_posed": False} | whole["model"] | kept}
+    kept = {"allow_ill_posed": False} | {key: model[key] for key in KEPT if key in model}
+    return whole | {"model": whole["model"] | kept}
 
 
 def _without_own(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
