@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.archive.sheets import Number, Text, Truth, Whole
+from sweeps.archive.strict import Number, Text, Truth, Whole
 
 FORMAT = 1
 MANIFEST, SWEEP, README, CITE = "manifest.json", "sweep.json", "README.txt", "CITE.txt"

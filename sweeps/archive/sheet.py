@@ -6,7 +6,7 @@ from typing import Any
 from sweeps.archive import layout
 from sweeps.archive.layout import FailureSheet, SweepSheet, TrialSheet
 from sweeps.archive.members import Members
-from sweeps.archive.sheets import plain_of, refuse_long, refuse_unprintable, typed
+from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
 from sweeps.archive.trials import checked_config
 from sweeps.config import LaunchConfig, launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError

@@ -11,7 +11,7 @@ from sweeps import contents
 from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
 from sweeps.archive.members import Members
-from sweeps.archive.sheets import plain_of, refuse_long, refuse_unprintable, typed
+from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
 from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of, completed
 from sweeps.identity import digests
