@@ -8,6 +8,10 @@ from sweeps.errors import ConfigError
 from sweeps.identity import canonical
 from sweeps.plain import flattened
 
+# What names an own activation.
+OWN = ("activation", "activation_sha256")
+KEPT = (*OWN, "allow_ill_posed")
+
 
 def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
     """The canonical form of a stored trial config; its own activation is not imported for it.
@@ -20,17 +24,22 @@ def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
     return found | {"model": found["model"] | own}
 
 
-def refuse_other_types(plain: dict[str, Any]) -> None:
-    """Refuse a stored trial config that `trial_to_plain` would write otherwise ('16' for 16).
+def completed(plain: dict[str, Any]) -> dict[str, Any]:
+    """A stored trial config with every key, those that are absent at their defaults.
 
     Raises:
-        ConfigError: naming the first such key; or this version knows no such config.
+        ConfigError: `trial_to_plain` would write a value otherwise ('16' for 16), naming it;
+            or this version knows no such config.
     """
     rest, _ = _without_own(plain)
-    typed = flattened(trial_to_plain(trial_from_plain(rest)))
+    whole = trial_to_plain(trial_from_plain(rest))
+    typed = flattened(whole)
     for key, value in flattened(rest).items():
         if json.dumps(value) != json.dumps(typed[key]):
             raise ConfigError(f"{key}={value!r} is not written as a config has it")
+    model = plain.get("model", {})
+    kept = {"allow_ill_posed": False} | {key: model[key] for key in KEPT if key in model}
+    return whole | {"model": whole["model"] | kept}
 
 
 def _without_own(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -38,8 +47,7 @@ def _without_own(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     model = plain.get("model")
     if not isinstance(model, dict) or ":" not in str(model.get("activation")):
         return plain, {}
-    names = ("activation", "activation_sha256")
-    own = {key: str(model[key]) for key in names if model.get(key)}
-    rest = {key: value for key, value in model.items() if key not in names}
+    own = {key: str(model[key]) for key in OWN if model.get(key)}
+    rest = {key: value for key, value in model.items() if key not in OWN}
     # Whether it is well posed depends on the activation, and was checked when it was composed.
     return plain | {"model": rest | {"allow_ill_posed": True}}, own

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 DOORS = {
     "hydra": {"sweeps/composition.py"},
     "omegaconf": {"sweeps/composition.py"},
-    "pydantic": {"sweeps/config.py", "sweeps/archive/sheets.py"},
+    "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "tune")},
     "mlflow": {"sweeps/tracking.py", "sweeps/trial_runs.py"},

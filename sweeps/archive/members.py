@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeps.archive import layout
 from sweeps.archive.layout import Manifest
-from sweeps.archive.sheets import plain_of, typed
+from sweeps.archive.strict import plain_of, typed
 from sweeps.errors import ConfigError
 
 

@@ -1,13 +1,13 @@
 """A sweep's own page in an archive, and the entry it makes in a ledger."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sweeps.archive import layout
 from sweeps.archive.layout import FailureSheet, SweepSheet, TrialSheet
 from sweeps.archive.members import Members
-from sweeps.archive.sheets import plain_of, refuse_unprintable, typed
-from sweeps.archive.trials import check_config
+from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
+from sweeps.archive.trials import checked_config
 from sweeps.config import LaunchConfig, launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError
 from sweeps.figures import FIGURES
@@ -17,8 +17,8 @@ from sweeps.planning import PlannedTrial
 from sweeps.search.start import name_of
 
 # How a sweep was launched stays where it was: addresses and paths of another machine.
-ELSEWHERE = ("cluster", "tracking", "paths")
-MOST_TEXT = 500
+ELSEWHERE = ("cluster", "tracking", "checkpoint", "paths")
+MOST_TEXT, MOST_COMMAND = 500, 5000
 
 
 def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
@@ -63,6 +63,7 @@ def read(members: Members) -> SweepSheet:
     found = typed(SweepSheet, layout.SWEEP, plain)
     errors = [failure.error for failure in found.failures.values()]
     refuse_unprintable(layout.SWEEP, found.command, errors)
+    refuse_long(layout.SWEEP, {"command": found.command}, MOST_COMMAND)
     for text in (found.study, *(trial.name for trial in found.cells + found.trials)):
         # A dollar would be mathematics in a figure.
         if not text.strip() or len(text) > MOST_TEXT or not text.isprintable() or "$" in text:
@@ -72,8 +73,11 @@ def read(members: Members) -> SweepSheet:
     hashes = [trial.config_hash for trial in found.trials]
     if not hashes or len(set(hashes)) != len(hashes):
         raise ConfigError(f"{layout.SWEEP} has no trials, or one twice")
-    for trial in found.cells + found.trials:
-        _check_trial(trial)
+    found = replace(
+        found,
+        cells=[_checked(trial) for trial in found.cells],
+        trials=[_checked(trial) for trial in found.trials],
+    )
     if found.sweep != members.manifest.sweep:
         raise ConfigError(f"{layout.SWEEP}: the manifest is another sweep's")
     results = set(members.hashes())
@@ -107,15 +111,17 @@ def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
     return SweepEntry(found.study, found.sweep, spec, "", "", "RUNNING")
 
 
-def _check_trial(trial: TrialSheet) -> None:
+def _checked(trial: TrialSheet) -> TrialSheet:
     where = f"{layout.SWEEP}: {trial.config_hash[:12]}"
-    if check_config(where, trial.plain, trial.config_hash) != trial.cell_hash:
+    plain, cell = checked_config(where, trial.plain, trial.config_hash)
+    if cell != trial.cell_hash:
         raise ConfigError(f"{where}: its cell hash is another")
     if trial.bytes < 0 or trial.pack < 1:
         raise ConfigError(f"{where}: it takes no memory, or no pack")
-    flat = flattened(trial.plain)
+    flat = flattened(plain)
     for key, value in trial.varying.items():
         # A group's choice is known by its name.
         if flat.get(key, flat.get(f"{key}.name", value)) != value:
             raise ConfigError(f"{where}: {key[:40]!r} is not {value!r} in its config")
     refuse_unprintable(where, trial.varying)
+    return replace(trial, plain=plain)

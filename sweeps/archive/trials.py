@@ -4,15 +4,16 @@ import json
 import re
 import sys
 from dataclasses import asdict, fields
+from typing import Any
 
 import deq
 from sweeps import contents
 from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
 from sweeps.archive.members import Members
-from sweeps.archive.sheets import plain_of, refuse_unprintable, typed
+from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
 from sweeps.errors import ConfigError
-from sweeps.foreign import canonical_of, refuse_other_types
+from sweeps.foreign import canonical_of, completed
 from sweeps.identity import digests
 from sweeps.record import Record, foreign_columns
 
@@ -21,6 +22,7 @@ METRIC = re.compile(r"[A-Za-z0-9_./: -]{1,200}")
 DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 ACTIVATION = re.compile(r"\w+([.]\w+)*(:\w+)?")
 LAST_MOMENT = 4_102_444_800_000  # the year 2100, in milliseconds
+MOST_STEPS = 2**53
 
 
 def place(digest: str, part: str) -> str:
@@ -52,7 +54,7 @@ def record(members: Members, digest: str) -> Record:
     """
     where = f"trials/{digest[:12]}"
     config = plain_of(where, members.read(place(digest, layout.CONFIG)))
-    cell = check_config(where, config, digest)
+    config, cell = checked_config(where, config, digest)
     plain = plain_of(where, members.read(place(digest, layout.RESULT)))
     result = typed(ResultSheet, f"{where}/{layout.RESULT}", plain)
     if (result.config_hash, result.cell_hash) != (digest, cell):
@@ -61,9 +63,10 @@ def record(members: Members, digest: str) -> Record:
     environment = plain_of(where, members.read(place(digest, layout.ENVIRONMENT)))
     _check_environment(where, environment)
     parquet = members.read(place(digest, layout.TRAJECTORY))
+    most = config["train"]["steps"]
     try:
-        trajectory = foreign_columns(parquet, config["train"]["steps"] + 2)
-        _check_steps(trajectory.get("step", []))
+        trajectory = foreign_columns(parquet, most + 2)
+        _check_steps(trajectory.get("step", []), most)
     except ValueError as error:
         raise ConfigError(f"{where}/{layout.TRAJECTORY}: {error}") from error
     if missing := {"step", *contents.STEP_METRICS} - set(trajectory):
@@ -71,57 +74,61 @@ def record(members: Members, digest: str) -> Record:
     return Record(**asdict(result), config=config, environment=environment, trajectory=trajectory)
 
 
-def check_config(where: str, config: dict[str, object], digest: str) -> str:
-    """The cell hash of a config whose hash this is.
+def checked_config(where: str, config: dict[str, Any], digest: str) -> tuple[dict[str, Any], str]:
+    """A config whose hash this is, with every key; and its cell hash.
 
     Raises:
-        ConfigError: it has another, or is no trial's config.
+        ConfigError: it has another hash, or is no trial's config.
     """
     try:
-        refuse_other_types(config)
+        whole = completed(config)
         found, cell = digests(canonical_of(config))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     if found != digest:
         raise ConfigError(f"{where}: its config has another hash: {found[:12]}")
-    refuse_unprintable(where, config)
-    model = config["model"]
-    if isinstance(model, dict) and not ACTIVATION.fullmatch(str(model["activation"])):
+    refuse_unprintable(where, whole)
+    model = whole["model"]
+    if not ACTIVATION.fullmatch(str(model["activation"])):
         raise ConfigError(f"{where}: model.activation={model['activation']!r} names none")
-    return cell
+    if not isinstance(model["allow_ill_posed"], bool):
+        raise ConfigError(f"{where}: model.allow_ill_posed is neither true nor false")
+    return whole, cell
 
 
 def _check_result(where: str, result: ResultSheet) -> None:
     refuse_unprintable(where, result.reason, result.notes)
+    refuse_long(where, {"reason": result.reason} | result.notes)
     if result.status not in STATUSES:
         raise ConfigError(f"{where}: no trial ends {result.status[:40]!r}")
     if not DEVICE.fullmatch(result.device):
         raise ConfigError(f"{where}: {result.device[:40]!r} is no device")
     if not 0 <= result.started <= result.finished < LAST_MOMENT:
         raise ConfigError(f"{where}: it was finished before it was started, or in no known year")
-    for name in [*result.summary, *result.notes]:
-        if not METRIC.fullmatch(name) or not abs(result.summary.get(name, 0)) <= sys.float_info.max:
+    summary = result.summary
+    for name in [*summary, *result.notes]:
+        if not METRIC.fullmatch(name) or not abs(summary.get(name, 0)) <= sys.float_info.max:
             raise ConfigError(f"{where}: {name[:40]!r} is no metric's name, or its value no number")
-    needed = {"time/seconds"}
-    if "rate/measured" in result.summary:
-        needed |= {"rate/window_start", "rate/window_stop"}
-    if missing := needed - set(result.summary):
-        raise ConfigError(f"{where}: its summary has no {min(missing)}")
+    fitted = "rate/measured" in summary
+    window = [summary.get("rate/window_start", -1), summary.get("rate/window_stop", -1)]
+    if "time/seconds" not in summary or (fitted and not 0 <= window[0] <= window[1] <= MOST_STEPS):
+        raise ConfigError(f"{where}: its summary lacks the seconds, or the window of its fit")
 
 
-def _check_environment(where: str, environment: dict[str, object]) -> None:
+def _check_environment(where: str, environment: dict[str, Any]) -> None:
     sheet = typed(EnvironmentSheet, f"{where}/{layout.ENVIRONMENT}", environment)
     # A diff has lines, and is never printed.
     code = {key: value for key, value in sheet.code.items() if key != "diff"}
     refuse_unprintable(where, environment | {"code": code})
+    refuse_long(where, environment | {"code": code})
     if not 1 <= sheet.threads <= 4096:
         raise ConfigError(f"{where}: it was trained with {sheet.threads} threads")
 
 
-def _check_steps(steps: list[float | None]) -> None:
-    """Refuse GD steps that are not whole, or do not rise."""
+def _check_steps(steps: list[float | None], most: int) -> None:
+    """Refuse GD steps that are not whole, do not rise, or go on after the last."""
     last = -1.0
     for step in steps:
-        if step is None or step != int(step) or step <= last:
-            raise ValueError("its steps do not rise")
+        if step is None or step != int(step) or not last < step <= min(most, MOST_STEPS):
+            raise ValueError("its steps do not rise to the last")
         last = step

@@ -14,7 +14,8 @@ from records import RECORD
 from sweeps import config_hash
 from sweeps.cli import cli
 from sweeps.config import request, trial_to_plain
-from sweeps.foreign import canonical_of
+from sweeps.errors import ConfigError
+from sweeps.foreign import canonical_of, completed
 from sweeps.identity import canonical
 from sweeps.ledger import Ledger
 from sweeps.novelty import Finished
@@ -104,3 +105,15 @@ def test_the_canonical_form_of_a_stored_config_imports_no_activation():
     found = canonical_of(plain)
     assert found["model"]["activation"] == "nowhere.at_all:phi"
     assert found["model"]["activation_sha256"] == "ab" * 32
+
+
+def test_a_stored_config_is_completed_and_its_types_are_kept_to():
+    (point,) = request([*SMALL, "model.allow_ill_posed=true"]).trials
+    plain = trial_to_plain(point.trial)
+    older = {key: value for key, value in plain.items() if key not in ("solver", "seed")}
+    older["model"] = {k: v for k, v in plain["model"].items() if k not in ("activation", "init")}
+    assert json.dumps(completed(older)) == json.dumps(plain)  # in its order
+    own = plain | {"model": plain["model"] | {"activation": "nowhere.at_all:phi"}}
+    assert completed(own) == own
+    with pytest.raises(ConfigError, match=r"train\.steps='30' is not written"):
+        completed(plain | {"train": plain["train"] | {"steps": "30"}})

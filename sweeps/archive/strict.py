@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, cast
 from pydantic import Strict, TypeAdapter, ValidationError
 
 from sweeps.errors import ConfigError
+from sweeps.plain import flattened
 
 T = TypeVar("T")
 # Fields that take their own type only: no text is read as a number.
@@ -61,6 +62,19 @@ def refuse_unprintable(name: str, *values: Any) -> None:
             refuse_unprintable(name, *value)
         elif isinstance(value, str) and not value.isprintable():
             raise ConfigError(f"{name} holds control characters: {value[:40]!r}")
+
+
+def refuse_long(name: str, plain: dict[str, Any], most: int = 1000) -> None:
+    """Refuse text that a field of MLflow's would not take.
+
+    Raises:
+        ConfigError: there is some, or there are too many keys.
+    """
+    for key, value in flattened(plain).items():
+        if len(key) > most or (isinstance(value, str) and len(value) > most):
+            raise ConfigError(f"{name}: the text of {key[:40]!r} is too long")
+    if len(plain) > most:
+        raise ConfigError(f"{name} has too many keys")
 
 
 @functools.cache
