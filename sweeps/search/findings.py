@@ -7,7 +7,7 @@ from typing import Any
 from sweeps.ledger import Result
 from sweeps.plain import flattened
 from sweeps.record import label
-from sweeps.report import Line, number
+from sweeps.report import MISSING, Line, number
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.frontier import Bracket, bracket
 from sweeps.search.metrics import Condition, mean
@@ -44,12 +44,14 @@ class Edge:
         bracket: the values on its two sides; None when no probe has a result.
         line: a trial of the cell.
         error: of a probe that failed: the search ended there.
+        open: whether a probe is under way.
     """
 
     cell: dict[str, Any]
     bracket: Bracket | None
     line: Line
     error: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ def _edge(config: FrontierConfig, lines: list[Line]) -> Edge:
         for line in lines
         if line.finished
     }
-    error = next((line.error or "not trained yet" for line in lines if not line.finished), "")
+    error = next((line.error for line in lines if line.error), "")
+    open_ = any(line.status == MISSING for line in lines)
     found = bracket(answers) if answers else None
-    return Edge(_outer(lines[0], config.key), found, lines[0], error)
+    return Edge(_outer(lines[0], config.key), found, lines[0], error, open_)
 
 
 def _outer(line: Line, *inner: str) -> dict[str, Any]:
@@ -148,12 +151,12 @@ def _edge_row(found: Edge) -> list[str]:
     sides = found.bracket or Bracket(None, None)
     shown = [_shown(sides.held), _shown(sides.failed)]
     if found.error:
-        said = f"open: {found.error}"
+        said = f"unknown: {found.error}"
     elif sides.ends is None:
         said = f"beyond the interval: it held {sides.kind}"
     else:
         said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
-    return [label(found.cell), said, *shown]
+    return [label(found.cell), f"so far {said}" if found.open else said, *shown]
 
 
 def _shown(value: float | None) -> str:
