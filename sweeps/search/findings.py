@@ -56,11 +56,17 @@ class Edge:
 
 @dataclass(frozen=True)
 class Findings:
-    """A table of what was found, under a title."""
+    """A table of what was found, under a title.
+
+    Attributes:
+        title, header, rows: the table.
+        telling: how many of its columns say it in brief.
+    """
 
     title: str
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
+    telling: int = 3
 
     @property
     def plain(self) -> list[dict[str, str]]:
@@ -70,7 +76,7 @@ class Findings:
     @property
     def brief(self) -> str:
         """The first rows in one line, for while the search is under way."""
-        shown = "; ".join(" ".join(row[:3]) for row in self.rows[:FEW])
+        shown = "; ".join(" ".join(row[: self.telling]) for row in self.rows[:FEW])
         return shown + ("; ..." if len(self.rows) > FEW else "")
 
 
@@ -83,8 +89,8 @@ def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
         return Findings(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
         rows = [_edge_row(found) for found in edges(config, lines)]
-        title = f"Frontier of {config.key}: where {_spoken(config.condition)} ends to hold"
-        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows)
+        title = f"Frontier of {config.key} for `{config.condition.strip()}`"
+        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
     return None
 
 
@@ -161,7 +167,3 @@ def _edge_row(found: Edge) -> list[str]:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
-
-
-def _spoken(condition: str) -> str:
-    return f"`{condition.strip()}`"
