@@ -16,6 +16,7 @@ STUDIES = {
     "rate_vs_bound": "rates",
     "activations": "activations",
     "stability": "stability",
+    "frontier_eta": "frontier",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "ling_fig1_synthetic": "curves",

@@ -21,7 +21,7 @@ from sweeps.launch_config import (
 from sweeps.plain import flattened, nearest, to_yaml
 from sweeps.redaction import without_secrets
 from sweeps.sealing import Sealed, seal_data, sealed
-from sweeps.search.config import RandomConfig, SearchConfig, check_space
+from sweeps.search.config import RandomConfig, SearchConfig, check_space, is_adaptive
 from sweeps.search.random import draws
 from sweeps.search.space import Choice
 
@@ -36,6 +36,7 @@ __all__ = [
     "changed",
     "launch_from_plain",
     "launch_to_plain",
+    "listed",
     "request",
     "search_from_plain",
     "trial_from_plain",
@@ -93,6 +94,20 @@ def request(overrides: Sequence[str]) -> Request:
             point = with_values(plain, values) if values else plain
             trials.append(_composed(point, varying | values, launch.paths, seen))
     return Request(launch, trials)
+
+
+def listed(asked: Request) -> list[Composed]:
+    """The trials of a request.
+
+    Raises:
+        ConfigError: they follow from results.
+    """
+    if is_adaptive(asked.launch.search):
+        raise ConfigError(
+            f"the trials of search={asked.launch.search.name} follow from results: "
+            "`sweeps run --dry-run` shows those that are known so far"
+        )
+    return asked.trials
 
 
 def changed(

@@ -38,11 +38,11 @@ def known_of(
 
     What this sweep stopped early is known too: it is not begun again.
     """
-    hashes = [trial.config_hash for trial in trials]
-    stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in set(hashes)}
+    hashes = {trial.config_hash for trial in trials}
+    stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in hashes}
     results = stopped | ledger.results(hashes)
     if tracker:
-        results |= tracker.finished(experiment, set(hashes) - set(results))
+        results |= tracker.finished(experiment, hashes - set(results))
     return Known(results, ledger.failures(hashes))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config import PathsConfig, request
+from sweeps.config import PathsConfig, listed, request
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened
 from sweeps.redaction import without_secrets
@@ -32,7 +32,7 @@ def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:
     Raises:
         ConfigError: an override is wrong, or they mean more than one trial.
     """
-    trials = request(overrides).trials
+    trials = listed(request(overrides))
     if len(trials) > 1:
         raise ConfigError(
             f"{len(trials)} trials: compose gives one; name one value of each axis, "

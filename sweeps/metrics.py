@@ -99,6 +99,7 @@ SUMMARY = (
     Metric("theory/well_posed_held", "whether L ||W(t)||_2 < 1 at every measured step", FLAG),
     Metric("time/seconds", "this trial's share of its pack's time", "s"),
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
+    Metric("train/stopped_at", "where early stopping ended the trial", "GD steps"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweeps import pages
+from sweeps.announcement import announcement, next_round
 from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import LaunchConfig, Request, launch_to_plain
 from sweeps.early_stopping import AshaConfig, heights, of_sweep
@@ -24,7 +25,7 @@ from sweeps.record import now, stopped_key
 from sweeps.redaction import without_secrets
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
-from sweeps.search.findings import findings
+from sweeps.search.findings import Findings, findings
 from sweeps.search.start import name_of
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
@@ -131,7 +132,7 @@ def run(
         sweep = Unfolding(launched, trials, look, begun=begun, retry_failed=options.retry_failed)
         planned = sweep.advance()
         checkpoints.tidy(planned.finished | planned.failed)
-        terminal.say(_announcement(planned))
+        terminal.say(announcement(planned))
         folder = folder_of(ledger.path.parent, planned.sweep)
         if strays := checkpoints.strays(planned.hashes):
             terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
@@ -154,7 +155,7 @@ def run(
                                 _forget(tracker, ledger, checkpoints, experiment, planned)
                             entry = replace(entry, spec=spec | sweep.spec())
                             _note(tracker, ledger, entry, planned)
-                            terminal.say(_round(planned, launched, sweep))
+                            terminal.say(next_round(planned, _found(launched, sweep)))
                 checkpoints.tidy(sweep.known.ended)
                 lines = table_of(sweep.trials, sweep.reused, sweep.known)
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
@@ -345,31 +346,15 @@ def _note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) ->
     """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
     ledger.open_sweep(tracker.name, entry)
     owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
-    if entry.spec["launch"]["early_stopping"]["name"] != "none":  # or as it was stopped
+    early = entry.spec.get("launch", {}).get("early_stopping", {"name": "none"})
+    if early["name"] != "none":  # or as this sweep stops it
         owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]
     ledger.owe(tracker.name, owed)
 
 
-def _announcement(planned: Plan) -> str:
-    total = len(planned.trials)
-    trials = f"{total} trial{'s' if total > 1 else ''}"
-    if planned.left == 0 and not planned.failed:
-        return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
-    parts = [trials, f"{len(planned.finished)} finished before"]
-    if planned.failed:
-        parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
-    parts.append(f"{planned.left} to train")
-    if planned.more:
-        parts.append(f"at most {planned.more} more by what they say")
-    return f"Sweep {planned.sweep}: {', '.join(parts)}."
-
-
-def _round(planned: Plan, launched: LaunchConfig, sweep: Unfolding) -> str:
-    """What a search's next round is, and what it has found so far."""
-    found = findings(launched.search, table_of(sweep.trials, sweep.reused, sweep.known))
-    more = f", at most {planned.more} more" if planned.more else ""
-    said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
-    return f"{said}. {found.brief}" if found else said
+def _found(launched: LaunchConfig, sweep: Unfolding) -> Findings | None:
+    """What the search has found so far."""
+    return findings(launched.search, table_of(sweep.trials, sweep.reused, sweep.known))
 
 
 def _train(

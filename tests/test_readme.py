@@ -12,7 +12,7 @@ from sweeps.cli import cli
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
-STUDIES = (ROOT / "docs" / "studies.md").read_text()
+STUDIES = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("studies", "searches"))
 MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)

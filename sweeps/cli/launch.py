@@ -38,6 +38,10 @@ def run(
 
     OVERRIDES are Hydra's: `model.width=256,512` is an axis, `experiment=NAME` brings axes
     of its own, `seed=range(0,5)` needs quotes in a shell.
+
+    `search=random` and `search=optuna` draw from `train.eta=interval(0.1,2)` and
+    `model.activation=choice(relu,tanh)`; `search=frontier` bisects an interval for where
+    `search.condition` ends to hold. `early_stopping=asha` ends what does worse than others.
     """
     del multirun  # every command here may sweep
     if why and not dry_run:

@@ -22,14 +22,15 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
     """Print the composed config, checked, axes as they stand."""
     del multirun
     from sweeps.composition import composed
-    from sweeps.config import trial_to_yaml
+    from sweeps.config import listed, trial_to_yaml
     from sweeps.identity import config_hash
 
-    trials = [point.trial for point in request(overrides).trials]
+    asked = request(overrides)
     if hashes:
-        for trial in trials:
-            click.echo(config_hash(trial))
+        for point in listed(asked):
+            click.echo(config_hash(point.trial))
     elif resolve:
+        trials = [point.trial for point in listed(asked)]
         click.echo("---\n".join(trial_to_yaml(trial) for trial in trials), nl=False)
     else:
         click.echo(composed(overrides), nl=False)

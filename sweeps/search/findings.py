@@ -7,7 +7,7 @@ from typing import Any
 from sweeps.ledger import Result
 from sweeps.plain import flattened
 from sweeps.record import label
-from sweeps.report import Line, number
+from sweeps.report import MISSING, Line, number
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.frontier import Bracket, bracket
 from sweeps.search.metrics import Condition, mean
@@ -44,21 +44,29 @@ class Edge:
         bracket: the values on its two sides; None when no probe has a result.
         line: a trial of the cell.
         error: of a probe that failed: the search ended there.
+        open: whether a probe is under way.
     """
 
     cell: dict[str, Any]
     bracket: Bracket | None
     line: Line
     error: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)
 class Findings:
-    """A table of what was found, under a title."""
+    """A table of what was found, under a title.
+
+    Attributes:
+        title, header, rows: the table.
+        telling: how many of its columns say it in brief.
+    """
 
     title: str
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
+    telling: int = 3
 
     @property
     def plain(self) -> list[dict[str, str]]:
@@ -68,7 +76,7 @@ class Findings:
     @property
     def brief(self) -> str:
         """The first rows in one line, for while the search is under way."""
-        shown = "; ".join(" ".join(row[:3]) for row in self.rows[:FEW])
+        shown = "; ".join(" ".join(row[: self.telling]) for row in self.rows[:FEW])
         return shown + ("; ..." if len(self.rows) > FEW else "")
 
 
@@ -81,8 +89,8 @@ def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
         return Findings(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
         rows = [_edge_row(found) for found in edges(config, lines)]
-        title = f"Frontier of {config.key}: where {_spoken(config.condition)} ends to hold"
-        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows)
+        title = f"Frontier of {config.key} for `{config.condition.strip()}`"
+        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
     return None
 
 
@@ -128,9 +136,10 @@ def _edge(config: FrontierConfig, lines: list[Line]) -> Edge:
         for line in lines
         if line.finished
     }
-    error = next((line.error or "not trained yet" for line in lines if not line.finished), "")
+    error = next((line.error for line in lines if line.error), "")
+    open_ = any(line.status == MISSING for line in lines)
     found = bracket(answers) if answers else None
-    return Edge(_outer(lines[0], config.key), found, lines[0], error)
+    return Edge(_outer(lines[0], config.key), found, lines[0], error, open_)
 
 
 def _outer(line: Line, *inner: str) -> dict[str, Any]:
@@ -148,17 +157,13 @@ def _edge_row(found: Edge) -> list[str]:
     sides = found.bracket or Bracket(None, None)
     shown = [_shown(sides.held), _shown(sides.failed)]
     if found.error:
-        said = f"open: {found.error}"
+        said = f"unknown: {found.error}"
     elif sides.ends is None:
         said = f"beyond the interval: it held {sides.kind}"
     else:
         said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
-    return [label(found.cell), said, *shown]
+    return [label(found.cell), f"so far {said}" if found.open else said, *shown]
 
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
-
-
-def _spoken(condition: str) -> str:
-    return f"`{condition.strip()}`"

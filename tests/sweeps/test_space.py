@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeps.config import request
+from sweeps.config import listed, request
 from sweeps.errors import ConfigError
 from sweeps.planning import trials_of
 from sweeps.search.space import Interval
@@ -85,6 +85,12 @@ def test_a_part_is_halved_until_nothing_lies_between():
     assert whole.between(4, 5) is None
     assert ratio.between(0.01, 1.0) == pytest.approx(0.1)
     assert Interval(0.0, 1.0).between(0.5, math.nextafter(0.5, 1)) is None
+
+
+def test_trials_that_follow_from_results_cannot_be_listed():
+    with pytest.raises(ConfigError, match="follow from results"):
+        listed(request(["search=optuna", ETA]))
+    assert len(listed(request(["search=random", ETA, "search.samples=3"]))) == 3
 
 
 @pytest.mark.parametrize(

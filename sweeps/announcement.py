@@ -1,0 +1,26 @@
+"""What a sweep says before it trains: at its beginning, and of a search's next round."""
+
+from sweeps.planning import Plan
+from sweeps.search.findings import Findings
+
+
+def announcement(planned: Plan) -> str:
+    """What is known of a sweep's trials, and what is to train."""
+    total = len(planned.trials)
+    trials = f"{total} trial{'s' if total > 1 else ''}"
+    if planned.left == 0 and not planned.failed:
+        return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
+    parts = [trials, f"{len(planned.finished)} finished before"]
+    if planned.failed:
+        parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
+    parts.append(f"{planned.left} to train")
+    if planned.more:
+        parts.append(f"at most {planned.more} more by what they say")
+    return f"Sweep {planned.sweep}: {', '.join(parts)}."
+
+
+def next_round(planned: Plan, found: Findings | None) -> str:
+    """What a search's next round is, and what it has found so far."""
+    more = f", at most {planned.more} more" if planned.more else ""
+    said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
+    return f"{said}. {found.brief}" if found else said
