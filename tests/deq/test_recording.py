@@ -49,10 +49,17 @@ def _is(value):
     return isinstance(value, torch.Tensor)
 
 
+class Taped(list):
+    """The keys of the parts that were asked for."""
+
+    refuses = ""  # a part that cannot be recorded
+    recording = False
+
+
 @pytest.fixture
 def taped(monkeypatch):
-    """Every step is by guess and recorded, on tape; the parts' keys as they are recorded."""
-    keys, call = [], Recording.__call__
+    """Every step is by guess and recorded, on tape."""
+    keys, call = Taped(), Recording.__call__
     monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
     monkeypatch.setattr(speculation, "launches_matter", lambda pack: True)
 
@@ -62,14 +69,24 @@ def taped(monkeypatch):
         def record(whole):
             tensors = list(_tensors(state_of(self.pack)))
             before = [t.clone() for t in tensors]
-            with Tape() as tape:
-                whole()
-            for tensor, value in zip(tensors, before, strict=True):
-                tensor.copy_(value)  # recording a graph carries nothing out
+            keys.recording = True
+            try:
+                with Tape() as tape:
+                    whole()
+            finally:
+                keys.recording = False
+                for tensor, value in zip(tensors, before, strict=True):
+                    tensor.copy_(value)  # recording a graph carries nothing out
             return tape.replay
 
+        def part():
+            result = body()
+            if keys.recording and keys.refuses in (key, key[0]):
+                raise RuntimeError("operation not permitted when stream is capturing")
+            return result
+
         self.record = record
-        return call(self, key, body)
+        return call(self, key, part)
 
     monkeypatch.setattr(Recording, "__call__", recorded)
     return keys
@@ -126,6 +143,16 @@ def test_states_come_home(taped):
         ahead.descend()
     assert len(homes) > 5
     assert all(home == homes[0] for home in homes)
+
+
+@pytest.mark.parametrize("part", ["ask", "accept", "descend"])
+def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatch, caplog):
+    """To the last bit, though it is refused when the part has moved the states already."""
+    taped.refuses = part
+    recorded = losses([config("relu")])
+    assert "not permitted" in caplog.text
+    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    assert recorded == losses([config("relu")])
 
 
 @needs_cuda
