@@ -125,6 +125,8 @@ COLUMNS = (
         "products with W^T for an adjoint, mean over the samples",
         "solver/adjoint_steps",
     ),
+    Column("forward_low", "of these, low-precision ones; empty where solver.precision is full"),
+    Column("adjoint_low", "the same of the adjoint"),
     Column("products", "products with W a sample in this GD step, the gradient's included"),
     Column("forward_predicted", "worst sample's residual at the predicted equilibrium"),
     Column("adjoint_predicted", "worst sample's residual at the predicted adjoint"),

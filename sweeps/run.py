@@ -26,7 +26,7 @@ from sweeps.redaction import without_secrets
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import Findings, findings
-from sweeps.search.start import name_of
+from sweeps.search.start import kinds, name_of
 from sweeps.shipping import Shipper, publish, ship
 from sweeps.terminal import Terminal
 from sweeps.tracking import Tracker, check_server
@@ -137,7 +137,8 @@ def run(
         if strays := checkpoints.strays(planned.hashes):
             terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
         early = _early(launched, sweep, ledger)
-        with training(planned.packs, launched.cluster, folder, checkpoints, early) as train:
+        packs = planned.packs and [*planned.packs, kinds(launched, trials)]
+        with training(packs, launched.cluster, folder, checkpoints, early) as train:
             if options.force:
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)

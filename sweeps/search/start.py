@@ -10,7 +10,7 @@ from sweeps.planning import PlannedTrial, trials_of
 from sweeps.search.asking import AllAtOnce, Search
 from sweeps.search.config import FrontierConfig, OptunaConfig, is_adaptive
 from sweeps.search.frontier import Bisection
-from sweeps.search.space import Interval
+from sweeps.search.space import Choice, Interval
 
 
 def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
@@ -36,6 +36,19 @@ def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
     from sweeps.search.tpe import Tpe  # slow to import: for who asks for it
 
     return Tpe(config, cells, propose)
+
+
+def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
+    """A trial of every value that a search may choose: what workers must be able to load."""
+    if not is_adaptive(launch.search):
+        return []
+    propose = Proposer(launch)
+    return [
+        propose(cells[0], {key: value})
+        for key, dimension in launch.search.space.items()
+        if isinstance(dimension, Choice)
+        for value in dimension.values
+    ]
 
 
 def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:

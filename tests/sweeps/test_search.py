@@ -3,6 +3,7 @@
 import json
 import statistics
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ import deq
 from sweeps.cli import cli
 from sweeps.config import request
 from sweeps.errors import ConfigError
+from sweeps.identity import config_hash
 from sweeps.ledger import Failure, Result
 from sweeps.planning import trials_of
 from sweeps.report import Line
@@ -19,6 +21,7 @@ from sweeps.search.config import FrontierConfig
 from sweeps.search.findings import bests, edges, findings
 from sweeps.search.frontier import Bracket
 from sweeps.search.metrics import METRICS, Condition
+from sweeps.search.start import Proposer, kinds
 from sweeps.unfolding import Known, Unfolding
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
@@ -232,6 +235,31 @@ def test_every_metric_of_a_trial_has_a_name_that_a_search_may_give():
         seen |= set(deq.train(one.trial).summary)
     assert seen <= set(METRICS)
     assert set(METRICS) - seen <= {"train/stopped_at", "rate/population_bound"}
+
+
+OWN = """import torch
+import deq
+wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
+"""
+
+
+def test_a_point_is_the_trial_that_its_values_typed_are(tmp_path, monkeypatch):
+    """What was pinned to the cell's own activation and data is pinned anew."""
+    (tmp_path / "own_phi.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.savez(tmp_path / "own.npz", x=np.eye(6), y=np.ones(6))
+    cell = [*SMALL[3:], "data=npz", f"data.path={tmp_path}/own.npz", "data.n=6"]
+    space = ["model.activation=choice(relu,own_phi:wave)", "data.n=choice(4,6)"]
+    asked = request([*cell[:-1], "search=optuna", *space])
+    cells = trials_of(asked)
+    propose = Proposer(asked.launch)
+    for activation in ("own_phi:wave", "relu"):
+        for n in (4, 6):
+            point = propose(cells[0], {"model.activation": activation, "data.n": n})
+            (typed,) = request([*cell, f"model.activation={activation}", f"data.n={n}"]).trials
+            assert point.config_hash == config_hash(typed.trial)
+    chosen = [trial.plain["model"]["activation"] for trial in kinds(asked.launch, cells)]
+    assert chosen[:2] == ["relu", "own_phi:wave"]
 
 
 def test_the_largest_trial_of_a_space_must_fit(monkeypatch):
