@@ -291,10 +291,14 @@ def check_server(config: TrackingConfig) -> None:
 
 def _answers(uri: str) -> None:
     """Raise unless a server answers at this address within seconds."""
-    parts = urllib.parse.urlsplit(uri)
+    wrong = TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise wrong from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+        raise wrong
     try:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:
