@@ -181,11 +181,12 @@ class Tracker:
         found = next(search(self._client, experiment, query), None)
         if found is not None:
             run = str(found.info.run_id)
-            lease.renew(self._client, run, self.lease)
+            if not self.local:
+                lease.renew(self._client, run, self.lease)
             self._client.update_run(run, status="RUNNING")
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
-        tags |= lease.tags(self.lease) | _context()
+        tags |= _context() | ({} if self.local else lease.tags(self.lease))
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
@@ -236,7 +237,8 @@ class Tracker:
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)
-            lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
+            if not self.local:
+                lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
 
     def renew(self, run: str) -> None:
         """Say on a sweep's run that its driver, this process, is alive.

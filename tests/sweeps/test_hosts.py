@@ -50,10 +50,8 @@ def hosts():
 
 
 @pytest.fixture
-def cluster(hosts, tmp_path_factory):
+def cluster(hosts, short):
     """A Ray head with a CPU on one host and a worker with one on the other."""
-    place = tmp_path_factory.getbasetemp().parent / "h"
-    place.mkdir(exist_ok=True)
     env = {k: v for k, v in ENV.items() if k != "PYTHONPATH"} | QUICK | IMPATIENT
     near, far = hosts
     plain = [RAY, "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
@@ -61,13 +59,13 @@ def cluster(hosts, tmp_path_factory):
 
     def start(host, *words):
         command = ["ip", "netns", "exec", host, *plain, *words]
-        started.append(Service(command, cwd=place, env=env))
+        started.append(Service(command, cwd=short, env=env))
 
     try:
         start(
             near,
             *("--head", "--port=6379", f"--node-ip-address={HEAD}"),
-            *("--include-dashboard=false", f"--temp-dir={place}/r"),
+            *("--include-dashboard=false", f"--temp-dir={short}/r"),
         )
         until(lambda: nodes(near, env) == 1, 60, "the head")
         start(far, f"--address={HEAD}:6379", f"--node-ip-address={FAR}")

@@ -120,16 +120,7 @@ def repo(tmp_path):
     return place
 
 
-@pytest.fixture
-def scratch(tmp_path_factory):
-    """Where Ray's own files lie meanwhile: its sockets need a short path."""
-    place = tmp_path_factory.getbasetemp().parent / secrets.token_hex(2)
-    place.mkdir()
-    yield place
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def test_no_secret_is_written_or_said(server, tmp_path, repo, scratch, monkeypatch):
+def test_no_secret_is_written_or_said(server, tmp_path, repo, short, monkeypatch):
     login = f"{USERNAME}:{urllib.parse.quote(PASSWORD)}@"
     uri = server.uri.replace("http://", f"http://{login}")
     where = tmp_path / "work"
@@ -137,14 +128,14 @@ def test_no_secret_is_written_or_said(server, tmp_path, repo, scratch, monkeypat
     names = repr([*OTHERS, "MLFLOW_TRACKING_PASSWORD"])
     (where / "says.py").write_text(SAYS.replace("{uri}", uri).replace("{names}", names))
     (where / "broken.py").write_text(IMPORT.replace("{names}", names))
-    env = OTHERS | AUTH | {"PYTHONPATH": f"{repo}:{where}", "TMPDIR": str(scratch)}
+    env = OTHERS | AUTH | {"PYTHONPATH": f"{repo}:{where}", "TMPDIR": str(short)}
     to = ["tracking=server", f"tracking.uri={uri}"]
     output, stop, meanwhile = where / "outputs", threading.Event(), set()
     monkeypatch.syspath_prepend(str(where))
 
     def look():
         while not stop.wait(0.5):
-            meanwhile.update(leaks(output, scratch))
+            meanwhile.update(leaks(output, short))
 
     looking = threading.Thread(target=look)
     looking.start()
