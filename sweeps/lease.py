@@ -8,6 +8,7 @@ The clocks of machines that share a server must agree to well within a lease.
 import contextlib
 import math
 import socket
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -27,25 +28,32 @@ PARTS = 4
 
 
 class Lease:
-    """Kept by a driver on the run of the sweep it works on; `keep` is called often."""
+    """Kept by a driver, while its block lasts, on the run of the sweep it works on.
+
+    A thread of its own: to ship one result may take longer than a lease. The embedded store
+    needs none: nobody else works there, and the output root's lock says whether anyone does.
+    """
 
     def __init__(self, tracker: "Tracker", run_id: str) -> None:
         """Keep a lease that `begin_sweep` has just taken."""
         self._tracker, self._run = tracker, run_id
-        self._due = time.monotonic() + self.pause
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
 
-    @property
-    def pause(self) -> float:
-        """Seconds from one renewal to the next."""
-        return self._tracker.lease / PARTS
+    def __enter__(self) -> "Lease":
+        if not self._tracker.local:
+            self._thread.start()
+        return self
 
-    def keep(self) -> None:
-        """Renew it when it is time; with MLflow away, when it is time again."""
-        if time.monotonic() < self._due:
-            return
-        with contextlib.suppress(TrackingError):
-            self._tracker.renew(self._run)
-        self._due = time.monotonic() + self.pause
+    def __exit__(self, *raised: object) -> None:
+        if not self._tracker.local:
+            self._stop.set()
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._tracker.lease / PARTS):
+            with contextlib.suppress(TrackingError):  # away: until then nobody else sees it either
+                self._tracker.renew(self._run)
 
 
 def tags(seconds: float) -> dict[str, str]:

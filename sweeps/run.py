@@ -143,9 +143,9 @@ def run(
                 _forget(tracker, ledger, checkpoints, experiment, planned)
             spec = _spec(launched, options, trials)
             entry = enter(tracker, ledger, experiment, planned, spec | sweep.spec())
-            status, lease = "KILLED", Lease(tracker, entry.run_id)
+            status = "KILLED"
             try:
-                with Shipper(tracker, ledger.path, lease) as shipper:
+                with Shipper(tracker, ledger.path) as shipper, Lease(tracker, entry.run_id):
                     while planned.packs:
                         ended = Ended(checkpoints, planned.hashes)
                         _train(train(planned.packs), planned, ledger, terminal, shipper, ended)
@@ -162,18 +162,18 @@ def run(
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
-                unsent = settle(tracker, ledger, lease)
+                unsent = settle(tracker, ledger)
         links = tracker.links(experiment, planned.sweep, entry.run_id)
         return Finished(planned, len(sweep.trained), lines, links, unsent)
 
 
-def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
+def settle(tracker: Tracker, ledger: Ledger) -> int:
     """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
 
     Called while this process holds the output root, so a sweep that still says RUNNING was
-    left by a driver that died. A lease is kept meanwhile.
+    left by a driver that died.
     """
-    unsent = ship(tracker, ledger, lease)
+    unsent = ship(tracker, ledger)
     for entry in ledger.unpublished(tracker.name):
         if entry.status == "RUNNING":
             ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")

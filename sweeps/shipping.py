@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import threading
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from sweeps import pages, report_page
 from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
-from sweeps.lease import Lease
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.report import Line
 from sweeps.report_page import Heading
@@ -28,8 +26,8 @@ class Shipper:
     What MLflow does not take stays owed in the ledger, and is sent when it is back.
     """
 
-    def __init__(self, tracker: Tracker, ledger: Path, lease: Lease) -> None:
-        self._tracker, self._ledger, self._lease = tracker, ledger, lease
+    def __init__(self, tracker: Tracker, ledger: Path) -> None:
+        self._tracker, self._ledger = tracker, ledger
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
 
@@ -48,19 +46,17 @@ class Shipper:
 
     def _work(self) -> None:
         with contextlib.closing(Ledger(self._ledger)) as ledger:
+            pause = None
             while not self._stop.is_set():
-                unsent = ship(self._tracker, ledger, self._lease)
-                self._lease.keep()
-                self._wake.wait(min(self._lease.pause, RETRY_AFTER if unsent else math.inf))
+                self._wake.wait(pause)
                 self._wake.clear()
+                pause = RETRY_AFTER if ship(self._tracker, ledger) else None
 
 
-def ship(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
-    """Send every result that is owed, keeping a lease; how many could not be sent."""
+def ship(tracker: Tracker, ledger: Ledger) -> int:
+    """Send every result that is owed; how many could not be sent."""
     owed = ledger.owed(tracker.name)
     for i, item in enumerate(owed):
-        if lease:
-            lease.keep()
         record = ledger.get(item.config_hash)
         assert record is not None
         experiment, page = ledger.page(tracker.name, item.study, item.sweep)

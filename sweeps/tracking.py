@@ -182,11 +182,12 @@ class Tracker:
         found = next(search(self._client, experiment, query), None)
         if found is not None:
             run = str(found.info.run_id)
-            lease.renew(self._client, run, self.lease)
+            if not self.local:
+                lease.renew(self._client, run, self.lease)
             self._client.update_run(run, status="RUNNING")
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
-        tags |= lease.tags(self.lease) | _context()
+        tags |= _context() | ({} if self.local else lease.tags(self.lease))
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
@@ -237,7 +238,8 @@ class Tracker:
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)
-            lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
+            if not self.local:
+                lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
 
     def renew(self, run: str) -> None:
         """Say on a sweep's run that its driver, this process, is alive.
@@ -292,10 +294,14 @@ def check_server(config: TrackingConfig) -> None:
 
 def _answers(uri: str) -> None:
     """Raise unless a server answers at this address within seconds."""
-    parts = urllib.parse.urlsplit(uri)
+    wrong = TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise wrong from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+        raise wrong
     try:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution import class_cache
 
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
@@ -26,6 +27,12 @@ from sweeps.workers.versions import here, mismatch
 
 # Seconds that Tune may take to end when it is interrupted.
 GRACE = 15.0
+
+# Tune would hand the driver's AWS credentials to every trial, and Ray write them into the
+# nodes' logs. Nothing here stores anything there.
+class_cache.ENV_VARS_TO_PROPAGATE = {
+    name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+}
 
 Said = Message | Lost
 Inbox = queue.Queue[Said | None]

@@ -22,16 +22,25 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFL
 ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
 
 
+class Running(subprocess.Popen):
+    """A command that does not outlive a test that has failed."""
+
+    def __exit__(self, kind, error, trace):
+        if kind:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
 def started(*words, cwd, **env):
     """The command, running."""
-    return subprocess.Popen(
+    return Running(
         [sys.executable, "-m", "sweeps", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
         env=ENV | env,
-        preexec_fn=_heeds_interrupts,  # noqa: PLW1509
+        preexec_fn=_heeds_interrupts,
     )
 
 

@@ -1,5 +1,8 @@
 """What several of these tests share, started once."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from services import MlflowServer
 
@@ -11,3 +14,10 @@ def server(tmp_path_factory):
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def short():
+    """A folder of a short path, for Ray's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

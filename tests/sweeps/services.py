@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,8 +26,9 @@ QUICK = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-PASSWORD = "correct horse battery"  # noqa: S105
-AUTH = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+# Of this session only: a password that stood here would stand in the diff of uncommitted code.
+USERNAME, PASSWORD = "admin", f"correct horse {secrets.token_hex(8)}"
+AUTH = {"MLFLOW_TRACKING_USERNAME": USERNAME, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
 class Service:
@@ -90,11 +92,11 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def nodes_of(address, env):
-    """How many nodes the cluster at this address has."""
+def nodes_of(address, env, before=()):
+    """How many nodes the cluster at this address has; asked by way of `before`."""
     script = ROOT / "sweeps/workers/head.py"
     done = subprocess.run(
-        [sys.executable, "-P", script, address],
+        [*before, sys.executable, "-P", script, address],
         env=env,
         capture_output=True,
         text=True,
@@ -113,7 +115,7 @@ class MlflowServer:
 
     def start(self):
         settings = {
-            "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+            "MLFLOW_AUTH_ADMIN_USERNAME": USERNAME,
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "a test's",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

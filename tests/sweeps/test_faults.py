@@ -6,12 +6,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import torch
@@ -94,13 +92,6 @@ def test_workers_killed_with_9(tmp_path, monkeypatch):
     assert again.returncode == 0, again.stderr
     assert "4 finished before, 1 to train" in again.stdout
     assert_complete(api, 5)
-
-
-@pytest.fixture
-def short():
-    """A folder of a short path, for Ray's sockets."""
-    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short):

@@ -25,18 +25,18 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
     long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
     dying = words(server, *long, "seed=0,1", "tracking.lease=2")
     living = words(server, *long, "seed=range(20,120)", "tracking.lease=20")
-    with started(*dying, cwd=tmp_path / "dead", **AUTH) as dead:
-        reaches(dead, "[1/2]")
-        dead.kill()
-    ended = time.time() + 2
-    (parent,), _ = runs(api, "lease")
-    api.create_run(  # as a driver leaves it that dies while it sends a result
-        parent.info.experiment_id,
-        tags={"sweeps.kind": "trial", "mlflow.parentRunId": parent.info.run_id},
-    )
     with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
         reaches(alive, "[1/100]")
-        (page,) = (run for run in runs(api, "lease")[0] if run.info.run_id != parent.info.run_id)
+        (page,), _ = runs(api, "lease")
+        with started(*dying, cwd=tmp_path / "dead", **AUTH) as dead:
+            reaches(dead, "[1/2]")
+            dead.kill()
+        ended = time.time() + 3
+        (parent,) = (run for run in runs(api, "lease")[0] if run.info.run_id != page.info.run_id)
+        api.create_run(  # as a driver leaves it that dies while it sends a result
+            parent.info.experiment_id,
+            tags={"sweeps.kind": "trial", "mlflow.parentRunId": parent.info.run_id},
+        )
         until(lambda: lease_of(api, page) > lease_of(page), 60, "its lease was renewed")
         time.sleep(max(0, ended - time.time()))
         other = inside(*words(server, "seed=99"), cwd=tmp_path / "other", **AUTH)

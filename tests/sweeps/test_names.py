@@ -4,7 +4,7 @@ import string
 
 import pytest
 from command import inside
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sweeps.store import folder_name
@@ -40,8 +40,11 @@ def outside(place):
     return {p for p in root.rglob("*") if not p.is_relative_to(place / "outputs")}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(key=st.sampled_from(KEYS), name=NAMES)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(key=st.just("study") | st.sampled_from(KEYS), name=NAMES)
+@example(key="study", name="../../../../x")
+@example(key="study", name="@/x")
+@example(key="data.cache", name="../x")
 def test_whatever_a_name_is_all_files_lie_under_the_root(place, key, name):
     before = outside(place)
     words = [f"{key}={quoted(name.replace('@', str(place.parents[1])))}"]
