@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import socket
 import sqlite3
 import subprocess
@@ -109,12 +110,14 @@ def sweep(folder: Path, overrides: list[str], *flags: str) -> Iterator["subproce
         raise RuntimeError((folder / SAID).read_text()[-2000:])
 
 
-def seconds(folder: Path, overrides: list[str], *flags: str) -> float:
-    """Wall seconds of a command, imports included."""
-    started = time.perf_counter()
+def seconds(folder: Path, overrides: list[str], *flags: str) -> tuple[float, float]:
+    """Wall and CPU seconds of a command, imports included."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with sweep(folder, overrides, *flags):
         pass
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, cpu
 
 
 def watched(folder: Path, overrides: list[str]) -> list[Look]:
@@ -228,10 +231,12 @@ def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
         raise RuntimeError(f"{looks[-1].sent} of {n} trials were sent")
     early, late = cpu_each(looks, first, tenth), cpu_each(looks, n - tenth, n)
     return [
-        ("planning, s", Spread.of(planning)),
+        ("planning, s", Spread.of([wall for wall, _ in planning])),
+        ("planning, CPU s", Spread.of([cpu for _, cpu in planning])),
         ("whole path, trials a second", rate(looks)),
         ("whole path, from start to end, s", looks[-1].at - looks[0].at),
-        ("launched again, all reused, s", Spread.of(again)),
+        ("launched again, all reused, s", Spread.of([wall for wall, _ in again])),
+        ("launched again, CPU s", Spread.of([cpu for _, cpu in again])),
         (f"driver memory at {first} trials, MB", at(looks, first).memory),
         (f"driver memory at {n} trials, MB", at(looks, n).memory),
         ("driver memory grown, MB", at(looks, n).memory - at(looks, first).memory),

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow
@@ -55,8 +55,8 @@ class Record:
 
     def head(self) -> str:
         """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
-        small = asdict(self)
-        del small["environment"], small["trajectory"]
+        left_out = ("environment", "trajectory")
+        small = {key: value for key, value in vars(self).items() if key not in left_out}
         return json.dumps(small, allow_nan=False)
 
     def environment_json(self) -> str:

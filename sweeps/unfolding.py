@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sweeps.config import ClusterConfig, LaunchConfig
@@ -70,7 +69,8 @@ class Unfolding:
     def spec(self) -> dict[str, Any]:
         """The trials asked for so far, as plain data of the ledger."""
         return {
-            "trials": [asdict(trial) for trial in self.trials],
+            # Not asdict: it copies every value, for thousands of trials in seconds.
+            "trials": [dict(vars(trial)) for trial in self.trials],
             "reused": sorted(self.reused),
         }
 
