@@ -37,20 +37,19 @@ class Reader:
 
     def sweeps(self, words):
         """Run the command, small; its output."""
-        name = words[0]
-        if name in PLANS:
+        name, asked = words[0], " ".join(words)
+        if asked.startswith(HELP_ONLY):
+            words = [name, "--help"]
+        elif name in PLANS:
             words = self._small(words)
         else:
             words = [self._here(word) for word in words]
-        if any(" ".join(words).startswith(start) for start in HELP_ONLY) or "--help" in words:
-            words = [name, "--help"]
-        elif name == "run" and "--dry-run" not in words and not self._is_elsewhere(words):
-            words = [*words, "--json"]
-        elif name == "run" and "--dry-run" not in words:
-            words = [*words, "--dry-run"]
+        trains = name == "run" and "--dry-run" not in words
+        if trains:
+            words = [*words, "--dry-run" if self._is_elsewhere(words) else "--json"]
         done = CliRunner().invoke(cli, words)
         assert done.exit_code == 0, f"{words}: {done.output} {done.exception!r}"
-        if name == "run" and words[-1] == "--json":
+        if trains and words[-1] == "--json":
             self._note(json.loads(done.stdout))
         return done.stdout
 
@@ -113,7 +112,7 @@ def test_a_page_does_what_it_says(page, reader):
             path.write_text(step.text)
         elif step.kind == "code":
             text = NAME.sub(lambda found: reader.names[found.group()], step.text)
-            exec(compile(text, str(page), "exec"), {})
+            exec(compile(text, str(page), "exec"), {})  # noqa: S102
         elif step.text.startswith("make "):
             assert step.text == "make quickstart"
             reader.learn(["run", "experiment=quickstart"])
