@@ -29,7 +29,7 @@ types: $(VENV)/.installed-dev ## mypy, strict, on both packages
 contract: $(VENV)/.installed-dev ## The import contract
 	$(BIN)/lint-imports
 
-pictures: $(VENV)/.installed-dev ## Renew the README's pictures (needs chromium and its driver)
+pictures: $(VENV)/.installed-dev ## Renew the README's and tutorial's pictures (needs chromium and its driver)
 	$(BIN)/python -m docs.pictures
 
 studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/

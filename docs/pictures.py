@@ -1,7 +1,7 @@
-"""Renew the README's pictures: `make pictures` (needs Debian's chromium and chromium-driver).
+"""Renew the README's and the tutorial's pictures: `make pictures`.
 
-Trains the quickstart sweep where it is not finished, opens its pages in a browser and
-copies the figure of one trial.
+Needs Debian's chromium and chromium-driver. Trains their sweeps where they are not
+finished, opens the quickstart's pages in a browser and copies figures.
 """
 
 import json
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -18,20 +19,33 @@ DOCS = Path(__file__).parent
 OUTPUT = Path("outputs")
 PORT = 5000
 TRIAL = "width=512 tanh seed=0"
+# The tutorial's own sweep, and its report's figures.
+WIDER = "model.width=128,256,512,1024"
+FIGURES = ("rates.png", "measured_vs_predicted.png")
 
 
 def main() -> None:
-    """Write docs/*.png."""
+    """Write docs/*.png and docs/tutorial/*.png."""
     if missing():
         sys.exit(f"pictures: {missing()}: apt-get install chromium chromium-driver")
-    command = [sys.executable, "-m", "sweeps", "run", "experiment=quickstart", "--json"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    sweep = json.loads(done.stdout)
+    sweep = _run("experiment=quickstart")
     with served(OUTPUT, PORT), browser() as driver:
         show(driver, sweep["links"]["trials"], TRIAL, "rate/measured")
         driver.save_screenshot(DOCS / "mlflow_trials.png")
     (config_hash,) = [t["config_hash"] for t in sweep["trials"] if t["trial"] == TRIAL]
     shutil.copy(_figure(config_hash), DOCS / "theory_vs_measurement.png")
+    wider = _run("experiment=quickstart", WIDER)
+    (DOCS / "tutorial").mkdir(exist_ok=True)
+    for name in FIGURES:
+        shutil.copy(OUTPUT / "sweeps" / wider["sweep"] / name, DOCS / "tutorial" / name)
+
+
+def _run(*overrides: str) -> dict[str, Any]:
+    """What a sweep says of itself when it has ended."""
+    command = [sys.executable, "-m", "sweeps", "run", *overrides, "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _figure(config_hash: str) -> str:

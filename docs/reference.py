@@ -29,6 +29,8 @@ KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an ax
 are part of a trial's identity: another value is another trial with another hash."""
 STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
 with a metric are in MLflow too, at most {contents.POINTS} points a run."""
+OTHER_HEAD = """Of a trial that was stopped early; of a sweep, beside means over seeds, METRIC/CELL; of
+a reproduction."""
 SUMMARY_HEAD = """One value for each finished trial. What does not exist for a trial is absent, and
 the run's description says why. Flags are 1 and 0."""
 
@@ -113,10 +115,10 @@ def _recorded() -> Iterator[str]:
     )
     yield "## Summary metrics\n\n" + SUMMARY_HEAD
     yield _metrics(metrics.SUMMARY)
-    yield "## Other runs\n\nOf a sweep, beside means over seeds (METRIC/CELL); of a reproduction."
-    yield _metrics([*metrics.SWEEP, *metrics.REPRODUCTION])
+    yield f"## Other metrics\n\n{OTHER_HEAD}"
+    yield _metrics([*metrics.STOPPED, *metrics.SWEEP, *metrics.REPRODUCTION])
     yield "## Tags\n\nBeside MLflow's own: user, source, git commit, parent run, run name."
-    tags = contents.TAGS | contents.REPRODUCTION_TAGS
+    tags = contents.TAGS | contents.OTHER_TAGS
     yield _table(("tag", "meaning"), [(f"`{tag}`", text) for tag, text in tags.items()])
     yield "## Params and artifacts\n\nParams are the trial's config, keys as above."
     files = [(f"`{name}`", text) for name, text in contents.ARTIFACTS.items()]

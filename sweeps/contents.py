@@ -24,12 +24,18 @@ TAGS = {
     "sweeps.config_hash": "the trial's identity, 64 hex digits",
     "sweeps.cell_hash": "the same without the seed: it groups repeats",
     "sweeps.sweep": "the name of the sweep that recorded it",
-    "sweeps.status": "converged, budget, diverged, ill_posed or stalled",
+    "sweeps.status": "converged, budget, diverged, ill_posed, stalled, or stopped early",
     "sweeps.reason": "one sentence on why it ended so",
     "sweeps.version": "of deq-sweeps",
     "sweeps.device": "where it trained: cpu, cuda:0",
 }
-REPRODUCTION_TAGS = {
+# Of some runs only.
+OTHER_TAGS = {
+    "sweeps.early_stopped": "true where early stopping ended the trial",
+    "sweeps.early_stopped_step": "and the GD step at which it did",
+    "sweeps.lease": "a sweep's: until when its driver is taken to be alive, seconds since 1970",
+    "sweeps.host": "a sweep's: the driver's machine",
+    "sweeps.closed": "a sweep's: who closed it, when its driver had died",
     "sweeps.reproduces": "a reproduction's: the run it repeats",
     "sweeps.verdict": "a reproduction's: identical, equal or different",
 }

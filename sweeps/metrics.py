@@ -99,7 +99,6 @@ SUMMARY = (
     Metric("theory/well_posed_held", "whether L ||W(t)||_2 < 1 at every measured step", FLAG),
     Metric("time/seconds", "this trial's share of its pack's time", "s"),
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
-    Metric("train/stopped_at", "where early stopping ended the trial", "GD steps"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
 )
 
@@ -138,11 +137,15 @@ COLUMNS = (
     Column("log_loss_bound", "log Phi(0) + t log(1 - eta lambda_0 / 2), the theorem's bound"),
 )
 
+# Of a trial that early stopping ended, beside the others.
+STOPPED = (Metric("train/stopped_at", "where early stopping ended the trial", "GD step"),)
 # Of a sweep's own run, beside means over seeds named METRIC/CELL.
 SWEEP = (
     Metric("sweep/trials", "trials of the sweep"),
     Metric("sweep/failed", "those without a result"),
     Metric("sweep/reused", "those that were finished before it was launched"),
+    Metric("frontier/held/CELL", "nearest value that met the condition; frontier/failed: did not"),
+    Metric("search/best/CELL", "best objective so far, against the number of points tried"),
 )
 # Of a reproduction's run.
 REPRODUCTION = (

@@ -1,10 +1,14 @@
 """docs/reference.md and completion's words are what the code says."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import sweeps
 from docs import keys, reference
+from sweeps import contents
 from sweeps.cli.words import WORDS
 
 
@@ -52,3 +56,9 @@ def test_identity_is_marked():
     hashed = {key.name for key in keys.config_keys() if key.hashed}
     assert {"model.width", "data.n", "seed", "solver.tol"} <= hashed
     assert not hashed & {"data.path", "model.allow_ill_posed", "pack", "paths.output", "study"}
+
+
+def test_every_tag_the_code_names_has_a_meaning():
+    sources = "".join(path.read_text() for path in Path(sweeps.__file__).parent.rglob("*.py"))
+    named = set(re.findall(r'"(sweeps\.[a-z_]+)"', sources))
+    assert named == set(contents.TAGS | contents.OTHER_TAGS)

@@ -20,7 +20,8 @@ SWEEPS = "SELECT sweep, study FROM sweeps WHERE substr(sweep, 1, ?) = ? ORDER BY
 TRIALS = (
     "SELECT results.config_hash, max(name) FROM results LEFT JOIN outbox "
     "ON outbox.config_hash = results.config_hash "
-    "WHERE substr(results.config_hash, 1, ?) = ? GROUP BY 1 ORDER BY max(results.rowid) DESC"
+    "WHERE substr(results.config_hash, 1, ?) = ? AND length(results.config_hash) = 64 "
+    "GROUP BY 1 ORDER BY max(results.rowid) DESC"  # a longer one was stopped early: no result
 )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.names import complete_sweep
 
 
 @cli.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweep)
 @OVERRIDES
 @click.option(
     "-o",
@@ -61,7 +62,7 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweep)
 @OVERRIDES
 def cite(sweep: str, overrides: tuple[str, ...]) -> None:
     """Print what a paper's supplement says of a sweep.

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.metrics import SUMMARY
+from sweeps.metrics import STOPPED, SUMMARY
 from sweeps.plain import nearest
 
 if TYPE_CHECKING:
     from sweeps.ledger import Result
 
-METRICS = tuple(metric.name for metric in SUMMARY)
+METRICS = tuple(metric.name for metric in (*SUMMARY, *STOPPED))
 STABLE = "stable"
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

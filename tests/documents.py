@@ -1,0 +1,44 @@
+"""Documentation pages read as what they ask a user to do: commands, code and files."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing a page asks for.
+
+    Attributes:
+        kind: command; code, to be run; file, to be written.
+        text: it.
+        path: of a file.
+    """
+
+    kind: str
+    text: str
+    path: str = ""
+
+
+def steps(text):
+    """What a page asks for, in its order; ```text blocks are what is printed."""
+    found = []
+    for language, path, body in _BLOCK.findall(text):
+        if path:
+            found.append(Step("file", body, path))
+        elif language == "python":
+            found.append(Step("code", body))
+        elif language == "sh":
+            found += [Step("command", line) for line in body.replace("\\\n", "").splitlines()]
+        else:
+            assert language == "text", f"a block of {language!r}: it is not run"
+    return found
+
+
+def links(text):
+    """Files that a page links to, less the parts within them."""
+    return sorted(set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)))

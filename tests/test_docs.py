@@ -1,0 +1,145 @@
+"""Every command, code block and file of the tutorial and the how-to pages, page by page.
+
+A `sweeps run` is run to its end at a small size in this process; what needs a cluster, a
+server or a GPU is planned only. Names of sweeps and trials that a page shows must be those
+of its own commands at full size.
+"""
+
+import json
+import re
+import shlex
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from documents import PAGES, ROOT, links, steps
+
+from sweeps import composition, groups
+from sweeps.cli import cli
+from sweeps.figures import style
+
+SMALL = {"data.n": "6", "train.steps": "20", "cluster": "inline"}
+# Parts of a command that need what is not here: such a run is planned only.
+ELSEWHERE = ("cluster=ray", "tracking=server", "gpus_per_trial")
+# Servers that go on for ever, checkouts that install, and examinations of the machine.
+HELP_ONLY = ("ui", "doctor", "reproduce HASH --at")
+NOT_RUN = ("docker compose ", ". .venv/bin/activate")
+PLANS = ("run", "show", "theory")
+NAME = re.compile(r"[0-9a-f]{12}")
+
+
+class Reader:
+    """Somebody who does what the pages say, in one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.names = {}  # of sweeps and trials: at full size -> as they are here
+        self.sweep, self.hashes = "", []
+
+    def sweeps(self, words):
+        """Run the command, small; its output."""
+        name, asked = words[0], " ".join(words)
+        if asked.startswith(HELP_ONLY):
+            words = [name, "--help"]
+        elif name in PLANS:
+            words = self._small(words)
+        else:
+            words = [self._here(word) for word in words]
+        trains = name == "run" and "--dry-run" not in words
+        if trains:
+            words = [*words, "--dry-run" if self._is_elsewhere(words) else "--json"]
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, f"{words}: {done.output} {done.exception!r}"
+        if trains and words[-1] == "--json":
+            self._note(json.loads(done.stdout))
+        return done.stdout
+
+    def learn(self, words):
+        """Which names the full-size command has, and which the small one."""
+        pair = []
+        for asked in (words, self._small(words)):
+            done = CliRunner().invoke(cli, [*asked, "--dry-run", "--json"])
+            assert done.exit_code == 0, done.output
+            plan = json.loads(done.stdout)
+            pair.append([plan["sweep"], *(t["config_hash"][:12] for t in plan["trials"])])
+        self.names |= dict(zip(*pair, strict=True))
+
+    def _note(self, result):
+        self.sweep = result["sweep"]
+        self.hashes = [trial["config_hash"] for trial in result["trials"]]
+        failed = [trial["error"] for trial in result["trials"] if trial["error"]]
+        assert not failed
+
+    def _here(self, word):
+        if NAME.fullmatch(word):
+            return self.names[word]
+        return {"SWEEP": self.sweep, "HASH": self.hashes[0]}.get(word, word)
+
+    def _small(self, words):
+        kept = [word for word in words if word.partition("=")[0] not in SMALL]
+        elsewhere = self._is_elsewhere(words)
+        small = {k: v for k, v in SMALL.items() if not (elsewhere and k == "cluster")}
+        kept += [word for word in words if elsewhere and word.startswith("cluster=")]
+        if any(word.startswith("data=npz") for word in words):
+            del small["data.n"]
+        return [*kept, *(f"{key}={value}" for key, value in small.items())]
+
+    def _is_elsewhere(self, words):
+        return any(part in word for part in ELSEWHERE for word in words)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """One folder for all pages, with a finished sweep to name."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SWEEPS_OUTPUT", "outputs")
+        patch.syspath_prepend(folder)
+        for module in (composition, groups):
+            patch.setattr(module, "conf_dir", lambda: folder / "conf")
+        reader = Reader(folder)
+        reader.sweeps(["run", "seed=0,1", "model.width=16"])
+        yield reader
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_does_what_it_says(page, reader, monkeypatch):
+    if "tutorial" not in page.stem:  # whose figures are drawn; the others' take half the time
+        monkeypatch.setattr(style, "png", lambda figure: b"")
+    for step in steps(page.read_text()):
+        if step.kind == "file":
+            path = reader.folder / step.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(step.text)
+        elif step.kind == "code":
+            text = NAME.sub(lambda found: reader.names[found.group()], step.text)
+            exec(compile(text, str(page), "exec"), {})  # noqa: S102
+        elif step.text.startswith("make "):
+            assert step.text == "make quickstart"
+            reader.learn(["run", "experiment=quickstart"])
+            reader.sweeps(["run", "experiment=quickstart"])
+        elif not step.text.startswith(NOT_RUN):
+            command, *words = shlex.split(step.text)
+            assert command == "sweeps", step.text
+            if words[0] == "run" and "tutorial" in page.stem and "search" not in step.text:
+                reader.learn([word for word in words if word != "--dry-run"])
+            reader.sweeps(words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs/README.md"], ids=lambda path: path.stem)
+def test_links_and_names(page):
+    text = page.read_text()
+    for link in links(text):
+        assert (page.parent / link).exists(), link
+    for command in re.findall(r"`sweeps (\w+)[^`]*`", text):
+        assert command in cli.commands
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert page.name == "README.md" or page.name in index
+
+
+def test_every_command_is_in_some_page():
+    text = "".join(page.read_text() for page in PAGES)
+    missing = {name for name in cli.commands if f"sweeps {name}" not in text}
+    assert not missing - {"completion"}
