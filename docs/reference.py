@@ -29,8 +29,8 @@ KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an ax
 are part of a trial's identity: another value is another trial with another hash."""
 STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
 with a metric are in MLflow too, at most {contents.POINTS} points a run."""
-OTHER_HEAD = """Of a trial that was stopped early; of a sweep, beside means over seeds,
-METRIC/CELL; of a reproduction."""
+OTHER_HEAD = """Of a trial that was stopped early; of a sweep, beside means over seeds
+(METRIC/CELL); of a reproduction."""
 SUMMARY_HEAD = """One value for each finished trial. What does not exist for a trial is absent, and
 the run's description says why. Flags are 1 and 0."""
 

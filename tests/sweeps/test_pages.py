@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, inside, unused_port
+from selenium.webdriver.support.ui import WebDriverWait
 
 from docs.browser import browser, missing, served, show
 
@@ -42,6 +43,26 @@ def test_the_link_to_the_trials_opens_a_table_worth_reading(page):
         assert text in body(driver)
     assert "GenAI" in body(driver)
     assert "Model training" in body(driver)
+
+
+def test_the_experiments_own_page_nests_trials_under_their_sweep(page):
+    driver, links = page
+    show(driver, links["trials"].partition("&")[0], "5 matching runs")
+    assert "width=16 tanh" not in body(driver)
+    cell = "//a[starts-with(., 'sweep ')]/ancestor::div[@role='gridcell']"
+    driver.find_element("xpath", f"{cell}//button").click()
+    WebDriverWait(driver, 20).until(lambda d: "width=16 tanh" in body(d))
+    shot(driver, "nested")
+
+
+def test_a_filter_of_the_docs_finds_its_runs_in_the_search_box(page):
+    """The others of docs/how-to/browse.md are tried in test_filters.py."""
+    driver, links = page
+    show(driver, links["trials"].partition("&")[0], "5 matching runs")
+    box = driver.find_element("css selector", "[placeholder*='metrics.rmse']")
+    box.send_keys("params.`model.activation` = 'tanh'" + "\ue007")
+    # Two trials, and MLflow shows their sweep with them.
+    WebDriverWait(driver, 20).until(lambda d: "3 matching runs" in body(d))
 
 
 def test_the_link_to_the_sweep_opens_its_page_with_charts(page):
