@@ -24,9 +24,9 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         (tmp_path / machine).mkdir()
     long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
     dying = words(server, *long, "seed=0,1", "tracking.lease=2")
-    living = words(server, *long, "seed=range(20,120)", "tracking.lease=20")
+    living = words(server, *long, "seed=range(20,50)", "tracking.lease=20")
     with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
-        reaches(alive, "[1/100]")
+        reaches(alive, "[1/30]")
         (page,), _ = runs(api, "lease")
         with started(*dying, cwd=tmp_path / "dead", **AUTH) as dead:
             reaches(dead, "[1/2]")
@@ -47,7 +47,7 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         assert states.pop(page.info.run_id) == "RUNNING"
         assert list(states.values()) == ["FINISHED"]
         alive.send_signal(signal.SIGINT)
-        alive.communicate(timeout=120)
+        alive.communicate(timeout=200)
     found, trials = runs(api, "lease")
     closed = [run.info.run_id for run in found if lease.CLOSED in run.data.tags]
     assert closed == [parent.info.run_id]
