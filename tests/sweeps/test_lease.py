@@ -24,7 +24,7 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         (tmp_path / machine).mkdir()
     long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
     dying = words(server, *long, "seed=0,1", "tracking.lease=2")
-    living = words(server, *long, "seed=range(20,50)", "tracking.lease=20")
+    living = words(server, *long, "train.steps=5000", "seed=range(20,50)", "tracking.lease=20")
     with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
         reaches(alive, "[1/30]")
         (page,), _ = runs(api, "lease")
