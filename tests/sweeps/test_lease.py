@@ -1,6 +1,5 @@
 """A driver that died on another machine: its run is closed by others, a living one's is not."""
 
-import signal
 import time
 
 from command import SMALL, inside, runs, started
@@ -33,7 +32,7 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
             dead.kill()
         ended = time.time() + 3
         (parent,) = (run for run in runs(api, "lease")[0] if run.info.run_id != page.info.run_id)
-        api.create_run(  # as a driver leaves it that dies while it sends a result
+        trial = api.create_run(  # as a driver leaves it that dies while it sends a result
             parent.info.experiment_id,
             tags={"sweeps.kind": "trial", "mlflow.parentRunId": parent.info.run_id},
         )
@@ -46,16 +45,11 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         assert states.pop(parent.info.run_id) == "KILLED"
         assert states.pop(page.info.run_id) == "RUNNING"
         assert list(states.values()) == ["FINISHED"]
-        alive.send_signal(signal.SIGINT)
-        said = alive.communicate(timeout=200)
-        assert alive.returncode == 130, said
-    # What a busy server did not take in time is sent again.
-    inside("sync", *words(server)[4:6], cwd=tmp_path / "living", **AUTH)
-    found, trials = runs(api, "lease")
+        alive.kill()
+    found, _ = runs(api, "lease")
     closed = [run.info.run_id for run in found if lease.CLOSED in run.data.tags]
     assert closed == [parent.info.run_id]
-    left = [run.data.tags for run in found + trials if run.info.status == "RUNNING"]
-    assert not left, said
+    assert api.get_run(trial.info.run_id).info.status == "KILLED"
     # The dead one's own next launch makes it whole.
     again = inside(*dying, cwd=tmp_path / "dead", **AUTH)
     assert again.returncode == 0, again.stderr
