@@ -162,18 +162,19 @@ def run(
                 status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
             finally:
                 ledger.end_sweep(tracker.name, entry.study, entry.sweep, status)
-                unsent = settle(tracker, ledger)
+                unsent = settle(tracker, ledger, Lease(tracker, entry.run_id))
         links = tracker.links(experiment, planned.sweep, entry.run_id)
         return Finished(planned, len(sweep.trained), lines, links, unsent)
 
 
-def settle(tracker: Tracker, ledger: Ledger) -> int:
+def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
     """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
 
     Called while this process holds the output root, so a sweep that still says RUNNING was
     left by a driver that died.
     """
-    unsent = ship(tracker, ledger)
+    with lease or contextlib.nullcontext():  # what is owed by now may take long
+        unsent = ship(tracker, ledger)
     for entry in ledger.unpublished(tracker.name):
         if entry.status == "RUNNING":
             ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")

@@ -1,6 +1,7 @@
 """Two machines, as network namespaces: one is cut off in the middle of a sweep."""
 
 import contextlib
+import os
 import subprocess
 import sys
 
@@ -30,7 +31,7 @@ def ip(*words, check=True):
 @pytest.fixture
 def hosts():
     """Two hosts on one wire; the names of their namespaces."""
-    names = ["sweeps-near", "sweeps-far"]
+    names = [f"sweeps-{os.getpid()}-{end}" for end in ("near", "far")]
     try:
         made = [ip("netns", "add", name, check=False) for name in names]
     except FileNotFoundError:
