@@ -56,6 +56,7 @@ class Case:
         peer: trials of the peer.
         repeats: turns.
         width, samples, steps: of each trial.
+        keep: where the large sweep is kept; what is complete there is not trained again.
     """
 
     trials: int = 10_000
@@ -65,6 +66,7 @@ class Case:
     width: int = 8
     samples: int = 4
     steps: int = 5
+    keep: Path | None = None
 
     def overrides(self, count: int) -> list[str]:
         """So many trials, in Hydra's words."""
@@ -213,30 +215,43 @@ def turns(case: Case) -> list[tuple[str, Any]]:
 
 
 def large(case: Case) -> list[tuple[str, Any]]:
-    """The large sweep: planned, run, launched again, looked at."""
-    with tempfile.TemporaryDirectory() as folder:
-        return _large(case, Path(folder))
+    """The large sweep: planned, run unless that was done before, launched again, looked at."""
+    if case.keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _large(case, Path(folder))
+    case.keep.mkdir(parents=True, exist_ok=True)
+    return _large(case, case.keep.resolve())
 
 
 def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
-    overrides = case.overrides(case.trials)
+    overrides, n = case.overrides(case.trials), case.trials
     planning = [seconds(folder, overrides, "--dry-run") for _ in range(case.repeats)]
-    looks = watched(folder, overrides)
+    trained = []
+    if _sent(folder / "outputs" / "ledger.db") < n:
+        trained = _trained(watched(folder, overrides), n)
     again = [seconds(folder, overrides) for _ in range(case.repeats)]
     said = (folder / SAID).read_text()
-    if f"nothing to do, all {case.trials} trials finished before" not in said:
+    if f"nothing to do, all {n} trials finished before" not in said:
         raise RuntimeError(said[-2000:])
-    n, tenth, first = case.trials, case.trials // 10, max(1, case.trials // 100)
-    if looks[-1].sent != n:
-        raise RuntimeError(f"{looks[-1].sent} of {n} trials were sent")
-    early, late = cpu_each(looks, first, tenth), cpu_each(looks, n - tenth, n)
     return [
         ("planning, s", Spread.of([wall for wall, _ in planning])),
         ("planning, CPU s", Spread.of([cpu for _, cpu in planning])),
-        ("whole path, trials a second", rate(looks)),
-        ("whole path, from start to end, s", looks[-1].at - looks[0].at),
+        *trained,
         ("launched again, all reused, s", Spread.of([wall for wall, _ in again])),
         ("launched again, CPU s", Spread.of([cpu for _, cpu in again])),
+        *pages(folder, n, said),
+    ]
+
+
+def _trained(looks: list[Look], n: int) -> list[tuple[str, Any]]:
+    """What the looks at the large sweep say."""
+    if looks[-1].sent != n:
+        raise RuntimeError(f"{looks[-1].sent} of {n} trials were sent")
+    tenth, first = n // 10, max(1, n // 100)
+    early, late = cpu_each(looks, first, tenth), cpu_each(looks, n - tenth, n)
+    return [
+        ("whole path, trials a second", rate(looks)),
+        ("whole path, from start to end, s", looks[-1].at - looks[0].at),
         (f"driver memory at {first} trials, MB", at(looks, first).memory),
         (f"driver memory at {n} trials, MB", at(looks, n).memory),
         ("driver memory grown, MB", at(looks, n).memory - at(looks, first).memory),
@@ -245,7 +260,6 @@ def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
         (f"driver CPU a trial, the last {tenth}, ms", late),
         ("driver CPU a trial, last over first", late / early),
         ("CPU a trial, all processes, ms", all_cpu_each(looks, first, n)),
-        *pages(folder, n, said),
     ]
 
 
@@ -286,6 +300,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object for each part")
     for name in ("trials", "sample", "peer", "repeats", "width", "samples", "steps"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
+    parser.add_argument("--keep", type=Path, help="keep the large sweep here, or look at it again")
     parts = {"turns": turns, "large": large}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     options = vars(parser.parse_args())
