@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeps.config import LaunchConfig
 from sweeps.ledger import Ledger, SweepEntry
-from sweeps.run import has_record, ledger_path, only
+from sweeps.output_root import has_record, ledger_path, only
 
 # The theory that every trial is compared with.
 BIBTEX = """\

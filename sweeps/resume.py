@@ -13,8 +13,8 @@ from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_p
 from sweeps.errors import ConfigError
 from sweeps.identity import config_hash
 from sweeps.ledger import Ledger
+from sweeps.output_root import has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
-from sweeps.run import has_record, ledger_path, only
 
 
 @dataclass(frozen=True)

@@ -6,30 +6,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from sweeps import pages
 from sweeps.announcement import announcement, next_round
 from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import LaunchConfig, Request, launch_to_plain
 from sweeps.early_stopping import AshaConfig, heights, of_sweep
-from sweeps.errors import ConfigError, TrackingError
+from sweeps.entry import enter, note
+from sweeps.errors import TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.lease import Lease
-from sweeps.ledger import LEDGER, Ledger, Owed, SweepEntry
-from sweeps.lookup import MIN_PREFIX
+from sweeps.ledger import Ledger
+from sweeps.output_root import folder_of, ledger_path, opened
 from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.pulse import Pulse
 from sweeps.reaping import reap
-from sweeps.record import now, stopped_key
+from sweeps.record import now
 from sweeps.redaction import without_secrets
 from sweeps.report import Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import Findings, findings
 from sweeps.search.start import kinds, name_of
-from sweeps.shipping import Shipper, publish, ship
+from sweeps.settling import settle
+from sweeps.shipping import Shipper
 from sweeps.terminal import Terminal
-from sweeps.tracking import Tracker, check_server
+from sweeps.tracking import Tracker
 from sweeps.trial import Done, Failed, Message
 from sweeps.unfolding import Unfolding
 from sweeps.workers import Early, check_cluster, training
@@ -91,16 +90,6 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
         return sweep.advance()
 
 
-def folder_of(output: Path, sweep: str) -> Path:
-    """Where a sweep's report lies, and what Ray keeps of it while it runs."""
-    return output / "sweeps" / sweep
-
-
-def ledger_path(config: LaunchConfig) -> Path:
-    """Where the ledger lies."""
-    return Path(config.paths.output) / LEDGER
-
-
 def run(
     launched: LaunchConfig, trials: list[PlannedTrial], options: Options, terminal: Terminal
 ) -> Finished:
@@ -128,6 +117,11 @@ def run(
                 return known_of(asked, ledger, sweep=name)
 
         checkpoints = _checkpoints(launched, name)
+
+        def anew(planned: Plan) -> None:
+            if options.force:
+                _forget(tracker, ledger, checkpoints, experiment, planned)
+
         begun = list(checkpoints.packs().values())
         sweep = Unfolding(launched, trials, look, begun=begun, retry_failed=options.retry_failed)
         planned = sweep.advance()
@@ -139,8 +133,7 @@ def run(
         early = _early(launched, sweep, ledger)
         packs = planned.packs and [*planned.packs, kinds(launched, trials)]
         with training(packs, launched.cluster, folder, checkpoints, early) as train:
-            if options.force:
-                _forget(tracker, ledger, checkpoints, experiment, planned)
+            anew(planned)
             spec = _spec(launched, options, trials)
             entry = enter(tracker, ledger, experiment, planned, spec | sweep.spec())
             status = "KILLED"
@@ -152,10 +145,9 @@ def run(
                         sweep.learn(planned, known_of(planned.trials, ledger, sweep=name))
                         planned = sweep.advance()
                         if planned.packs:
-                            if options.force:
-                                _forget(tracker, ledger, checkpoints, experiment, planned)
                             entry = replace(entry, spec=spec | sweep.spec())
-                            _note(tracker, ledger, entry, planned)
+                            anew(planned)
+                            note(tracker, ledger, entry, planned)
                             terminal.say(next_round(planned, _found(launched, sweep)))
                 checkpoints.tidy(sweep.known.ended)
                 lines = table_of(sweep.trials, sweep.reused, sweep.known)
@@ -165,117 +157,6 @@ def run(
                 unsent = settle(tracker, ledger, Lease(tracker, entry.run_id))
         links = tracker.links(experiment, planned.sweep, entry.run_id)
         return Finished(planned, len(sweep.trained), lines, links, unsent)
-
-
-def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
-    """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
-
-    Called while this process holds the output root, so a sweep that still says RUNNING was
-    left by a driver that died.
-    """
-    with lease or contextlib.nullcontext():  # what is owed by now may take long
-        unsent = ship(tracker, ledger)
-    for entry in ledger.unpublished(tracker.name):
-        if entry.status == "RUNNING":
-            ledger.end_sweep(tracker.name, entry.study, entry.sweep, "KILLED")
-    if not unsent:
-        with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
-            for entry in ledger.unpublished(tracker.name):
-                trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-                known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-                lines = table_of(trials, entry.spec["reused"], known)
-                publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
-    return unsent
-
-
-def sync(config: LaunchConfig) -> int:
-    """Ship what MLflow is owed; how many results it did not take.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
-    if not ledger_path(config).exists():
-        return 0
-    with opened(config) as (tracker, ledger):
-        reap(tracker, ledger)
-        return settle(tracker, ledger)
-
-
-def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
-    """Write a sweep's report anew, here and into its MLflow page.
-
-    Raises:
-        ConfigError: no sweep, or more than one, begins with this prefix.
-        TrackingError: MLflow cannot be reached or did not take it.
-    """
-    has_record(Path(config.paths.output))
-    with opened(config) as (tracker, ledger):
-        settle(tracker, ledger)
-        entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
-        folder = folder_of(ledger.path.parent, entry.sweep)
-        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-        lines = table_of(trials, entry.spec["reused"], known)
-        path = publish(tracker, ledger, entry, lines, folder)
-        if path is None:
-            raise TrackingError(f"MLflow did not take the report; it is in {folder}")
-        return path
-
-
-def lines_of(prefix: str, output: Path) -> list[Line]:
-    """What the ledger knows of a sweep's trials.
-
-    Raises:
-        ConfigError: no sweep, or more than one, begins with this prefix.
-    """
-    has_record(output)
-    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
-        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = known_of(trials, ledger, sweep=entry.sweep)
-        return table_of(trials, entry.spec["reused"], known)
-
-
-def has_record(output: Path) -> None:
-    """Raise ConfigError unless something was launched under this root."""
-    if not (output / LEDGER).exists():
-        raise ConfigError(f"there is no record under {output}: launch a sweep first")
-
-
-def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
-    """The one sweep a prefix names; of several studies with that set of trials, the latest.
-
-    Raises:
-        ConfigError: no sweep, or more than one, begins so.
-    """
-    names = {entry.sweep: entry for entry in found}
-    if len(prefix) < MIN_PREFIX or len(names) != 1:
-        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
-        raise ConfigError(
-            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
-        )
-    return next(iter(names.values()))
-
-
-@contextlib.contextmanager
-def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
-    """The output root, held by this process alone."""
-    check_server(config.tracking)  # refused before anything is written
-    output = Path(config.paths.output)
-    output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / "driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(
-            f"another sweep is being launched on paths.output={output}: wait for it, "
-            "or choose another paths.output"
-        ) from error
-    try:
-        with contextlib.closing(Ledger(ledger_path(config))) as ledger:
-            yield Tracker(config.tracking, output), ledger
-    finally:
-        lock.release()
 
 
 def _checkpoints(launched: LaunchConfig, sweep: str) -> Checkpoints:
@@ -317,41 +198,6 @@ def _spec(launched: LaunchConfig, options: Options, cells: list[PlannedTrial]) -
         "started": now(),
         "cells": [asdict(cell) for cell in cells] if is_adaptive(launched.search) else [],
     }
-
-
-def enter(
-    tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
-) -> SweepEntry:
-    """Write the sweep into the ledger and give it a page in MLflow.
-
-    Raises:
-        TrackingError: MLflow did not take it.
-    """
-    before = ledger.sweep(tracker.name, planned.study, planned.sweep)
-    if before and not planned.left and before.status == "FINISHED":
-        return before  # nothing to do, and its page says so already
-    page = {
-        "sweep": planned.sweep,
-        "study": planned.study,
-        "command": spec["command"],
-        "search": spec["launch"]["search"],
-        "trials": {trial.name: trial.config_hash for trial in planned.trials},
-    }
-    view = pages.trials_view(planned.sweep, planned.trials)
-    run_id = tracker.begin_sweep(experiment, planned.sweep, page, view)
-    entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
-    _note(tracker, ledger, entry, planned)
-    return entry
-
-
-def _note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
-    ledger.open_sweep(tracker.name, entry)
-    owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
-    early = entry.spec.get("launch", {}).get("early_stopping", {"name": "none"})
-    if early["name"] != "none":  # or as this sweep stops it
-        owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]
-    ledger.owe(tracker.name, owed)
 
 
 def _found(launched: LaunchConfig, sweep: Unfolding) -> Findings | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
+from sweeps.output_root import folder_of, has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
 from sweeps.report import MISSING, Line
-from sweeps.run import folder_of, has_record, ledger_path, only
 from sweeps.search.findings import findings
 from sweeps.shipping import search_of
 from sweeps.terminal import Terminal

@@ -11,16 +11,16 @@ from sweeps.archive import sheet, trials
 from sweeps.archive.layout import SweepSheet
 from sweeps.archive.members import Members, opened
 from sweeps.config import LaunchConfig
+from sweeps.entry import enter as enter_sweep
 from sweeps.errors import ConfigError, SweepsError
 from sweeps.figures import Study
 from sweeps.ledger import Ledger, Result, SweepEntry
+from sweeps.output_root import opened as output_root
 from sweeps.plain import one_line
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.report_page import Heading
-from sweeps.run import enter as enter_sweep
-from sweeps.run import opened as output_root
-from sweeps.run import settle
+from sweeps.settling import settle
 from sweeps.tracking import Tracker
 from sweeps.verdict import DIFFERENT, verdict
 

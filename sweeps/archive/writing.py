@@ -19,11 +19,11 @@ from sweeps.errors import ConfigError
 from sweeps.figures import Study
 from sweeps.ledger import Failure, Ledger, SweepEntry
 from sweeps.lookup import record_of
+from sweeps.output_root import has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.record import Record
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.report_page import Heading
-from sweeps.run import has_record, ledger_path, only
 
 # Every file in the archive says so: the same sweep makes the same bytes.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)

@@ -103,8 +103,8 @@ def _again_sample(
     """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
     from sweeps.attempts import FAILED, attempts, refuse_all_drifted, sample, table, to_plain
     from sweeps.lookup import record_of
+    from sweeps.output_root import lines_of
     from sweeps.reproduce import places
-    from sweeps.run import lines_of
     from sweeps.terminal import Terminal
     from sweeps.tracking import Tracker
     from sweeps.verdict import DIFFERENT

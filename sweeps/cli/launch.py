@@ -89,10 +89,10 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 @OVERRIDES
 def sync(overrides: tuple[str, ...]) -> None:
     """Send MLflow the results it was away for."""
-    from sweeps import run as runner
+    from sweeps import settling
 
     asked = request(overrides)
-    unsent = runner.sync(asked.launch)
+    unsent = settling.sync(asked.launch)
     if unsent:
         click.echo(f"{unsent} results could not be sent", err=True)
         sys.exit(1)

@@ -69,9 +69,9 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it.
     """
-    from sweeps import run as runner
+    from sweeps.settling import rewrite_report
 
-    click.echo(runner.rewrite_report(request(overrides).launch, sweep))
+    click.echo(rewrite_report(request(overrides).launch, sweep))
 
 
 @cli.command()

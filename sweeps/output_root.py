@@ -1,0 +1,82 @@
+"""The output root: what of it lies where, and who writes to it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sweeps.config import LaunchConfig
+from sweeps.errors import ConfigError
+from sweeps.known import known_of, table_of
+from sweeps.ledger import LEDGER, Ledger, SweepEntry
+from sweeps.lookup import MIN_PREFIX
+from sweeps.planning import PlannedTrial
+from sweeps.report import Line
+from sweeps.tracking import Tracker, check_server
+
+
+def folder_of(output: Path, sweep: str) -> Path:
+    """Where a sweep's report lies, and what Ray keeps of it while it runs."""
+    return output / "sweeps" / sweep
+
+
+def ledger_path(config: LaunchConfig) -> Path:
+    """Where the ledger lies."""
+    return Path(config.paths.output) / LEDGER
+
+
+def has_record(output: Path) -> None:
+    """Raise ConfigError unless something was launched under this root."""
+    if not (output / LEDGER).exists():
+        raise ConfigError(f"there is no record under {output}: launch a sweep first")
+
+
+@contextlib.contextmanager
+def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
+    """The output root, held by this process alone."""
+    check_server(config.tracking)  # refused before anything is written
+    output = Path(config.paths.output)
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output / "driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"another sweep is being launched on paths.output={output}: wait for it, "
+            "or choose another paths.output"
+        ) from error
+    try:
+        with contextlib.closing(Ledger(ledger_path(config))) as ledger:
+            yield Tracker(config.tracking, output), ledger
+    finally:
+        lock.release()
+
+
+def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+    """The one sweep a prefix names; of several studies with that set of trials, the latest.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins so.
+    """
+    names = {entry.sweep: entry for entry in found}
+    if len(prefix) < MIN_PREFIX or len(names) != 1:
+        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
+        raise ConfigError(
+            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
+        )
+    return next(iter(names.values()))
+
+
+def lines_of(prefix: str, output: Path) -> list[Line]:
+    """What the ledger knows of a sweep's trials.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins with this prefix.
+    """
+    has_record(output)
+    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        entry = only(ledger.sweeps_like(prefix), prefix)
+        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+        known = known_of(trials, ledger, sweep=entry.sweep)
+        return table_of(trials, entry.spec["reused"], known)
