@@ -39,6 +39,7 @@ from benchmarks.timing import (
     report,
     seconds,
     timed,
+    with_goals,
 )
 from deq.activations import Activation, activation
 from deq.data import DigitsConfig, SphereConfig, load
@@ -50,6 +51,15 @@ from deq.solvers import Precision, SolverConfig
 from deq.training import Descent
 from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 
+# What the engine is to reach at m >= 1024, n >= 128, tol 1e-6: smooth, kinked.
+GOALS = {
+    "products per step, whole run": ("at most 3.6", "at most 7"),
+    "products per step, last half": ("at most 3.6", "at most 5"),
+    "time over its products', at the unit's rate": ("at most 1.25", "at most 1.25"),
+    "diagnostics, share of the run": ("at most 0.05", "at most 0.05"),
+    "TorchDEQ Picard, warm: times the engine's cost": ("at least 6", "at least 3"),
+    "TorchDEQ Anderson, cold: times the engine's cost": ("at least 20", "at least 20"),
+}
 # Gradients are compared where the loss is above this share of the first.
 RESOLVED = 1e-6
 
@@ -232,6 +242,12 @@ def _summary(case: Case, run: Run, found: Findings) -> list[tuple[str, Any]]:
     return lines
 
 
+def goals(name: str) -> dict[str, str]:
+    """The goals for an activation."""
+    kinked = math.isinf(activation(name).curvature)
+    return {label: both[kinked] for label, both in GOALS.items()}
+
+
 def main() -> None:
     """Run the cases asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
@@ -250,7 +266,7 @@ def main() -> None:
     for name, source in itertools.product(names, data):
         contestants = () if alone else tuple(CONTESTANTS)
         case = Case(activation=name, data=source, contestants=contestants, **options)
-        report(case.title, measure(case), as_json=as_json)
+        report(case.title, with_goals(measure(case), goals(name)), as_json=as_json)
 
 
 if __name__ == "__main__":

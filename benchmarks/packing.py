@@ -10,13 +10,15 @@ wall seconds on a GPU.
 import argparse
 from typing import Any
 
-from benchmarks.timing import Spread, report, wall_seconds
+from benchmarks.timing import Spread, report, wall_seconds, with_goals
 from deq.capacity import pack_size
 from deq.data import Dataset, SphereConfig, load
 from deq.machine import set_threads
 from deq.model import ModelConfig
 from deq.training import Descent
 from deq.trial import TrainConfig, TrialConfig
+
+GOALS = {"packed over one after the other": "below 1 where pack_size packs"}
 
 
 def trials(activation: str, width: int, samples: int, steps: int, pack: int) -> list[TrialConfig]:
@@ -57,7 +59,10 @@ def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple
         alone.append(1e3 * apart / (len(configs) * configs[0].train.steps))
     differences = [abs(p / q - 1) for p, q in zip(losses["packed"], losses["lone"], strict=True)]
     return [
-        ("packed over one after the other", Spread.of(ratios)),
+        (
+            "packed over one after the other",
+            Spread.of(ratios),
+        ),
         ("one trial's GD step alone, ms", Spread.of(alone)),
         ("losses differ by, relative", max(differences)),
         ("pack_size chooses", pack_size(configs[0], 32, configs[0].data.n or 0, device)),
@@ -84,7 +89,7 @@ def main() -> None:
                     configs = trials(activation, width, samples, options.steps, pack)
                     title = f"{activation}, m {width}, n {samples}, pack of {pack}, float64"
                     lines = measure(configs, options.device, options.repeats)
-                    report(title, lines, as_json=options.json)
+                    report(title, with_goals(lines, GOALS), as_json=options.json)
 
 
 if __name__ == "__main__":

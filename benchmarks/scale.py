@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import Spread, report
+from benchmarks.timing import Spread, report, with_goals
 
 ROOT = Path(__file__).parents[1]
 # Seconds between two looks at a driver.
@@ -310,11 +310,7 @@ def main() -> None:
         before = machine()
         title = f"{measure.__name__}: m {case.width}, n {case.samples}, {case.steps} steps"
         lines = [("machine before", before), *measure(case), ("machine after", machine())]
-        report(title, [(_with_goal(name), value) for name, value in lines], as_json=as_json)
-
-
-def _with_goal(name: str) -> str:
-    return f"{name} (goal: {GOALS[name]})" if name in GOALS else name
+        report(title, with_goals(lines, GOALS), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -95,6 +95,11 @@ def low_products(rows: Sequence[dict[str, float]]) -> list[float]:
     """Of every GD step's products those in low precision; none where precision is full."""
     counts = (row["forward_low"] + row["adjoint_low"] for row in rows)
     return [0.0 if math.isnan(count) else count for count in counts]
+
+
+def with_goals(lines: Sequence[tuple[str, Any]], goals: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """Lines whose names say their goals, where they have one."""
+    return [(f"{name} (goal: {goals[name]})" if name in goals else name, v) for name, v in lines]
 
 
 def report(title: str, lines: Sequence[tuple[str, Any]], *, as_json: bool) -> None:
