@@ -69,7 +69,10 @@ def training(
         with ready(config, packs, folder) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
             tune = Tune(config, device, folder, code, checkpoints, stopping)
-            yield lambda packs: rounds(packs, config.max_retries, tune.fit)
+            try:
+                yield lambda packs: rounds(packs, config.max_retries, tune.fit)
+            finally:
+                tune.end()
 
 
 def _inline(

@@ -26,7 +26,7 @@ from sweeps.workers.rounds import Cause, Lost, Packs
 from sweeps.workers.versions import here, mismatch
 
 # Seconds that Tune may take to end when it is interrupted.
-GRACE = 15.0
+GRACE = 30.0
 
 # Tune would hand the driver's AWS credentials to every trial, and Ray write them into the
 # nodes' logs. Nothing here stores anything there.
@@ -54,6 +54,7 @@ class Tune:
         self._config, self._device, self._checkpoints = config, device, checkpoints
         self._stopping = stopping
         self._folder, self._code = folder.resolve(), code
+        self._running: tuple[threading.Thread, Stop] | None = None
 
     def fit(self, packs: Packs, retries: int) -> Iterator[Said]:
         """Train the packs; yields what the workers say, as they say it.
@@ -65,15 +66,27 @@ class Tune:
         inbox: Inbox = queue.Queue()
         stop = Stop()
         worker = threading.Thread(target=self._fit, args=(packs, retries, inbox, stop), daemon=True)
+        self._running = worker, stop
         worker.start()
         try:
             while (said := inbox.get()) is not None:
                 yield self._stamped(said)
         finally:
-            # Interrupted, Tune is given time to end before Ray is left under it.
-            stop.asked.set()
-            worker.join(GRACE)
-            shutil.rmtree(self._folder / "tune", ignore_errors=True)
+            self.end()
+
+    def end(self) -> None:
+        """End what still trains, and wait for it: Ray left under Tune ends the process.
+
+        An interruption may come while the messages are not being pulled, and then nobody
+        closes them in time: whoever leaves Ray calls this first.
+        """
+        if self._running is None:
+            return
+        worker, stop = self._running
+        stop.asked.set()
+        worker.join(GRACE)
+        shutil.rmtree(self._folder / "tune", ignore_errors=True)
+        self._running = None
 
     def _stamped(self, said: Said) -> Said:
         """Shipped code has no history on the worker: the driver knows its commit."""

@@ -239,8 +239,9 @@ def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, cluster,
             if line.startswith("[2/12]"):
                 process.send_signal(stop)
                 break
-        process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "Traceback" not in stderr  # nothing trains on a Ray that has been left
     parents, trials = runs(client(tmp_path / "outputs"))
     assert [run.info.status for run in parents] == ["KILLED"]
     assert 2 <= len(trials) < 12
