@@ -135,7 +135,11 @@ def watched(folder: Path, overrides: list[str]) -> list[Look]:
 
 
 def _of_process(pid: int) -> tuple[float, float, float]:
-    """CPU seconds of a process that runs, of it and its descendants, and its resident MB."""
+    """CPU seconds of a process that runs, of it and its descendants, and its resident MB.
+
+    Raises:
+        OSError, KeyError, ValueError: it has ended.
+    """
     parents, cpu = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
@@ -146,6 +150,8 @@ def _of_process(pid: int) -> tuple[float, float, float]:
     while grown := {p for p, parent in parents.items() if parent in family} - family:
         family |= grown
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    if not resident:
+        raise ValueError("it has ended, and holds nothing any more")
     return cpu[pid], sum(cpu[p] for p in family), resident * PAGE / 1e6
 
 

@@ -111,7 +111,7 @@ def test_a_sweep_is_watched_and_the_peer_trains_the_same_trials(tmp_path):
     case = scale.Case(steps=3)
     looks = scale.watched(tmp_path, [*case.overrides(6), "cluster=inline"])
     assert looks[-1].sent == 6
-    assert 50 < looks[-1].memory < 2000
+    assert 50 < max(look.memory for look in looks) < 2000
     assert looks[-1].all_cpu >= looks[-1].cpu > looks[0].cpu
     assert "seed=5: budget" in (tmp_path / scale.SAID).read_text()
     assert scale.peer(case.overrides(2), "--steps-too") > 0
