@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sweeps.ledger import Failure, Ledger, Result
+from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, MISSING, Line
 from sweeps.tracking import Tracker
@@ -60,3 +60,10 @@ def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) 
         else:
             lines.append(Line(trial, MISSING))
     return lines
+
+
+def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None) -> list[Line]:
+    """A line for each trial of a sweep that was recorded, from what is known of it now."""
+    trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+    known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
+    return table_of(trials, entry.spec["reused"], known)

@@ -8,10 +8,9 @@ from filelock import FileLock, Timeout
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.known import known_of, table_of
+from sweeps.known import lines_of_entry
 from sweeps.ledger import LEDGER, Ledger, SweepEntry
 from sweeps.lookup import MIN_PREFIX
-from sweeps.planning import PlannedTrial
 from sweeps.report import Line
 from sweeps.tracking import Tracker, check_server
 
@@ -76,7 +75,4 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     """
     has_record(output)
     with contextlib.closing(Ledger(output / LEDGER)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
-        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = known_of(trials, ledger, sweep=entry.sweep)
-        return table_of(trials, entry.spec["reused"], known)
+        return lines_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)

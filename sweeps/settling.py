@@ -5,11 +5,10 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
-from sweeps.known import known_of, table_of
+from sweeps.known import lines_of_entry
 from sweeps.lease import Lease
 from sweeps.ledger import Ledger
 from sweeps.output_root import folder_of, has_record, ledger_path, only, opened
-from sweeps.planning import PlannedTrial
 from sweeps.reaping import reap
 from sweeps.shipping import publish, ship
 from sweeps.tracking import Tracker
@@ -29,9 +28,7 @@ def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
     if not unsent:
         with contextlib.suppress(TrackingError):  # gone again: the pages wait for the next time
             for entry in ledger.unpublished(tracker.name):
-                trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-                known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-                lines = table_of(trials, entry.spec["reused"], known)
+                lines = lines_of_entry(entry, ledger, tracker)
                 publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
     return unsent
 
@@ -61,9 +58,7 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         settle(tracker, ledger)
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
-        trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-        lines = table_of(trials, entry.spec["reused"], known)
+        lines = lines_of_entry(entry, ledger, tracker)
         path = publish(tracker, ledger, entry, lines, folder)
         if path is None:
             raise TrackingError(f"MLflow did not take the report; it is in {folder}")
