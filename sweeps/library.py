@@ -8,7 +8,6 @@
 >>> sweeps.load(done.plan.sweep).groupby("model.width")["rate/measured"].mean()
 """
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ import deq
 from sweeps.config import PathsConfig, listed, request
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened
-from sweeps.redaction import without_secrets
 
 if TYPE_CHECKING:
     import pandas
@@ -78,14 +76,11 @@ def launch(
             use; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
     """
-    from sweeps.planning import trials_of
-    from sweeps.run import Options, run
+    from sweeps import run as runner
     from sweeps.terminal import Terminal
 
-    asked = request(overrides)
-    command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
-    options = Options(command, force=force, retry_failed=retry_failed)
-    return run(asked.launch, trials_of(asked), options, Terminal(stderr=True))
+    asked, terminal = request(overrides), Terminal(stderr=True)
+    return runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
 
 
 def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":

@@ -1,7 +1,8 @@
 """A sweep from plan to record: train what is missing, ship what is owed, report."""
 
 import contextlib
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,24 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
         begun = list(_checkpoints(request.launch, name).packs().values())
         sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
         return sweep.advance()
+
+
+def launch(
+    asked: Request,
+    overrides: Sequence[str],
+    terminal: Terminal,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+) -> Finished:
+    """Make the sweep complete that these overrides were composed to, recorded as typed.
+
+    Raises:
+        ConfigError, TrackingError: as `run`.
+    """
+    command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
+    options = Options(command, force=force, retry_failed=retry_failed)
+    return run(asked.launch, trials_of(asked), options, terminal)
 
 
 def run(

@@ -48,8 +48,6 @@ def run(
         raise click.UsageError("--why explains a plan: give --dry-run too")
     asked = request(overrides)
     from sweeps import run as runner
-    from sweeps.planning import trials_of
-    from sweeps.redaction import without_secrets
     from sweeps.terminal import Terminal
 
     if dry_run:
@@ -57,9 +55,7 @@ def run(
         show_plan(planned, as_json, asked.launch.paths.output if why else "")
         return
     terminal = Terminal(stderr=as_json)
-    command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
-    options = runner.Options(command, force=force, retry_failed=retry_failed)
-    finished = runner.run(asked.launch, trials_of(asked), options, terminal)
+    finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
     _show(finished, asked.launch, terminal, as_json)
 
 
