@@ -20,8 +20,8 @@ from sweeps.plain import flattened
 if TYPE_CHECKING:
     import pandas
 
+    from sweeps.driver import Finished
     from sweeps.planning import Plan
-    from sweeps.run import Finished
 
 
 def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:

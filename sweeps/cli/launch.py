@@ -13,7 +13,7 @@ from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
     from sweeps.config import LaunchConfig
-    from sweeps.run import Finished
+    from sweeps.driver import Finished
     from sweeps.terminal import Terminal
 
 
@@ -71,12 +71,13 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     change cluster, tracking, pack, checkpoint and paths. Trials go on from checkpoints.
     """
     from sweeps import run as runner
+    from sweeps.driver import Options
     from sweeps.resume import stored
     from sweeps.terminal import Terminal
 
     found = stored(sweep, overrides)
     terminal = Terminal(stderr=as_json)
-    options = runner.Options(found.command, retry_failed=retry_failed)
+    options = Options(found.command, retry_failed=retry_failed)
     finished = runner.run(found.launch, found.trials, options, terminal)
     _show(finished, found.launch, terminal, as_json)
 

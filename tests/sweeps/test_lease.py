@@ -1,5 +1,6 @@
 """A driver that died on another machine: its run is closed by others, a living one's is not."""
 
+import signal
 import time
 
 from command import SMALL, inside, runs, started
@@ -23,7 +24,8 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         (tmp_path / machine).mkdir()
     long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
     dying = words(server, *long, "seed=0,1", "tracking.lease=2")
-    living = words(server, *long, "train.steps=5000", "seed=range(20,50)", "tracking.lease=20")
+    living = words(server, *long, "train.steps=5000", "seed=range(20,50)")
+    living += ["pack=1", "tracking.lease=20"]
     with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
         reaches(alive, "[1/30]")
         (page,), _ = runs(api, "lease")
@@ -45,8 +47,12 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
         assert states.pop(parent.info.run_id) == "KILLED"
         assert states.pop(page.info.run_id) == "RUNNING"
         assert list(states.values()) == ["FINISHED"]
-        alive.kill()
-    found, _ = runs(api, "lease")
+        alive.send_signal(signal.SIGINT)
+        said = alive.communicate(timeout=100)
+    assert alive.returncode == 130, said
+    assert api.get_run(page.info.run_id).info.status == "KILLED", said
+    found, trials = runs(api, "lease")
+    assert not [run for run in found + trials if run.info.status == "RUNNING"]
     closed = [run.info.run_id for run in found if lease.CLOSED in run.data.tags]
     assert closed == [parent.info.run_id]
     assert api.get_run(trial.info.run_id).info.status == "KILLED"
