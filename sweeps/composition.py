@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,8 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir
-from sweeps.plain import flattened, nearest
+from sweeps.groups import conf_dir, groups, keys_of
+from sweeps.plain import flattened, from_yaml, nearest
 from sweeps.search.space import Choice, Interval
 
 # An axis: a list of values for a grid, or what a search draws from.
@@ -297,15 +296,24 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
     """Hydra's error in one line, with the nearest right name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        group = conf_dir() / key
-        if group.is_dir() and value and f"{key}/{value}" in str(error):
-            options = sorted(p.stem for p in group.glob("*.yaml"))
+    typed = [(override.lstrip("+~").partition("="), override) for override in overrides]
+    # Of `search=optuna search.trials=3` the longer key is the one it is about.
+    for (key, _, value), override in sorted(typed, key=lambda item: -len(item[0][0])):
+        options = groups().get(key, [])
+        if value and f"{key}/{value}" in str(error):
             return f"{override}: no such {key}; there is {', '.join(options)}"
         if key in text:
-            known = flattened(yaml.safe_load((conf_dir() / "config.yaml").read_text()))
-            names = [k for k in known if k != "defaults"]
-            names += [p.name for p in conf_dir().iterdir() if p.is_dir()]
-            return f"{override}: no such key{nearest(key, names)}"
+            return f"{override}: no such key{_belonging(key)}"
     return text
+
+
+def _belonging(key: str) -> str:
+    """The end of an error message on a key: the choices that have it, or the nearest known."""
+    group = key.partition(".")[0]
+    choices = keys_of(group)
+    having = [option for option, keys in choices.items() if key in keys]
+    if having:
+        return f" here: it belongs to {group}={' or '.join(having)}"
+    known = list(flattened(from_yaml((conf_dir() / "config.yaml").read_text())))
+    known += [*groups(), *(key for keys in choices.values() for key in keys)]
+    return nearest(key, [name for name in known if name != "defaults"])

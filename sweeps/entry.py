@@ -39,7 +39,12 @@ def note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> 
     """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
     ledger.open_sweep(tracker.name, entry)
     owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
-    early = entry.spec.get("launch", {}).get("early_stopping", {"name": "none"})
-    if early["name"] != "none":  # or as this sweep stops it
+    if stops_early(entry):  # or as this sweep stops it
         owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]
     ledger.owe(tracker.name, owed)
+
+
+def stops_early(entry: SweepEntry) -> bool:
+    """Whether the sweep ends trials that do worse than others."""
+    early = entry.spec.get("launch", {}).get("early_stopping", {"name": "none"})
+    return bool(early["name"] != "none")

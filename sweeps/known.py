@@ -62,8 +62,13 @@ def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) 
     return lines
 
 
+def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
+    """The trials of a sweep that was recorded."""
+    return [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+
+
 def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None) -> list[Line]:
     """A line for each trial of a sweep that was recorded, from what is known of it now."""
-    trials = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+    trials = planned_of(entry)
     known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
     return table_of(trials, entry.spec["reused"], known)

@@ -45,7 +45,9 @@ class ClusterConfig:
     max_retries: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse resources nothing could run on."""
+        """Refuse resources nothing could run on, and an address that would not be used."""
+        if self.address and self.name != "ray":
+            raise ValueError("address is an existing cluster's: give cluster=ray too")
         if self.cpus_per_trial < 1:
             raise ValueError(f"cpus_per_trial must be at least 1, not {self.cpus_per_trial}")
         if min(self.gpus_per_trial, self.memory_gb_per_trial, self.max_retries) < 0:
@@ -78,7 +80,9 @@ class TrackingConfig:
     lease: float = 120.0
 
     def __post_init__(self) -> None:
-        """Refuse a lease that no driver could keep."""
+        """Refuse a lease that no driver could keep, and a server that would not be used."""
+        if self.uri and self.name != "server":
+            raise ValueError("uri is a server's: give tracking=server too")
         if not 1 <= self.lease < math.inf:
             raise ValueError(f"lease must be at least 1 second, not {self.lease:g}")
 

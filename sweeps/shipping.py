@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sweeps import pages, report_page
@@ -10,6 +11,7 @@ from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.record import Columns
 from sweeps.report import Line
 from sweeps.report_page import Heading
 from sweeps.search.config import SearchConfig
@@ -87,10 +89,7 @@ def publish(
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
     text = pages.describe(entry.spec["command"], lines, links, findings(search, lines))
-    heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
-    trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
-    study = Study([line for line in lines if line.finished], trajectory, search)
-    files = report_page.files(heading, study, lines)
+    files = report_of(entry, lines, functools.partial(ledger.trajectory_in, entry.sweep))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
@@ -103,6 +102,15 @@ def publish(
         return None
     ledger.published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
+
+
+def report_of(
+    entry: SweepEntry, lines: list[Line], trajectory: Callable[[str], Columns | None]
+) -> dict[str, bytes | str]:
+    """A sweep's report, file by file; `trajectory` gives a trial's by its config hash."""
+    heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
+    study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
+    return report_page.files(heading, study, lines)
 
 
 def search_of(entry: SweepEntry) -> SearchConfig:

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
-from sweeps.ledger import Failure, Ledger, Result, SweepEntry
+from sweeps.known import Known, known_of, planned_of, table_of
+from sweeps.ledger import Ledger, SweepEntry
 from sweeps.output_root import folder_of, has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
-from sweeps.report import MISSING, Line
 from sweeps.search.findings import findings
 from sweeps.shipping import search_of
 from sweeps.terminal import Terminal
@@ -77,16 +77,15 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
 
 
 def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
-    planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-    hashes = [trial.config_hash for trial in planned]
-    results = ledger.stopped(entry.sweep) | ledger.results(hashes)
-    failures = ledger.failures(hashes)
+    planned = planned_of(entry)
+    known = known_of(planned, ledger, sweep=entry.sweep)
     beat = last_beat(folder_of(ledger.path.parent, entry.sweep))
     if entry.status != "RUNNING":
         beat = None
     reused = set(entry.spec["reused"])
-    trials = [_trial(trial, results, failures, beat, reused) for trial in planned]
-    kinds = ["reused" if t.config_hash in reused else _KINDS.get(t.state, "done") for t in trials]
+    trials = [_trial(trial, known, beat, reused) for trial in planned]
+    kinds = ["reused" if t.config_hash in reused else _kind(t.state) for t in trials]
+    found = findings(search_of(entry), table_of(planned, reused, known))
     owed = [(o.study, o.sweep) for o in ledger.owed(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
@@ -98,25 +97,14 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         mlflow=entry.status if entry.published else "RUNNING",
         unsent=owed.count((entry.study, entry.sweep)),
         trials=trials,
-        found=_found(entry, planned, results),
+        found=found.plain if found else [],
         **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
     )
 
 
-def _found(
-    entry: SweepEntry, planned: list[PlannedTrial], results: dict[str, Result]
-) -> list[dict[str, str]]:
-    """The rows of what a search found, by their columns."""
-    search = search_of(entry)
-    lines = []
-    for trial in planned:
-        result = results.get(trial.config_hash, Result(MISSING, {}))
-        lines.append(Line(trial, result.status, result.summary))
-    found = findings(search, lines)
-    return found.plain if found else []
-
-
-_KINDS = {"failed": "failed", "running": "running", "left": "left"}
+def _kind(state: str) -> str:
+    """What a trial that was not reused counts as; any ending is one."""
+    return state if state in ("failed", "running", "left") else "done"
 
 
 def _state(entry: SweepEntry, beat: Beat | None) -> str:
@@ -125,24 +113,18 @@ def _state(entry: SweepEntry, beat: Beat | None) -> str:
     return {"FINISHED": "finished", "FAILED": "failed"}.get(entry.status, "interrupted")
 
 
-def _trial(
-    planned: PlannedTrial,
-    results: dict[str, Result],
-    failures: dict[str, Failure],
-    beat: Beat | None,
-    reused: set[str],
-) -> TrialStatus:
+def _trial(planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[str]) -> TrialStatus:
     digest = planned.config_hash
     state, note = "left", ""
-    if digest in results:
-        state = results[digest].status
+    if digest in known.results:
+        state = known.results[digest].status
     elif digest in reused:
         state, note = "reused", "recorded by another machine"
     elif beat and digest in beat.running:
         step, steps = beat.running[digest]
         state, note = "running", f"step {step}/{steps}"
-    elif digest in failures:
-        state, note = "failed", failures[digest].error
+    elif digest in known.failures:
+        state, note = "failed", known.failures[digest].error
     return TrialStatus(planned.name, digest, state, note)
 
 

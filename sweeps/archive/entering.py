@@ -6,21 +6,21 @@ All of it is looked at before anything is written.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sweeps import report_page
 from sweeps.archive import sheet, trials
 from sweeps.archive.layout import SweepSheet
 from sweeps.archive.members import Members, opened
 from sweeps.config import LaunchConfig
+from sweeps.early_stopping import STOPPED, of_sweep
 from sweeps.entry import enter as enter_sweep
+from sweeps.entry import stops_early
 from sweeps.errors import ConfigError, SweepsError
-from sweeps.figures import Study
-from sweeps.ledger import Ledger, Result, SweepEntry
+from sweeps.known import Known, known_of, planned_of, table_of
+from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.output_root import opened as output_root
 from sweeps.plain import one_line
-from sweeps.planning import Plan, PlannedTrial
-from sweeps.report import FAILED, MISSING, Line
-from sweeps.report_page import Heading
+from sweeps.planning import Plan
 from sweeps.settling import settle
+from sweeps.shipping import report_of
 from sweeps.tracking import Tracker
 from sweeps.verdict import DIFFERENT, verdict
 
@@ -59,7 +59,7 @@ def enter(path: Path, here: LaunchConfig) -> Imported:
         try:
             page = sheet.read(members)
             entry = sheet.entry(page, here)
-            _check(members, page)
+            _check(members, page, entry)
         except SweepsError as error:
             raise ConfigError(f"{path}: {error}") from error
         with output_root(here) as (tracker, ledger):
@@ -67,26 +67,18 @@ def enter(path: Path, here: LaunchConfig) -> Imported:
             return _entered(members, page, entry, tracker, ledger)
 
 
-def _check(members: Members, page: SweepSheet) -> None:
+def _check(members: Members, page: SweepSheet, entry: SweepEntry) -> None:
     """Read every trial and draw the report, so that nothing fails when it is too late."""
-    lines = []
-    results = set(members.hashes())
-    for planned in (PlannedTrial(**vars(trial)) for trial in page.trials):
-        digest = planned.config_hash
-        if digest in results:
-            record = trials.record(members, digest)
-            lines.append(Line(planned, record.status, record.summary))
-        elif digest in page.failures:
-            lines.append(Line(planned, FAILED, error=page.failures[digest].error))
-        else:
-            lines.append(Line(planned, MISSING))
-    heading = Heading(page.sweep, page.study, page.command, page.figure)
-    study = Study(
-        [line for line in lines if line.finished],
-        lambda digest: trials.record(members, digest).trajectory,
-    )
+    results = {}
+    for digest in members.hashes():
+        record = trials.record(members, digest)
+        if record.status == STOPPED and not stops_early(entry):
+            raise ConfigError(f"trials/{digest[:12]} was stopped early, and the sweep stops none")
+        results[digest] = Result(record.status, record.summary)
+    failures = {digest: Failure(f.error, f.final) for digest, f in page.failures.items()}
+    lines = table_of(planned_of(entry), page.reused, Known(results, failures))
     try:
-        report_page.files(heading, study, lines)
+        report_of(entry, lines, lambda digest: trials.record(members, digest).trajectory)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"its report cannot be drawn: {one_line(error)}") from error
 
@@ -97,16 +89,16 @@ def _entered(
     done = Imported(page.sweep, page.study)
     experiment = tracker.experiment(page.study)
     _enter_results(members, done, tracker.finished(experiment, set(members.hashes())), ledger)
-    hashes = [trial.config_hash for trial in page.trials]
-    known, failed = ledger.results(hashes), ledger.failures(hashes)
+    planned = planned_of(entry)
+    known = known_of(planned, ledger, sweep=page.sweep)
     for digest, failure in page.failures.items():
-        if digest not in known and digest not in failed:
+        if digest not in known.results and digest not in known.failures:
             ledger.fail(digest, failure.error, final=failure.final)
-    status = "FINISHED" if set(hashes) <= set(known) else "FAILED"
+    status = "FINISHED" if len(known.results) == len(planned) else "FAILED"
     before = ledger.sweep(tracker.name, page.study, page.sweep)
     if before is None or done.new or before.status != status:
-        planned = [PlannedTrial(**trial) for trial in entry.spec["trials"]]
-        plan = Plan(page.sweep, page.study, planned, frozenset(known), frozenset(), packs=[])
+        finished = frozenset(known.results)
+        plan = Plan(page.sweep, page.study, planned, finished, frozenset(), packs=[])
         spec = before.spec if before else entry.spec
         enter_sweep(tracker, ledger, experiment, plan, spec)
         ledger.end_sweep(tracker.name, page.study, page.sweep, status)
@@ -119,9 +111,9 @@ def _enter_results(
 ) -> None:
     """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
     for digest in members.hashes():
-        record = trials.record(members, digest)
-        before = ledger.get(digest)
-        if before is None and digest in elsewhere:
+        record = of_sweep(trials.record(members, digest), done.sweep)
+        before = ledger.get(record.key)
+        if before is None and record.key in elsewhere:
             there = elsewhere[digest]
             before = replace(record, status=there.status, summary=there.summary)
         if before is None:

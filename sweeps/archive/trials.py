@@ -12,6 +12,7 @@ from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
 from sweeps.archive.members import Members
 from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
+from sweeps.early_stopping import STOPPED, STOPPED_AT
 from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of, completed
 from sweeps.identity import digests
@@ -101,6 +102,8 @@ def _check_result(where: str, result: ResultSheet) -> None:
     refuse_long(where, {"reason": result.reason} | result.notes)
     if result.status not in STATUSES:
         raise ConfigError(f"{where}: no trial ends {result.status[:40]!r}")
+    if (result.status == STOPPED) != (STOPPED_AT in result.summary):
+        raise ConfigError(f"{where}: it was stopped early at no step, or at a step and not early")
     if not DEVICE.fullmatch(result.device):
         raise ConfigError(f"{where}: {result.device[:40]!r} is no device")
     if not 0 <= result.started <= result.finished < LAST_MOMENT:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,9 @@ from sweeps.workers.rounds import Packs
 from sweeps.workers.versions import PINNED, here, mismatch
 
 SCRATCH = "sweeps-ray-"
+# What Ray calls its longest socket under a temporary folder, and the bytes a socket's path has.
+SOCKET = SCRATCH + "{pid}-12345678/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+LONGEST = 103 if sys.platform == "darwin" else 107
 # Seconds a node may take to say what it is; the first time it unpacks the code.
 INSPECTION = 90
 
@@ -74,7 +78,7 @@ def needs(config: ClusterConfig) -> dict[str, float]:
 def _own() -> Iterator[None]:
     # Ray's sockets need a short path, so its own files cannot lie under the output root.
     _sweep_up()
-    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=_scratch_root()))
     try:
         with _own_signals():
             ray.init(
@@ -90,9 +94,16 @@ def _own() -> Iterator[None]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _scratch_root() -> Path:
+    """The folder for temporary files, or /tmp where sockets would have too long a path there."""
+    given = Path(tempfile.gettempdir())
+    longest = given / SOCKET.format(pid=os.getpid())
+    return given if len(os.fsencode(longest)) <= LONGEST else Path("/tmp")  # noqa: S108
+
+
 def _sweep_up() -> None:
     """Remove the files of Rays whose driver was killed; their processes end by themselves."""
-    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+    for left in _scratch_root().glob(f"{SCRATCH}*-*"):
         pid = left.name.removeprefix(SCRATCH).split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             shutil.rmtree(left, ignore_errors=True)

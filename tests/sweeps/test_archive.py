@@ -120,6 +120,59 @@ def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
         assert ledger.get(digest).trajectory["loss"] == loss
 
 
+ETAS = "train.eta=0.8,0.6,0.4,0.2,0.1,0.05"
+ASHA = ["early_stopping=asha", "early_stopping.min_steps=5", "early_stopping.reduction_factor=2"]
+
+
+@pytest.fixture(scope="module")
+def censored(tmp_path_factory):
+    """(what its sweep said, archive) of a sweep that stopped some of its trials early."""
+    root = tmp_path_factory.mktemp("censored") / "outputs"
+    words = [*SMALL, *ASHA, ETAS, "figure=curves", "cluster=inline", f"paths.output={root}"]
+    done = CliRunner().invoke(cli, ["run", *words, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {"stopped"} < {trial["status"] for trial in found["trials"]}
+    path = Path(said("export", found["sweep"], f"paths.output={root}").strip())
+    drawn = (root / "sweeps" / found["sweep"] / "curves.png").read_bytes()
+    assert members(path)["report/curves.png"] == drawn
+    return found, path
+
+
+def test_what_a_sweep_stopped_early_stays_no_result_elsewhere(censored, tmp_path):
+    found, path = censored
+    stopped = {t["config_hash"] for t in found["trials"] if t["status"] == "stopped"}
+    where = f"paths.output={tmp_path / 'there'}"
+    done = json.loads(said("import", str(path), where, "--json"))
+    assert len(done["new"]) == 6
+    api = client(tmp_path / "there")
+    (parent,), trials = runs(api)
+    assert parent.info.status == "FINISHED"
+    assert len(trials) == 6 - len(stopped)
+    early = api.search_runs([parent.info.experiment_id], "tags.`sweeps.early_stopped` = 'true'")
+    assert {run.data.tags["sweeps.config_hash"] for run in early} == stopped
+    # The sweep is complete there, and another has yet to train what this one stopped.
+    assert "0 to train" in said("run", *SMALL, *ASHA, ETAS, where, "--dry-run")
+    assert f"{len(stopped)} to train" in said("run", *SMALL, ETAS, where, "--dry-run")
+    assert Path(said("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
+    again = json.loads(said("import", str(path), where, "--json"))
+    assert (again["new"], len(again["present"])) == ([], 6)
+
+
+def test_a_trial_that_was_stopped_is_no_result_of_a_sweep_that_stops_none(
+    archive, censored, tmp_path
+):
+    """Or it would pass for its configuration's."""
+    _, path = archive
+    found = members(path)
+    put("result.json", "status", "stopped")(found)
+    with pytest.raises(ConfigError, match="stopped early at no step"):
+        enter(written(tmp_path / "a.zip", found), request([]).launch)
+    put("result.json", "summary", "train/stopped_at", 10.0)(found)
+    with pytest.raises(ConfigError, match="the sweep stops none"):
+        enter(written(tmp_path / "b.zip", found), request([]).launch)
+
+
 def written(path, found, *, manifest=True, **change):
     """An archive of these files, its manifest made to match them, its format perhaps another."""
     files = {n: c for n, c in found.items() if n != "manifest.json"}

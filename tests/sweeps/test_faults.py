@@ -76,7 +76,8 @@ def test_workers_killed_with_9(tmp_path, monkeypatch):
         data = deq.load(config.data)
         _, u, _ = starting_weights([config], [data], torch.device("cpu"))
         (tmp_path / f"{name}.mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
-    done = sweeps("run", *words, "cluster.max_retries=1", cwd=tmp_path)
+    # Ray's sockets would have too long a path under this TMPDIR.
+    done = sweeps("run", *words, "cluster.max_retries=1", cwd=tmp_path, TMPDIR=str(tmp_path))
     assert done.returncode == 1, done.stderr
     assert not (tmp_path / "once.mark").exists()
     assert "seed=1 failed: its worker died" in done.stdout
