@@ -97,6 +97,11 @@ def settle(figure: Figure) -> None:
     """Lay the figure out for good, for what it holds now."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for axes in figure.axes:  # or each drawing looks where the numbers end
+        across, down = axes.yaxis.label.get_position()[0], axes.xaxis.label.get_position()[1]
+        left, below = axes.transAxes.inverted().transform((across, down))
+        axes.xaxis.set_label_coords(0.5, below)
+        axes.yaxis.set_label_coords(left, 0.5)
 
 
 def settled_png(figure: Figure) -> bytes:
