@@ -7,46 +7,78 @@ from command import ROOT, SMALL, client, inside, runs
 
 PAGE = (ROOT / "docs/how-to/browse.md").read_text()
 FILTERS = dict(re.findall(r"^\| ([^|]*) \| ``(.*)`` \|$", PAGE, re.MULTILINE))
-# Of two sweeps, with 2 seeds and 1 step of width 8 and 16: how many runs each finds.
+# How many of the runs of `api` each finds.
 FOUND = {
-    "trials of any sweep": 6,
+    "trials of any sweep": 8,
     "trials of one sweep": 4,
     "the repeats of a trial with other seeds": 2,
-    "a trial by its config hash": 1,
-    "the bound was exceeded (there should be none)": 0,
-    "diverged, among wide tanh networks": 0,
-    "ended early, so without a rate": 0,
-    "verdicts of `sweeps reproduce`": 0,
+    "a trial and its reproductions, by the config hash": 2,
+    "diverged, among wide tanh networks": 1,
+    "ended early, so without a rate": 1,
+    "verdicts of `sweeps reproduce`": 1,
 }
+BOUND, LINEARISED = (
+    "the bound was exceeded (there should be none)",
+    "measured and linearised rate within 5 percent",
+)
+SWEEPS = (
+    ["model.width=8,16", "seed=0,1"],
+    ["seed=5,6"],
+    ["model.activation=tanh", "model.width=512", "train.eta=50"],
+    ["train.eta=0.8,0.1", "early_stopping=asha", "early_stopping.min_steps=5"],
+)
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
+    """Four sweeps; in the first, the width 8 of seed 0 is reproduced."""
     folder = tmp_path_factory.mktemp("filters")
-    for words in (["model.width=8,16", "seed=0,1"], ["seed=5,6"]):
+    for words in SWEEPS:
         done = inside("run", *SMALL, *words, "cluster=inline", cwd=folder)
         assert done.returncode == 0, done.stderr
-    return client(folder / "outputs")
+    found = client(folder / "outputs")
+    done = inside("reproduce", one_of(found).tags["sweeps.config_hash"], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def one_of(api):
+    """What MLflow has of the trial of width 8 and seed 0."""
+    _, trials = runs(api)
+    wanted = {"model.width": "8", "seed": "0"}
+    return next(run.data for run in trials if wanted.items() <= run.data.params.items())
+
+
+def found(api, query):
+    ids = [e.experiment_id for e in api.search_experiments()]
+    return len(api.search_runs(ids, query))
 
 
 def test_all_are_known_here():
-    assert FOUND.keys() | {"measured and linearised rate within 5 percent"} == FILTERS.keys()
+    assert FOUND.keys() | {BOUND, LINEARISED} == FILTERS.keys()
 
 
 @pytest.mark.parametrize("what", FOUND)
 def test_a_filter_finds(what, api):
-    _, trials = runs(api)
-    one = next(run.data for run in trials if run.data.params["model.width"] == "8")
-    query = FILTERS[what].replace("SWEEP", one.tags["sweeps.sweep"])
-    query = query.replace("CELL", one.tags["sweeps.cell_hash"])
-    query = query.replace("HASH", one.tags["sweeps.config_hash"][:8])
-    ids = [e.experiment_id for e in api.search_experiments()]
-    assert len(api.search_runs(ids, query)) == FOUND[what]
+    tags = one_of(api).tags
+    query = FILTERS[what].replace("SWEEP", tags["sweeps.sweep"])
+    query = query.replace("CELL", tags["sweeps.cell_hash"])
+    query = query.replace("HASH", tags["sweeps.config_hash"][:8])
+    assert found(api, query) == FOUND[what]
+
+
+def ratios(api, metric):
+    return sorted(r.data.metrics[metric] for r in runs(api)[1] if metric in r.data.metrics)
+
+
+def test_a_filter_on_the_bound_finds_what_is_below(api):
+    """No run exceeds it, so the test asks for those below one of the ratios there are."""
+    known = ratios(api, "rate/measured_over_bound")
+    assert found(api, FILTERS[BOUND]) == 0
+    assert found(api, FILTERS[BOUND].replace("< 1", f"< {known[3]!r}")) == 3
 
 
 def test_a_filter_on_a_metric_finds_what_is_within(api):
-    ids = [e.experiment_id for e in api.search_experiments()]
-    query = FILTERS["measured and linearised rate within 5 percent"].replace("0.95", "0.5")
-    found = api.search_runs(ids, query.replace("1.05", "1.5"))
-    ratios = [run.data.metrics.get("rate/measured_over_linearized", 0) for run in runs(api)[1]]
-    assert len(found) == sum(0.5 < ratio < 1.5 for ratio in ratios) > 0
+    query = FILTERS[LINEARISED].replace("0.95", "0.5").replace("1.05", "1.5")
+    known = ratios(api, "rate/measured_over_linearized")
+    assert found(api, query) == sum(0.5 < ratio < 1.5 for ratio in known) > 0
