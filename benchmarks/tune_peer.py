@@ -29,8 +29,8 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 import deq
 from sweeps.config import request, trial_from_plain
-from sweeps.contents import STEP_METRICS
 from sweeps.planning import trials_of
+from sweeps.tracking.contents import STEP_METRICS
 
 
 def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: bool) -> None:

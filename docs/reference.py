@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from docs.keys import Key, config_keys
-from sweeps import contents, metrics
+from sweeps import metrics
 from sweeps.cli import cli
 from sweeps.cli.words import WORDS
 from sweeps.groups import conf_dir, groups
+from sweeps.tracking import contents
 
 # More names than these have a table of their own.
 MOST_NAMES = 20

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir, groups, keys_of
+from sweeps.groups import conf_dir, groups
 from sweeps.plain import flattened, from_yaml, nearest
 from sweeps.search.space import Choice, Interval
 
@@ -310,10 +310,16 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
 def _belonging(key: str) -> str:
     """The end of an error message on a key: the choices that have it, or the nearest known."""
     group = key.partition(".")[0]
-    choices = keys_of(group)
+    choices = {option: _keys_of(group, option) for option in groups().get(group, [])}
     having = [option for option, keys in choices.items() if key in keys]
     if having:
         return f" here: it belongs to {group}={' or '.join(having)}"
     known = list(flattened(from_yaml((conf_dir() / "config.yaml").read_text())))
     known += [*groups(), *(key for keys in choices.values() for key in keys)]
     return nearest(key, [name for name in known if name != "defaults"])
+
+
+def _keys_of(group: str, option: str) -> list[str]:
+    """The dotted keys that a choice of a group brings, `data.n` say."""
+    text = (conf_dir() / group / f"{option}.yaml").read_text()
+    return [f"{group}.{key}" for key in flattened(from_yaml(text))]

@@ -15,7 +15,7 @@ from sweeps import __version__
 from sweeps.config import LaunchConfig
 from sweeps.errors import SweepsError
 from sweeps.redaction import without_secrets
-from sweeps.tracking import check_server
+from sweeps.tracking.server import check_server
 from sweeps.workers import check_cluster
 
 # Free GB below which a sweep had better not start.

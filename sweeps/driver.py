@@ -12,7 +12,6 @@ from sweeps.early_stopping import AshaConfig, heights, of_sweep
 from sweeps.entry import enter, note
 from sweeps.errors import TrackingError
 from sweeps.known import Known, known_of, table_of
-from sweeps.lease import Lease
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.output_root import folder_of
 from sweeps.planning import Plan, PlannedTrial
@@ -27,7 +26,7 @@ from sweeps.search.start import kinds, name_of
 from sweeps.settling import settle
 from sweeps.shipping import Shipper
 from sweeps.terminal import Terminal
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 from sweeps.trial import Done, Failed, Message
 from sweeps.unfolding import Unfolding
 from sweeps.workers import Early, Train, training
@@ -184,16 +183,16 @@ class Driver:
         self, entry: SweepEntry, planned: Plan, train: Train
     ) -> tuple[Plan, list[Line], int]:
         """Train, and close the page whatever happens: the last plan, the lines, how many unsent."""
-        status, lease = "KILLED", Lease(self._tracker, entry.run_id)
+        status, run = "KILLED", entry.run_id
         try:
-            with Shipper(self._tracker, self._ledger.path) as shipper, lease:
+            with Shipper(self._tracker, self._ledger.path) as shipper, self._tracker.leased(run):
                 planned = self._rounds(entry, planned, train, shipper)
             self._checkpoints.tidy(self._sweep.known.ended)
             lines = self._lines()
             status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
         finally:
             self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
-            unsent = settle(self._tracker, self._ledger, Lease(self._tracker, entry.run_id))
+            unsent = settle(self._tracker, self._ledger, self._tracker.leased(run))
         return planned, lines, unsent
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, shipper: Shipper) -> Plan:

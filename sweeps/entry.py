@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from sweeps import pages
 from sweeps.ledger import Ledger, Owed, SweepEntry
 from sweeps.planning import Plan
 from sweeps.record import stopped_key
-from sweeps.tracking import Tracker
+from sweeps.tracking import pages
+from sweeps.tracking.tracker import Tracker
 
 
 def enter(

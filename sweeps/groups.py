@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from sweeps.plain import flattened, from_yaml
-
 
 def conf_dir() -> Path:
     """conf/ as it ships in the wheel, or beside the package in a checkout."""
@@ -15,12 +13,3 @@ def groups() -> dict[str, list[str]]:
     """The choices of every group, both in the order of the alphabet."""
     folders = sorted(path for path in conf_dir().iterdir() if path.is_dir())
     return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
-
-
-def keys_of(group: str) -> dict[str, list[str]]:
-    """The dotted keys that each choice of a group brings, `data.n` say."""
-    found = {}
-    for option in groups().get(group, []):
-        text = (conf_dir() / group / f"{option}.yaml").read_text()
-        found[option] = [f"{group}.{key}" for key in flattened(from_yaml(text))]
-    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, MISSING, Line
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)

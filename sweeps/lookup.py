@@ -3,12 +3,13 @@
 import contextlib
 from pathlib import Path
 
-from sweeps import store
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.ledger import LEDGER, Ledger
 from sweeps.record import Record
-from sweeps.tracking import Tracker, check_server
+from sweeps.tracking import store
+from sweeps.tracking.server import check_server
+from sweeps.tracking.tracker import Tracker
 
 # Digits of a hash that must be given at least.
 MIN_PREFIX = 6

@@ -12,7 +12,8 @@ from sweeps.known import lines_of_entry
 from sweeps.ledger import LEDGER, Ledger, SweepEntry
 from sweeps.lookup import MIN_PREFIX
 from sweeps.report import Line
-from sweeps.tracking import Tracker, check_server
+from sweeps.tracking.server import check_server
+from sweeps.tracking.tracker import Tracker
 
 
 def folder_of(output: Path, sweep: str) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import LEDGER, Ledger
-from sweeps.tracking import Tracker, check_server
+from sweeps.tracking.server import check_server
+from sweeps.tracking.tracker import Tracker
 
 
 def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:

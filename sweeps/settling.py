@@ -6,15 +6,16 @@ from pathlib import Path
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
 from sweeps.known import lines_of_entry
-from sweeps.lease import Lease
 from sweeps.ledger import Ledger
 from sweeps.output_root import folder_of, has_record, ledger_path, only, opened
 from sweeps.reaping import reap
 from sweeps.shipping import publish, ship
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 
 
-def settle(tracker: Tracker, ledger: Ledger, lease: Lease | None = None) -> int:
+def settle(
+    tracker: Tracker, ledger: Ledger, lease: contextlib.AbstractContextManager[object] | None = None
+) -> int:
     """Send what is owed and close the pages of sweeps nobody works on; how much is unsent.
 
     Called while this process holds the output root, so a sweep that still says RUNNING was

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps import pages, report_page
+from sweeps import report_page
 from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
@@ -16,7 +16,8 @@ from sweeps.report import Line
 from sweeps.report_page import Heading
 from sweeps.search.config import SearchConfig
 from sweeps.search.findings import findings
-from sweeps.tracking import Tracker
+from sweeps.tracking import pages
+from sweeps.tracking.tracker import Tracker
 
 # Seconds until a store that did not answer is tried again.
 RETRY_AFTER = 20.0

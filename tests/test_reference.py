@@ -8,8 +8,8 @@ import pytest
 
 import sweeps
 from docs import keys, reference
-from sweeps import contents
 from sweeps.cli.words import WORDS
+from sweeps.tracking import contents
 
 
 @pytest.mark.parametrize(

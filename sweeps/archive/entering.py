@@ -19,10 +19,10 @@ from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.output_root import opened as output_root
 from sweeps.plain import one_line
 from sweeps.planning import Plan
+from sweeps.reproduction.verdict import DIFFERENT, verdict
 from sweeps.settling import settle
 from sweeps.shipping import report_of
-from sweeps.tracking import Tracker
-from sweeps.verdict import DIFFERENT, verdict
+from sweeps.tracking.tracker import Tracker
 
 
 @dataclass

@@ -16,7 +16,7 @@ REPORT = "report/"
 NAME = re.compile(
     rf"{'|'.join(map(re.escape, (MANIFEST, SWEEP, README, CITE)))}"
     rf"|trials/[0-9a-f]{{64}}/({'|'.join(map(re.escape, PARTS))})"
-    rf"|{REPORT}[A-Za-z0-9_-]+\.(html|png|csv)"
+    rf"|{REPORT}[A-Za-z0-9_-]+\.(html|png|csv|yaml)"
 )
 # More than any sweep needs, and little enough to be read.
 MOST_MEMBERS = 400_100
@@ -147,7 +147,8 @@ trials/HASH/     one trial; HASH is the SHA-256 of its config in canonical form
                       why one is absent; `started`, `finished`: milliseconds since 1970, UTC
   trajectory.parquet  a row for each GD step; null where a quantity was not measured
   environment.json    Python, packages, hardware, threads; git commit and uncommitted changes
-report/          report.html (open it in a browser), its figures, trials.csv: a line a trial
+report/          report.html (open it in a browser), its figures, trials.csv: a line a trial,
+                 search.yaml: how it was searched, where it was no grid
 CITE.txt         versions, commit, hardware and the command, for a paper's supplement; BibTeX
 
 Rates are -(d/dt) log loss, in nats per GD step. The metrics' names are explained in the README

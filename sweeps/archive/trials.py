@@ -7,7 +7,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import deq
-from sweeps import contents
 from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
 from sweeps.archive.members import Members
@@ -17,6 +16,7 @@ from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of, completed
 from sweeps.identity import digests
 from sweeps.record import Record, foreign_columns
+from sweeps.tracking import contents
 
 STATUSES = frozenset(status.value for status in deq.Status)
 METRIC = re.compile(r"[A-Za-z0-9_./: -]{1,200}")

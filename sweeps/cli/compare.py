@@ -11,8 +11,8 @@ from sweeps.cli.group import OVERRIDES, cli, request
 from sweeps.cli.names import complete_sweep, complete_trial
 
 if TYPE_CHECKING:
-    from sweeps.attempts import Attempt
     from sweeps.config import LaunchConfig
+    from sweeps.reproduction.attempts import Attempt
 
 
 @cli.command()
@@ -69,11 +69,11 @@ def _again_one(
     launch: "LaunchConfig", prefix: str, at: str, allow_drift: bool, as_json: bool
 ) -> None:
     """Reproduce a trial; exit 1 when it differs."""
-    from sweeps.attempts import attempt, to_plain
     from sweeps.lookup import record_of
-    from sweeps.reproduce import places
-    from sweeps.tracking import Tracker
-    from sweeps.verdict import DIFFERENT
+    from sweeps.reproduction.attempts import attempt, to_plain
+    from sweeps.reproduction.reproduce import places
+    from sweeps.reproduction.verdict import DIFFERENT
+    from sweeps.tracking.tracker import Tracker
 
     output = Path(launch.paths.output)
     record = record_of(prefix, launch)
@@ -101,13 +101,20 @@ def _again_sample(
     as_json: bool,
 ) -> None:
     """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
-    from sweeps.attempts import FAILED, attempts, refuse_all_drifted, sample, table, to_plain
     from sweeps.lookup import record_of
     from sweeps.output_root import lines_of
-    from sweeps.reproduce import places
+    from sweeps.reproduction.attempts import (
+        FAILED,
+        attempts,
+        refuse_all_drifted,
+        sample,
+        table,
+        to_plain,
+    )
+    from sweeps.reproduction.reproduce import places
+    from sweeps.reproduction.verdict import DIFFERENT
     from sweeps.terminal import Terminal
-    from sweeps.tracking import Tracker
-    from sweeps.verdict import DIFFERENT
+    from sweeps.tracking.tracker import Tracker
 
     output, terminal = Path(launch.paths.output), Terminal(stderr=as_json)
     lines = [line for line in lines_of(sweep, output) if line.finished]

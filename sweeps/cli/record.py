@@ -79,7 +79,7 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 @click.option("--port", default=5000, show_default=True, help="Port on loopback.")
 def ui(overrides: tuple[str, ...], port: int) -> None:
     """Serve the MLflow UI of the embedded store."""
-    from sweeps import store
+    from sweeps.tracking import store
 
     output = Path(request(overrides).launch.paths.output)
     click.echo(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")

@@ -6,7 +6,7 @@ import time
 from command import SMALL, inside, runs, started
 from services import AUTH, until
 
-from sweeps import lease
+from sweeps.tracking import lease
 
 
 def words(server, *more):

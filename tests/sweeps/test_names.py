@@ -7,7 +7,7 @@ from command import inside
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sweeps.store import folder_name
+from sweeps.tracking.store import folder_name
 
 TINY = ["run", "data.n=8", "train.steps=4", "model.width=4", "diagnostics.every=2"]
 TINY += ["cluster=inline", "tracking.lease=3600"]

@@ -7,8 +7,8 @@ import pytest
 
 from sweeps import figures
 from sweeps.ledger import Ledger, Owed
+from sweeps.tracking.trial_runs import TrialRuns
 from sweeps.trial import Done, Progress, run_pack
-from sweeps.trial_runs import TrialRuns
 from sweeps.workers import reports
 
 PLAIN = {

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from command import SMALL, client, inside, runs, started, sweeps, unused_port
 
-from sweeps import contents, metrics
+from sweeps import metrics
 from sweeps.record import columns_of
+from sweeps.tracking import contents
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,26 @@
-"""The door to MLflow: sweeps as parent runs, trials as child runs. One writer, the driver."""
+"""Sweeps as parent runs and trials as child runs of MLflow. One writer, the driver."""
 
 import contextlib
+import functools
 import json
-import logging
-import os
-import socket
 import tempfile
-import urllib.parse
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from sweeps import __version__, contents, lease, store
+from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
-from sweeps.pages import Point
 from sweeps.plain import from_yaml
 from sweeps.record import Record, columns_of, now
 from sweeps.redaction import without_secrets
-from sweeps.trial_runs import TrialRuns, keep_only, log_metrics, search
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+from sweeps.tracking import contents, lease, store
+from sweeps.tracking.pages import Point
+from sweeps.tracking.server import hush
+from sweeps.tracking.trial_runs import TrialRuns, keep_only, log_metrics, search
 
 
 class Tracker:
@@ -42,9 +33,9 @@ class Tracker:
         self.uri = store.uri(output) if self.local else config.uri
         # What the ledger calls this store: the root may be moved, a password stays out.
         self.name = "local" if self.local else without_secrets(self.uri)
-        self.lease = config.lease
+        self._lease = config.lease
         self.base = store.UI if self.local else self.name.rstrip("/")
-        _hush()
+        hush()
         from mlflow import MlflowClient
 
         if self.local:
@@ -183,11 +174,11 @@ class Tracker:
         if found is not None:
             run = str(found.info.run_id)
             if not self.local:
-                lease.renew(self._client, run, self.lease)
+                lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
-        tags |= _context() | ({} if self.local else lease.tags(self.lease))
+        tags |= _context() | ({} if self.local else lease.tags(self._lease))
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
         self._client.log_dict(run, spec, "sweep.yaml")
@@ -241,6 +232,16 @@ class Tracker:
             if not self.local:
                 lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
 
+    def leased(self, run: str) -> contextlib.AbstractContextManager[object]:
+        """While the block lasts, whoever works in that experiment is told that this driver lives.
+
+        The embedded store needs no lease: nobody else works there, and the output root's
+        lock says whether anyone does.
+        """
+        if self.local:
+            return contextlib.nullcontext()
+        return lease.Lease(functools.partial(self.renew, run), self._lease)
+
     def renew(self, run: str) -> None:
         """Say on a sweep's run that its driver, this process, is alive.
 
@@ -248,7 +249,7 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a lease"):
-            lease.renew(self._client, run, self.lease)
+            lease.renew(self._client, run, self._lease)
 
     def reap(self, experiment: str) -> list[str]:
         """Close the runs that dead drivers left in an experiment; a sentence on each.
@@ -273,66 +274,6 @@ class Tracker:
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
             ) from error
-
-
-def check_server(config: TrackingConfig) -> None:
-    """Refuse a server that is not named, does not answer, or will not have us.
-
-    Raises:
-        TrackingError: saying what to do instead.
-    """
-    if config.name == "local":
-        return
-    if not config.uri:
-        raise TrackingError(
-            "tracking=server needs a server: set tracking.uri=http://HOST:PORT "
-            "or MLFLOW_TRACKING_URI"
-        )
-    _answers(config.uri)
-    _serves(config.uri)
-
-
-def _answers(uri: str) -> None:
-    """Raise unless a server answers at this address within seconds."""
-    wrong = TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
-    try:
-        parts = urllib.parse.urlsplit(uri)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
-        raise wrong from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong
-    try:
-        socket.create_connection((parts.hostname, port), timeout=5).close()
-    except OSError as error:
-        raise TrackingError(
-            f"tracking.uri={without_secrets(uri)} does not answer ({error}): "
-            "start the server, or use tracking=local"
-        ) from error
-
-
-def _serves(uri: str) -> None:
-    """Raise unless the MLflow API takes a request; /health says yes even where it will not."""
-    _hush()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-
-    try:
-        MlflowClient(uri).search_experiments(max_results=1)
-    except (MlflowException, RequestException) as error:
-        why = without_secrets(str(error).strip().splitlines()[0])
-        raise TrackingError(
-            f"tracking.uri={without_secrets(uri)} refuses the MLflow API ({why}): check the "
-            "address, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the server's "
-            "MLFLOW_SERVER_ALLOWED_HOSTS"
-        ) from error
-
-
-def _hush() -> None:
-    """MLflow's and Alembic's talk is of no use to a sweep's user; their errors are raised."""
-    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _context() -> dict[str, str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import deq
-from sweeps.checkout import Checkout, checkout, packages, source
 from sweeps.environment import environment
 from sweeps.errors import ConfigError
 from sweeps.plain import flattened
 from sweeps.record import Record
+from sweeps.reproduction.checkout import Checkout, checkout, packages, source
 from sweeps.trial import Done, Failed, run_pack
 
 Drift = dict[str, tuple[Any, Any]]

@@ -9,9 +9,9 @@ from typing import Any
 from sweeps.errors import ConfigError
 from sweeps.record import Record
 from sweeps.report import number
-from sweeps.reproduce import Drift, Place, drift, refuse_drift, told
-from sweeps.tracking import Tracker
-from sweeps.verdict import Verdict, verdict
+from sweeps.reproduction.reproduce import Drift, Place, drift, refuse_drift, told
+from sweeps.reproduction.verdict import Verdict, verdict
+from sweeps.tracking.tracker import Tracker
 
 # How a trial may stand beside the verdicts of those that were trained again.
 DRIFTED, FAILED = "drifted", "failed"

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps import __version__, contents, pages
+from sweeps import __version__
 from sweeps.early_stopping import STOPPED_AT
 from sweeps.ledger import Result
-from sweeps.pages import Point
 from sweeps.plain import flattened
 from sweeps.record import Record
+from sweeps.tracking import contents, pages
+from sweeps.tracking.pages import Point
 
 BATCH = 1000  # metrics and params MLflow takes at once
 FEW = 50  # trials that are looked up one by one, where all runs would be more work

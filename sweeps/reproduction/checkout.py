@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps import git, rerun
+from sweeps import git
 from sweeps.environment import environment
 from sweeps.errors import ConfigError
 from sweeps.record import Record
+from sweeps.reproduction import rerun
 
 _log = logging.getLogger(__name__)
 # What `--at` says for the commit of the record itself.

@@ -10,14 +10,12 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps.errors import TrackingError
-from sweeps.trial_runs import search
-
-if TYPE_CHECKING:
-    from sweeps.tracking import Tracker
+from sweeps.tracking.trial_runs import search
 
 # Seconds since the epoch until which the driver is taken to be alive, and its host.
 UNTIL, HOST = "sweeps.lease", "sweeps.host"
@@ -30,30 +28,27 @@ PARTS = 4
 class Lease:
     """Kept by a driver, while its block lasts, on the run of the sweep it works on.
 
-    A thread of its own: to ship one result may take longer than a lease. The embedded store
-    needs none: nobody else works there, and the output root's lock says whether anyone does.
+    A thread of its own: to ship one result may take longer than a lease.
     """
 
-    def __init__(self, tracker: "Tracker", run_id: str) -> None:
-        """Keep a lease that `begin_sweep` has just taken."""
-        self._tracker, self._run = tracker, run_id
+    def __init__(self, renew: Callable[[], None], seconds: float) -> None:
+        """Renew so, in time, a lease of so many seconds that was taken just now."""
+        self._renew, self._every = renew, seconds / PARTS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
-        if not self._tracker.local:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        if not self._tracker.local:
-            self._stop.set()
-            self._thread.join()
+        self._stop.set()
+        self._thread.join()
 
     def _work(self) -> None:
-        while not self._stop.wait(self._tracker.lease / PARTS):
+        while not self._stop.wait(self._every):
             with contextlib.suppress(TrackingError):  # away: until then nobody else sees it either
-                self._tracker.renew(self._run)
+                self._renew()
 
 
 def tags(seconds: float) -> dict[str, str]:

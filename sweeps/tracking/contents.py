@@ -4,9 +4,9 @@ from pathlib import Path
 
 from sweeps import figures
 from sweeps.metrics import COLUMNS
-from sweeps.pages import Point
 from sweeps.plain import to_yaml
 from sweeps.record import Record
+from sweeps.tracking.pages import Point
 
 POINTS = 200  # of a step metric in one run
 CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
