@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from deq.activations import activation
+from deq.eigenvalues import greatest_eigenvalue, least_eigenvalue
 from deq.model import ModelConfig
-from deq.spectrum import greatest_eigenvalue, least_eigenvalue
 
 # delta / (1/L - ||W||_2) is searched between sigmoid(-SEARCH) = 1e-13 and 1 - 1e-13.
 _SEARCH = 30.0

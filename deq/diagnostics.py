@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from deq.eigenvalues import LeastEigenvalue
 from deq.kernels import gram, tangent
+from deq.operator_norm import OperatorNorm
 from deq.pack import Pack
-from deq.spectrum import LeastEigenvalue, OperatorNorm
 
 # Every so many times the gradient's norm is also taken from the gradient.
 CHECK_EVERY = 10

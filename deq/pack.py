@@ -22,10 +22,10 @@ from deq.data import Dataset
 from deq.fixed_point import Map, Solution, solve
 from deq.mixed import Affine, MixedMap
 from deq.model import AdjointMap, EquilibriumMap
+from deq.operator_norm import operator_norm
 from deq.prediction import Extrapolation, Predictor, Secant
 from deq.redraw import starting_weights
 from deq.solvers import SOLVERS
-from deq.spectrum import operator_norm
 from deq.state import State, put
 from deq.trial import TrialConfig
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from deq.activations import Activation
 from deq.activations import activation as lookup
 from deq.dual_activation import DualActivation, dual_activation
+from deq.eigenvalues import least_eigenvalue
 from deq.hermite import gaussian_mean
-from deq.spectrum import least_eigenvalue
 
 # The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
 # takes 50 steps at most; the others are for a sigma_w2 past the well-posedness limit.

@@ -15,8 +15,8 @@ from deq.data import Dataset
 from deq.fixed_point import Solved, solve
 from deq.kernels import gram
 from deq.model import EquilibriumMap, draw, draw_pack
+from deq.operator_norm import operator_norm
 from deq.solvers import SOLVERS
-from deq.spectrum import operator_norm
 from deq.trial import TrialConfig
 
 # A best slack above this may be passed by drawing more often.

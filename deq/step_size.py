@@ -2,8 +2,8 @@
 
 from deq.convergence import Initial, initial_condition
 from deq.data import Dataset
+from deq.eigenvalues import greatest_eigenvalue
 from deq.population import population
-from deq.spectrum import greatest_eigenvalue
 from deq.trial import TrialConfig
 
 

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir, groups
-from sweeps.plain import flattened, from_yaml, nearest
+from sweeps.plain import flattened, from_yaml, nearest, value_at, with_values
 from sweeps.search.space import Choice, Interval
 
 # An axis: a list of values for a grid, or what a search draws from.
@@ -157,7 +157,7 @@ def _searched(
             continue
         if isinstance(axis, Choice):
             if search in ("random", "optuna"):
-                _value(plain, key)
+                value_at(plain, key)
                 space[key] = asdict(axis)
             else:
                 grid[key] = axis.values
@@ -167,7 +167,7 @@ def _searched(
                 "range(), or search=random, optuna or frontier"
             )
         else:
-            space[key] = asdict(_of_kind(key, axis, _value(plain, key)))
+            space[key] = asdict(_of_kind(key, axis, value_at(plain, key)))
     return {key: grid[key] for key in axes if key in grid}, space
 
 
@@ -254,38 +254,6 @@ def _declared(command: _Command, key: str, values: Any) -> Axis:
         swept = override.is_sweep_override()
         return _axis(override, command.groups) if swept else [override.value()]
     return list(values) if isinstance(values, list) else [values]
-
-
-def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
-    """A copy of plain data with other values at these dotted keys.
-
-    Raises:
-        ConfigError: there is no such key.
-    """
-    changed = dict(plain)
-    for key, value in values.items():
-        _value(changed, key)
-        *path, leaf = key.split(".")
-        place = changed
-        for part in path:  # only what lies on the way is copied: there are thousands of these
-            place[part] = dict(place[part])
-            place = place[part]
-        place[leaf] = value
-    return changed
-
-
-def _value(plain: dict[Any, Any], key: str) -> Any:
-    """The value at a dotted key of plain data.
-
-    Raises:
-        ConfigError: there is no such key.
-    """
-    place: Any = plain
-    for part in key.split("."):
-        if not isinstance(place, dict) or part not in place:
-            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(_strings(plain)))}")
-        place = place[part]
-    return place
 
 
 def _strings(plain: dict[Any, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.composition import points, with_values
+from sweeps.composition import points
 from sweeps.errors import ConfigError
 from sweeps.launch_config import (
     ClusterConfig,
@@ -18,7 +18,7 @@ from sweeps.launch_config import (
     PathsConfig,
     TrackingConfig,
 )
-from sweeps.plain import flattened, nearest, to_yaml
+from sweeps.plain import flattened, nearest, to_yaml, with_values
 from sweeps.redaction import without_secrets
 from sweeps.sealing import Sealed, seal_data, sealed
 from sweeps.search.config import RandomConfig, SearchConfig, check_space, is_adaptive

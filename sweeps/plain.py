@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
 
 # libyaml's, where PyYAML was built with it: four times as fast, and the same text.
@@ -51,3 +52,35 @@ def nearest(key: str, known: Iterable[str]) -> str:
     """The end of an error message: the known name a misspelt one is nearest to."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else ": `sweeps show` prints all keys"
+
+
+def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
+    """A copy of plain data with other values at these dotted keys.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    changed = dict(plain)
+    for key, value in values.items():
+        value_at(changed, key)
+        *path, leaf = key.split(".")
+        place = changed
+        for part in path:  # only what lies on the way is copied: there are thousands of these
+            place[part] = dict(place[part])
+            place = place[part]
+        place[leaf] = value
+    return changed
+
+
+def value_at(plain: dict[Any, Any], key: str) -> Any:
+    """The value at a dotted key of plain data.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    place: Any = plain
+    for part in key.split("."):
+        if not isinstance(place, dict) or part not in place:
+            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(plain))}")
+        place = place[part]
+    return place

@@ -63,20 +63,7 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
             f"data.path={config.path} is not the file of this config: its SHA-256 is "
             f"{found[:12]}..., not {config.sha256[:12]}..."
         )
-    if not zipfile.is_zipfile(config.path):
-        raise ValueError(f"data.path={config.path} is no .npz file: write it with numpy.savez")
-    try:
-        with np.load(config.path, allow_pickle=False) as arrays:
-            missing = [key for key in ("x", "y") if key not in arrays]
-            if missing:
-                raise ValueError(
-                    f"data.path={config.path} has no array {missing[0]!r}: "
-                    f"it needs x (d, n) and y (n,), and has {', '.join(arrays.files) or 'none'}"
-                )
-            raw_x, raw_y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"data.path={config.path} cannot be read: {error}") from error
-    x, y = _real(raw_x, "x"), _real(raw_y, "y")
+    x, y = _arrays(config.path)
     if x.ndim != 2 or y.ndim != 1 or x.shape[1] != y.shape[0]:
         hint = ": transpose x" if x.ndim == 2 and x.shape[0] == y.shape[0] else ""
         raise ValueError(
@@ -91,6 +78,24 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
         )
     n = config.n or x.shape[1]
     return x[:, :n], y[:n]
+
+
+def _arrays(path: str) -> tuple[Tensor, Tensor]:
+    """The file's arrays of these names, of whatever shape, in float64."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"data.path={path} is no .npz file: write it with numpy.savez")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [key for key in ("x", "y") if key not in arrays]
+            if missing:
+                raise ValueError(
+                    f"data.path={path} has no array {missing[0]!r}: "
+                    f"it needs x (d, n) and y (n,), and has {', '.join(arrays.files) or 'none'}"
+                )
+            raw_x, raw_y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"data.path={path} cannot be read: {error}") from error
+    return _real(raw_x, "x"), _real(raw_y, "y")
 
 
 def _real(array: np.ndarray, name: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Commands that look ahead and train nothing: show, theory; and how a plan is printed."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,11 @@ import click
 from sweeps.cli.group import MULTIRUN, OVERRIDES, cli, request
 
 if TYPE_CHECKING:
+    from sweeps.novelty import Nearest
     from sweeps.planning import Plan
+
+    # Of a new trial, by its config hash.
+    Why = dict[str, Nearest | None]
 
 
 @cli.command()
@@ -60,37 +65,43 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
 
 def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
     """Print what a command would do; with an output root, beside which finished trials."""
-    from sweeps.novelty import Nearest, novelties
+    from sweeps.novelty import novelties
 
-    why: dict[str, Nearest | None] = novelties(plan, Path(output)) if output else {}
+    why = novelties(plan, Path(output)) if output else {}
     if as_json:
-        trials: list[dict[str, Any]] = [
-            {
-                "config_hash": trial.config_hash,
-                "trial": trial.name,
-                "finished": trial.config_hash in plan.finished,
-                "state": plan.state(trial),
-            }
-            for trial in plan.trials
-        ]
-        for trial in trials:
-            if trial["config_hash"] in why:
-                nearest = why[trial["config_hash"]]
-                trial["nearest"] = asdict(nearest) if nearest else None
-        packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
-        said = {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}
-        click.echo(json.dumps(said, indent=2))
+        click.echo(json.dumps(_plain(plan, why), indent=2))
         return
-    for planned in plan.trials:
-        click.echo(f"{planned.config_hash[:12]}  {plan.state(planned):13} {planned.name}")
-        if planned.config_hash in why:
-            nearest = why[planned.config_hash]
-            click.echo(f"{'':14}{nearest or 'no trial is finished yet'}")
+    for line in _lines(plan, why):
+        click.echo(line)
+
+
+def _plain(plan: "Plan", why: "Why") -> dict[str, Any]:
+    trials: list[dict[str, Any]] = []
+    for trial in plan.trials:
+        row = {
+            "config_hash": trial.config_hash,
+            "trial": trial.name,
+            "finished": trial.config_hash in plan.finished,
+            "state": plan.state(trial),
+        }
+        if trial.config_hash in why:
+            nearest = why[trial.config_hash]
+            row["nearest"] = asdict(nearest) if nearest else None
+        trials.append(row)
+    packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
+    return {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}
+
+
+def _lines(plan: "Plan", why: "Why") -> Iterator[str]:
+    for trial in plan.trials:
+        yield f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}"
+        if trial.config_hash in why:
+            yield f"{'':14}{why[trial.config_hash] or 'no trial is finished yet'}"
     for pack in plan.packs:
         if len(pack) > 1:
-            click.echo(f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}")
-    click.echo(
+            yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
+    more = f", at most {plan.more} more by what they say" if plan.more else ""
+    yield (
         f"sweep {plan.sweep}: {len(plan.trials)} trials, {len(plan.finished)} finished, "
-        f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs"
-        + (f", at most {plan.more} more by what they say" if plan.more else "")
+        f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs{more}"
     )

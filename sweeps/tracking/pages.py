@@ -101,37 +101,45 @@ def describe(
 ) -> str:
     """The sweep's description, in Markdown: what was swept, how it ended, where to look."""
     ended = ", ".join(f"{count} {status}" for status, count in report.counts(lines).items())
-    axes: dict[str, list[str]] = {}
-    for line in lines:
-        for key, value in line.planned.varying.items():
-            seen = axes.setdefault(key, [])
-            if str(value) not in seen:
-                seen.append(str(value))
-    swept = [f"- `{key}`: {_some(values)}" for key, values in axes.items()]
-    columns = ("rate/measured", "rate/measured_over_linearized", "rate/measured_over_bound")
-    means = [{cell.name: cell.mean for cell in report.cells(lines, key)} for key in columns]
-    names = dict.fromkeys(report.cell_name(line) for line in lines)
-    rows = [
-        f"| {name} | " + " | ".join(number(column.get(name)) for column in means) + " |"
-        for name in list(names)[:100]
-    ]
     return "\n".join(
         [
             f"**{len(lines)} trials**: {ended}. [The table of them]({links['trials']})",
             "",
-            *swept,
+            *_swept(lines),
             "",
             f"Launched by `{command}`; the same command again trains only what is missing.",
             "",
             *_in_markdown(found),
             "| cell | measured rate | measured / linearised | measured / bound |",
             "|---|---|---|---|",
-            *rows,
+            *_rows_of_cells(lines),
             "",
             "Rates in nats per GD step, means over seeds. All trials: `trials.csv` among the "
             "artifacts; with figures and what was violated: `report.html`.",
         ]
     )
+
+
+def _swept(lines: Sequence[Line]) -> list[str]:
+    """The axes and their values."""
+    axes: dict[str, list[str]] = {}
+    for line in lines:
+        for key, value in line.planned.varying.items():
+            seen = axes.setdefault(key, [])
+            if str(value) not in seen:
+                seen.append(str(value))
+    return [f"- `{key}`: {_some(values)}" for key, values in axes.items()]
+
+
+def _rows_of_cells(lines: Sequence[Line]) -> list[str]:
+    """Means over seeds, cell by cell; of more than a hundred, the first."""
+    columns = ("rate/measured", "rate/measured_over_linearized", "rate/measured_over_bound")
+    means = [{cell.name: cell.mean for cell in report.cells(lines, key)} for key in columns]
+    names = dict.fromkeys(report.cell_name(line) for line in lines)
+    return [
+        f"| {name} | " + " | ".join(number(column.get(name)) for column in means) + " |"
+        for name in list(names)[:100]
+    ]
 
 
 def _in_markdown(found: Findings | None) -> list[str]:

@@ -12,9 +12,9 @@ from deq.comparison import compare, train
 from deq.course import Status
 from deq.data import NpzConfig, SphereConfig, load
 from deq.model import ModelConfig, initialise
+from deq.operator_norm import operator_norm
 from deq.population import population
 from deq.solvers import SolverConfig
-from deq.spectrum import operator_norm
 from deq.training import Descent
 from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
 

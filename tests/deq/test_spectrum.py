@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from deq.spectrum import LeastEigenvalue, OperatorNorm
+from deq.eigenvalues import LeastEigenvalue
+from deq.operator_norm import OperatorNorm
 
 
 def random(*shape, seed=0):

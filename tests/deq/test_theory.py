@@ -5,7 +5,7 @@ import torch
 
 from deq.data import SphereConfig, load
 from deq.model import ModelConfig
-from deq.spectrum import operator_norm
+from deq.operator_norm import operator_norm
 
 
 def tensor(values):
