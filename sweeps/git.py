@@ -2,7 +2,9 @@
 
 import functools
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from sweeps.errors import ConfigError
@@ -14,6 +16,8 @@ _DIFF = (
     *("diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"),
     *("--src-prefix=a/", "--dst-prefix=b/", "HEAD"),
 )
+# Where a new file is code, as git's patterns have it: * crosses folders.
+_CODE = ("deq/*.py", "sweeps/*.py", "conf/*.yaml")
 # A hook that calls this tool would point git at its own repository.
 _ENV = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
 
@@ -26,7 +30,7 @@ def code_version() -> dict[str, str]:
     try:
         return {
             "commit": _git(ROOT, "rev-parse", "HEAD").strip(),
-            "diff": without_secrets(_git(ROOT, *_DIFF)),
+            "diff": without_secrets(_diff(ROOT)),
         }
     except ConfigError:
         return {"commit": "", "diff": ""}
@@ -72,7 +76,19 @@ def check_out(name: str, diff: str, folder: Path) -> None:
             ) from error
 
 
-def _git(root: Path, *words: str, stdin: str = "") -> str:
+def _diff(root: Path) -> str:
+    """What differs from the last commit, new files of the code that git does not know yet too."""
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *_CODE)
+    if not new:
+        return _git(root, *_DIFF)
+    with tempfile.TemporaryDirectory() as folder:
+        index = Path(folder) / "index"  # the user's own is not touched
+        shutil.copy(root / _git(root, "rev-parse", "--git-path", "index").strip(), index)
+        _git(root, "add", "--intent-to-add", "--", *new.rstrip("\0").split("\0"), index=index)
+        return _git(root, *_DIFF, index=index)
+
+
+def _git(root: Path, *words: str, stdin: str = "", index: Path | None = None) -> str:
     """What git prints.
 
     Raises:
@@ -85,7 +101,7 @@ def _git(root: Path, *words: str, stdin: str = "") -> str:
             capture_output=True,
             check=False,
             timeout=120,
-            env=_ENV,
+            env=_ENV | ({"GIT_INDEX_FILE": str(index)} if index else {}),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"git cannot be run: {error}") from error
