@@ -1,10 +1,11 @@
-"""From a hash to the record it names: in the ledger, or in MLflow where another put it."""
+"""From a prefix to what it names: in the ledger, or in MLflow where another put it."""
 
 import contextlib
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
+from sweeps.known import lines_of_entry
 from sweeps.ledger import LEDGER, Ledger
 from sweeps.record import Record
 from sweeps.tracking import store
@@ -22,15 +23,14 @@ def record_of(prefix: str, config: LaunchConfig) -> Record:
         ConfigError: none, or more than one, does.
         TrackingError: MLflow cannot be reached.
     """
-    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
-        raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
+    _check(prefix)
     check_server(config.tracking)
     found: dict[str, Record] = {}
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
         with contextlib.closing(Ledger(output / LEDGER)) as ledger:
             found = {record.config_hash: record for record in ledger.records_like(prefix)}
-    if not found and (config.tracking.name == "server" or store.exists(output)):
+    if not found and _in_mlflow(config):
         tracker = Tracker(config.tracking, output)
         found = {record.config_hash: record for record in tracker.records_like(prefix)}
     if len(found) != 1:
@@ -38,3 +38,37 @@ def record_of(prefix: str, config: LaunchConfig) -> Record:
         hint = f"they are {names}" if found else "`sweeps run --dry-run` prints the hashes"
         raise ConfigError(f"{prefix!r} names {len(found)} finished trials: {hint}")
     return next(iter(found.values()))
+
+
+def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
+    """The finished trials of the sweep whose name begins so: their names, by config hash.
+
+    Raises:
+        ConfigError: none, or more than one, does.
+        TrackingError: MLflow cannot be reached.
+    """
+    _check(prefix)
+    check_server(config.tracking)
+    found: dict[str, dict[str, str]] = {}
+    output = Path(config.paths.output)
+    if (output / LEDGER).exists():
+        with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+            for entry in ledger.sweeps_like(prefix):
+                lines = [line for line in lines_of_entry(entry, ledger) if line.finished]
+                found[entry.sweep] = {line.planned.config_hash: line.planned.name for line in lines}
+    if not found and _in_mlflow(config):
+        found = Tracker(config.tracking, output).sweeps_like(prefix)
+    if len(found) != 1:
+        hint = f"they are {', '.join(sorted(found)[:5])}" if found else "`sweeps run` prints names"
+        raise ConfigError(f"{prefix!r} names {len(found)} sweeps: {hint}")
+    return next(iter(found.values()))
+
+
+def _check(prefix: str) -> None:
+    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
+        raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
+
+
+def _in_mlflow(config: LaunchConfig) -> bool:
+    """Whether there is an MLflow to look into."""
+    return config.tracking.name == "server" or store.exists(Path(config.paths.output))

@@ -101,8 +101,7 @@ def _again_sample(
     as_json: bool,
 ) -> None:
     """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
-    from sweeps.lookup import record_of
-    from sweeps.output_root import lines_of
+    from sweeps.lookup import finished_of, record_of
     from sweeps.reproduction.attempts import (
         FAILED,
         attempts,
@@ -117,8 +116,7 @@ def _again_sample(
     from sweeps.tracking.tracker import Tracker
 
     output, terminal = Path(launch.paths.output), Terminal(stderr=as_json)
-    lines = [line for line in lines_of(sweep, output) if line.finished]
-    names = {line.planned.config_hash: line.planned.name for line in lines}
+    names = finished_of(sweep, launch)
     chosen = sample(list(names), count, seed)
     tracker = Tracker(launch.tracking, output)
     found: list[tuple[str, Attempt]] = []
@@ -134,7 +132,7 @@ def _again_sample(
     refuse_all_drifted([tried for _, tried in found])
     terminal.table(*table(found), left=4)
     if as_json:
-        click.echo(json.dumps({"trials": said, "of": len(lines), "seed": seed}, indent=2))
+        click.echo(json.dumps({"trials": said, "of": len(names), "seed": seed}, indent=2))
     if any(tried.kind in (DIFFERENT, FAILED) for _, tried in found):
         sys.exit(1)
 

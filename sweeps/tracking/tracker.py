@@ -20,7 +20,7 @@ from sweeps.redaction import without_secrets
 from sweeps.tracking import contents, lease, store
 from sweeps.tracking.pages import Point
 from sweeps.tracking.server import hush
-from sweeps.tracking.trial_runs import TrialRuns, keep_only, log_metrics, search
+from sweeps.tracking.trial_runs import TRIALS, TrialRuns, keep_only, log_metrics, search
 
 
 class Tracker:
@@ -95,6 +95,31 @@ class Tracker:
             runs = [run for e in experiments for run in search(self._client, e, query)]
             found = {run.data.tags["sweeps.config_hash"]: run for run in runs}
             return [self._record(run) for run in found.values()]
+
+    def sweeps_like(self, prefix: str) -> dict[str, dict[str, str]]:
+        """The sweeps of any experiment whose name begins so: names of finished trials by hash."""
+        found: dict[str, dict[str, str]] = {}
+        query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` LIKE '{prefix}%'"
+        with self._or_tracking_error("a question"):
+            for e in self._client.search_experiments():
+                for run in search(self._client, e.experiment_id, query):
+                    names = self._names(run)
+                    finished = self._trials.finished(e.experiment_id, set(names))
+                    known = {digest: names[digest] for digest in names if digest in finished}
+                    found.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
+        return found
+
+    def _names(self, run: Any) -> dict[str, str]:
+        """The trials of a sweep's run, as it began and as its search went on; names by hash."""
+        with tempfile.TemporaryDirectory() as folder:
+            page = self._client.download_artifacts(run.info.run_id, "sweep.yaml", folder)
+            begun: dict[str, str] = from_yaml(Path(page).read_text())["trials"]
+        names = {digest: name for name, digest in begun.items()}
+        own = f"{TRIALS} and tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+        for trial in search(self._client, run.info.experiment_id, own):
+            tags = trial.data.tags
+            names.setdefault(tags["sweeps.config_hash"], tags["mlflow.runName"])
+        return names
 
     def _record(self, run: Any) -> Record:
         """The record a trial's run was made from."""

@@ -208,6 +208,23 @@ def test_what_cannot_be_checked_out_is_refused(clone, change, at, why, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_of_another_machine_is_reproduced(swept, tmp_path):
+    """MLflow knows it, and the ledger here does not."""
+    where, _ = swept
+    shutil.copytree(where / "outputs", tmp_path / "outputs")
+    (tmp_path / "outputs" / "ledger.db").unlink()
+    (folder,) = (where / "outputs" / "sweeps").iterdir()
+    words = ["--sweep", folder.name[:8], "--sample", "1", "--allow-drift", "--json"]
+    done = inside("reproduce", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["of"] == 2
+    assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
+    none = inside("reproduce", "--sweep", "ffffff", cwd=tmp_path)
+    assert none.returncode == 2
+    assert "names 0 sweeps" in none.stderr
+
+
 def test_a_sample_of_a_sweep_is_reproduced(swept):
     where, _ = swept
     (folder,) = (where / "outputs" / "sweeps").iterdir()
