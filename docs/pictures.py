@@ -29,7 +29,7 @@ def main() -> None:
     if missing():
         sys.exit(f"pictures: {missing()}: apt-get install chromium chromium-driver")
     sweep = _run("experiment=quickstart")
-    with served(OUTPUT, PORT), browser() as driver:
+    with served(OUTPUT, PORT), browser(1920) as driver:
         show(driver, sweep["links"]["trials"], TRIAL, "rate/measured")
         driver.save_screenshot(DOCS / "mlflow_trials.png")
     (config_hash,) = [t["config_hash"] for t in sweep["trials"] if t["trial"] == TRIAL]

@@ -40,6 +40,7 @@ def scatter(study: Study) -> bytes:
     """Measured rate against each predicted one, with the line where they are equal."""
     figure, (axes,) = style.panels(1, "Measured against predicted rates", height=4.8)
     every: list[float] = []
+    measured: list[float] = []
     for i, (metric, text) in enumerate(PREDICTED):
         found = [
             (line.summary[metric], line.summary["rate/measured"])
@@ -48,11 +49,14 @@ def scatter(study: Study) -> bytes:
         ]
         if found:
             every += [number for pair in found for number in pair]
+            measured += [rate for _, rate in found]
             axes.plot(*zip(*found, strict=True), ls="none", label=text, **style.series(i))
     if every and min(every) > 0:
         ends = (min(every) / 1.5, max(every) * 1.5)
         axes.plot(ends, ends, color=style.GREY, lw=1, label="measured = predicted", zorder=0)
-        axes.set(xscale="log", yscale="log")
+        # The bound may lie decades below: that shall not press the measured rates into one.
+        axes.set(xscale="log", ylim=(min(measured) / 1.5, max(measured) * 1.5))
+        style.log_y(axes)
     axes.set(xlabel=f"predicted {style.RATE}", ylabel=f"measured {style.RATE}")
     style.legend(axes)
     return style.png(figure)

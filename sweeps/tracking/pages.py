@@ -173,7 +173,13 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
         "orderByAsc": True,
         "selectedColumns": columns,
         "columnOrder": columns,
+        "columnWidths": {column: _width(column) for column in columns},
     }
+
+
+def _width(column: str) -> int:
+    """Pixels that show the whole of a column's name, which MLflow would cut off at 100."""
+    return 7 * len(column.partition("`")[2].rstrip("`")) + 30
 
 
 def _varying_params(trials: Sequence[PlannedTrial]) -> list[str]:

@@ -25,6 +25,13 @@ def page(tmp_path_factory):
         yield driver, {k: v.replace("http://127.0.0.1:5000", address) for k, v in links.items()}
 
 
+# The names of columns that are shown, the pixels they need, and those they have.
+NAMES = """return [...document.querySelectorAll("[role=columnheader] *")]
+    .filter(e => !e.children.length && e.textContent.includes("/"))
+    .map(e => [e.textContent, e.getBoundingClientRect().width,
+               e.closest("[role=columnheader]").clientWidth])"""
+
+
 def shot(driver, name):
     if str(PICTURES) != ".":
         PICTURES.mkdir(parents=True, exist_ok=True)
@@ -41,6 +48,9 @@ def test_the_link_to_the_trials_opens_a_table_worth_reading(page):
     shot(driver, "trials")
     for text in ("width=8 relu", "rate/measured", "rate/linearized", "sweeps.status", "budget"):
         assert text in body(driver)
+    names = driver.execute_script(NAMES)
+    assert {name for name, _, _ in names} >= {"rate/bound", "rate/measured_over_linearized"}
+    assert [name for name, needed, given in names if needed > given] == []
     assert "GenAI" in body(driver)
     assert "Model training" in body(driver)
 
