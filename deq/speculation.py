@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from deq.fixed_point import FIGURES, Attempt, Map, Solution, attempt, attempted
+from deq.attempt import FIGURES, Attempt, attempt, attempted
+from deq.fixed_point import Map, Solution
 from deq.pack import Pack, half_square
 from deq.prediction import Predictor, Secant
 from deq.recording import Recording

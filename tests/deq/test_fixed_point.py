@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from deq.activations import activation
-from deq.fixed_point import Map, Solved, attempt, solve, take
+from deq.attempt import attempt
+from deq.fixed_point import Map, Solved, solve, take
 from deq.model import AdjointMap, EquilibriumMap
 from deq.solvers import SOLVERS
 
