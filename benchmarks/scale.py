@@ -124,18 +124,21 @@ def seconds(folder: Path, overrides: list[str], *flags: str) -> tuple[float, flo
 
 def watched(folder: Path, overrides: list[str]) -> list[Look]:
     """Run a sweep to its end, looking at it; the last look is after all was sent."""
-    looks = []
+    looks: list[Look] = []
+    spent: dict[int, float] = {}
     with sweep(folder, overrides) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError, KeyError, ValueError, sqlite3.Error):
                 sent = _sent(folder / "outputs" / "ledger.db")
-                looks.append(Look(time.perf_counter(), *_of_process(process.pid), sent))
+                looks.append(Look(time.perf_counter(), *_of_process(process.pid, spent), sent))
             time.sleep(EVERY)
     return looks
 
 
-def _of_process(pid: int) -> tuple[float, float, float]:
+def _of_process(pid: int, spent: dict[int, float]) -> tuple[float, float, float]:
     """CPU seconds of a process that runs, of it and its descendants, and its resident MB.
+
+    Those of a descendant that has ended since are kept in `spent`.
 
     Raises:
         OSError, KeyError, ValueError: it has ended.
@@ -152,7 +155,8 @@ def _of_process(pid: int) -> tuple[float, float, float]:
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     if not resident:
         raise ValueError("it has ended, and holds nothing any more")
-    return cpu[pid], sum(cpu[p] for p in family), resident * PAGE / 1e6
+    spent |= {p: cpu[p] for p in family}
+    return cpu[pid], sum(spent.values()), resident * PAGE / 1e6
 
 
 def _sent(ledger: Path) -> int:
