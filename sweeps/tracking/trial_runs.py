@@ -17,7 +17,8 @@ from sweeps.tracking import contents, pages
 from sweeps.tracking.pages import Point
 
 BATCH = 1000  # metrics and params MLflow takes at once
-FEW = 50  # trials that are looked up one by one, where all runs would be more work
+# Up to FEW trials are looked up one by one; up to SOME, where all runs are more than a page.
+FEW, SOME = 50, 500
 TRIALS = "tags.`sweeps.kind` = 'trial'"
 # Runs of trials that a sweep stopped early: no result of their configuration.
 STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
@@ -54,19 +55,30 @@ class TrialRuns:
         """Those of these trials that have a finished run."""
         found: dict[str, Result] = {}
         self._known |= {(experiment, digest): None for digest in hashes}
-        queries = [TRIALS]
-        if len(hashes) <= FEW:
-            queries = [_of_hash(digest) for digest in hashes]
-        for query in queries:
-            for run in search(self._client, experiment, query):
-                digest = run.data.tags.get("sweeps.config_hash", "")
-                if digest in hashes:
-                    known = _known(run)
-                    if known.finished:
-                        found[digest] = _result(run)
-                    if known.finished or digest not in found:
-                        self._known[experiment, digest] = known
+        for run in self._among(experiment, hashes):
+            digest = run.data.tags.get("sweeps.config_hash", "")
+            if digest in hashes:
+                known = _known(run)
+                if known.finished:
+                    found[digest] = _result(run)
+                if known.finished or digest not in found:
+                    self._known[experiment, digest] = known
         return found
+
+    def _among(self, experiment: str, hashes: Collection[str]) -> Iterator[Any]:
+        """Runs of trials, all of these hashes' among them, by what is less work.
+
+        A page of runs costs as much as many questions, and more the longer the runs.
+        """
+        if len(hashes) > FEW:
+            for page in pages_of(self._client, experiment, TRIALS):
+                yield from page
+                if page.token and len(hashes) <= SOME:
+                    break
+            else:
+                return
+        for digest in hashes:
+            yield from search(self._client, experiment, _of_hash(digest))
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
@@ -126,11 +138,17 @@ class TrialRuns:
 
 
 def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    """Runs of an experiment, page by page."""
+    """Runs of an experiment."""
+    for page in pages_of(client, experiment, query):
+        yield from page
+
+
+def pages_of(client: Any, experiment: str, query: str) -> Iterator[Any]:
+    """The same, as many at a time as MLflow gives."""
     token = None
     while True:
         page = client.search_runs([experiment], query, page_token=token)
-        yield from page
+        yield page
         token = page.token
         if not token:
             return

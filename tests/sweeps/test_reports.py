@@ -114,6 +114,47 @@ def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tm
     assert digest == record.config_hash
 
 
+class Paged:
+    """An MLflow of finished trials 0, 1, 2, ..., that gives a hundred runs at a time."""
+
+    def __init__(self, count):
+        self.hashes, self.asked = [f"{i:064x}" for i in range(count)], []
+
+    def search_runs(self, experiments, query, page_token=None):
+        wanted = query.partition("config_hash` = '")[2].rstrip("'")
+        self.asked.append("one" if wanted else "page")
+        first = int(page_token or 0)
+        found = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
+        more = str(first + 100) if len(found) > 100 else None
+        return Page(map(run_of, found[:100]), more)
+
+
+class Page(list):
+    def __init__(self, runs, token):
+        super().__init__(runs)
+        self.token = token
+
+
+def run_of(digest):
+    info = SimpleNamespace(run_id=digest, artifact_uri="", status="FINISHED")
+    tags = {"sweeps.config_hash": digest, "sweeps.status": "budget"}
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={}))
+
+
+@pytest.mark.parametrize(
+    ("runs", "trials", "pages", "ones"),
+    [(950, 50, 0, 50), (100, 60, 1, 0), (950, 60, 1, 60), (950, 600, 10, 0)],
+)
+def test_trials_are_looked_up_by_what_is_less_work(runs, trials, pages, ones):
+    """One by one where they are few, all runs where those are, and one page to tell."""
+    client = Paged(runs)
+    half = [*client.hashes[-trials // 2 :], *(f"f{i:063x}" for i in range(trials // 2))]
+    assert set(TrialRuns(client, {}, alone=False).finished("0", half)) == set(
+        client.hashes[-trials // 2 :]
+    )
+    assert (client.asked.count("page"), client.asked.count("one")) == (pages, ones)
+
+
 def test_a_run_that_was_begun_is_finished_and_not_made_again(record, tmp_path):
     client = Client(tmp_path, fails=1)
     runs = TrialRuns(client, {}, alone=True)
