@@ -43,7 +43,7 @@ def canonical(config: Any) -> Any:
 
 def config_hash(config: Any) -> str:
     """SHA-256 of the canonical JSON of a typed trial config; 64 hex digits."""
-    return digests(canonical(config))[0]
+    return _digest(canonical(config))
 
 
 def cell_hash(config: Any) -> str:
@@ -57,9 +57,8 @@ def digests(plain: dict[str, Any]) -> tuple[str, str]:
 
 
 def both_hashes(config: Any) -> tuple[str, str]:
-    """Both hashes, at the price of one."""
-    plain = canonical(config)
-    return _digest(plain), _digest({key: value for key, value in plain.items() if key != "seed"})
+    """Both of a typed trial config."""
+    return digests(canonical(config))
 
 
 def set_hash(hashes: list[str]) -> str:

@@ -36,7 +36,7 @@ class Nearest:
         return f"nearest {self.config_hash[:12]}: {changes}"
 
 
-class Finished:
+class Neighbours:
     """Finished configs, ready to be asked which of them is nearest.
 
     A question costs O(keys * distance) operations on integers of a bit for each finished
@@ -73,13 +73,13 @@ def novelties(plan: Plan, output: Path) -> dict[str, Nearest | None]:
     """
     known = _known(output)
     default = flattened(trial_to_plain(deq.TrialConfig()))
-    finished = Finished([flat for _, flat, _ in known])
+    neighbours = Neighbours([flat for _, flat, _ in known])
     found: dict[str, Nearest | None] = {}
     for trial in plan.trials:
         if trial.config_hash in plan.finished:
             continue
         flat = flattened(canonical_of(trial.plain))
-        place = finished.nearest(flat)
+        place = neighbours.nearest(flat)
         found[trial.config_hash] = None
         if place is not None:
             digest, there, plain = known[place]
@@ -98,7 +98,7 @@ def novelties(plan: Plan, output: Path) -> dict[str, Nearest | None]:
 
 
 def _moved(apart: list[int], same: int) -> list[int]:
-    """The classes of `Finished.nearest` after one more key, whose value `same` have."""
+    """The classes of `Neighbours.nearest` after one more key, whose value `same` have."""
     stay = [group & same for group in apart] + [0]
     move = [0] + [group & ~same for group in apart]
     moved = [a | b for a, b in zip(stay, move, strict=True)]

@@ -18,7 +18,7 @@ from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of, completed
 from sweeps.identity import canonical
 from sweeps.ledger import Ledger
-from sweeps.novelty import Finished
+from sweeps.novelty import Neighbours
 
 
 def plainly(known, asked):
@@ -38,19 +38,19 @@ def test_the_nearest_is_that_of_a_plain_search():
 
     for size in (0, 1, 7, 70):
         known = [config() for _ in range(size)]
-        finished = Finished(known)
+        neighbours = Neighbours(known)
         for _ in range(50):
             asked = config()
-            assert finished.nearest(asked) == plainly(known, asked)
+            assert neighbours.nearest(asked) == plainly(known, asked)
 
 
 def test_thousands_of_trials_beside_thousands():
     config = {f"key{i}": 0 for i in range(30)}
     known = [config | {"seed": i % 50, "width": i // 50, "eta": i} for i in range(5000)]
     started = time.process_time()
-    finished = Finished(known)
+    neighbours = Neighbours(known)
     for i in range(5000):
-        assert finished.nearest(config | {"seed": i % 50, "width": i // 50, "eta": -1}) == i
+        assert neighbours.nearest(config | {"seed": i % 50, "width": i // 50, "eta": -1}) == i
     assert time.process_time() - started < 10  # a plain search takes minutes
 
 
