@@ -34,11 +34,15 @@ class Column:
         name: in `trajectory.parquet`.
         meaning: its definition.
         metric: the step metric that shows it in MLflow; empty where it is in the file only.
+        work: whether it says how the engine came to the step's numbers, and is none of them.
+            Rounding moves it: a residual of 1e-9 has few digits, and at the tolerance's edge
+            a sample takes a map more.
     """
 
     name: str
     meaning: str
     metric: str = ""
+    work: bool = False
 
 
 SUMMARY = (
@@ -109,6 +113,7 @@ COLUMNS = (
         "residual",
         "relative residual of the worst sample's equilibrium, before its last map",
         "train/residual",
+        work=True,
     ),
     Column("grad_norm", "||grad Phi||, over W, U and a", "train/grad_norm"),
     Column("lambda_min_gram", "lambda_t = lambda_min(G(t))", "spectrum/lambda_min_gram"),
@@ -118,21 +123,33 @@ COLUMNS = (
         "forward_steps",
         "products with W for an equilibrium, mean over the samples",
         "solver/forward_steps",
+        work=True,
     ),
     Column(
         "adjoint_steps",
         "products with W^T for an adjoint, mean over the samples",
         "solver/adjoint_steps",
+        work=True,
     ),
-    Column("forward_low", "of these, low-precision ones; empty where solver.precision is full"),
-    Column("adjoint_low", "the same of the adjoint"),
-    Column("products", "products with W a sample in this GD step, the gradient's included"),
-    Column("forward_predicted", "worst sample's residual at the predicted equilibrium"),
-    Column("adjoint_predicted", "worst sample's residual at the predicted adjoint"),
-    Column("adjoint_residual", "worst sample's residual of the adjoint, before its last map"),
-    Column("flipped", "samples whose phi' changed at a kink"),
+    Column(
+        "forward_low",
+        "of these, low-precision ones; empty where solver.precision is full",
+        work=True,
+    ),
+    Column("adjoint_low", "the same of the adjoint", work=True),
+    Column(
+        "products", "products with W a sample in this GD step, the gradient's included", work=True
+    ),
+    Column("forward_predicted", "worst sample's residual at the predicted equilibrium", work=True),
+    Column("adjoint_predicted", "worst sample's residual at the predicted adjoint", work=True),
+    Column(
+        "adjoint_residual", "worst sample's residual of the adjoint, before its last map", work=True
+    ),
+    Column("flipped", "samples whose phi' changed at a kink", work=True),
     Column("rounding", "eps of the dtype that the step was computed in"),
-    Column("grad_check", "|grad_norm / ||the gradients|| - 1|: the engine's check on itself"),
+    Column(
+        "grad_check", "|grad_norm / ||the gradients|| - 1|: the engine's check on itself", work=True
+    ),
     Column("log_loss_linearized", "log Phi_lin(t), predicted from H(0) and e(0)"),
     Column("log_loss_bound", "log Phi(0) + t log(1 - eta lambda_0 / 2), the theorem's bound"),
 )

@@ -54,6 +54,36 @@ def test_what_differs_is_named(other, where):
     assert where in str(found)
 
 
+def with_work(*values):
+    """The record with the engine's check on itself."""
+    return replace(RECORD, trajectory=RECORD.trajectory | {"grad_check": list(values)})
+
+
+def test_how_the_engine_came_to_a_result_is_no_result():
+    """What is of the size of rounding has no digits to agree in."""
+    found = verdict(with_work(1e-16, None, 0.0), with_work(1e-16, None, 3e-16))
+    assert (found.kind, found.deviation) == (EQUAL, 0.0)
+    assert (found.where, found.step) == ("grad_check", 2)
+    assert "every result is identical" in str(found)
+    other = replace(with_work(0.0, None, 0.0), summary={"rate/measured": 0.2})
+    assert verdict(with_work(1e-16, None, 0.0), other).kind == DIFFERENT
+    quiet = [replace(RECORD, summary={"rate/oscillation": v}) for v in (1e-15, 3e-15, 1e-3)]
+    assert verdict(quiet[0], quiet[1]).kind == EQUAL
+    assert verdict(quiet[0], quiet[2]).kind == DIFFERENT
+
+
+def test_trials_that_were_packed_are_equal_alone(tmp_path):
+    words = ["model.width=128", "model.activation=tanh", "train.steps=60", "seed=0,1", "pack=2"]
+    done = inside("run", *words, "cluster=inline", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    sweep = json.loads(done.stdout)["sweep"]
+    again = inside("reproduce", "--sweep", sweep, "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    found = [trial["verdict"] for trial in json.loads(again.stdout)["trials"]]
+    assert set(found) <= {EQUAL, IDENTICAL}
+    assert len(found) == 2
+
+
 def test_drift_is_named_with_both_values():
     then = {"python": "2.7", "packages": {"torch": "0.1"}, "threads": 99}
     found = drift(replace(RECORD, environment=then))
