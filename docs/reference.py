@@ -29,7 +29,8 @@ Written from the code by `make reference`; edit the docstrings, not this file. `
 KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an axis. Keys marked *
 are part of a trial's identity: another value is another trial with another hash."""
 STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
-with a metric are in MLflow too, at most {contents.POINTS} points a run."""
+with a metric are in MLflow too, at most {contents.POINTS} points a run. Those with a * say how the
+engine came to the others: two runs that differ in them alone are equal to `sweeps reproduce`."""
 OTHER_HEAD = """Of a trial that was stopped early; of a sweep, beside means over seeds
 (METRIC/CELL); of a reproduction."""
 SUMMARY_HEAD = """One value for each finished trial. What does not exist for a trial is absent, and
@@ -108,11 +109,16 @@ def _key_row(key: Key) -> tuple[str, ...]:
     return f"`{key.name}`{mark}{where}", key.type, f"`{key.default}`", key.meaning + names
 
 
+def _column_row(column: metrics.Column) -> tuple[str, ...]:
+    mark = " *" if column.work else ""
+    return f"`{column.name}`{mark}", column.metric and f"`{column.metric}`", column.meaning
+
+
 def _recorded() -> Iterator[str]:
     yield "## Steps\n\n" + STEP_HEAD
     yield _table(
         ("column", "metric", "meaning"),
-        [(f"`{c.name}`", c.metric and f"`{c.metric}`", c.meaning) for c in metrics.COLUMNS],
+        [_column_row(column) for column in metrics.COLUMNS],
     )
     yield "## Summary metrics\n\n" + SUMMARY_HEAD
     yield _metrics(metrics.SUMMARY)
