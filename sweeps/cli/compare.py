@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from sweeps.cli.names import complete_sweep, complete_trial
 if TYPE_CHECKING:
     from sweeps.config import LaunchConfig
     from sweeps.reproduction.attempts import Attempt
+    from sweeps.terminal import Terminal
 
 
 @cli.command()
@@ -59,15 +62,29 @@ def reproduce(
     if sample is not None and not sweep:
         raise click.UsageError("--sample draws from a sweep: give --sweep SWEEP")
     launch = request([word for word in words if "=" in word]).launch
+    asked = _Asked(launch, at, allow_drift=allow_drift, as_json=as_json)
     if sweep:
-        _again_sample(launch, sweep, sample, seed, at, allow_drift, as_json)
+        _again_sample(asked, sweep, sample, seed)
     else:
-        _again_one(launch, hashes[0], at, allow_drift, as_json)
+        _again_one(asked, hashes[0])
 
 
-def _again_one(
-    launch: "LaunchConfig", prefix: str, at: str, allow_drift: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """How to train again: where the record is, with what code, whatever else has changed."""
+
+    launch: "LaunchConfig"
+    at: str
+    allow_drift: bool
+    as_json: bool
+
+    @property
+    def output(self) -> Path:
+        """The output root."""
+        return Path(self.launch.paths.output)
+
+
+def _again_one(asked: _Asked, prefix: str) -> None:
     """Reproduce a trial; exit 1 when it differs."""
     from sweeps.lookup import record_of
     from sweeps.reproduction.attempts import attempt, to_plain
@@ -75,15 +92,14 @@ def _again_one(
     from sweeps.reproduction.verdict import DIFFERENT
     from sweeps.tracking.tracker import Tracker
 
-    output = Path(launch.paths.output)
-    record = record_of(prefix, launch)
-    with places(at, output) as place:
+    record = record_of(prefix, asked.launch)
+    with places(asked.at, asked.output) as place:
         where = place(record)
-        if at:
+        if asked.at:
             click.echo(f"the code of {where}", err=True)
-        tried = attempt(record, where, allow_drift=allow_drift)
-    run_id = tried.told_to(Tracker(launch.tracking, output))
-    if as_json:
+        tried = attempt(record, where, allow_drift=asked.allow_drift)
+    run_id = tried.told_to(Tracker(asked.launch.tracking, asked.output))
+    if asked.as_json:
         click.echo(json.dumps(to_plain(tried) | {"run_id": run_id}, indent=2))
     else:
         click.echo(f"{record.config_hash[:12]}: {tried.verdict}")
@@ -91,50 +107,44 @@ def _again_one(
         sys.exit(1)
 
 
-def _again_sample(
-    launch: "LaunchConfig",
-    sweep: str,
-    count: int | None,
-    seed: int,
-    at: str,
-    allow_drift: bool,
-    as_json: bool,
-) -> None:
+def _again_sample(asked: _Asked, sweep: str, count: int | None, seed: int) -> None:
     """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
-    from sweeps.lookup import finished_of, record_of
-    from sweeps.reproduction.attempts import (
-        FAILED,
-        attempts,
-        refuse_all_drifted,
-        sample,
-        table,
-        to_plain,
-    )
-    from sweeps.reproduction.reproduce import places
+    from sweeps.lookup import finished_of
+    from sweeps.reproduction.attempts import FAILED, refuse_all_drifted, sample, table, to_plain
     from sweeps.reproduction.verdict import DIFFERENT
     from sweeps.terminal import Terminal
-    from sweeps.tracking.tracker import Tracker
 
-    output, terminal = Path(launch.paths.output), Terminal(stderr=as_json)
-    names = finished_of(sweep, launch)
-    chosen = sample(list(names), count, seed)
-    tracker = Tracker(launch.tracking, output)
-    found: list[tuple[str, Attempt]] = []
-    said = []
-    with places(at, output) as place:
-        records = (record_of(digest, launch) for digest in chosen)
-        for tried in attempts(records, place, allow_drift=allow_drift):
-            name, done = names[tried.record.config_hash], len(found) + 1
-            terminal.say(f"[{done}/{len(chosen)}] {name}: {tried.verdict or tried.note}")
-            run_id = tried.told_to(tracker)
-            found.append((name, tried))
-            said.append({"trial": name} | to_plain(tried) | {"run_id": run_id})
+    terminal = Terminal(stderr=asked.as_json)
+    names = finished_of(sweep, asked.launch)
+    found, said = [], []
+    for name, tried, run_id in _tried(asked, names, sample(list(names), count, seed), terminal):
+        found.append((name, tried))
+        said.append({"trial": name} | to_plain(tried) | {"run_id": run_id})
     refuse_all_drifted([tried for _, tried in found])
     terminal.table(*table(found), left=4)
-    if as_json:
+    if asked.as_json:
         click.echo(json.dumps({"trials": said, "of": len(names), "seed": seed}, indent=2))
     if any(tried.kind in (DIFFERENT, FAILED) for _, tried in found):
         sys.exit(1)
+
+
+def _tried(
+    asked: _Asked, names: dict[str, str], chosen: list[str], terminal: "Terminal"
+) -> Iterator[tuple[str, "Attempt", str]]:
+    """Each chosen trial as it is trained again: its name, how that went, its verdict's run."""
+    from sweeps.lookup import record_of
+    from sweeps.reproduction.attempts import attempts
+    from sweeps.reproduction.reproduce import places
+    from sweeps.tracking.tracker import Tracker
+
+    tracker = Tracker(asked.launch.tracking, asked.output)
+    with places(asked.at, asked.output) as place:
+        records = (record_of(digest, asked.launch) for digest in chosen)
+        found = attempts(records, place, allow_drift=asked.allow_drift)
+        for done, tried in enumerate(found, start=1):
+            name = names[tried.record.config_hash]
+            terminal.say(f"[{done}/{len(chosen)}] {name}: {tried.verdict or tried.note}")
+            yield name, tried, tried.told_to(tracker)
 
 
 @cli.command()
