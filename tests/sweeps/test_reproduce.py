@@ -239,17 +239,21 @@ def test_what_cannot_be_checked_out_is_refused(clone, change, at, why, tmp_path,
 
 
 def test_a_sweep_of_another_machine_is_reproduced(swept, tmp_path):
-    """MLflow knows it, and the ledger here does not."""
+    """MLflow knows it, and the ledger here does not; the second has its trial of the first."""
     where, _ = swept
     shutil.copytree(where / "outputs", tmp_path / "outputs")
-    (tmp_path / "outputs" / "ledger.db").unlink()
     (folder,) = (where / "outputs" / "sweeps").iterdir()
-    words = ["--sweep", folder.name[:8], "--sample", "1", "--allow-drift", "--json"]
-    done = inside("reproduce", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["of"] == 2
-    assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
+    part = inside("run", *SMALL, "model.width=16", "cluster=inline", "--json", cwd=tmp_path)
+    second = json.loads(part.stdout)
+    assert [trial["reused"] for trial in second["trials"]] == [True]
+    (tmp_path / "outputs" / "ledger.db").unlink()
+    for sweep, trials in ((folder.name, 2), (second["sweep"], 1)):
+        words = ["--sweep", sweep[:8], "--sample", "1", "--allow-drift", "--json"]
+        done = inside("reproduce", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert said["of"] == trials
+        assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
     none = inside("reproduce", "--sweep", "ffffff", cwd=tmp_path)
     assert none.returncode == 2
     assert "names 0 sweeps" in none.stderr
