@@ -83,10 +83,7 @@ def training(
         ("products per step", products),
         ("of these in low precision", statistics.fmean(low_products(rows))),
         ("loss, last over first", rows[-1]["loss"] / rows[0]["loss"]),
-        (
-            "time over three products",
-            Spread.of([t / (3 * product) for t in times]),
-        ),
+        ("time over three products", Spread.of([t / (3 * product) for t in times])),
         ("most memory, GB", used / 1e9),
         ("deq.memory says, GB", memory(config, size[2], n, device) / 1e9),
         *beside(name, config, m, device, statistics.median(times)),

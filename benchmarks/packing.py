@@ -59,10 +59,7 @@ def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple
         alone.append(1e3 * apart / (len(configs) * configs[0].train.steps))
     differences = [abs(p / q - 1) for p, q in zip(losses["packed"], losses["lone"], strict=True)]
     return [
-        (
-            "packed over one after the other",
-            Spread.of(ratios),
-        ),
+        ("packed over one after the other", Spread.of(ratios)),
         ("one trial's GD step alone, ms", Spread.of(alone)),
         ("losses differ by, relative", max(differences)),
         ("pack_size chooses", pack_size(configs[0], 32, configs[0].data.n or 0, device)),

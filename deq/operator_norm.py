@@ -94,9 +94,8 @@ class _Krylov:
     def __init__(self, w: Tensor, start: Tensor, room: int) -> None:
         self._w = w
         self.q: Tensor = start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)
-        self._basis: Tensor = self.q.new_empty(
-            w.shape[0], room, w.shape[-1]
-        )  # a row for each vector
+        # A row for each vector.
+        self._basis: Tensor = self.q.new_empty(w.shape[0], room, w.shape[-1])
         self._alphas: list[Tensor] = []
         self._betas: list[Tensor] = []
         self._next: tuple[Tensor, Tensor] | None = None

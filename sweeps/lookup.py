@@ -1,6 +1,7 @@
 """From a prefix to what it names: in the ledger, or in MLflow where another put it."""
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
@@ -49,19 +50,29 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
     """
     _check(prefix)
     check_server(config.tracking)
-    found: dict[str, dict[str, str]] = {}
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
         with contextlib.closing(Ledger(output / LEDGER)) as ledger:
-            for entry in ledger.sweeps_like(prefix):
-                lines = [line for line in lines_of_entry(entry, ledger) if line.finished]
-                found[entry.sweep] = {line.planned.config_hash: line.planned.name for line in lines}
-    if not found and _in_mlflow(config):
-        found = Tracker(config.tracking, output).sweeps_like(prefix)
-    if len(found) != 1:
-        hint = f"they are {', '.join(sorted(found)[:5])}" if found else "`sweeps run` prints names"
-        raise ConfigError(f"{prefix!r} names {len(found)} sweeps: {hint}")
-    return next(iter(found.values()))
+            entries = {entry.sweep: entry for entry in ledger.sweeps_like(prefix)}
+            if entries:
+                lines = lines_of_entry(entries[one_sweep(entries, prefix)], ledger)
+                return {p.config_hash: p.name for p in (x.planned for x in lines if x.finished)}
+    found = Tracker(config.tracking, output).sweeps_like(prefix) if _in_mlflow(config) else {}
+    return found[one_sweep(found, prefix)]
+
+
+def one_sweep(names: Collection[str], prefix: str) -> str:
+    """The one of these sweeps' names, all of which begin so.
+
+    Raises:
+        ConfigError: there is none, or more than one, or too few digits were given.
+    """
+    if len(prefix) < MIN_PREFIX or len(names) != 1:
+        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
+        raise ConfigError(
+            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
+        )
+    return next(iter(names))
 
 
 def _check(prefix: str) -> None:

@@ -10,7 +10,7 @@ from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
 from sweeps.ledger import LEDGER, Ledger, SweepEntry
-from sweeps.lookup import MIN_PREFIX
+from sweeps.lookup import one_sweep
 from sweeps.report import Line
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
@@ -60,12 +60,7 @@ def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
         ConfigError: no sweep, or more than one, begins so.
     """
     names = {entry.sweep: entry for entry in found}
-    if len(prefix) < MIN_PREFIX or len(names) != 1:
-        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
-        raise ConfigError(
-            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
-        )
-    return next(iter(names.values()))
+    return names[one_sweep(names, prefix)]
 
 
 def lines_of(prefix: str, output: Path) -> list[Line]:

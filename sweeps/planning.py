@@ -146,6 +146,15 @@ def plan(
     )
 
 
+def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The values of every key that varies, each once, as they came."""
+    axes: dict[str, dict[str, Any]] = {}
+    for values in varying:
+        for key, value in values.items():
+            axes.setdefault(key, {}).setdefault(repr(value), value)
+    return {key: list(values.values()) for key, values in axes.items()}
+
+
 def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
     if limit is not None and trial.bytes > limit:
         raise ConfigError(

@@ -13,7 +13,7 @@ from sweeps.errors import ConfigError
 from sweeps.figures import FIGURES
 from sweeps.ledger import Failure, SweepEntry
 from sweeps.plain import flattened
-from sweeps.planning import PlannedTrial
+from sweeps.planning import PlannedTrial, axes_of
 from sweeps.search.start import name_of
 
 # How a sweep was launched stays where it was: addresses and paths of another machine.
@@ -32,19 +32,13 @@ def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
         raise ConfigError(
             f"sweep {entry.sweep} was recorded without its launch: `{spec['command']}` again"
         )
-    axes: dict[str, list[Any]] = {}
-    for trial in spec["trials"]:
-        for key, value in trial["varying"].items():
-            values = axes.setdefault(key, [])
-            if value not in values:
-                values.append(value)
     return SweepSheet(
         sweep=entry.sweep,
         study=entry.study,
         command=spec["command"],
         figure=spec["figure"],
         started=spec["started"],
-        axes=axes,
+        axes=axes_of(trial["varying"] for trial in spec["trials"]),
         launch={k: v for k, v in spec["launch"].items() if k not in ELSEWHERE},
         cells=[TrialSheet(**cell) for cell in spec.get("cells", [])],
         trials=[TrialSheet(**trial) for trial in spec["trials"]],

@@ -39,8 +39,7 @@ def draw(study: Study) -> bytes:
 def scatter(study: Study) -> bytes:
     """Measured rate against each predicted one, with the line where they are equal."""
     figure, (axes,) = style.panels(1, "Measured against predicted rates", height=4.8)
-    every: list[float] = []
-    measured: list[float] = []
+    shown: list[tuple[float, float]] = []
     for i, (metric, text) in enumerate(PREDICTED):
         found = [
             (line.summary[metric], line.summary["rate/measured"])
@@ -48,9 +47,9 @@ def scatter(study: Study) -> bytes:
             if metric in line.summary and "rate/measured" in line.summary
         ]
         if found:
-            every += [number for pair in found for number in pair]
-            measured += [rate for _, rate in found]
+            shown += found
             axes.plot(*zip(*found, strict=True), ls="none", label=text, **style.series(i))
+    every, measured = [rate for pair in shown for rate in pair], [rate for _, rate in shown]
     if every and min(every) > 0:
         ends = (min(every) / 1.5, max(every) * 1.5)
         axes.plot(ends, ends, color=style.GREY, lw=1, label="measured = predicted", zorder=0)

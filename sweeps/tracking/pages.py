@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps import report
-from sweeps.planning import PlannedTrial
+from sweeps.planning import PlannedTrial, axes_of
 from sweeps.record import Record, label
 from sweeps.report import Line, number
 from sweeps.search import findings
@@ -122,13 +122,8 @@ def describe(
 
 def _swept(lines: Sequence[Line]) -> list[str]:
     """The axes and their values."""
-    axes: dict[str, list[str]] = {}
-    for line in lines:
-        for key, value in line.planned.varying.items():
-            seen = axes.setdefault(key, [])
-            if str(value) not in seen:
-                seen.append(str(value))
-    return [f"- `{key}`: {_some(values)}" for key, values in axes.items()]
+    axes = axes_of(line.planned.varying for line in lines)
+    return [f"- `{key}`: {_some([str(v) for v in values])}" for key, values in axes.items()]
 
 
 def _rows_of_cells(lines: Sequence[Line]) -> list[str]:

@@ -86,14 +86,12 @@ class Tracker:
 
     def records_like(self, prefix: str) -> list[Record]:
         """The finished trials of any experiment whose hash begins so, from their artifacts."""
-        experiments = [e.experiment_id for e in self._client.search_experiments()]
         query = (
             f"tags.`sweeps.config_hash` LIKE '{prefix}%' and tags.`sweeps.kind` = 'trial' "
             "and attributes.status = 'FINISHED'"
         )
         with self._or_tracking_error("a request for a record"):
-            runs = [run for e in experiments for run in search(self._client, e, query)]
-            found = {run.data.tags["sweeps.config_hash"]: run for run in runs}
+            found = {run.data.tags["sweeps.config_hash"]: run for run in self._anywhere(query)}
             return [self._record(run) for run in found.values()]
 
     def sweeps_like(self, prefix: str) -> dict[str, dict[str, str]]:
@@ -101,13 +99,17 @@ class Tracker:
         found: dict[str, dict[str, str]] = {}
         query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` LIKE '{prefix}%'"
         with self._or_tracking_error("a question"):
-            for e in self._client.search_experiments():
-                for run in search(self._client, e.experiment_id, query):
-                    names = self._names(run)
-                    finished = self._trials.finished(e.experiment_id, set(names))
-                    known = {digest: names[digest] for digest in names if digest in finished}
-                    found.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
+            for run in self._anywhere(query):
+                names = self._names(run)
+                finished = self._trials.finished(run.info.experiment_id, set(names))
+                known = {digest: names[digest] for digest in names if digest in finished}
+                found.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
         return found
+
+    def _anywhere(self, query: str) -> Iterator[Any]:
+        """Runs of every experiment."""
+        for experiment in self._client.search_experiments():
+            yield from search(self._client, experiment.experiment_id, query)
 
     def _names(self, run: Any) -> dict[str, str]:
         """The trials of a sweep's run, as it began and as its search went on; names by hash."""
@@ -152,13 +154,8 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a verdict"):
-            found = None
-            for experiment in self._client.search_experiments():
-                query = f"tags.`sweeps.config_hash` = '{record.config_hash}'"
-                trials = f"{query} and tags.`sweeps.kind` = 'trial'"
-                found = next(search(self._client, experiment.experiment_id, trials), None)
-                if found is not None:
-                    break
+            query = f"{TRIALS} and tags.`sweeps.config_hash` = '{record.config_hash}'"
+            found = next(self._anywhere(query), None)
             if found is None:
                 return ""
             tags = {
