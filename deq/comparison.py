@@ -92,7 +92,7 @@ def compare(course: Course) -> Outcome:
     summary = _times(course)
     notes: dict[str, str] = {}
     if course.initial is None:
-        notes["theory"] = notes["rate"] = f"there was no equilibrium at step 0: {course.reason}"
+        notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
         return Outcome(course.status, course.reason, trajectory, summary, notes)
     seen = foresee(course.config, course.dataset, course.initial, course.eta)
     theory, absent = seen.theory()

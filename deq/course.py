@@ -121,7 +121,10 @@ class Course:
         loss, start, step = row["loss"], self.rows[0]["loss"], int(row["step"])
         if loss < self._best:
             self._best, self._best_step = loss, step
-        if not loss <= DIVERGED * start:  # true for NaN as well
+        if not math.isfinite(loss):  # an infinite loss is within any multiple of an infinite one
+            scale = ": the labels y are too large, scale them" if step == 0 else ""
+            self.end(Status.DIVERGED, f"the loss at step {step} is not finite{scale}")
+        elif loss > DIVERGED * start:
             self.end(Status.DIVERGED, f"the loss passed {DIVERGED:g} times its first value")
         elif loss <= train.loss_tol * start:
             self.end(Status.CONVERGED, f"the loss fell to {train.loss_tol:g} of its first value")
@@ -138,7 +141,9 @@ class Course:
             status = Status.STALLED
         else:
             status = Status.DIVERGED if thrown else Status.ILL_POSED
-        self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}")
+        more = solved is Solved.STAGNATED and self.config.dtype == "float32"
+        remedy = " or use dtype=float64" if more else ""
+        self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}{remedy}")
 
 
 def blank(step: int) -> Row:

@@ -80,7 +80,7 @@ class Solved(IntEnum):
 _ADVICE = {
     Solved.CONVERGED: "the residual met the tolerance",
     Solved.STAGNATED: "the residual stopped at the precision's floor above the tolerance: "
-    "raise solver.tol or use dtype=float64",
+    "raise solver.tol",
     Solved.MAX_STEPS: "the residual did not meet the tolerance within solver.max_steps: "
     "the equilibrium may not exist (L ||W||_2 >= 1); try solver.name=newton_krylov, or raise "
     "solver.max_steps",

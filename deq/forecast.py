@@ -183,7 +183,7 @@ def forecast(
     next(iter(descent))
     course = descent.courses[0]
     if course.initial is None:
-        raise ValueError(f"there is no equilibrium at step 0: {course.reason}")
+        raise ValueError(f"there is no theory: {course.reason}")
     return foresee(config, dataset, course.initial, course.eta)
 
 

@@ -55,9 +55,11 @@ class ModelConfig:
         if self.width < 1:
             raise ValueError(f"width must be at least 1, not {self.width}")
         if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
-            raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
+            raise ValueError(
+                f"sigma_w2 is a variance: it must be finite and at least 0, not {self.sigma_w2}"
+            )
         if not 0 < self.sigma_a < math.inf:
-            raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
+            raise ValueError(f"sigma_a must be finite and above 0, not {self.sigma_a}")
         if self.max_draws < 1:
             raise ValueError(f"max_draws must be at least 1, not {self.max_draws}")
         phi = activation(self.activation, sha256=self.activation_sha256)

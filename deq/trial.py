@@ -36,7 +36,7 @@ class TrainConfig:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if not 0 < self.eta < math.inf:  # true for NaN as well
-            raise ValueError(f"eta must be above 0, not {self.eta}")
+            raise ValueError(f"eta must be finite and above 0, not {self.eta}")
         if not 0 <= self.loss_tol < 1:
             raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")
 
@@ -91,9 +91,10 @@ class TrialConfig:
             )
         floor = 2 * torch.finfo(self.torch_dtype).eps
         if self.solver.tol < floor:
+            remedy = ", or set dtype=float64" if self.dtype == "float32" else ""
             raise ValueError(
                 f"solver.tol={self.solver.tol:g} is below what {self.dtype} resolves "
-                f"({floor:.1e}): raise it, or set dtype=float64"
+                f"({floor:.1e}): raise it{remedy}"
             )
 
     @property

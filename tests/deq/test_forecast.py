@@ -148,7 +148,7 @@ def test_what_is_missing_says_why():
     assert rates == {}
     assert "too few" in notes["rate/linearized"]
     nowhere = config("relu", sigma_w2=5.0, allow_ill_posed=True)
-    with pytest.raises(ValueError, match="no equilibrium at step 0"):
+    with pytest.raises(ValueError, match="the equilibrium at step 0"):
         forecast(nowhere, DATA)
 
 

@@ -1,13 +1,14 @@
 """Gradients, packs, statuses and what is measured on the way."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 
 from deq.activations import ACTIVATIONS, activation
-from deq.comparison import train
-from deq.course import Status
+from deq.comparison import compare, train
+from deq.course import Course, Status, blank
 from deq.data import Dataset, DigitsConfig, SphereConfig, load
 from deq.model import ModelConfig, initialise
 from deq.solvers import SolverConfig
@@ -146,6 +147,50 @@ def test_a_loss_at_its_floor_is_stalled():
     easy = TrainConfig(steps=20000, eta=0.9, loss_tol=0.0)
     model = ModelConfig(width=200, activation="relu")
     assert run_to_end(train=easy, model=model).status is Status.STALLED
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float64", 1e155), ("float64", 1e300), ("float32", 1e39)],
+)
+def test_labels_whose_squares_overflow_end_their_trial_alone(dtype, size):
+    """An infinite loss is within any multiple of itself: it is no convergence."""
+    good = config(dtype=dtype, solver=SolverConfig(tol=1e-6))
+    large = dataclasses.replace(DATA, y=DATA.y / DATA.y.abs().max() * size)
+    descent = Descent([good, good], [large, DATA])
+    for _ in descent:
+        pass
+    lost, other = descent.courses
+    assert lost.status is Status.DIVERGED
+    assert "scale them" in lost.reason
+    alone = train(good)
+    assert other.status is alone.status
+    assert [row["loss"] for row in other.rows] == pytest.approx(alone.trajectory["loss"].tolist())
+    outcome = compare(lost)
+    assert "rate/measured" not in outcome.summary
+    assert all(math.isfinite(value) for value in outcome.summary.values())
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [math.inf],
+        [math.nan],
+        [-math.inf],
+        [1.0, math.inf],
+        [1.0, math.nan],
+        [1e303, math.inf],  # 1e6 times the first overflows
+        [0.5, 1e6],
+    ],
+)
+def test_a_loss_that_is_not_finite_or_too_large_has_diverged(losses):
+    course = Course(config(train=TrainConfig(steps=1)), DATA)
+    for step, loss in enumerate(losses):
+        assert course.status is None
+        course.rows.append(blank(step) | {"loss": loss})
+        course.judge()
+    assert course.status is Status.DIVERGED
+    assert ("not finite" in course.reason) == (not math.isfinite(losses[-1]))
 
 
 def test_no_equilibrium_is_ill_posed():

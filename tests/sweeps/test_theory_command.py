@@ -86,7 +86,7 @@ def test_what_is_absent_says_why():
         ([*SMALL, "model.init=again"], "redraw"),
         (["data.n=8", "model.width=100000000"], "needs .* of memory.* lower model.width"),
         ([*SMALL, "model.max_draws=0"], "max_draws must be at least 1"),
-        ([*SMALL, "model.sigma_w2=5", "model.allow_ill_posed=true"], "no equilibrium at step 0"),
+        ([*SMALL, "model.sigma_w2=5", "model.allow_ill_posed=true"], "the equilibrium at step 0"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
