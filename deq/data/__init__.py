@@ -38,7 +38,11 @@ def load(config: DataConfig) -> Dataset:
         x, y = read_npz(config)
     else:
         x, y = read_openml(config)
-    return Dataset(x=normalised(x), y=y)
+    try:
+        return Dataset(x=normalised(x), y=y)
+    except ValueError as error:
+        where = f"data.path={config.path}: " if isinstance(config, NpzConfig) else ""
+        raise ValueError(f"{where}{error}") from error
 
 
 def digest(config: NpzConfig | OpenmlConfig) -> str:

@@ -18,8 +18,8 @@ _LOG = logging.getLogger(__name__)
 # Seconds without an answer after which OpenML counts as away.
 PATIENCE = 20.0
 
-# What reading a truncated or altered archive raises.
-_DAMAGED = (
+# Errors that reading a truncated or altered .npz file raises.
+DAMAGED = (
     OSError,
     EOFError,
     ValueError,
@@ -57,7 +57,7 @@ class Archive:
             found = self._read(classes)
         except FileNotFoundError:
             found = self._renewed(classes, "")
-        except _DAMAGED as error:
+        except DAMAGED as error:
             found = self._renewed(classes, f"{self.path} is damaged ({error}), and ")
         absent = [label for label in classes if label not in found]
         if absent:

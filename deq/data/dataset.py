@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,16 +34,19 @@ def normalised(x: Tensor) -> Tensor:
     Raises:
         ValueError: a column is zero, or two are parallel: lambda_star would be 0.
     """
+    # By powers of two, which round nothing: squares of what is left neither overflow nor vanish.
+    exponent = torch.frexp(x.abs().amax(dim=0)).exponent
+    x = torch.from_numpy(np.ldexp(x.numpy(), -exponent.numpy()))
     norms = torch.linalg.vector_norm(x, dim=0)
     zero = (norms == 0).nonzero().flatten().tolist()
     if zero:
-        raise ValueError(f"columns of x that are zero: {_some(zero)}")
+        raise ValueError(f"columns of x that are zero: {_some(zero)}; drop these samples")
     x = x / norms * x.shape[0] ** 0.5
     cosine = (x.mT @ x / x.shape[0]).abs().triu(diagonal=1)
     parallel = (cosine > 1 - PARALLEL).nonzero().tolist()
     if parallel:
         pairs = [f"{i} and {j}" for i, j in parallel]
-        raise ValueError(f"columns of x that are parallel: {_some(pairs)}")
+        raise ValueError(f"columns of x that are parallel: {_some(pairs)}; drop one of each")
     return x
 
 

@@ -4,12 +4,13 @@ import hashlib
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from deq.data.archive import DAMAGED
 from deq.data.dataset import check_n
 
 
@@ -85,27 +86,45 @@ def _arrays(path: str) -> tuple[Tensor, Tensor]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"data.path={path} is no .npz file: write it with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in ("x", "y") if key not in arrays]
-            if missing:
-                raise ValueError(
-                    f"data.path={path} has no array {missing[0]!r}: "
-                    f"it needs x (d, n) and y (n,), and has {', '.join(arrays.files) or 'none'}"
-                )
-            raw_x, raw_y = np.asarray(arrays["x"]), np.asarray(arrays["y"])
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"data.path={path} cannot be read: {error}") from error
-    return _real(raw_x, "x"), _real(raw_y, "y")
+        # Opened here: numpy leaves a damaged file open.
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            names = list(file.files)
+            arrays = {key: _member(file, key) for key in ("x", "y") if key in names}
+    except (*DAMAGED, MemoryError) as error:
+        # What numpy says in a ValueError advises its own arguments.
+        why = "" if isinstance(error, ValueError) else f" ({' '.join(str(error).split())})"
+        raise ValueError(f"data.path={path} is damaged{why}: write it anew") from error
+    missing = [key for key in ("x", "y") if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"data.path={path} has no array {missing[0]!r}: "
+            f"it needs x (d, n) and y (n,), and has {', '.join(map(repr, names)) or 'none'}"
+        )
+    return _real(arrays["x"], "x", path), _real(arrays["y"], "y", path)
 
 
-def _real(array: np.ndarray, name: str) -> Tensor:
+def _member(file: Any, key: str) -> np.ndarray:
+    """An array of the file; an empty one of dtype object where it is one of Python objects."""
+    try:
+        return np.asarray(file[key])
+    except ValueError as error:
+        if "Object arrays" in str(error):  # these would be unpickled
+            return np.empty(0, dtype=object)
+        raise
+
+
+def _real(array: np.ndarray, name: str, path: str) -> Tensor:
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"array {name} must hold real numbers, not {array.dtype}")
-    tensor = torch.tensor(array.astype(np.float64))
+        raise ValueError(
+            f"data.path={path}: array {name} must hold real numbers, not {array.dtype}: "
+            f"save it as numbers, {name}={name}.astype(float)"
+        )
+    with np.errstate(over="ignore"):  # a longdouble past float64's range is reported below
+        tensor = torch.tensor(array.astype(np.float64))
     bad = (~torch.isfinite(tensor)).nonzero()
     if len(bad):
         raise ValueError(
-            f"array {name} has {len(bad)} values that are not finite, "
-            f"the first at index {tuple(bad[0].tolist())}"
+            f"data.path={path}: array {name} has {len(bad)} values that are not finite in "
+            f"float64, the first at index {tuple(bad[0].tolist())}: drop these samples"
         )
     return tensor

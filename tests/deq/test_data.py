@@ -1,10 +1,14 @@
 """Data sets: what they hold, and what they refuse."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.data.npz import read_npz
 
 GOOD = np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
 Y = np.array([1.0, -1.0, 0.5])
@@ -62,9 +66,78 @@ def test_arrays_that_cannot_be_used_are_named(tmp_path, arrays, match):
         load(npz(tmp_path, **arrays))
 
 
-def test_an_object_array_is_not_unpickled(tmp_path):
-    with pytest.raises(ValueError, match="pickle"):
-        load(npz(tmp_path, x=np.array([[{}]], dtype=object), y=Y))
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        ({"x": np.array([[{}]], dtype=object), "y": Y}, "array x must hold .* not object"),
+        ({"x": GOOD, "y": Y.astype(object)}, r"array y must .* y=y\.astype\(float\)"),
+        ({"x": GOOD, "y": np.array(["a", "b", "c"])}, "array y must hold real numbers, not <U1"),
+        ({"x": GOOD * 1j, "y": Y}, "array x must hold real numbers, not complex128"),
+        ({"x": GOOD, "y": np.array([1.0, np.inf, 0.5])}, "array y has 1 values .* drop"),
+        ({"x": GOOD * [1, 0, 1], "y": Y}, "zero: 1; drop"),
+    ],
+)
+def test_what_is_wrong_with_an_array_names_the_file_the_array_and_the_remedy(
+    tmp_path, arrays, match
+):
+    config = npz(tmp_path, **arrays)
+    with pytest.raises(ValueError, match=match) as caught:
+        load(config)
+    assert str(caught.value).startswith(f"data.path={config.path}: ")
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_whatever_byte_is_flipped_the_arrays_are_the_same_or_the_file_is_refused(tmp_path, save):
+    config = NpzConfig(path=str(tmp_path / "data.npz"))
+    save(config.path, x=GOOD, y=Y)
+    whole, said = (tmp_path / "data.npz").read_bytes(), []
+    good = load(config)
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        (tmp_path / "data.npz").write_bytes(damaged)
+        try:
+            found = load(config)
+        except ValueError as error:
+            said.append(str(error))
+        else:
+            assert torch.equal(found.x, good.x)
+            assert torch.equal(found.y, good.y)
+        with pytest.raises(ValueError, match="not the file of this config"):
+            load(replace(config, sha256=hashlib.sha256(whole).hexdigest()))
+    assert len(said) > len(whole) / 3
+    assert [text for text in said if config.path not in text or not text.isprintable()] == []
+
+
+@pytest.mark.parametrize("power", [-1070, -600, 600, 1020])
+def test_inputs_whose_squares_leave_float64_are_normalised(tmp_path, power):
+    large = load(npz(tmp_path, x=np.ldexp(GOOD, power), y=Y))
+    assert torch.equal(large.x, load(npz(tmp_path, x=GOOD, y=Y)).x)
+
+
+LAYOUTS = {
+    "big-endian": lambda a: a.astype(">f8"),
+    "Fortran order": np.asfortranarray,
+    "reversed strides": lambda a: np.flip(np.flip(a).copy()),
+    "longdouble": lambda a: a.astype(np.longdouble),
+    "float32": lambda a: a.astype(np.float32),
+    "float16": lambda a: a.astype(np.float16),
+    "big-endian float32": lambda a: a.astype(">f4"),
+    "int64": lambda a: (8 * a).astype(np.int64),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_every_layout_are_read_to_the_last_digit_they_store(tmp_path, layout, save):
+    generator = np.random.default_rng(0)
+    x, y = (LAYOUTS[layout](generator.standard_normal(shape)) for shape in ((4, 3), (3,)))
+    save(tmp_path / "my data [1] é.npz", x=x, y=y)
+    (tmp_path / "link.npz").symlink_to(tmp_path / "my data [1] é.npz")
+    found = read_npz(NpzConfig(path=str(tmp_path / "link.npz")))
+    for mine, theirs in zip(found, (x, y), strict=True):
+        assert np.array_equal(mine.numpy(), theirs.astype(np.float64))
 
 
 def test_a_changed_file_is_refused(tmp_path):
