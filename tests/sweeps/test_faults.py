@@ -241,11 +241,19 @@ def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path,
 
 
 @pytest.fixture
-def little(tmp_path):
-    """An output root on a disk of 12 MB."""
+def little(tmp_path, request):
+    """An output root on a small disk, of 12 MB unless a test asks for another."""
     root = tmp_path / "outputs"
     root.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(root)]
+    words = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={getattr(request, 'param', '12m')}",
+        "none",
+        str(root),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a disk that is full needs a mount: {done.stderr.strip()}")
@@ -270,6 +278,23 @@ def test_a_full_disk(little):
     done = inside(*words, cwd=little.parent)
     assert done.returncode == 0, done.stderr
     assert_complete(client(little), 5)
+
+
+@pytest.mark.parametrize("little", ["2m", "4m"], indirect=True)
+def test_a_disk_that_the_sweep_itself_fills(little):
+    """What was finished is kept; with a larger disk the same command trains the rest alone."""
+    words = ["run", *SMALL, "cluster=inline", "seed=range(0,16)"]
+    first = sweeps(*words, cwd=little.parent)
+    assert first.returncode == 1, first.stderr
+    assert len(first.stderr.strip().splitlines()) == 1, first.stderr
+    assert "disk" in first.stderr
+    ended = first.stdout.count(": budget, ")
+    subprocess.run(["mount", "-o", "remount,size=60m", str(little)], check=True)
+    done = inside(*words, "--json", cwd=little.parent)
+    assert done.returncode == 0, done.stderr
+    trials = json.loads(done.stdout)["trials"]
+    assert sum(trial["reused"] for trial in trials) >= ended > 0
+    assert_complete(client(little), 16)
 
 
 def fill(path):
