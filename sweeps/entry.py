@@ -26,7 +26,7 @@ def enter(
         "study": planned.study,
         "command": spec["command"],
         "search": spec["launch"]["search"],
-        "trials": {trial.name: trial.config_hash for trial in planned.trials},
+        "trials": {trial.config_hash: trial.name for trial in planned.trials},
     }
     view = pages.trials_view(planned.sweep, planned.trials)
     run_id = tracker.begin_sweep(experiment, planned.sweep, page, view)

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, Literal
 
 import deq
 from sweeps.config import Request, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.identity import both_hashes, set_hash
+from sweeps.labels import Labels
 from sweeps.plain import in_bytes
-from sweeps.record import label
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,12 @@ class Plan:
         return "failed before" if trial.config_hash in self.failed else "to train"
 
 
-def trials_of(request: Request) -> list[PlannedTrial]:
-    """Every trial of a request, named by its hash; repeats are dropped.
+def trials_of(request: Request, among: Iterable[str] = ()) -> list[PlannedTrial]:
+    """Every trial of a request, with its hashes and its name; repeats are dropped.
+
+    Args:
+        request: the composed command.
+        among: further keys that vary in the sweep; names tell their keys from these too.
 
     Raises:
         ConfigError: one cannot fit where it is to run.
@@ -85,6 +90,7 @@ def trials_of(request: Request) -> list[PlannedTrial]:
     device = "cuda" if on_gpu else "cpu"
     # What a machine elsewhere has is not known here.
     limit = deq.memory_of(device) if cluster.name in ("local", "inline") else None
+    labels = Labels([*among, *(key for composed in request.trials for key in composed.varying)])
     by_hash: dict[str, PlannedTrial] = {}
     for composed in request.trials:
         digest, cell = both_hashes(composed.trial)
@@ -92,7 +98,7 @@ def trials_of(request: Request) -> list[PlannedTrial]:
             by_hash[digest] = PlannedTrial(
                 config_hash=digest,
                 cell_hash=cell,
-                name=label(composed.varying),
+                name=labels(composed.varying),
                 varying=composed.varying,
                 plain=trial_to_plain(composed.trial),
                 bytes=deq.memory(composed.trial, *composed.shape, device),
@@ -155,12 +161,33 @@ def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: list(values.values()) for key, values in axes.items()}
 
 
+def main_axis(
+    varying: Sequence[dict[str, Any]], kind: type | UnionType = int | float
+) -> str | None:
+    """The key with the most different numbers, the seed aside; None when there is none.
+
+    Only a key counts that every trial has, with a number of this kind in each.
+    """
+    numbers = {
+        key: values
+        for key, values in axes_of(varying).items()
+        if key != "seed" and all(_is_number(value, kind) for value in values)
+    }
+    common = [key for key in numbers if all(key in values for values in varying)]
+    return max(common, key=lambda key: len(numbers[key]), default=None)
+
+
+def _is_number(value: Any, kind: type | UnionType) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
     if limit is not None and trial.bytes > limit:
+        less = "take dtype=float32, " if trial.plain["dtype"] == "float64" else ""
         raise ConfigError(
             f"{trial.name}: model.width={trial.plain['model']['width']} needs "
             f"{in_bytes(trial.bytes)} of memory, and there are {in_bytes(limit)}: lower "
-            "model.width or data.n, take dtype=float32, or a larger machine"
+            f"model.width or data.n, {less}or take a larger machine"
         )
 
 

@@ -120,13 +120,3 @@ def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
 def now() -> int:
     """Milliseconds since the epoch, as a record and MLflow count them."""
     return time.time_ns() // 1_000_000
-
-
-def label(varying: dict[str, Any]) -> str:
-    """A short run name that says the varying values: `width=128 relu seed=0`."""
-    parts = []
-    for key, value in varying.items():
-        leaf = key.rsplit(".", 1)[-1]
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        parts.append(shown if leaf == "activation" else f"{leaf}={shown}")
-    return " ".join(parts) or "default"

@@ -2,11 +2,13 @@
 
 import csv
 import io
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import deq
 from sweeps.early_stopping import STOPPED
+from sweeps.labels import Labels
 from sweeps.planning import PlannedTrial
 
 COLUMNS = {
@@ -47,12 +49,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Cell:
-    """Repeats of one configuration over seeds: mean and standard deviation of a metric."""
+    """Repeats of one configuration over seeds.
+
+    Attributes:
+        name: what varies in the sweep, the seed aside, as a name.
+        varying: the same by key.
+        lines: a line for each seed.
+    """
 
     name: str
-    varying: dict[str, object]
-    mean: float
-    spread: float | None
+    varying: dict[str, Any]
+    lines: list[Line]
+
+    def mean(self, key: str) -> deq.Mean | None:
+        """The mean of a metric over the seeds; None when there is none."""
+        values = values_of(self.lines, key)
+        return deq.mean(values) if values else None
 
 
 def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
@@ -88,19 +100,34 @@ def counts(lines: Sequence[Line]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def cells(lines: Sequence[Line], key: str) -> list[Cell]:
-    """A metric over seeds, cell by cell, in the plan's order."""
+def cells(lines: Sequence[Line]) -> list[Cell]:
+    """The trials by their configuration without the seed, in the plan's order."""
     groups: dict[str, list[Line]] = {}
     for line in lines:
         groups.setdefault(line.planned.cell_hash, []).append(line)
-    found = []
+    labels, found = labels_of(lines), []
     for group in groups.values():
-        values = values_of(group, key)
-        if values:
-            spread = statistics.stdev(values) if len(values) > 1 else None
-            varying = {k: v for k, v in group[0].planned.varying.items() if k != "seed"}
-            found.append(Cell(cell_name(group[0]), varying, statistics.fmean(values), spread))
+        varying = _without(group[0].planned.varying, "seed")
+        found.append(Cell(labels(varying), varying, group))
     return found
+
+
+def labels_of(lines: Iterable[Line]) -> Labels:
+    """The names of what varies in a sweep."""
+    return Labels(key for line in lines for key in line.planned.varying)
+
+
+def apart(lines: Iterable[Line], *keys: str) -> list[tuple[dict[str, Any], list[Line]]]:
+    """The trials by all that varies but these keys: the values, and the trials with them."""
+    groups: dict[str, tuple[dict[str, Any], list[Line]]] = {}
+    for line in lines:
+        outer = _without(line.planned.varying, *keys)
+        groups.setdefault(repr(sorted(outer.items())), (outer, []))[1].append(line)
+    return list(groups.values())
+
+
+def _without(varying: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in varying.items() if key not in keys}
 
 
 def values_of(lines: Sequence[Line], key: str) -> list[float]:
@@ -111,12 +138,6 @@ def values_of(lines: Sequence[Line], key: str) -> list[float]:
     if key.startswith("rate/") and any(line.status == STOPPED for line in lines):
         return []
     return [line.summary[key] for line in lines if key in line.summary]
-
-
-def cell_name(line: Line) -> str:
-    """A trial's name without its seed."""
-    words = [word for word in line.planned.name.split() if not word.startswith("seed=")]
-    return " ".join(words) or "default"
 
 
 def number(value: float | None) -> str:

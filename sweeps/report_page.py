@@ -12,7 +12,7 @@ from sweeps import report
 from sweeps.early_stopping import STOPPED, STOPPED_AT
 from sweeps.figures import FIGURES, Study, curves, rates
 from sweeps.plain import to_yaml
-from sweeps.report import Line, number
+from sweeps.report import Cell, Line, number
 from sweeps.search.config import GridConfig
 from sweeps.search.findings import findings
 
@@ -63,7 +63,7 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
             "loss_curves.png": curves.draw(study),
             "measured_vs_predicted.png": rates.scatter(study),
         }
-    cells, known = _cells(lines), remarks(lines)
+    cells, known = report.cells(lines), remarks(lines)
     page = _template().render(
         heading=heading,
         counts=report.counts(lines),
@@ -72,7 +72,7 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
         figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
         table=report.table(lines[:MOST_ROWS]),
         most_rows=MOST_ROWS,
-        cells=dict(list(cells.items())[:MOST_ROWS]),
+        cells=[(cell.name, _statistics(cell)) for cell in cells[:MOST_ROWS]],
         total_cells=len(cells),
         metrics=list(SEED_METRICS),
         remarks=known[:MOST_ROWS],
@@ -108,22 +108,13 @@ def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
     return found
 
 
-def _cells(lines: Sequence[Line]) -> dict[str, list[Statistic | None]]:
-    """Of each cell, a statistic for each of SEED_METRICS."""
-    groups: dict[str, list[Line]] = {}
-    for line in lines:
-        groups.setdefault(report.cell_name(line), []).append(line)
-    return {
-        name: [_statistic(group, key) for key in SEED_METRICS.values()]
-        for name, group in groups.items()
-    }
+def _statistics(cell: Cell) -> list[Statistic | None]:
+    """A statistic for each of SEED_METRICS."""
+    means = [cell.mean(key) for key in SEED_METRICS.values()]
+    return [_statistic(mean) if mean else None for mean in means]
 
 
-def _statistic(lines: Sequence[Line], key: str) -> Statistic | None:
-    values = report.values_of(lines, key)
-    if not values:
-        return None
-    mean = deq.mean(values)
+def _statistic(mean: deq.Mean) -> Statistic:
     if mean.deviation is None or mean.half_width is None:
         return Statistic(number(mean.value), "-", "one seed")
     low, high = mean.value - mean.half_width, mean.value + mean.half_width

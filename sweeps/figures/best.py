@@ -2,7 +2,6 @@
 
 from sweeps.figures import style
 from sweeps.figures.study import Study
-from sweeps.record import label
 from sweeps.search.config import OptunaConfig
 from sweeps.search.findings import bests
 
@@ -17,8 +16,7 @@ def draw(study: Study) -> bytes:
         if best.history:
             steps = [*best.history, (best.tried, best.history[-1][1])]
             look = style.series(i)
-            name = label(best.cell)
-            axes.plot(*zip(*steps, strict=True), label=name, drawstyle="steps-post", **look)
+            axes.plot(*zip(*steps, strict=True), label=best.name, drawstyle="steps-post", **look)
     axes.set(xlabel="points tried", ylabel=search.metric)
     style.legend(axes)
     return style.png(figure)

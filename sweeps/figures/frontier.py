@@ -2,7 +2,8 @@
 
 from sweeps.figures import style
 from sweeps.figures.study import Study, leaf, value
-from sweeps.record import label
+from sweeps.planning import main_axis
+from sweeps.report import labels_of
 from sweeps.search.config import FrontierConfig
 from sweeps.search.findings import Edge, edges
 
@@ -19,11 +20,11 @@ def draw(study: Study) -> bytes:
         return style.png(style.panels(1, "Frontier")[0])
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
     found = [edge for edge in edges(search, study.lines) if edge.bracket]
-    axis = _axis(found)
-    groups: dict[str, list[Edge]] = {}
+    axis = main_axis([edge.cell for edge in found]) or ""
+    labels, groups = labels_of(study.lines), dict[str, list[Edge]]()
     for edge in found:
         rest = {k: v for k, v in edge.cell.items() if k not in (axis, "seed")}
-        groups.setdefault(label(rest) if rest else _name(edge), []).append(edge)
+        groups.setdefault(labels(rest) if rest else _name(edge), []).append(edge)
     for i, (name, group) in enumerate(groups.items()):
         colour, marker = style.series(i).values()
         inside = [(e, e.bracket.ends) for e in group if e.bracket and e.bracket.ends]
@@ -53,16 +54,6 @@ def _beyond(axes: style.Axes, edge: Edge, x: float, colour: str) -> None:
     y, marker = (held, "^") if held is not None else (failed, "v")
     assert y is not None
     axes.plot([x], [y], color=colour, marker=marker, ls="none", ms=9, mfc="none")
-
-
-def _axis(found: list[Edge]) -> str:
-    """The key with the most different numbers, the seed aside; empty when there is none."""
-    seen: dict[str, set[float]] = {}
-    for edge in found:
-        for key, one in edge.cell.items():
-            if key != "seed" and isinstance(one, int | float):
-                seen.setdefault(key, set()).add(one)
-    return max(seen, key=lambda key: len(seen[key]), default="")
 
 
 def _x(edge: Edge, axis: str) -> float:

@@ -11,7 +11,7 @@ def draw(study: Study) -> bytes:
     """Slack of (7), (8) and (9) against sigma_a, a series for each other cell; met above 1."""
     figure, axes = style.panels(len(CONDITIONS), "The theorem's conditions at the best delta")
     for condition, where in zip(CONDITIONS, axes, strict=True):
-        for i, (name, lines) in enumerate(study.others(KEY).items()):
+        for i, (name, lines) in enumerate(study.others(KEY)):
             found = [p for p in pairs(lines, KEY, f"theory/slack_{condition}") if p[1] > 0]
             if found:
                 look = style.series(i) | {"ls": "none", "ms": 4}

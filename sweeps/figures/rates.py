@@ -3,7 +3,7 @@
 from typing import Any
 
 from sweeps.figures import style
-from sweeps.figures.study import Study, leaf, pairs
+from sweeps.figures.study import Study, leaf, means, pairs
 
 # Metric, what the legend calls it, its line, its look.
 KINDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -23,12 +23,13 @@ def draw(study: Study) -> bytes:
     figure, (axes,) = style.panels(1, "Rates: guaranteed, predicted, measured")
     key = study.axis
     seen: list[float] = []
-    for i, (name, lines) in enumerate(study.others(key).items()):
+    for i, (name, lines) in enumerate(study.others(key)):
         for metric, text, dash, look in KINDS:
             found = pairs(lines, key, metric)
             seen += [x for x, _ in found]
             marks = style.series(i) | look
-            style.points_and_means(axes, found, f"{name}, {text}", dash, **marks)
+            over_seeds = means(lines, key, metric)
+            style.points_and_means(axes, found, over_seeds, f"{name}, {text}", dash, **marks)
     axes.set(xlabel=_named(key), ylabel=style.RATE)
     style.log_y(axes)
     style.log2_ticks(axes, seen)

@@ -15,7 +15,7 @@ KEY = "model.sigma_w2"
 def draw(study: Study) -> bytes:
     """||W(0)||_2, the rates and the products per equilibrium against sigma_w^2."""
     figure, axes = style.panels(3, "The well-posedness frontier")
-    for i, (name, lines) in enumerate(study.others(KEY).items()):
+    for i, (name, lines) in enumerate(study.others(KEY)):
         look = style.series(i)
         for where, column, first in ((axes[0], "norm_w", True), (axes[2], "forward_steps", False)):
             found = _column(study, lines, column, first=first)

@@ -9,7 +9,7 @@ ETA = "train.eta"
 def draw(study: Study) -> bytes:
     """Measured and linearised rate against eta in units of 2 / lambda_max; diverged trials."""
     figure, (axes,) = style.panels(1, "Rate against step size")
-    for i, (name, lines) in enumerate(study.others(ETA).items()):
+    for i, (name, lines) in enumerate(study.others(ETA)):
         look = style.series(i)
         for metric, text, more in (
             ("rate/measured", "measured", {"ls": "none"}),

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.plain import flattened
-from sweeps.record import Columns, label
-from sweeps.report import Line, cell_name
+from sweeps.planning import main_axis
+from sweeps.record import Columns
+from sweeps.report import Line, apart, cells, labels_of
 from sweeps.search.config import GridConfig, SearchConfig
 
 # More curves than this in one panel are no longer told apart.
@@ -34,12 +35,7 @@ class Study:
     @functools.cached_property
     def axis(self) -> str:
         """The key with the most different numbers, the seed aside; model.width otherwise."""
-        seen: dict[str, set[float]] = {}
-        for line in self.lines:
-            for key, value in line.planned.varying.items():
-                if key != "seed" and isinstance(value, int | float) and not isinstance(value, bool):
-                    seen.setdefault(key, set()).add(value)
-        return max(seen, key=lambda key: len(seen[key]), default="model.width")
+        return main_axis([line.planned.varying for line in self.lines]) or "model.width"
 
     def groups(self, *keys: str) -> dict[str, list[Line]]:
         """Lines by the values of these keys, sorted by them."""
@@ -49,28 +45,26 @@ class Study:
         order = sorted(found, key=lambda parts: [(isinstance(p, str), p) for p in parts])
         return {" ".join(f"{part}" for part in parts): found[parts] for parts in order}
 
-    def others(self, axis: str) -> dict[str, list[Line]]:
+    def others(self, axis: str) -> list[tuple[str, list[Line]]]:
         """Lines by all that varies but the axis and the seed, under a readable name.
 
         All as one, "all", where there are too many to tell apart, as in a random search.
         """
-        found: dict[str, list[Line]] = {}
-        for line in self.lines:
-            rest = {k: v for k, v in line.planned.varying.items() if k not in (axis, "seed")}
-            name = label(rest) if rest else str(value(line, "model.activation"))
-            found.setdefault(name, []).append(line)
-        return found if len(found) <= MOST_SERIES else {"all": list(self.lines)}
+        found, labels = apart(self.lines, axis, "seed"), labels_of(self.lines)
+        if len(found) > MOST_SERIES:
+            return [("all", list(self.lines))]
+        return [
+            (labels(rest) if rest else str(value(lines[0], "model.activation")), lines)
+            for rest, lines in found
+        ]
 
-    def first_of_cells(self) -> dict[str, Line]:
-        """One trial of each cell, at most MOST_CURVES of them, spread over all."""
-        cells: dict[str, Line] = {}
-        for line in self.lines:
-            cells.setdefault(cell_name(line), line)
-        names = list(cells)
-        if len(names) > MOST_CURVES:
-            last = len(names) - 1
-            names = [names[round(i * last / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
-        return {name: cells[name] for name in names}
+    def first_of_cells(self) -> list[tuple[str, Line]]:
+        """Name and one trial of each cell, at most MOST_CURVES of them, spread over all."""
+        found = cells(self.lines)
+        if len(found) > MOST_CURVES:
+            last = len(found) - 1
+            found = [found[round(i * last / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
+        return [(cell.name, cell.lines[0]) for cell in found]
 
 
 def value(line: Line, key: str) -> Any:
@@ -81,6 +75,12 @@ def value(line: Line, key: str) -> Any:
 def leaf(key: str) -> str:
     """The last part of a dotted key."""
     return key.rsplit(".", 1)[-1]
+
+
+def means(lines: Sequence[Line], key: str, metric: str) -> list[tuple[float, float]]:
+    """(config value, mean of a metric over seeds) of the cells that have one, sorted."""
+    found = [(cell.lines[0], cell.mean(metric)) for cell in cells(lines)]
+    return sorted((float(value(line, key)), mean.value) for line, mean in found if mean)
 
 
 def pairs(lines: Iterable[Line], key: str, metric: str) -> list[tuple[float, float]]:

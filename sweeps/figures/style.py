@@ -6,7 +6,6 @@ series apart in grey.
 
 import io
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -70,17 +69,23 @@ def colour(i: int) -> str:
 
 
 def points_and_means(
-    axes: Axes, points: Sequence[tuple[float, float]], text: str, dash: str, **look: Any
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    means: Sequence[tuple[float, float]],
+    text: str,
+    dash: str,
+    **look: Any,
 ) -> None:
-    """Every point, and a line through the means at each x; nothing when there is no point."""
+    """Every point, and a line through the means; nothing when there is no point.
+
+    Several means at one x are means of different things: they are joined by no line.
+    """
     if not points:
         return
-    at: dict[float, list[float]] = {}
-    for x, y in points:
-        at.setdefault(x, []).append(y)
-    means = [(x, statistics.fmean(ys)) for x, ys in sorted(at.items())]
+    several = len({x for x, _ in means}) < len(means)
+    line = {"ls": "none" if several else dash}
     axes.plot(*zip(*points, strict=True), **look | {"ls": "none", "alpha": 0.55, "ms": 4})
-    axes.plot(*zip(*means, strict=True), label=text, lw=1.4, **look | {"ls": dash})
+    axes.plot(*(zip(*means, strict=True) if means else ([], [])), label=text, lw=1.4, **look | line)
 
 
 def png(figure: Figure) -> bytes:

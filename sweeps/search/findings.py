@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.labels import Labels, shown
 from sweeps.ledger import Result
 from sweeps.plain import flattened
-from sweeps.record import label
-from sweeps.report import MISSING, Line, number
+from sweeps.report import MISSING, Line, apart, cells, labels_of, number
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.frontier import Bracket, bracket
 from sweeps.search.metrics import Condition, mean
@@ -20,6 +20,7 @@ class Best:
     """The best point of a cell.
 
     Attributes:
+        name: of the cell.
         cell: what of the grid varies, the seed aside.
         values: of the keys that were searched; None when no point has the metric yet.
         value: the metric there, the mean over seeds.
@@ -27,6 +28,7 @@ class Best:
         tried, lost: points with results, and those of them that have no such metric.
     """
 
+    name: str
     cell: dict[str, Any]
     values: dict[str, Any] | None
     value: float | None
@@ -40,6 +42,7 @@ class Edge:
     """A cell's frontier.
 
     Attributes:
+        name: of the cell.
         cell: what of the grid varies, the seed included.
         bracket: the values on its two sides; None when no probe has a result.
         line: a trial of the cell.
@@ -47,6 +50,7 @@ class Edge:
         open: whether a probe is under way.
     """
 
+    name: str
     cell: dict[str, Any]
     bracket: Bracket | None
     line: Line
@@ -96,14 +100,14 @@ def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
 
 def bests(config: OptunaConfig, lines: Sequence[Line]) -> list[Best]:
     """The best point of every cell, in the grid's order."""
-    points: dict[str, dict[str, list[Line]]] = {}
-    for line in lines:
-        cell = label(_outer(line, *config.space, "seed"))
-        points.setdefault(cell, {}).setdefault(line.planned.cell_hash, []).append(line)
-    return [_best(config, list(of_cell.values())) for of_cell in points.values()]
+    labels = labels_of(lines)
+    return [
+        _best(config, labels(cell), cell, [point.lines for point in cells(of_cell)])
+        for cell, of_cell in apart(lines, *config.space, "seed")
+    ]
 
 
-def _best(config: OptunaConfig, points: list[list[Line]]) -> Best:
+def _best(config: OptunaConfig, name: str, cell: dict[str, Any], points: list[list[Line]]) -> Best:
     sign = 1 if config.mode == "max" else -1
     best, at, history, tried, lost = None, None, [], 0, 0
     for lines in points:
@@ -115,19 +119,18 @@ def _best(config: OptunaConfig, points: list[list[Line]]) -> Best:
         if value is not None and (best is None or sign * value > sign * best):
             best, at = value, {key: lines[0].planned.varying[key] for key in config.space}
             history.append((tried, value))
-    cell = _outer(points[0][0], *config.space, "seed")
-    return Best(cell, at, best, history, tried, lost)
+    return Best(name, cell, at, best, history, tried, lost)
 
 
 def edges(config: FrontierConfig, lines: Sequence[Line]) -> list[Edge]:
     """The frontier in every cell, in the grid's order."""
-    cells: dict[str, list[Line]] = {}
-    for line in lines:
-        cells.setdefault(label(_outer(line, config.key)), []).append(line)
-    return [_edge(config, of_cell) for of_cell in cells.values()]
+    labels = labels_of(lines)
+    return [
+        _edge(config, labels(cell), cell, of_cell) for cell, of_cell in apart(lines, config.key)
+    ]
 
 
-def _edge(config: FrontierConfig, lines: list[Line]) -> Edge:
+def _edge(config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[Line]) -> Edge:
     condition = Condition.read(config.condition)
     answers = {
         float(flattened(line.planned.plain)[config.key]): condition.held(
@@ -139,18 +142,13 @@ def _edge(config: FrontierConfig, lines: list[Line]) -> Edge:
     error = next((line.error for line in lines if line.error), "")
     open_ = any(line.status == MISSING for line in lines)
     found = bracket(answers) if answers else None
-    return Edge(_outer(lines[0], config.key), found, lines[0], error, open_)
-
-
-def _outer(line: Line, *inner: str) -> dict[str, Any]:
-    """What varies in a trial but these keys."""
-    return {key: value for key, value in line.planned.varying.items() if key not in inner}
+    return Edge(name, cell, found, lines[0], error, open_)
 
 
 def _best_row(found: Best) -> list[str]:
-    at = label(found.values) if found.values else "-"
+    at = Labels(found.values)(found.values) if found.values else "-"
     counts = [str(found.tried), str(found.lost)]
-    return [label(found.cell), at, number(found.value), *counts]
+    return [found.name, at, number(found.value), *counts]
 
 
 def _edge_row(found: Edge) -> list[str]:
@@ -162,8 +160,8 @@ def _edge_row(found: Edge) -> list[str]:
         said = f"beyond the interval: it held {sides.kind}"
     else:
         said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
-    return [label(found.cell), f"so far {said}" if found.open else said, *shown]
+    return [found.name, f"so far {said}" if found.open else said, *shown]
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+    return "-" if value is None else shown(value)

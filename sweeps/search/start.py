@@ -26,7 +26,7 @@ def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
     config = launch.search
     if not is_adaptive(config):
         return AllAtOnce(cells)
-    propose = Proposer(launch)
+    propose = Proposer(launch, cells)
     largest = {key: d.high for key, d in config.space.items() if isinstance(d, Interval)}
     for cell in cells:
         propose(cell, largest)
@@ -42,7 +42,7 @@ def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]
     """A trial of every value that a search may choose: what workers must be able to load."""
     if not is_adaptive(launch.search):
         return []
-    propose = Proposer(launch)
+    propose = Proposer(launch, cells)
     return [
         propose(cells[0], {key: value})
         for key, dimension in launch.search.space.items()
@@ -64,8 +64,10 @@ def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
 class Proposer:
     """Makes the trials of points that a search names."""
 
-    def __init__(self, launch: LaunchConfig) -> None:
+    def __init__(self, launch: LaunchConfig, cells: list[PlannedTrial]) -> None:
+        """Propose trials of a sweep that searches these cells."""
         self._launch = launch
+        self._keys = {*launch.search.space, *(key for cell in cells for key in cell.varying)}
         self._seen: dict[str, Any] = {}
 
     def __call__(self, cell: PlannedTrial, values: dict[str, Any]) -> PlannedTrial:
@@ -76,5 +78,5 @@ class Proposer:
         """
         varying = cell.varying | values
         composed = changed(cell.plain, values, varying, self._launch.paths, self._seen)
-        (trial,) = trials_of(Request(self._launch, [composed]))
+        (trial,) = trials_of(Request(self._launch, [composed]), self._keys)
         return trial

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps import report
-from sweeps.planning import PlannedTrial, axes_of
-from sweeps.record import Record, label
-from sweeps.report import Line, number
+from sweeps.labels import Labels, distinct
+from sweeps.planning import PlannedTrial, axes_of, main_axis
+from sweeps.record import Record
+from sweeps.report import Cell, Line, number
 from sweeps.search import findings
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.findings import Findings
@@ -55,15 +56,16 @@ def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Po
     Counts, and of every cell the means over seeds: one curve `METRIC/CELL` against the
     greatest whole-number axis (the width, mostly), which MLflow calls the step.
     """
-    axis = _step_axis([line.planned for line in lines])
+    axis = main_axis([line.planned.varying for line in lines], int)
     found = [
         Point("sweep/trials", float(len(lines)), 0),
         Point("sweep/failed", float(sum(line.status == report.FAILED for line in lines)), 0),
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
+    cells = report.cells(lines)
     for key in CELL_METRICS:
-        values = [(cell.varying, cell.mean) for cell in report.cells(lines, key)]
-        found += _curves(key, axis, values)
+        means = [(cell.varying, cell.mean(key)) for cell in cells]
+        found += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
     if isinstance(search, FrontierConfig):
         # Against the axis, unless it is the key searched along.
         axis = None if axis == search.key else axis
@@ -73,9 +75,11 @@ def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Po
             found += _curves(f"frontier/{side}", axis, known)
     if isinstance(search, OptunaConfig):
         # Against the number of points tried.
+        bests = findings.bests(search, lines)[:MAX_SERIES]
+        names = distinct([_metric_name(best.name) for best in bests])
         found += [
-            Point(f"search/best/{_metric_name(label(best.cell))}", value, step)
-            for best in findings.bests(search, lines)[:MAX_SERIES]
+            Point(f"search/best/{name}", value, step)
+            for name, best in zip(names, bests, strict=True)
             for step, value in best.history
         ]
     return found
@@ -85,15 +89,28 @@ def _curves(
     key: str, axis: str | None, values: Sequence[tuple[dict[str, Any], float]]
 ) -> list[Point]:
     """A curve against the axis for all that varies besides; none when they are too many."""
-    curves: dict[str, list[Point]] = {}
+    curves: dict[str, tuple[dict[str, Any], list[tuple[int, float]]]] = {}
     for varying, value in values:
-        others = [f"{v}" for k, v in varying.items() if k != axis]
-        name = "/".join([key, _metric_name("_".join(others) or "all")])
-        step = int(str(varying[axis])) if axis else 0
-        curves.setdefault(name, []).append(Point(name, value, step))
+        others = {k: v for k, v in varying.items() if k != axis}
+        _, curve = curves.setdefault(repr(others), (others, []))
+        curve.append((varying[axis] if axis else 0, value))
     if len(curves) > MAX_SERIES:
         return []
-    return [point for curve in curves.values() for point in curve]
+    names = _curve_names([others for others, _ in curves.values()])
+    return [
+        Point(f"{key}/{name}", value, step)
+        for name, (_, curve) in zip(names, curves.values(), strict=True)
+        for step, value in curve
+    ]
+
+
+def _curve_names(varying: Sequence[dict[str, Any]]) -> list[str]:
+    """A metric name for each: the values alone, with their keys where values are not enough."""
+    names = [_metric_name("_".join(map(str, v.values())) or "all") for v in varying]
+    if len(set(names)) < len(names):
+        labels = Labels(key for values in varying for key in values)
+        names = [_metric_name(labels(values)) for values in varying]
+    return distinct(names)
 
 
 def describe(
@@ -129,12 +146,15 @@ def _swept(lines: Sequence[Line]) -> list[str]:
 def _rows_of_cells(lines: Sequence[Line]) -> list[str]:
     """Means over seeds, cell by cell; of more than a hundred, the first."""
     columns = ("rate/measured", "rate/measured_over_linearized", "rate/measured_over_bound")
-    means = [{cell.name: cell.mean for cell in report.cells(lines, key)} for key in columns]
-    names = dict.fromkeys(report.cell_name(line) for line in lines)
     return [
-        f"| {name} | " + " | ".join(number(column.get(name)) for column in means) + " |"
-        for name in list(names)[:100]
+        f"| {cell.name} | " + " | ".join(_mean(cell, key) for key in columns) + " |"
+        for cell in report.cells(lines)[:100]
     ]
+
+
+def _mean(cell: Cell, key: str) -> str:
+    mean = cell.mean(key)
+    return number(mean.value if mean else None)
 
 
 def _in_markdown(found: Findings | None) -> list[str]:
@@ -181,16 +201,6 @@ def _varying_params(trials: Sequence[PlannedTrial]) -> list[str]:
     """Names of the params that vary; a group (data, say) is known by its `name`."""
     keys = dict.fromkeys(key for trial in trials for key in trial.varying)
     return [f"{key}.name" if isinstance(trials[0].plain.get(key), dict) else key for key in keys]
-
-
-def _step_axis(trials: Sequence[PlannedTrial]) -> str | None:
-    """The axis with the most different whole numbers, the seed aside."""
-    seen: dict[str, set[int]] = {}
-    for trial in trials:
-        for key, value in trial.varying.items():
-            if key != "seed" and isinstance(value, int) and not isinstance(value, bool):
-                seen.setdefault(key, set()).add(value)
-    return max(seen, key=lambda key: len(seen[key]), default=None)
 
 
 def _metric_name(text: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from sweeps.tracking import contents, lease, store
 from sweeps.tracking.pages import Point
 from sweeps.tracking.server import hush
 from sweeps.tracking.trial_runs import TRIALS, TrialRuns, keep_only, log_metrics, search
+
+HASH = re.compile("[0-9a-f]{64}")
 
 
 class Tracker:
@@ -116,7 +119,7 @@ class Tracker:
         with tempfile.TemporaryDirectory() as folder:
             page = self._client.download_artifacts(run.info.run_id, "sweep.yaml", folder)
             begun: dict[str, str] = from_yaml(Path(page).read_text())["trials"]
-        names = {digest: name for name, digest in begun.items()}
+        names = dict(_by_hash(*item) for item in begun.items())
         own = f"{TRIALS} and tags.`mlflow.parentRunId` = '{run.info.run_id}'"
         for trial in search(self._client, run.info.experiment_id, own):
             tags = trial.data.tags
@@ -296,6 +299,11 @@ class Tracker:
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
             ) from error
+
+
+def _by_hash(key: str, value: str) -> tuple[str, str]:
+    """A trial's hash and its name; pages of early versions hold the hash by the name."""
+    return (key, value) if HASH.fullmatch(key) else (value, key)
 
 
 def _context() -> dict[str, str]:

@@ -252,7 +252,7 @@ def test_a_point_is_the_trial_that_its_values_typed_are(tmp_path, monkeypatch):
     space = ["model.activation=choice(relu,own_phi:wave)", "data.n=choice(4,6)"]
     asked = request([*cell[:-1], "search=optuna", *space])
     cells = trials_of(asked)
-    propose = Proposer(asked.launch)
+    propose = Proposer(asked.launch, cells)
     for activation in ("own_phi:wave", "relu"):
         for n in (4, 6):
             point = propose(cells[0], {"model.activation": activation, "data.n": n})
