@@ -21,11 +21,12 @@ def draw(study: Study) -> bytes:
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
     found = [edge for edge in edges(search, study.lines) if edge.bracket]
     axis = main_axis([edge.cell for edge in found]) or ""
-    labels, groups = labels_of(study.lines), dict[str, list[Edge]]()
+    labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Edge]]]()
     for edge in found:
         rest = {k: v for k, v in edge.cell.items() if k not in (axis, "seed")}
-        groups.setdefault(labels(rest) if rest else _name(edge), []).append(edge)
-    for i, (name, group) in enumerate(groups.items()):
+        name = labels(rest) if rest else _name(edge)
+        groups.setdefault(repr(rest), (name, []))[1].append(edge)
+    for i, (name, group) in enumerate(groups.values()):
         colour, marker = style.series(i).values()
         inside = [(e, e.bracket.ends) for e in group if e.bracket and e.bracket.ends]
         if inside:
