@@ -4,6 +4,7 @@ The files of this folder are the door to Ray, which is imported only where it is
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.trial import Message, run_pack
 from sweeps.workers.rounds import Packs, rounds
+
+# Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# A sweep that is interrupted must not start a Ray anew by its last call to it.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 # How trials are stopped early, and how high those stand that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, Heights]]
