@@ -31,6 +31,12 @@ GENERATIONS = 2
 HEADER, UNFINISHED = "header", ".new"
 
 Plain = dict[str, Any]
+# What is no fault of a file's.
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+
+
+class UnusableError(Exception):
+    """A checkpoint does not hold what it should; whoever wrote it, training starts anew."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,19 @@ class Checkpoint:
     state: State
 
     def descent(self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset]) -> Descent:
-        """The descent, to be gone on with; once, for it takes the tensors with it."""
+        """The descent, to be gone on with; once, for it takes the tensors with it.
+
+        Raises:
+            UnusableError: the state is not one of these trials.
+        """
         state = dict(self.state)
         self.state.clear()
-        return Descent.restored(configs, datasets, state)
+        try:
+            return Descent.restored(configs, datasets, state)
+        except OUT_OF_MEMORY:
+            raise
+        except Exception as error:
+            raise UnusableError(f"{type(error).__name__}: {error}") from error
 
 
 def conditions(device: str = "cpu") -> Plain:
@@ -117,17 +132,18 @@ def write(folder: Path, descent: Descent, stamp: Plain, carried: Plain) -> Path:
 def newest(folder: Path, stamp: Plain, device: str = "cpu") -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint of a folder, and what is to be said of it, in plain lines.
 
-    What is damaged or has another stamp is removed, and what a write left that was cut off.
+    What is damaged, no checkpoint or of another stamp is removed, and what a write left that
+    was cut off.
     """
     said: list[str] = []
     for left in folder.glob(f"*{UNFINISHED}"):
         left.unlink(missing_ok=True)
     for path in _files(folder):
-        at = f"the checkpoint of step {int(path.name.split('-')[1])}"
+        at = f"the checkpoint of step {path.name.split('-')[1].lstrip('0') or 0}"
         try:
             found = _read(path, torch.device(device))
-        except OSError as error:
-            said.append(f"{at} is not used: {error.strerror or error}")
+        except UnusableError as error:
+            said.append(f"{at} is not used: {error}")
         else:
             differ = [key for key in stamp if found.stamp.get(key) != stamp[key]]
             if not differ:
@@ -147,18 +163,31 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     """Read a file, what trains straight onto its device.
 
     Raises:
-        OSError: it cannot be read, or its bytes are not those that were written.
+        UnusableError: it cannot be read, its bytes are not those that were written, or they
+            are no checkpoint.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != path.stem.split("-")[2]:
-        raise OSError("it is damaged, or cut off")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != path.stem.split("-")[2]:
+            raise UnusableError("it is damaged, or cut off")
+        return _parsed(path, device)
+    except (UnusableError, *OUT_OF_MEMORY):
+        raise
+    except OSError as error:
+        raise UnusableError(error.strerror or str(error)) from error
+    except Exception as error:  # whatever numpy, zipfile and json say of what is none
+        raise UnusableError(f"it is no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def _parsed(path: Path, device: torch.device) -> Checkpoint:
+    """What a file says that is as it was written."""
     with np.load(path, allow_pickle=False) as arrays:
         header = json.loads(arrays[HEADER].tobytes())
         state = header["state"]
         groups = _joined(state.pop("groups"), arrays, device)
         state = _joined(state, arrays, torch.device("cpu")) | {"groups": groups}
-    return Checkpoint(state["step"], header["stamp"], header["carried"], state)
+    return Checkpoint(int(state["step"]), dict(header["stamp"]), dict(header["carried"]), state)
 
 
 def _split(value: Any, name: str, arrays: dict[str, Any]) -> Any:

@@ -39,6 +39,11 @@ def memory_of(device: str = "cpu") -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def gpus() -> int:
+    """GPUs that torch can use here: none where it is built without CUDA, or sees no device."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def hardware() -> dict[str, str | int]:
     """Threads, CPU capability and GPU of this process."""
     return {

@@ -88,6 +88,14 @@ class Ended:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
+    """The same without a pack's own; None where they cannot be removed."""
+    folder = checkpoints and checkpoints.folder(pack)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return None if folder and folder.exists() else checkpoints
+
+
 class Keeper:
     """One pack's checkpoints, as its worker sees them.
 
@@ -109,11 +117,11 @@ class Keeper:
         folder = self._checkpoints.folder(self._pack)
         try:
             found, said = newest(folder, self._stamp(), self._device)
-        except OSError as error:
+            if found:
+                self.resumed_at = [*found.carried["resumed_at"], found.step]
+                self.started = found.carried["started"]
+        except (OSError, KeyError, TypeError) as error:
             return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
-        if found:
-            self.started = found.carried["started"]
-            self.resumed_at = [*found.carried["resumed_at"], found.step]
         return found, said
 
     def keep(self, descent: Descent) -> Iterator[str]:

@@ -103,7 +103,7 @@ def _conditions(made: Made) -> str:
     code = found.get("code") or {}
     lines = [
         f"Software: {', '.join(software)}",
-        f"Code: {_code(code.get('commit', ''), code.get('diff', ''))}",
+        f"Code: {_code(**{key: code.get(key, '') for key in ('commit', 'diff', 'error')})}",
         f"Hardware: {found.get('platform', 'unknown')}; {found.get('cpus', '?')} CPUs "
         f"({found.get('cpu_capability', 'unknown')}), threads a trial: {found.get('threads', '?')}",
     ]
@@ -112,7 +112,9 @@ def _conditions(made: Made) -> str:
     return "\n".join(lines)
 
 
-def _code(commit: str, diff: str) -> str:
+def _code(commit: str, diff: str, error: str) -> str:
+    if error:
+        return f"not recorded, since git refused ({error})"
     if not commit:
         return "not from a git checkout"
     if not diff:

@@ -14,9 +14,10 @@ import deq
 from sweeps import __version__
 from sweeps.config import LaunchConfig
 from sweeps.errors import SweepsError
+from sweeps.git import code_version
 from sweeps.redaction import without_secrets
 from sweeps.tracking.server import check_server
-from sweeps.workers import check_cluster
+from sweeps.workers import check_cluster, missing_gpus
 
 # Free GB below which a sweep had better not start.
 LEAST_DISK = 1.0
@@ -45,6 +46,7 @@ def examine(config: LaunchConfig) -> list[Check]:
         Check("Python", True, platform.python_version()),
         *(_package(name) for name in ("torch", "ray", "mlflow")),
         _gpu(config),
+        _git(),
         _writable(output),
         _disk(output),
     ]
@@ -71,9 +73,18 @@ def _package(name: str) -> Check:
 
 
 def _gpu(config: LaunchConfig) -> Check:
-    name = deq.hardware()["gpu"]
-    wanted = config.cluster.gpus_per_trial > 0 and config.cluster.name != "ray"
-    return Check("GPU", bool(name) or not wanted, str(name) or "none that torch sees")
+    missing = missing_gpus(config.cluster)
+    there = str(deq.hardware()["gpu"]) or "none that torch sees"
+    return Check("GPU", not missing, missing or there)
+
+
+def _git() -> Check:
+    """What is recorded with a result of its code."""
+    code = code_version()
+    if refusal := code.get("error"):
+        return Check("git", False, f"the commit is not recorded with results: {refusal}")
+    changed = " with uncommitted changes" if code.get("diff") else ""
+    return Check("git", True, f"{code['commit'][:12]}{changed}" if code else "not a git checkout")
 
 
 def _writable(output: Path) -> Check:

@@ -220,7 +220,11 @@ class Driver:
     ) -> None:
         """Pull what the workers say; every result is in the ledger before it is shown."""
         watch = self._terminal.watch(planned)
-        with watch as view, Pulse(self._folder) as pulse, self._terminal.interruptible():
+        with (
+            watch as view,
+            Pulse(self._folder, view.on_silence) as pulse,
+            self._terminal.interruptible(),
+        ):
             for message in map(_masked, messages):
                 if isinstance(message, Done):
                     self._ledger.put(of_sweep(message.record, self._name), message.figure)

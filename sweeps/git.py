@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
 
 ROOT = Path(__file__).parent.parent
+# What a git that fails has said when it says nothing.
+SILENT = "no reason given"
 # The same text whatever the user's settings, and one that can be applied again.
 _DIFF = (
     *("diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"),
@@ -24,7 +27,10 @@ _ENV = {key: value for key, value in os.environ.items() if not key.startswith("G
 
 @functools.cache
 def code_version() -> dict[str, str]:
-    """Commit and uncommitted diff of the checkout this package runs from, if it is one."""
+    """Commit and uncommitted diff of the checkout this package runs from, if it is one.
+
+    Where git refuses, both are empty, and `error` is what it said.
+    """
     if not (ROOT / ".git").exists():
         return {}
     try:
@@ -32,8 +38,15 @@ def code_version() -> dict[str, str]:
             "commit": _git(ROOT, "rev-parse", "HEAD").strip(),
             "diff": without_secrets(_diff(ROOT)),
         }
-    except ConfigError:
-        return {"commit": "", "diff": ""}
+    except ConfigError as error:
+        return {"commit": "", "diff": "", "error": without_secrets(str(error))}
+
+
+def _with_remedy(refusal: str) -> str:
+    """What git said, and what to do where the checkout is another user's."""
+    if not any(words in refusal for words in ("dubious ownership", "unsafe repository")):
+        return refusal
+    return f"{refusal}: `git config --global --add safe.directory {shlex.quote(str(ROOT))}`"
 
 
 def commit(name: str) -> str:
@@ -49,7 +62,7 @@ def commit(name: str) -> str:
             ROOT, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         )
     except ConfigError as error:
-        if error.__cause__:  # git itself could not be run
+        if SILENT not in str(error):  # git itself could not be run, or refuses the checkout
             raise
         raise ConfigError(f"{ROOT} has no commit {name!r}: fetch it with git") from error
     return found.strip()
@@ -106,7 +119,7 @@ def _git(root: Path, *words: str, stdin: str = "", index: Path | None = None) ->
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"git cannot be run: {error}") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise ConfigError(f"git {words[0]}: {said[0]}")
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [SILENT]
+        raise ConfigError(_with_remedy(f"git {words[0]}: {said[0]}"))
     # Not as text: that would rewrite the line endings of a diff.
     return done.stdout.decode(errors="surrogateescape")

@@ -1,11 +1,11 @@
 """The output root: what of it lies where, and who writes to it."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from sweeps import pulse, root_lock
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
@@ -38,19 +38,24 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
     check_server(config.tracking)  # refused before anything is written
     output = Path(config.paths.output)
     output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / "driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(
-            f"another sweep is being launched on paths.output={output}: wait for it, "
-            "or choose another paths.output"
-        ) from error
-    try:
+    with root_lock.held(output, lambda: _who(output)):
+        keep_caches(output)
         with contextlib.closing(Ledger(ledger_path(config))) as ledger:
             yield Tracker(config.tracking, output), ledger
-    finally:
-        lock.release()
+
+
+def _who(output: Path) -> str:
+    """What is at work on a root that is held, as the beginning of a sentence."""
+    for place in sorted(folder_of(output, "").glob(f"*/{pulse.NAME}")):
+        beat = pulse.last_beat(place.parent)
+        if beat:
+            return f"sweep {place.parent.name} is running (process {beat.pid} on {beat.host})"
+    return "another command is at work"
+
+
+def keep_caches(output: Path) -> None:
+    """Have matplotlib, in workers too, keep its caches here and not in the home folder."""
+    os.environ.setdefault("MPLCONFIGDIR", str(output.resolve() / "matplotlib"))
 
 
 def only(found: list[SweepEntry], prefix: str) -> SweepEntry:

@@ -1,6 +1,7 @@
 """A sweep, from what was composed to what came of it; and its plan alone."""
 
 import contextlib
+import logging
 import shlex
 from collections.abc import Sequence
 
@@ -14,12 +15,16 @@ from sweeps.redaction import without_secrets
 from sweeps.search.start import name_of
 from sweeps.terminal import Terminal
 from sweeps.unfolding import Unfolding
-from sweeps.workers import check_cluster
+from sweeps.workers import check_cluster, missing_gpus
+
+_log = logging.getLogger(__name__)
 
 
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
     path, trials = ledger_path(request.launch), trials_of(request)
+    if missing := missing_gpus(request.launch.cluster):
+        _log.warning("this plan cannot be carried out here: %s", missing)
     name = name_of(request.launch, trials)
     with contextlib.ExitStack() as stack:
         ledger = None

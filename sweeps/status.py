@@ -123,6 +123,8 @@ def _trial(planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[s
     elif beat and digest in beat.running:
         step, steps = beat.running[digest]
         state, note = "running", f"step {step}/{steps}"
+        if digest in beat.silent:
+            note += f", nothing heard for {beat.silent[digest]} s"
     elif digest in known.failures:
         state, note = "failed", known.failures[digest].error
     return TrialStatus(planned.name, digest, state, note)

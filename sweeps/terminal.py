@@ -73,6 +73,8 @@ class View:
         self._plan, self._console = plan, console
         self._names = {trial.config_hash: trial.name for trial in plan.trials}
         self._running: dict[str, Progress] = {}
+        self._silent: dict[str, int] = {}
+        self._told: set[str] = set()
         self._done = self._failed = 0
         self._started = time.monotonic()
         self._live = Live(self._picture(), console=console, transient=True)
@@ -108,6 +110,22 @@ class View:
         if self._console.is_terminal:
             self._live.update(self._picture())
 
+    def on_silence(self, silent: dict[str, int]) -> None:
+        """Name the trials of which nothing was heard for so many seconds.
+
+        In the live picture; where there is none, each once, in a line.
+        """
+        self._silent = silent
+        if self._console.is_terminal:
+            self._live.update(self._picture())
+            return
+        for digest, seconds in silent.items():
+            at = self._running.get(digest)
+            if at and digest not in self._told:
+                self._told.add(digest)
+                step = f"step {at.step}/{at.steps}"
+                self._print(f"{self._name(digest)}: nothing heard for {seconds} s ({step})")
+
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -134,7 +152,11 @@ class View:
             f"{len(self._plan.finished)} reused of {len(self._plan.trials)}; "
             f"{elapsed:.0f} s, {eta}"
         )
-        for digest, at in list(self._running.items())[:SHOWN]:
-            name = self._name(digest)
-            table.add_row(f"  {name}", f"step {at.step}/{at.steps}", f"loss {at.loss:.3g}")
+        # Those that say nothing come first, the others in the order they began in.
+        under_way = sorted(self._running.copy().items(), key=lambda one: one[0] not in self._silent)
+        for digest, at in under_way[:SHOWN]:
+            heard = f"loss {at.loss:.3g}"
+            if digest in self._silent:
+                heard = f"nothing heard for {self._silent[digest]} s"
+            table.add_row(f"  {self._name(digest)}", f"step {at.step}/{at.steps}", heard)
         return table

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import deq
-from sweeps.checkpoints import Checkpoints, Keeper
+from deq.checkpoint import UnusableError
+from sweeps.checkpoints import Checkpoints, Keeper, without
 from sweeps.config import trial_from_plain
 from sweeps.early_stopping import STOPPED_AT, Stopping
 from sweeps.environment import environment
@@ -116,8 +117,13 @@ def _tried(
         return
     except Exception as error:  # whatever a trial raises is that trial's failure
         memory, why = _is_out_of_memory(error), one_line(error)
+        unusable = isinstance(error, UnusableError)
     # Not inside the except: there the error's traceback holds the pack's tensors.
-    if memory and (halved or len(plains) == 1):
+    if unusable:
+        yield from _notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
+        checkpoints = without(checkpoints, list(left))
+        yield from _tried(plains, device, checkpoints, stopping, halved=halved)
+    elif memory and (halved or len(plains) == 1):
         for digest in left:
             yield Failed(digest, f"out of memory: {needed(list(left.values()))}")
     elif len(plains) == 1:

@@ -14,7 +14,7 @@ DOORS = {
     "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},
-    "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "tune")},
+    "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
     "mlflow": {f"sweeps/tracking/{name}.py" for name in ("server", "tracker", "trial_runs")},
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},

@@ -1,10 +1,31 @@
 """The command line: `sweeps COMMAND [hydra overrides]`; one file for each group of commands.
 
-Nothing here imports what a command needs until it is called: `sweeps --help` is quick.
+Nothing here imports what a command needs until it is called: `sweeps --help` is quick, and
+signals are heeded from the first moment.
 """
 
-from sweeps.cli import compare, launch, plan, record, share, shells
-from sweeps.cli.entry import main
-from sweeps.cli.group import cli
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["cli", "compare", "launch", "main", "plan", "record", "share", "shells"]
+from sweeps.cli.interruption import heeded
+
+if TYPE_CHECKING:
+    from sweeps.cli.group import cli
+
+__all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    with heeded():
+        from sweeps.cli.entry import enter
+
+        enter()
+
+
+def __getattr__(name: str) -> Any:
+    """The group of all commands, imported when it is asked for."""
+    if name != "cli":
+        raise AttributeError(f"module 'sweeps.cli' has no attribute {name!r}")
+    from sweeps.cli.commands import cli
+
+    return cli

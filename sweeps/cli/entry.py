@@ -11,16 +11,14 @@ from types import TracebackType
 
 import click
 
-from sweeps.cli.group import cli
-from sweeps.cli.interruption import heed
+from sweeps.cli.commands import cli
 from sweeps.cli.shells import VARIABLE
 from sweeps.errors import SweepsError
 from sweeps.redaction import without_secrets
 
 
-def main() -> None:
-    """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
-    heed()
+def enter() -> None:
+    """Run the command line, and exit by how it ended; an interruption is raised."""
     sys.excepthook = _tell
     threading.excepthook = lambda raised: _tell(*raised[:3])
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
@@ -32,9 +30,8 @@ def main() -> None:
         _refuse(str(error))
     except click.ClickException as error:
         _refuse(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("sweeps: interrupted; the same command again goes on from here", err=True)
-        sys.exit(130)
+    except click.Abort as error:  # click's word for an interruption
+        raise KeyboardInterrupt from error
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except (OSError, sqlite3.OperationalError) as error:

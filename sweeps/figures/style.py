@@ -4,10 +4,18 @@ Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes t
 series apart in grey.
 """
 
+import atexit
 import io
 import math
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+if "MPLCONFIGDIR" not in os.environ:  # before matplotlib is imported: it writes nothing to HOME
+    os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="sweeps-matplotlib-")
+    atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 
 import matplotlib as mpl
 from matplotlib.axes import Axes

@@ -128,8 +128,10 @@ def source(record: Record, at: str) -> Source:
     code = record.environment.get("code") or {}
     recorded = code.get("commit") or ""
     if at == RECORDED and not recorded:
+        refusal = code.get("error", "")
+        why = f"where git refused ({refusal})" if refusal else "outside a git checkout"
         raise ConfigError(
-            f"{record.config_hash[:12]} was made by a sweeps outside a git checkout: its code "
+            f"{record.config_hash[:12]} was made by a sweeps {why}: its code "
             "is not recorded; name a commit with --at COMMIT"
         )
     commit = git.commit(recorded if at == RECORDED else at)

@@ -4,14 +4,31 @@ The files of this folder are the door to Ray, which is imported only where it is
 """
 
 import contextlib
+import logging
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
+from deq.machine import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping
+from sweeps.errors import ConfigError
+from sweeps.git import code_version
 from sweeps.trial import Message, run_pack
 from sweeps.workers.rounds import Packs, rounds
+
+# Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# A sweep that is interrupted must not start a Ray anew by its last call to it.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+
+_log = logging.getLogger(__name__)
 
 # How trials are stopped early, and how high those stand that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, Heights]]
@@ -22,6 +39,8 @@ Train = Callable[[Packs], Iterator[Message]]
 def check_cluster(config: ClusterConfig) -> None:
     """Refuse a cluster that is not named, does not answer, or will not have us, in seconds.
 
+    On this machine, refuse to train on GPUs that are not there.
+
     Raises:
         ConfigError: saying what to do instead.
     """
@@ -29,6 +48,20 @@ def check_cluster(config: ClusterConfig) -> None:
         from sweeps.workers.address import check_address
 
         check_address(config.address)
+    elif missing := missing_gpus(config):
+        raise ConfigError(missing)
+
+
+def missing_gpus(config: ClusterConfig) -> str:
+    """One line: which GPUs of this machine a trial asks for in vain; empty when they are there."""
+    wanted, there = math.ceil(config.gpus_per_trial), gpus()
+    if config.name == "ray" or wanted <= there:
+        return ""
+    return (
+        f"cluster.gpus_per_trial={config.gpus_per_trial:g}, and torch {version('torch')} sees "
+        f"{there or 'no'} GPU{'s' * (there > 1)} here: lower it, train on a cluster "
+        "(cluster=ray), or install a torch that is built for this machine's GPU"
+    )
 
 
 @contextlib.contextmanager
@@ -52,6 +85,8 @@ def training(
         ConfigError: there are no workers that could train these packs.
     """
     device = "cuda" if config.gpus_per_trial > 0 else "cpu"
+    if packs and (refusal := code_version().get("error")):
+        _log.warning("the commit is not recorded with the results: %s", refusal)
     if not packs:
         yield lambda packs: iter(())
     elif config.name == "inline":

@@ -1,27 +1,12 @@
 """A Ray to train on: one of its own on this machine, or an existing cluster joined."""
 
 import contextlib
-import gc
 import importlib.util
 import logging
-import os
 import secrets
-import shutil
-import signal
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-# Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# A sweep that is interrupted must not start a Ray anew by its last call to it.
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 import ray
 import ray._private.worker
@@ -32,13 +17,10 @@ from sweeps.config import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
 from sweeps.redaction import without_secrets
+from sweeps.workers import local
 from sweeps.workers.rounds import Packs
 from sweeps.workers.versions import PINNED, here, mismatch
 
-SCRATCH = "sweeps-ray-"
-# What Ray calls its longest socket under a temporary folder, and the bytes a socket's path has.
-SOCKET = SCRATCH + "{pid}-12345678/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
-LONGEST = 103 if sys.platform == "darwin" else 107
 # Seconds a node may take to say what it is; the first time it unpacks the code.
 INSPECTION = 90
 
@@ -59,7 +41,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
     """
     # Ray prints what it has to say of a dead worker; here it is the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
-    with _joined(config, packs) if config.name == "ray" else _own():
+    with _joined(config, packs, folder) if config.name == "ray" else local.own():
         nodes = [node for node in ray.nodes() if node["Alive"] and fits(config, node["Resources"])]
         if not nodes:
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
@@ -75,42 +57,7 @@ def needs(config: ClusterConfig) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _own() -> Iterator[None]:
-    # Ray's sockets need a short path, so its own files cannot lie under the output root.
-    _sweep_up()
-    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=_scratch_root()))
-    try:
-        with _own_signals():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(scratch),
-            )
-        yield
-    finally:
-        _leave()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _scratch_root() -> Path:
-    """The folder for temporary files, or /tmp where sockets would have too long a path there."""
-    given = Path(tempfile.gettempdir())
-    longest = given / SOCKET.format(pid=os.getpid())
-    return given if len(os.fsencode(longest)) <= LONGEST else Path("/tmp")  # noqa: S108
-
-
-def _sweep_up() -> None:
-    """Remove the files of Rays whose driver was killed; their processes end by themselves."""
-    for left in _scratch_root().glob(f"{SCRATCH}*-*"):
-        pid = left.name.removeprefix(SCRATCH).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _joined(config: ClusterConfig, packs: Packs) -> Iterator[None]:
+def _joined(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[None]:
     """The cluster, with this very code on its workers.
 
     The image or environment of a node brings the packages; the code travels with the
@@ -119,37 +66,24 @@ def _joined(config: ClusterConfig, packs: Packs) -> Iterator[None]:
     own = {plain.plain["model"]["activation"].partition(":") for pack in packs for plain in pack}
     modules = {name.split(".")[0] for name, colon, _ in own if colon}
     places = [_place(name) for name in ("deq", "sweeps", *sorted(modules))]
+    caches = str(folder.parent.parent.resolve() / "matplotlib")
     try:
-        with _own_signals():
+        with local.own_signals():
             ray.init(
                 address=config.address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"py_modules": places, "excludes": ["__pycache__/"]},
+                runtime_env={
+                    "py_modules": places,
+                    "excludes": ["__pycache__/"],
+                    "env_vars": {"MPLCONFIGDIR": caches},
+                },
             )
         yield
     except (RayError, ConnectionError) as error:
         raise ConfigError(f"cluster.address={config.address}: {_one_line(error)}") from error
     finally:
-        _leave()
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _leave() -> None:
-    """Disconnect; what Tune left of Ray's objects goes before Ray does.
-
-    Collected later, in whatever thread, one of them would end the process.
-    """
-    gc.collect()
-    ray.shutdown()
+        local.leave()
 
 
 def _place(module: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.execution import class_cache
 
+from deq.machine import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import Stopping
@@ -204,7 +205,10 @@ def _trainable(
     stopping: Stopping | None,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
-    if wrong := mismatch(versions, here()):
+    wrong = mismatch(versions, here())
+    if device != "cpu" and not gpus():
+        wrong = "torch sees no GPU, and its trials are given one: install a torch built for CUDA"
+    if wrong:
         failed = [Failed(h, f"this node's {wrong}", final=False) for h in hashes[config["pack"]]]
         tune.report({"messages": failed})
         return

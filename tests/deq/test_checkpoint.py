@@ -1,11 +1,14 @@
 """A descent that goes on from a file: the same trajectory to the last bit, or it says why not."""
 
+import hashlib
+import io
 import resource
 
+import numpy as np
 import pytest
 import torch
 
-from deq.checkpoint import conditions, newest, write
+from deq.checkpoint import UnusableError, conditions, newest, write
 from deq.data import SphereConfig, load
 from deq.model import ModelConfig
 from deq.solvers import SolverConfig
@@ -159,3 +162,62 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(two):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(two.iterdir()) == before
     assert newest(two, STAMP)[0].step == 8
+
+
+def told_of(folder, stamp=STAMP):
+    """What is said of a folder of which nothing is used."""
+    found, said = newest(folder, stamp)
+    assert found is None
+    return said
+
+
+def named(folder, content, step="000000009"):
+    """A file of this content under the name that a whole checkpoint of it would have."""
+    path = folder / f"step-{step}-{hashlib.sha256(content).hexdigest()}.npz"
+    path.write_bytes(content)
+    return path
+
+
+def archive(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no archive",
+        archive(other=np.zeros(3)),
+        archive(header=np.zeros(3, dtype=np.uint8)),
+        archive(header=np.frombuffer(b"[]", dtype=np.uint8)),
+        archive(header=np.frombuffer(b'{"state": {"groups": [{"array": "x"}]}}', dtype=np.uint8)),
+        archive(
+            header=np.frombuffer(
+                b'{"state": {"groups": [], "step": 1}, "stamp": 3, "carried": {}}', dtype=np.uint8
+            )
+        ),
+    ],
+)
+def test_a_whole_file_that_is_no_checkpoint_is_not_used(content, tmp_path):
+    named(tmp_path, content)
+    first, last = told_of(tmp_path)
+    assert first.startswith("the checkpoint of step 9 is not used: it is no checkpoint (")
+    assert last == "starts anew from step 0"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_says_no_step_is_not_used(two):
+    for path in two.iterdir():
+        path.rename(two / f"step-abc-{path.stem.split('-')[2][1:]}x.npz")
+    (two / "step-0-f.npz").touch()
+    first, *_, last = told_of(two)
+    assert first == "the checkpoint of step abc is not used: it is damaged, or cut off"
+    assert last == "starts anew from step 0"
+
+
+def test_a_state_of_other_trials_is_said_to_be_unusable(two):
+    found, _ = newest(two, STAMP)
+    with pytest.raises(UnusableError):
+        found.descent([trial(), trial()], [DATA, DATA])

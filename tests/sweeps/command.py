@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
+from sweeps.cli.interruption import SIGNALS
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def inside(*words, cwd, **env):
         contextlib.redirect_stderr(stderr),
     ):
         warnings.simplefilter("ignore")
-        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {s: signal.getsignal(s) for s in SIGNALS}
         try:
             main()
         except SystemExit as left:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from command import client, runs, sweeps
 
-from sweeps.checkpoints import Checkpoints, Ended
-from sweeps.config import request
+import deq
+from deq.checkpoint import write
+from sweeps.checkpoints import Checkpoints, Ended, Keeper
+from sweeps.config import request, trial_from_plain
 from sweeps.planning import plan, trials_of
 from sweeps.record import now
 from sweeps.trial import Done, Note, Progress, run_pack
@@ -162,3 +164,27 @@ def test_where_none_can_be_written_training_goes_on_and_says_so_once(tmp_path):
     (note,) = [m.text for m in said if isinstance(m, Note)]
     assert note.startswith("no checkpoint was written, training goes on (NotADirectoryError")
     assert isinstance(said[-1], Done)
+
+
+def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
+    """Its bytes are as they were written, and it is of another count of trials."""
+    trials = planned(2)
+    begun(checkpoints, trials)
+    folder, alone = checkpoints.folder(hashes(trials)), checkpoints.folder(hashes(trials[:1]))
+    alone.mkdir()
+    descent = next(deq.train_pack([trial_from_plain(trial.plain) for trial in trials]))
+    stamp = Keeper(checkpoints, hashes(trials[:1]), "cpu")._stamp()
+    write(alone, descent, stamp, {"started": 1, "resumed_at": []})
+    *said, done = run_pack([trials[0].plain], "cpu", 1, checkpoints)
+    assert done.record.environment["resumed_at"] == []
+    notes = [message.text for message in said if isinstance(message, Note)]
+    assert notes[0] == "goes on from step 1"
+    assert notes[1].startswith("its checkpoint is not used (")
+    assert notes[1].endswith("starts anew")
+    assert not alone.exists()
+    assert folder.exists()
+    alone.mkdir()
+    write(alone, descent, stamp, {})
+    first, *_, done = run_pack([trials[0].plain], "cpu", 1, checkpoints)
+    assert first.text.startswith("its checkpoints cannot be read (")
+    assert done.record.environment["resumed_at"] == []

@@ -8,22 +8,25 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from command import ENV, SMALL, unused_port
+from command import ENV, SMALL, inside, unused_port
 
+from sweeps import workers
 from sweeps.cli import cli
-from sweeps.config import launch_from_plain, launch_to_plain, request
+from sweeps.config import ClusterConfig, launch_from_plain, launch_to_plain, request
 from sweeps.errors import ConfigError
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.planning import trials_of
 from sweeps.resume import stored
 from sweeps.status import statuses
-from sweeps.workers.versions import mismatch
+from sweeps.workers import tune as trainer
+from sweeps.workers.versions import here, mismatch
 
 SWEEP = "0123456789ab"
 
 
 def test_help_imports_nothing_slow():
-    check = "import sys, sweeps.cli; sys.exit(bool({'torch', 'hydra', 'mlflow'} & {*sys.modules}))"
+    slow = "{'torch', 'hydra', 'mlflow'}"
+    check = f"import sys, sweeps.cli.entry; sys.exit(bool({slow} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
@@ -156,3 +159,38 @@ def test_every_version_that_differs_is_named_on_both_sides():
 def test_resources_that_mean_nothing_are_refused(words, match):
     with pytest.raises(ConfigError, match=match):
         request(words)
+
+
+@pytest.mark.parametrize("cluster", ["inline", "local"])
+@pytest.mark.parametrize(
+    ("there", "asked", "said"), [(0, "1", "no GPU here"), (0, "0.5", "no GPU"), (1, "2", "1 GPU ")]
+)
+def test_a_gpu_that_is_not_there_is_refused_and_nothing_is_written(
+    root, monkeypatch, caplog, cluster, there, asked, said
+):
+    """What is at fault is the machine: no trial has failed."""
+    monkeypatch.setattr(workers, "gpus", lambda: there)
+    words = [*SMALL, f"cluster={cluster}", f"cluster.gpus_per_trial={asked}"]
+    done = inside("run", *words, cwd=root.parent)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"cluster.gpus_per_trial={asked}, and torch" in line
+    assert said in line
+    assert not root.exists()
+    planned = inside("run", *words, "--dry-run", cwd=root.parent)
+    assert planned.returncode == 0
+    assert "this plan cannot be carried out here" in caplog.messages[-1]
+    doctor = inside("doctor", "--json", *words, cwd=root.parent)
+    assert (doctor.returncode, "sees" in doctor.stdout) == (1, True)
+    elsewhere = ClusterConfig(name="ray", address="h:1", gpus_per_trial=2)
+    assert workers.missing_gpus(elsewhere) == ""
+
+
+def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
+    told = []
+    monkeypatch.setattr(trainer.tune, "report", told.append)
+    monkeypatch.setattr(trainer, "gpus", lambda: 0)
+    trainer._trainable({"pack": 0}, [[]], [["ab"]], "cuda", 1, here(), None, None)
+    (failed,) = told[0]["messages"]
+    assert not failed.final
+    assert "sees no GPU" in failed.error

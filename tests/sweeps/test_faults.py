@@ -129,10 +129,12 @@ def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path):
         with started("status", "--json", cwd=tmp_path) as asked:
             second = sweeps(*words, cwd=tmp_path)
             (status,) = json.loads(asked.communicate(timeout=60)[0])
+        report = inside("report", status["sweep"], cwd=tmp_path)
         first.communicate(timeout=120)
-    assert second.returncode == 2
-    assert len(second.stderr.strip().splitlines()) == 1
-    assert "another sweep is being launched" in second.stderr
+    for done in (second, report):
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert f"sweep {status['sweep']} is running (process {first.pid} on " in done.stderr
     assert status["state"] == "running"
     assert status["mlflow"] == "RUNNING"
     assert sum(status[k] for k in ("done", "reused", "failed", "running", "left")) == 16

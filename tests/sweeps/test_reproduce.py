@@ -151,10 +151,10 @@ def test_a_hash_that_names_no_trial_is_refused(swept, prefix):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A repository of this code at commit A, and one trial made from it with changes on top.
+    """A worktree of this code at commit A, and one trial made from it with changes on top.
 
-    One of them is a new file that git has not been told of. Since then these were undone and
-    the code was changed otherwise, in commit B.
+    It is on no branch. Two of the changes are new files that git has not been told of. Since
+    then these were undone and the code was changed otherwise, in commit B.
     """
     where = tmp_path_factory.mktemp("clone")
     repo = where / "repo"
@@ -163,15 +163,19 @@ def clone(tmp_path_factory):
     git(repo, "init", "--quiet")
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message", "A")
+    git(repo, "worktree", "add", "--quiet", "--detach", where / "a worktree é")
+    repo = where / "a worktree é"
+    (repo / "sweeps" / "new file é.py").touch()
     new = repo / "deq" / "own.py"
     new.write_text("FACTOR = 2.5\n")
     edit(repo, "2 * config.sigma_w2", "__import__('deq.own').own.FACTOR * config.sigma_w2")
     words = ["run", *SMALL, "cluster=inline", "--json"]
     done = sweeps(*words, cwd=where, PYTHONPATH=str(repo))
     assert done.returncode == 0, done.stderr
-    assert git(repo, "status", "--short").splitlines()[-1] == "?? deq/own.py"
+    changed = git(repo, "status", "--short").splitlines()
+    assert [line.split()[0] for line in changed] == ["M", "??", "??"]
     git(repo, "checkout", "--quiet", ".")
-    new.unlink()
+    git(repo, "clean", "--quiet", "--force")
     edit(repo, "(2 / d)", "(3 / d)")
     git(repo, "commit", "--quiet", "--all", "--message", "B")
     return where, repo, json.loads(done.stdout)["trials"][0]["config_hash"]

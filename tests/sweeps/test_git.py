@@ -1,0 +1,101 @@
+"""A git that refuses: what it said is told once and recorded, and doctor has it."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from command import SMALL, client, inside, runs
+from records import RECORD
+
+from sweeps import git
+from sweeps.citation import Made, cite
+from sweeps.environment import environment
+from sweeps.errors import ConfigError
+from sweeps.ledger import SweepEntry
+from sweeps.reproduction.checkout import source
+
+
+@pytest.fixture
+def repo(tmp_path, monkeypatch):
+    """A repository that this package seems to run from; nothing that was learnt of it stays."""
+    found = tmp_path / "repo"
+    found.mkdir()
+    who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for words in (["init", "--quiet"], [*who, "commit", "--quiet", "--allow-empty", "-m", "A"]):
+        subprocess.run(["git", "-C", found, *words], check=True, capture_output=True)
+    monkeypatch.setattr(git, "ROOT", found)
+    forget()
+    yield found
+    forget()
+
+
+def forget():
+    git.code_version.cache_clear()
+    environment.cache_clear()
+
+
+def of_another_user(repo, monkeypatch):
+    try:
+        for path in (repo, repo / ".git"):
+            os.chown(path, 65534, 65534)
+    except PermissionError:
+        pytest.skip("this process may not give files away")
+    return "detected dubious ownership"
+
+
+def not_there(repo, monkeypatch):
+    monkeypatch.setenv("PATH", str(repo))
+    monkeypatch.setattr(git, "_ENV", git._ENV | {"PATH": str(repo)})
+    return "git cannot be run"
+
+
+def damaged(repo, monkeypatch):
+    (repo / ".git" / "HEAD").write_text("garbage")
+    return "not a git repository"
+
+
+@pytest.mark.parametrize("how", [of_another_user, not_there, damaged])
+def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatch):
+    said = how(repo, monkeypatch)
+    code = git.code_version()
+    assert (code["commit"], code["diff"]) == ("", "")
+    assert said in code["error"]
+    if how is of_another_user:
+        assert "safe.directory" in code["error"]
+    with pytest.raises(ConfigError, match=said):
+        git.commit("HEAD")
+    refused = replace(RECORD, environment={"code": code})
+    with pytest.raises(ConfigError, match=said):
+        source(refused, "recorded")
+    spec = {"command": "sweeps run", "trials": [{}]}
+    entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
+    assert f"Code: not recorded, since git refused ({code['error']})" in cite(
+        entry, [Made("cpu", 0, 1, {"code": code})]
+    )
+
+
+def test_a_sweep_and_doctor_say_it(repo, tmp_path, monkeypatch, caplog):
+    said = damaged(repo, monkeypatch)
+    here = {"cwd": tmp_path}
+    done = inside("run", *SMALL, "cluster=inline", "seed=0,1", **here)
+    assert done.returncode == 0, done.stderr
+    (line,) = caplog.messages  # the test's own logging takes what goes to stderr
+    assert line.startswith("the commit is not recorded with the results: git rev-parse:")
+    assert said in line
+    for run in runs(client(tmp_path / "outputs"))[1]:
+        path = client(tmp_path / "outputs").download_artifacts(run.info.run_id, "environment.json")
+        assert said in json.loads(Path(path).read_text())["code"]["error"]
+    done = inside("doctor", "--json", **here)
+    assert done.returncode == 1
+    (check,) = [one for one in json.loads(done.stdout) if one["name"] == "git"]
+    assert not check["ok"]
+    assert said in check["found"]
+
+
+def test_doctor_has_the_commit(repo, tmp_path):
+    done = inside("doctor", "--json", cwd=tmp_path)
+    (check,) = [one for one in json.loads(done.stdout) if one["name"] == "git"]
+    assert check == {"name": "git", "ok": True, "found": git.commit("HEAD")[:12]}

@@ -1,0 +1,237 @@
+"""The Ray that a sweep starts: on loopback alone, closed by a token, and gone with its terminal."""
+
+import ipaddress
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from command import ENV, ROOT, client, inside, runs, sweeps
+from services import Service, alive, end, tree, until
+
+from sweeps.config import request
+from sweeps.planning import trials_of
+from sweeps.trial import Done, run_pack
+from sweeps.workers import local
+
+SLOW = """import time
+from pathlib import Path
+
+import torch
+
+import deq
+
+MARK = Path(__file__).with_name("mark")
+
+
+def tanh(x):
+    if MARK.exists():
+        time.sleep(0.1)
+    return torch.tanh(x)
+
+
+def slope(x):
+    return 1 - torch.tanh(x) ** 2
+
+
+curve = deq.Activation("curve", tanh, slope, 1.0, 0.7698003589195009, 0.0, True)
+"""
+WORDS = ["data.n=8", "model.width=16", "model.activation=slow:curve", "train.steps=150"]
+WORDS += ["train.loss_tol=0", "seed=range(0,3)", "checkpoint.every_seconds=60"]
+SHELLS = "5e11" * 16
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder whose name is no plain word, with an activation that can be slowed down."""
+    found = tmp_path / "ray root é"
+    found.mkdir()
+    (found / "slow.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(found))
+    return found
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """An environment with everything in the way."""
+    long = tmp_path / ("x" * 130)
+    long.mkdir()
+    return {
+        "RAY_ADDRESS": "127.0.0.1:9",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_TOKEN": SHELLS,
+        "OMP_NUM_THREADS": "7",
+        "http_proxy": "http://127.0.0.1:9",
+        "TMPDIR": str(long),
+        "HOME": "/proc/1/nope",
+    }
+
+
+def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
+    words, mark = ["run", *WORDS], place / "mark"
+    mark.touch()
+    command = [sys.executable, "-m", "sweeps", *words]
+    sweep = Service(command, cwd=place, env=ENV | hostile)
+    left = []
+    try:
+        until(lambda: under_way(place), 180, "a trial is under way")
+        left = tree(sweep.process.pid)
+        token = assert_closed(left)
+        (scratch,) = Path("/tmp").glob(  # noqa: S108
+            f"{local.SCRATCH}{sweep.process.pid}-*"
+        )
+        assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+        assert_unsaid(token, place, scratch)
+        for pid in left:
+            os.kill(pid, signal.SIGHUP)
+        assert sweep.process.wait(120) == 130
+        until(lambda: not alive(left), 30, "Ray's processes ended")
+    finally:
+        end([sweep.process.pid, *left])
+    said = sweep.log.read_text()
+    assert "Traceback" not in said
+    assert said.endswith("interrupted; the same command again goes on from here\n")
+    assert not scratch.exists()
+    (status,) = json.loads(inside("status", "--json", cwd=place).stdout)
+    assert (status["state"], status["mlflow"]) == ("interrupted", "KILLED")
+    mark.unlink()
+    with tempfile.TemporaryDirectory() as home:
+        done = sweeps(*words, "cluster=inline", cwd=place, HOME=home, OMP_NUM_THREADS="3")
+        assert done.returncode == 0, done.stderr
+        assert list(Path(home).iterdir()) == []
+    assert "goes on from step" in done.stdout
+    assert_unsaid(token, place)
+    assert_as_if_nothing_had_been(place)
+
+
+def under_way(place):
+    """Whether a trial trains."""
+    beats = list(place.glob("outputs/sweeps/*/running.json"))
+    return bool(beats) and bool(json.loads(beats[0].read_text())["running"])
+
+
+def assert_closed(pids):
+    """All listen on loopback; who has no token is refused; the token."""
+    ports = {}
+    for name, address, port in listening(pids):
+        assert address in ("127.0.0.1", "::ffff:127.0.0.1"), (name, address, port)
+        ports.setdefault(name, []).append(port)
+    (raylet,) = [pid for pid in pids if name_of(pid) == "raylet"]
+    env = dict(
+        line.split("=", 1)
+        for line in Path(f"/proc/{raylet}/environ").read_text().split("\0")
+        if "=" in line
+    )
+    token = env["RAY_AUTH_TOKEN"]
+    assert token != SHELLS
+    assert len(token) == 64
+    (port,) = ports["gcs_server"]
+    shells = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SHELLS}
+    assert answers(
+        port, {}, {"RAY_AUTH_MODE": "disabled"}, shells, shells | {"RAY_AUTH_TOKEN": token}
+    ) == [False, False, False, True]
+    return token
+
+
+def answers(port, *envs):
+    """Whether the head there tells somebody in each environment what it is."""
+    script = ROOT / "sweeps/workers/head.py"
+    command = [sys.executable, "-P", script, f"127.0.0.1:{port}"]
+    plain = {k: v for k, v in ENV.items() if k != "HOME"} | {"HOME": "/proc/1/nope"}
+    asked = [
+        subprocess.Popen(
+            command, env=plain | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for env in envs
+    ]
+    told = [one.communicate(timeout=60)[0] for one in asked]
+    return ["nodes" in (json.loads(text) if text else {}) for text in told]
+
+
+def name_of(pid):
+    """The program that a process runs; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/exe").resolve().name
+    except OSError:
+        return ""
+
+
+def listening(pids):
+    """Program, address and port of every TCP socket these processes listen on."""
+    names = {}
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                names[str(link.readlink())] = name_of(pid)
+            except OSError:  # closed meanwhile
+                continue
+    found = []
+    for table, size in (("tcp", 4), ("tcp6", 16)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local_, _, state, *rest = line.split()
+            name = names.get(f"socket:[{rest[5]}]")
+            if state == "0A" and name:
+                text, port = local_.split(":")
+                found.append((name, address(bytes.fromhex(text), size), int(port, 16)))
+    assert found
+    return found
+
+
+def address(raw, size):
+    """An address as the kernel writes it, in words of this machine's order."""
+    words = [
+        raw[i : i + 4][::-1] if sys.byteorder == "little" else raw[i : i + 4]
+        for i in range(0, size, 4)
+    ]
+    found = ipaddress.ip_address(b"".join(words))
+    mapped = getattr(found, "ipv4_mapped", None)
+    return str(mapped or found)
+
+
+def assert_unsaid(token, *roots):
+    """The token stands in no file below, and in no argument of any process."""
+    for path in (p for root in roots for p in root.rglob("*") if p.is_file()):
+        assert token.encode() not in path.read_bytes(), path
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert token.encode() not in line.read_bytes(), line
+        except OSError:
+            continue
+
+
+def assert_as_if_nothing_had_been(place):
+    """Every trial's trajectory is that of one which is trained alone, to the last bit."""
+    _, ours = runs(client(place / "outputs"))
+    assert len(ours) == 3
+    trials = {str(t.plain["seed"]): t for t in trials_of(request(WORDS))}
+    for run in ours:
+        artifacts = Path(unquote(run.info.artifact_uri.removeprefix("file://")))
+        (theirs,) = [
+            m.record
+            for m in run_pack([trials[run.data.params["seed"]].plain], "cpu", 1)
+            if isinstance(m, Done)
+        ]
+        assert (artifacts / "trajectory.parquet").read_bytes() == theirs.parquet()
+
+
+def test_what_the_shell_says_of_tokens_is_as_it_was_afterwards(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/nowhere")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", local.OF_SEVERAL)
+    tokens = set()
+    for _ in range(2):
+        before = {name: os.environ.get(name) for name in names}
+        with local.closed():
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+            assert local.ray._private.services.get_node_ip_address() == "127.0.0.1"
+            tokens.add(os.environ["RAY_AUTH_TOKEN"])
+        assert {name: os.environ.get(name) for name in names} == before
+    assert len(tokens) == 2
