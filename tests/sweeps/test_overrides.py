@@ -104,6 +104,7 @@ SETTINGS = st.sampled_from(
 @example(typed=[("model.width", ["32"]), ("model.width", ["8", "16"])])
 @example(typed=[("data", ["digits", "sphere"]), ("data", ["digits"])])
 @example(typed=[("model.width", ["8", "16"]), ("model", ["{width: 4}"])])
+@example(typed=[("model", ["{width: 12}", "{activation: tanh}"]), ("model.width", ["8"])])
 @example(typed=[("seed", ["${model.width}", "3"]), ("model.width", ["16", "32"])])
 def test_the_last_override_counts_as_in_hydra(typed):
     """The trials are those that Hydra composes from every combination, one at a time."""
