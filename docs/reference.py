@@ -27,7 +27,8 @@ Written from the code by `make reference`; edit the docstrings, not this file. `
 --help` says the same of a command, `sweeps show` prints the composed config.
 """
 KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an axis. Keys marked *
-are part of a trial's identity: another value is another trial with another hash."""
+are part of a trial's identity: another value is another trial with another hash. Only these
+may be an axis, and `data.path`, whose file's digest is part of it."""
 STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
 with a metric are in MLflow too, at most {contents.POINTS} points a run. Those with a * say how the
 engine came to the others: two runs that differ in them alone are equal to `sweeps reproduce`."""

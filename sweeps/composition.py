@@ -6,7 +6,7 @@ once per choice of groups and not once per trial.
 
 import contextlib
 import itertools
-import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,24 +14,19 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    IntervalSweep,
-    Override,
-    QuotedString,
-)
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir, groups
-from sweeps.plain import flattened, from_yaml, nearest, value_at, with_values
+from sweeps.experiment_axes import experiment_axes
+from sweeps.groups import conf_dir
+from sweeps.misspelt import explained
+from sweeps.overrides import Setting, check, interpolates, last_counts, parse
+from sweeps.plain import flattened, from_yaml, value_at, with_values
 from sweeps.search.space import Choice, Interval
 
-# An axis: a list of values for a grid, or what a search draws from.
-Axis = list[Any] | Interval | Choice
+Plain = dict[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -40,17 +35,20 @@ class _Command:
 
     Attributes:
         parser: Hydra's, which knows the groups for glob().
-        fixed: those that name one value, as they were typed.
-        axes: those that name several, or an interval, by key.
+        settings: those that count, in the order in which they were typed.
         named: every key that was typed: it replaces an experiment's axis.
         groups: the folders of conf/.
     """
 
     parser: OverridesParser
-    fixed: list[str]
-    axes: dict[str, Axis]
+    settings: list[Setting]
     named: set[str]
     groups: set[str]
+
+    @property
+    def choices(self) -> dict[str, list[Any]]:
+        """The axes over groups."""
+        return {s.key: s.axis for s in self.settings if s.chooses and isinstance(s.axis, list)}
 
 
 def points(overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -72,10 +70,10 @@ def composed(overrides: Sequence[str]) -> str:
         ConfigError: an override, a key or a choice is wrong.
     """
     with _hydra(overrides) as command:
-        first = {key: v[0] for key, v in _lists(command.axes).items() if key in command.groups}
-        config = _composed(command, first)
+        config = _composed(command, {key: values[0] for key, values in command.choices.items()})
         declared = {key: v for key, v in config.axes.items() if key not in command.named}
-        typed = {k: v if isinstance(v, list) else asdict(v) for k, v in command.axes.items()}
+        axes = {s.key: s.axis for s in command.settings if s.axis is not None}
+        typed = {key: v if isinstance(v, list) else asdict(v) for key, v in axes.items()}
         config.axes = declared | typed
         return OmegaConf.to_yaml(config)
 
@@ -87,88 +85,144 @@ def _hydra(overrides: Sequence[str]) -> Iterator[_Command]:
         GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            parser = OverridesParser.create(config_loader=loader)
-            groups = {key for key in loader.list_groups("") if not key.startswith("hydra")}
-            parsed = [_parse(parser, text) for text in overrides]
-            yield _Command(
-                parser=parser,
-                fixed=[o.input_line or "" for o in parsed if not o.is_sweep_override()],
-                axes={_key(o): _axis(o, groups) for o in parsed if o.is_sweep_override()},
-                named={_key(o) for o in parsed},
-                groups=groups,
-            )
+            yield _command(overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explained(error, overrides)) from error
+        raise ConfigError(explained(error, overrides)) from error
+
+
+def _command(overrides: Sequence[str]) -> _Command:
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    groups = {key for key in loader.list_groups("") if not key.startswith("hydra")}
+    parsed = [parse(parser, text, groups) for text in overrides]
+    settings = last_counts(parsed, _optional())
+    for setting in settings:
+        check(setting)
+    named = {key for setting in parsed for key in set.intersection(*setting.keys)}
+    return _Command(parser, settings, named, groups)
+
+
+def _optional() -> set[str]:
+    """The groups of which nothing is chosen by default."""
+    defaults: list[Any] = from_yaml((conf_dir() / "config.yaml").read_text())["defaults"]
+    entries = [entry for entry in defaults if isinstance(entry, dict)]
+    return {group for entry in entries for group, choice in entry.items() if choice is None}
 
 
 def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
     """Hydra's composition for one choice of groups."""
+    fixed = [setting.text for setting in command.settings if setting.axis is None]
     chosen = [f"{key}={value}" for key, value in choices.items()]
-    config: DictConfig = compose("config", [*command.fixed, *chosen])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="provider=hydra.searchpath")
+        try:
+            config: DictConfig = compose("config", [*fixed, *chosen])
+        except UserWarning as error:
+            path = str(error).partition("path=")[2].removesuffix(" is not available.")
+            raise ConfigError(f"hydra.searchpath: there is no folder {path}") from error
+        except (ValueError, TypeError) as error:  # Hydra's too, on values of another type
+            raise ConfigError(explained(error, [*fixed, *chosen])) from error
     return config
 
 
 def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    groups = command.groups
-    group_axes = {key: v for key, v in _lists(command.axes).items() if key in groups}
-    for options in itertools.product(*group_axes.values()):
-        choices = dict(zip(group_axes, options, strict=True))
-        plain = OmegaConf.to_container(_composed(command, choices), resolve=True)
+    for options in itertools.product(*command.choices.values()):
+        choices = dict(zip(command.choices, options, strict=True))
+        config = _composed(command, choices)
+        plain = OmegaConf.to_container(config, resolve=True)
+        raw = OmegaConf.to_container(config)
         assert isinstance(plain, dict)
-        own = _declared_axes(command, plain)
-        inner = {key: values for key, values in _lists(own).items() if key in groups}
+        assert isinstance(raw, dict)
+        own = experiment_axes(plain, raw, command.named, command.parser, command.groups)
+        inner = [setting for setting in own if setting.chooses]
         if inner:  # an experiment's choices of groups: compose again with each
-            fixed = [f"{key}={v[0]}" for key, v in inner.items() if len(v) == 1]
-            axes: dict[str, Axis] = {key: v for key, v in inner.items() if len(v) > 1}
             yield from _expand(
                 replace(
                     command,
-                    fixed=command.fixed + fixed,
-                    axes=command.axes | axes,
-                    named=command.named | set(inner),
+                    settings=[*command.settings, *inner],
+                    named=command.named | {setting.key for setting in inner},
                 )
             )
             continue
-        both = {key: v for key, v in {**own, **command.axes}.items() if key not in groups}
-        values, space = _searched(plain, both)
-        # An axis of one value (the papers' size has some) is no axis: it names no trial.
-        single = {key for key, v in _lists(own).items() if len(v) == 1}
-        for picked in itertools.product(*values.values()):
-            chosen = dict(zip(values, picked, strict=True))
-            point = with_values(plain, chosen)
-            if space:
-                point["search"]["space"] = space
-            varying = {key: value for key, value in chosen.items() if key not in single}
-            yield _strings(point), choices | varying
+        for point, varying in _cells(plain, raw, _steps(own, command.settings)):
+            yield point, choices | varying
 
 
-def _searched(
-    plain: dict[Any, Any], axes: dict[str, Axis]
-) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-    """The axes of the grid, and as plain data the space that the search draws from.
+def _steps(own: list[Setting], typed: list[Setting]) -> list[Setting]:
+    """What makes a cell of the composed config, in order.
+
+    An experiment's axes, those that were typed, and again what was typed after an axis over
+    the same keys: the last one counts.
+    """
+    steps = list(own)
+    for setting in typed:
+        if setting.chooses or setting.text.startswith("~"):
+            continue
+        if setting.axis is not None or any(_overlap(setting.key, s.key) for s in steps):
+            steps.append(setting)
+    return steps
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one key is the other, or lies in it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _cells(
+    plain: Plain, raw: Plain, steps: list[Setting]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The cells of one composition: each one's plain config, and its axis values."""
+    grid, space = _searched(plain, steps)
+    late = bool(grid) and interpolates([raw, *(setting.values for setting in grid)])
+    for picked in itertools.product(*(setting.values for setting in grid)):
+        pairs = list(zip(grid, picked, strict=True))
+        values: dict[str, Any] = {}
+        for setting, value in pairs:
+            values |= flattened({setting.key: value})
+        point = with_values(raw if late else plain, values)
+        if late:
+            point = _resolved(point)
+        keys = [key for s, value in pairs if _varies(s) for key in flattened({s.key: value})]
+        varying = {key: value_at(point, key) for key in keys}
+        if space:
+            point["search"] = point["search"] | {"space": space}
+        yield {str(key): value for key, value in point.items()}, varying
+
+
+def _varies(setting: Setting) -> bool:
+    """An axis of one value (the papers' size has some) is no axis: it names no trial."""
+    return setting.axis is not None and (setting.typed or len(setting.values) > 1)
+
+
+def _resolved(point: Plain) -> Plain:
+    """Plain data with its interpolations resolved."""
+    resolved = OmegaConf.to_container(OmegaConf.create(point), resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[str, Any]]:
+    """The settings of the grid, and as plain data the space that the search draws from.
 
     `choice(...)` is drawn from where the search draws, and is an axis like a list elsewhere.
     """
-    search = plain["search"]["name"]
-    grid, space = _lists(axes), {}
-    for key, axis in axes.items():
-        if isinstance(axis, list):
-            continue
-        if isinstance(axis, Choice):
-            if search in ("random", "optuna"):
-                value_at(plain, key)
-                space[key] = asdict(axis)
-            else:
-                grid[key] = axis.values
-        elif search == "grid":
-            raise ConfigError(
-                f"{key} has an interval for an axis, and a grid needs values: give a list or "
-                "range(), or search=random, optuna or frontier"
-            )
-        else:
+    search = (plain.get("search") or {}).get("name", "grid")
+    grid, space = [], {}
+    for setting in steps:
+        key, axis = setting.key, setting.axis
+        if isinstance(axis, Interval):
+            if search == "grid":
+                raise ConfigError(
+                    f"{key} has an interval for an axis, and a grid needs values: give a list or "
+                    "range(), or search=random, optuna or frontier"
+                )
             space[key] = asdict(_of_kind(key, axis, value_at(plain, key)))
-    return {key: grid[key] for key in axes if key in grid}, space
+        elif isinstance(axis, Choice) and search in ("random", "optuna"):
+            value_at(plain, key)
+            space[key] = asdict(axis)
+        else:
+            grid.append(setting)
+    return grid, space
 
 
 def _of_kind(key: str, axis: Interval, default: Any) -> Interval:
@@ -180,114 +234,3 @@ def _of_kind(key: str, axis: Interval, default: Any) -> Interval:
         raise ConfigError(f"{key} takes whole numbers, not {axis.low:g} to {axis.high:g}")
     kind = int if whole else float
     return Interval(kind(axis.low), kind(axis.high), axis.scale)
-
-
-def _lists(axes: dict[str, Axis]) -> dict[str, list[Any]]:
-    """Those of the axes that are lists."""
-    return {key: axis for key, axis in axes.items() if isinstance(axis, list)}
-
-
-def _declared_axes(command: _Command, plain: dict[Any, Any]) -> dict[str, Axis]:
-    """An experiment's axes, at the size asked for, those aside whose key was typed."""
-    declared: dict[Any, Any] = {}
-    for name in ("axes", "paper") if plain.get("size") == "paper" else ("axes",):
-        part = plain.get(name) or {}
-        if not isinstance(part, dict):
-            raise ConfigError(f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}")
-        declared |= part
-    return {
-        str(key): _declared(command, str(key), values)
-        for key, values in declared.items()
-        if str(key) not in command.named
-    }
-
-
-def _parse(parser: OverridesParser, text: str) -> Override:
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
-        raise ConfigError(f"{text!r} holds control characters, or is not UTF-8")
-    try:
-        override: Override = parser.parse_overrides([text])[0]
-    except HydraException as error:
-        why = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot read the override {text!r}: {why}") from error
-    return override
-
-
-def _key(override: Override) -> str:
-    return str(override.key_or_group)
-
-
-def _axis(override: Override, groups: set[str]) -> Axis:
-    """A sweep override: an interval, what `choice(...)` names, or a list of values."""
-    swept = override.value()
-    if isinstance(swept, IntervalSweep):
-        assert swept.start is not None
-        assert swept.end is not None
-        try:
-            return Interval(swept.start, swept.end, "log" if "log" in swept.tags else "linear")
-        except ValueError as error:
-            raise ConfigError(f"{override.input_line}: {error}") from error
-    values = _choices(override)
-    chosen = isinstance(swept, ChoiceSweep) and not swept.simple_form
-    return Choice(values) if chosen and _key(override) not in groups else values
-
-
-def _choices(override: Override) -> list[Any]:
-    """The values of a sweep override, as plain data."""
-    values = [
-        v.text if isinstance(v, QuotedString) else v
-        for v in override.sweep_iterator(transformer=lambda x: x)
-    ]
-    if not values:
-        shown = override.input_line
-        what = "matches nothing" if isinstance(override.value(), Glob) else "has no values"
-        raise ConfigError(f"the axis {shown!r} {what}")
-    if any(isinstance(v, IntervalSweep) for v in values):
-        raise ConfigError(f"the axis {override.input_line!r} has several intervals: give one")
-    return values
-
-
-def _declared(command: _Command, key: str, values: Any) -> Axis:
-    """An axis of an experiment file: a list, or text in Hydra's sweep grammar."""
-    if isinstance(values, str):
-        override = _parse(command.parser, f"{key}={values}")
-        swept = override.is_sweep_override()
-        return _axis(override, command.groups) if swept else [override.value()]
-    return list(values) if isinstance(values, list) else [values]
-
-
-def _strings(plain: dict[Any, Any]) -> dict[str, Any]:
-    return {str(k): v for k, v in plain.items()}
-
-
-def _explained(error: Exception, overrides: Sequence[str]) -> str:
-    """Hydra's error in one line, with the nearest right name."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    typed = [(override.lstrip("+~").partition("="), override) for override in overrides]
-    # Of `search=optuna search.trials=3` the longer key is the one it is about.
-    for (key, _, value), override in sorted(typed, key=lambda item: -len(item[0][0])):
-        options = groups().get(key, [])
-        if value and f"{key}/{value}" in str(error):
-            return f"{override}: no such {key}; there is {', '.join(options)}"
-        if key in text:
-            return f"{override}: no such key{_belonging(key)}"
-    return text
-
-
-def _belonging(key: str) -> str:
-    """The end of an error message on a key: the choices that have it, or the nearest known."""
-    group = key.partition(".")[0]
-    choices = {option: _keys_of(group, option) for option in groups().get(group, [])}
-    having = [option for option, keys in choices.items() if key in keys]
-    if having:
-        return f" here: it belongs to {group}={' or '.join(having)}"
-    known = list(flattened(from_yaml((conf_dir() / "config.yaml").read_text())))
-    known += [*groups(), *(key for keys in choices.values() for key in keys)]
-    return nearest(key, [name for name in known if name != "defaults"])
-
-
-def _keys_of(group: str, option: str) -> list[str]:
-    """The dotted keys that a choice of a group brings, `data.n` say."""
-    text = (conf_dir() / group / f"{option}.yaml").read_text()
-    return [f"{group}.{key}" for key in flattened(from_yaml(text))]

@@ -80,7 +80,7 @@ def request(overrides: Sequence[str]) -> Request:
         ConfigError: any override, key, type or value is wrong.
     """
     found = list(points(overrides))
-    launch = _typed(LaunchConfig, {k: v for k, v in found[0][0].items() if k not in TRIAL_KEYS})
+    launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in found]))
     try:
         check_space(launch.search)
     except ValueError as error:
@@ -92,7 +92,7 @@ def request(overrides: Sequence[str]) -> Request:
         _check_ends(plain, launch.search)
         for values in drawn:
             point = with_values(plain, values) if values else plain
-            trials.append(_composed(point, varying | values, launch.paths, seen))
+            trials.append(_composed(point, varying | flattened(values), launch.paths, seen))
     return Request(launch, trials)
 
 
@@ -129,6 +129,7 @@ def changed(
     Raises:
         ConfigError: there is no such trial.
     """
+    values = flattened(values)
     point = with_values(plain, values)
     # What was pinned to the old values is pinned anew.
     if any(key.startswith("data.") for key in values) and "sha256" in point["data"]:
@@ -144,6 +145,30 @@ def _composed(
     config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
     data = seal_data(config.data, Path(paths.output), seen)
     return Composed(sealed(config, data), varying, data.shape)
+
+
+def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What all points say of the launch.
+
+    Raises:
+        ConfigError: they differ in it, as with `study=w${model.width}`.
+    """
+    first, *others = [
+        {key: value for key, value in plain.items() if key not in TRIAL_KEYS} for plain in points
+    ]
+    for other in others:
+        if key := _differing(first, other):
+            raise ConfigError(f"{key} is no part of a trial: give one value")
+    return first
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The first key in which two launches differ; the axes that an experiment declares may."""
+    if one == other:
+        return ""
+    aside: dict[str, Any] = {"axes": {}, "paper": {}}
+    was, now = flattened(one | aside), flattened(other | aside)
+    return next((key for key in {**was, **now} if was.get(key) != now.get(key)), "")
 
 
 def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:

@@ -57,11 +57,13 @@ def nearest(key: str, known: Iterable[str]) -> str:
 def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
     """A copy of plain data with other values at these dotted keys.
 
+    A mapping is merged into the one at its key, as Hydra merges it: it sets the keys in it.
+
     Raises:
         ConfigError: there is no such key.
     """
     changed = dict(plain)
-    for key, value in values.items():
+    for key, value in flattened(values).items():
         value_at(changed, key)
         *path, leaf = key.split(".")
         place = changed

@@ -59,10 +59,14 @@ def _cache(data: deq.OpenmlConfig, output: Path) -> Path:
     """Where a data set's downloads lie.
 
     Raises:
-        ConfigError: it would have to be downloaded to outside the output root.
+        ConfigError: it would have to be downloaded to outside the output root, or is no place.
     """
     cache = Path(data.cache or output / "data").resolve()
-    if not cache.is_relative_to(output.resolve()) and not (cache / f"{data.name}.npz").exists():
+    try:
+        there = (cache / f"{data.name}.npz").exists()
+    except OSError as error:  # a name too long, or a folder of another user's
+        raise ConfigError(f"data.cache={data.cache}: {error.strerror}") from error
+    if not cache.is_relative_to(output.resolve()) and not there:
         raise ConfigError(
             f"data.cache={data.cache} has no {data.name}.npz, and nothing is written outside "
             f"paths.output={output}: put it there, or leave data.cache empty to download it"

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOORS = {
-    "hydra": {"sweeps/composition.py"},
+    "hydra": {f"sweeps/{name}.py" for name in ("composition", "experiment_axes", "overrides")},
     "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},

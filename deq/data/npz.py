@@ -27,7 +27,8 @@ class NpzConfig:
     """
 
     name: Literal["npz"] = "npz"
-    path: str = field(default="", metadata={"identity": False})
+    # Another file is another trial by its digest.
+    path: str = field(default="", metadata={"identity": False, "digest": "sha256"})
     n: int | None = None
     sha256: str = ""
 

@@ -76,11 +76,18 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @OVERRIDES
-@click.option("--port", default=5000, show_default=True, help="Port on loopback.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="Port on loopback.",
+)
 def ui(overrides: tuple[str, ...], port: int) -> None:
     """Serve the MLflow UI of the embedded store."""
     from sweeps.tracking import store
 
     output = Path(request(overrides).launch.paths.output)
+    store.check_servable(output, port)
     click.echo(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")
     sys.exit(store.serve(output, port))

@@ -37,14 +37,22 @@ def folder_name(study: str) -> str:
     return f"{name[:_LONGEST].strip('.')}-{hashlib.sha256(study.encode()).hexdigest()[:16]}"
 
 
-def serve(output: Path, port: int) -> int:
-    """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
-    root = output / "mlflow"
+def check_servable(output: Path, port: int) -> None:
+    """Refuse to serve a store that is not there, or on a port that is in use.
+
+    Raises:
+        TrackingError: it cannot be served.
+    """
     if not exists(output):
         raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise TrackingError(f"port {port} is in use: choose another with --port")
+
+
+def serve(output: Path, port: int) -> int:
+    """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
+    root = output / "mlflow"
     with FileLock(root / "store.lock"):
         relocate(output)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
