@@ -19,7 +19,11 @@ from sweeps.redaction import without_secrets
 
 
 def main() -> None:
-    """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    """Run the command line.
+
+    Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not taken all,
+    130 interrupted.
+    """
     heed()
     sys.excepthook = _tell
     threading.excepthook = lambda raised: _tell(*raised[:3])
