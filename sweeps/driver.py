@@ -201,7 +201,9 @@ class Driver:
             self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
             lease = self._tracker.leased(run)
             settled = settle(self._tracker, self._ledger, [entry.study], lease)
-        return planned, lines, settled.unsent.get(entry.study, Unsent())
+        waits = settled.unsent.get(entry.study, Unsent())
+        self._terminal.mlflow(waits.why)
+        return planned, lines, waits
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, shipper: Shipper) -> Plan:
         """Train round after round until the search asks for nothing; the plan at the end."""

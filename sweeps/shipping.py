@@ -38,8 +38,8 @@ class Shipper:
         Args:
             tracker: to this MLflow.
             ledger: from this file.
-            say: told why MLflow does not take results, when that begins; and "" when it
-                is over. It is called in the shipper's thread.
+            say: told why MLflow does not take results, or "" when it does, after every
+                attempt. It is called in the shipper's thread.
         """
         self._tracker, self._ledger, self._say = tracker, ledger, say
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -60,14 +60,12 @@ class Shipper:
 
     def _work(self) -> None:
         with contextlib.closing(Ledger(self._ledger)) as ledger:
-            before = ""
+            why = ""
             while not self._stop.is_set():
-                self._wake.wait(RETRY_AFTER if before else None)
+                self._wake.wait(RETRY_AFTER if why else None)
                 self._wake.clear()
                 why = next(iter(ship(self._tracker, ledger).values()), "")
-                if bool(why) != bool(before):
-                    self._say(why)
-                before = why
+                self._say(why)
 
 
 def ship(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[str, str]:

@@ -35,10 +35,11 @@ class Terminal:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def mlflow(self, why: str) -> None:
-        """Say once that MLflow does not take results, and why; "" says that it does again."""
+        """Say once that MLflow does not take results, and why; "" once that it does again."""
+        if bool(why) != bool(self._away):
+            said = f"does not take results, which wait in the ledger: {why}"
+            self.say(f"MLflow {said if why else 'takes results again.'}")
         self._away = why
-        said = f"does not take results, which wait in the ledger: {why}"
-        self.say(f"MLflow {said if why else 'takes results again.'}")
 
     def table(
         self, header: list[str], rows: list[list[str]], *, left: int = 2, rest: str = ""

@@ -365,7 +365,7 @@ class Tracker:
 
         try:
             yield
-        except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
