@@ -1,7 +1,7 @@
 """The driver: the one process that makes a sweep complete, and alone writes its record."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sweeps.report import Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import findings
 from sweeps.search.start import kinds, name_of
-from sweeps.settling import settle
+from sweeps.settling import Unsent, settle
 from sweeps.shipping import Shipper
 from sweeps.terminal import Terminal
 from sweeps.tracking.tracker import Tracker
@@ -56,7 +56,8 @@ class Finished:
         trained: how many trials were trained by this launch.
         lines: what came of each trial.
         links: where MLflow shows it.
-        unsent: how many results MLflow has not taken yet.
+        unsent: how many results of this study MLflow has not taken yet.
+        waits: what of this study, pages too, MLflow has not taken; false when it has all.
     """
 
     plan: Plan
@@ -64,6 +65,7 @@ class Finished:
     lines: list[Line]
     links: dict[str, str]
     unsent: int
+    waits: Unsent = field(default_factory=Unsent)
 
     @property
     def failed(self) -> int:
@@ -117,9 +119,11 @@ class Driver:
             ConfigError: there are no workers for it; nothing was started.
             TrackingError: MLflow does not take its page; nothing was started.
         """
-        settle(self._tracker, self._ledger)
         for text in reap(self._tracker, self._ledger, self._experiment):
             self._terminal.say(text)
+        settled = settle(self._tracker, self._ledger, [self._launched.study])
+        for study, missing in settled.again.items():
+            self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
         planned = self._sweep.advance()
         self._announce(planned)
         packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
@@ -128,16 +132,18 @@ class Driver:
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = enter(self._tracker, self._ledger, self._experiment, planned, spec)
-            planned, lines, unsent = self._to_its_end(entry, planned, train)
-        links = self._tracker.links(self._experiment, self._name, entry.run_id)
-        return Finished(planned, len(self._sweep.trained), lines, links, unsent)
+            planned, lines, waits = self._to_its_end(entry, planned, train)
+        page = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
+        links = self._tracker.links(page[0], self._name, page[1])
+        return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
 
     def _look(self, asked: list[PlannedTrial]) -> Known:
         """What is known of trials before they are trained."""
         if self._options.force:
             return Known()
         try:
-            return known_of(asked, self._ledger, self._tracker, self._experiment, sweep=self._name)
+            experiment = self._tracker.experiment(self._launched.study)  # another by now, perhaps
+            return known_of(asked, self._ledger, self._tracker, experiment, sweep=self._name)
         except TrackingError:  # away since: what is begun goes on without it
             return known_of(asked, self._ledger, sweep=self._name)
 
@@ -166,7 +172,7 @@ class Driver:
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
-        self._tracker.discard(self._experiment, hashes)
+        self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
         """What of a sweep does not change while it unfolds, as plain data."""
@@ -181,19 +187,23 @@ class Driver:
 
     def _to_its_end(
         self, entry: SweepEntry, planned: Plan, train: Train
-    ) -> tuple[Plan, list[Line], int]:
-        """Train, and close the page whatever happens: the last plan, the lines, how many unsent."""
+    ) -> tuple[Plan, list[Line], Unsent]:
+        """Train, and close the page whatever happens: the last plan, the lines, what waits."""
         status, run = "KILLED", entry.run_id
         try:
-            with Shipper(self._tracker, self._ledger.path) as shipper, self._tracker.leased(run):
+            shipping = Shipper(self._tracker, self._ledger.path, self._terminal.mlflow)
+            with shipping as shipper, self._tracker.leased(run):
                 planned = self._rounds(entry, planned, train, shipper)
             self._checkpoints.tidy(self._sweep.known.ended)
             lines = self._lines()
             status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
         finally:
             self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
-            unsent = settle(self._tracker, self._ledger, self._tracker.leased(run))
-        return planned, lines, unsent
+            lease = self._tracker.leased(run)
+            settled = settle(self._tracker, self._ledger, [entry.study], lease)
+        waits = settled.unsent.get(entry.study, Unsent())
+        self._terminal.mlflow(waits.why)
+        return planned, lines, waits
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, shipper: Shipper) -> Plan:
         """Train round after round until the search asks for nothing; the plan at the end."""

@@ -1,10 +1,12 @@
 """How a sweep enters the ledger and MLflow, before anything of it is trained."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sweeps.ledger import Ledger, Owed, SweepEntry
-from sweeps.planning import Plan
+from sweeps.ledger import Ledger, SweepEntry
+from sweeps.outbox import Owed
+from sweeps.planning import Plan, PlannedTrial
 from sweeps.record import stopped_key
 from sweeps.tracking import pages
 from sweeps.tracking.tracker import Tracker
@@ -21,23 +23,51 @@ def enter(
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     if before and not planned.left and before.status == "FINISHED":
         return before  # nothing to do, and its page says so already
-    page = {
-        "sweep": planned.sweep,
-        "study": planned.study,
-        "command": spec["command"],
-        "search": spec["launch"]["search"],
-        "trials": {trial.config_hash: trial.name for trial in planned.trials},
-    }
-    view = pages.trials_view(planned.sweep, planned.trials)
-    run_id = tracker.begin_sweep(experiment, planned.sweep, page, view)
+    run_id = begin_page(tracker, experiment, planned.study, planned.sweep, spec, planned.trials)
     entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
-    note(tracker, ledger, entry, planned)
+    ledger.open_sweep(tracker.name, entry)
+    owe(tracker, ledger, entry, planned)
     return entry
 
 
+def begin_page(
+    tracker: Tracker,
+    experiment: str,
+    study: str,
+    sweep: str,
+    spec: dict[str, Any],
+    trials: Sequence[PlannedTrial],
+) -> str:
+    """Give a sweep a page in MLflow, or find the one that it has; its run's id.
+
+    Raises:
+        TrackingError: MLflow did not take it.
+    """
+    page = page_of(study, sweep, spec, trials)
+    return tracker.begin_sweep(experiment, sweep, page, pages.trials_view(sweep, trials))
+
+
+def page_of(
+    study: str, sweep: str, spec: dict[str, Any], trials: Sequence[PlannedTrial]
+) -> dict[str, Any]:
+    """What `sweep.yaml` on a sweep's page says: how it was launched, and its trials."""
+    return {
+        "sweep": sweep,
+        "study": study,
+        "command": spec["command"],
+        "search": spec.get("launch", {}).get("search", {"name": "grid"}),
+        "trials": {trial.config_hash: trial.name for trial in trials},
+    }
+
+
 def note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Write into the ledger what the sweep has come to, and what MLflow is owed of it."""
-    ledger.open_sweep(tracker.name, entry)
+    """Write into the ledger what a sweep under way has come to, and what MLflow is owed of it."""
+    ledger.unfolded(tracker.name, entry)
+    owe(tracker, ledger, entry, planned)
+
+
+def owe(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
+    """Write into the ledger what MLflow is owed of a sweep."""
     owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
     if stops_early(entry):  # or as this sweep stops it
         owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]

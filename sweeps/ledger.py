@@ -3,18 +3,18 @@
 One SQLite file, written by the driver only; every write is on disk before it returns.
 """
 
-import contextlib
 import hashlib
 import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeps.errors import ConfigError
+from sweeps.outbox import Outbox
 from sweeps.record import Columns, Record, columns_of, stopped_key
 
 LEDGER = "ledger.db"
@@ -56,16 +56,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Owed:
-    """A finished trial MLflow has not been told of."""
-
-    study: str
-    config_hash: str
-    sweep: str
-    name: str
-
-
-@dataclass(frozen=True)
 class SweepEntry:
     """A sweep that was launched.
 
@@ -88,7 +78,22 @@ class SweepEntry:
     published: bool = False
 
 
-class Ledger:
+@dataclass(frozen=True)
+class Page:
+    """A sweep's page in MLflow as the ledger remembers it.
+
+    Attributes:
+        run_id: its run.
+        status: how the sweep ended; RUNNING while a driver works on it.
+        published: whether the page was told so.
+    """
+
+    run_id: str
+    status: str
+    published: bool
+
+
+class Ledger(Outbox):
     """Results by config hash. One connection serves one thread at a time.
 
     What a sweep stopped early is kept under `HASH@SWEEP`: no result of its configuration.
@@ -244,11 +249,27 @@ class Ledger:
             (status, tracker, study, sweep),
         )
 
-    def published(self, tracker: str, study: str, sweep: str) -> None:
-        """Its page in MLflow says how it ended."""
+    def published(self, tracker: str, study: str, sweep: str, *, done: bool = True) -> None:
+        """Its page in MLflow says how it ended; or, when not done, is to be written again."""
         self._db.execute(
-            "UPDATE sweeps SET published = 1 WHERE tracker = ? AND study = ? AND sweep = ?",
-            (tracker, study, sweep),
+            "UPDATE sweeps SET published = ? WHERE tracker = ? AND study = ? AND sweep = ?",
+            (done, tracker, study, sweep),
+        )
+
+    def unfolded(self, tracker: str, entry: SweepEntry) -> None:
+        """Replace the spec of a sweep under way; its page may have been begun anew meanwhile."""
+        spec = zlib.compress(json.dumps(entry.spec).encode())
+        self._db.execute(
+            "UPDATE sweeps SET spec = ? WHERE tracker = ? AND study = ? AND sweep = ?",
+            (spec, tracker, entry.study, entry.sweep),
+        )
+
+    def paged(self, tracker: str, study: str, sweep: str, experiment: str, run_id: str) -> None:
+        """Note where the page of a sweep lies in MLflow now."""
+        self._db.execute(
+            "UPDATE sweeps SET experiment = ?, run_id = ? "
+            "WHERE tracker = ? AND study = ? AND sweep = ?",
+            (experiment, run_id, tracker, study, sweep),
         )
 
     def sweep(self, tracker: str, study: str, sweep: str) -> SweepEntry | None:
@@ -271,52 +292,23 @@ class Ledger:
             return self._sweeps(f"{begins} {order}", len(prefix), prefix)
         return self._sweeps(f"{begins} AND tracker = ? {order}", len(prefix), prefix, tracker)
 
-    def experiments(self, tracker: str) -> list[str]:
-        """The experiments that sweeps recorded there lie in."""
+    def studies(self, tracker: str) -> list[str]:
+        """Names of the studies that have a sweep recorded there."""
+        query = "SELECT DISTINCT study FROM sweeps WHERE tracker = ? ORDER BY study"
+        return [row[0] for row in self._db.execute(query, (tracker,))]
+
+    def pages(self, tracker: str, study: str) -> dict[str, Page]:
+        """What is remembered of the pages of a study's sweeps; the latest sweep last."""
         rows = self._db.execute(
-            "SELECT DISTINCT experiment FROM sweeps WHERE tracker = ?", (tracker,)
+            "SELECT sweep, run_id, status, published FROM sweeps "
+            "WHERE tracker = ? AND study = ? ORDER BY rowid",
+            (tracker, study),
         )
-        return [row[0] for row in rows]
+        return {row[0]: Page(row[1], row[2], bool(row[3])) for row in rows}
 
     def unpublished(self, tracker: str) -> list[SweepEntry]:
         """Sweeps whose page does not yet say how they ended."""
         return self._sweeps("tracker = ? AND NOT published", tracker)
-
-    def owe(self, tracker: str, items: Iterable[Owed]) -> None:
-        """MLflow at `tracker` is to be sent these results, unless it was."""
-        rows = [(tracker, o.study, o.config_hash, o.sweep, o.name) for o in items]
-        with self._transaction():
-            self._db.executemany("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, NULL)", rows)
-
-    def owed(self, tracker: str) -> list[Owed]:
-        """What is still to be sent and has a result."""
-        rows = self._db.execute(
-            "SELECT study, config_hash, sweep, name FROM outbox WHERE tracker = ? "
-            "AND run_id IS NULL AND config_hash IN (SELECT config_hash FROM results)",
-            (tracker,),
-        )
-        return [Owed(*row) for row in rows]
-
-    def shipped(self, tracker: str, owed: Owed, run_id: str) -> None:
-        """It was sent, as this run."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE outbox SET run_id = ? WHERE tracker = ? AND study = ? AND config_hash = ?",
-                (run_id, tracker, owed.study, owed.config_hash),
-            )
-            self._db.execute("DELETE FROM figures WHERE config_hash = ?", (owed.config_hash,))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")  # which raises too, when the disk is full
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def _sweeps(self, where: str, *values: str | int) -> list[SweepEntry]:
         rows = self._db.execute(

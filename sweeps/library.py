@@ -68,8 +68,9 @@ def launch(
         retry_failed: try again the trials that raised before.
 
     Returns:
-        plan, trained, lines (what came of each trial), links, unsent and failed; `load`
-        makes a table of it.
+        plan, trained, lines (what came of each trial), links, failed, unsent, and waits:
+        true while MLflow has not taken all of it, which is exit code 3 of `sweeps run`.
+        `load` makes a table of it.
 
     Raises:
         ConfigError: an override is wrong, there are no workers, or the output root is in

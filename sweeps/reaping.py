@@ -13,12 +13,13 @@ from sweeps.tracking.tracker import Tracker
 def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
     """Close what dead drivers, of whatever machine, left RUNNING; a sentence on each.
 
-    Looked for in these experiments and in all that the ledger's sweeps lie in. A store
+    Looked for in these experiments and in those of the ledger's studies. A store
     that is gone, or that will not have it of us, is no error.
     """
     said: list[str] = []
     with contextlib.suppress(TrackingError):
-        for experiment in sorted({*experiments, *ledger.experiments(tracker.name)}):
+        there = {tracker.found(study) for study in ledger.studies(tracker.name)} - {""}
+        for experiment in sorted({*experiments, *there}):
             said += tracker.reap(experiment)
     return said
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sweeps import report_page
@@ -11,6 +12,8 @@ from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.outbox import Owed
+from sweeps.reconciliation import reconcile
 from sweeps.record import Columns
 from sweeps.report import Line
 from sweeps.report_page import Heading
@@ -29,8 +32,16 @@ class Shipper:
     What MLflow does not take stays owed in the ledger, and is sent when it is back.
     """
 
-    def __init__(self, tracker: Tracker, ledger: Path) -> None:
-        self._tracker, self._ledger = tracker, ledger
+    def __init__(self, tracker: Tracker, ledger: Path, say: Callable[[str], None]) -> None:
+        """Send nothing yet.
+
+        Args:
+            tracker: to this MLflow.
+            ledger: from this file.
+            say: told why MLflow does not take results, or "" when it does, after every
+                attempt. It is called in the shipper's thread.
+        """
+        self._tracker, self._ledger, self._say = tracker, ledger, say
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
 
@@ -49,32 +60,61 @@ class Shipper:
 
     def _work(self) -> None:
         with contextlib.closing(Ledger(self._ledger)) as ledger:
-            pause = None
+            why = ""
             while not self._stop.is_set():
-                self._wake.wait(pause)
+                self._wake.wait(RETRY_AFTER if why else None)
                 self._wake.clear()
-                pause = RETRY_AFTER if ship(self._tracker, ledger) else None
+                why = next(iter(ship(self._tracker, ledger).values()), "")
+                self._say(why)
 
 
-def ship(tracker: Tracker, ledger: Ledger) -> int:
-    """Send every result that is owed; how many could not be sent."""
-    owed = ledger.owed(tracker.name)
-    for i, item in enumerate(owed):
+def ship(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[str, str]:
+    """Send every result that is owed.
+
+    Args:
+        tracker: where to.
+        ledger: where from.
+        skip: studies that are not tried.
+
+    Returns:
+        Why results of a study could not be sent, by the study.
+    """
+    failed: dict[str, str] = {}
+    again = False
+    owed = sorted(ledger.owed(tracker.name), key=_page_of)
+    for (study, sweep), items in itertools.groupby(owed, _page_of):
+        if study in failed or study in skip:
+            continue
+        try:
+            again |= _send(tracker, ledger, study, sweep, items)
+        except TrackingError as error:
+            failed[study] = str(error)
+    return failed | (ship(tracker, ledger, {*skip, *failed}) if again else {})
+
+
+def _page_of(owed: Owed) -> tuple[str, str]:
+    return owed.study, owed.sweep
+
+
+def _send(tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Iterable[Owed]) -> bool:
+    """Send results of a sweep; whether more is owed of its study than was known before."""
+    experiment, page = ledger.page(tracker.name, study, sweep)
+    replaced = not tracker.has_page(study, experiment, page, sweep)
+    if replaced:  # by another database, say: ids that are remembered mean something else
+        reconcile(tracker, ledger, study)
+        experiment, page = ledger.page(tracker.name, study, sweep)
+    for item in items:
         record = ledger.get(item.config_hash)
         assert record is not None
-        experiment, page = ledger.page(tracker.name, item.study, item.sweep)
         figure = ledger.figure(item.config_hash)
-        try:
-            run_id = tracker.ship(experiment, page, item.sweep, item.name, record, figure)
-        except TrackingError:
-            return len(owed) - i
+        run_id = tracker.ship(experiment, page, sweep, item.name, record, figure)
         ledger.shipped(tracker.name, item, run_id)
-    return 0
+    return replaced
 
 
 def publish(
     tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[Line], folder: Path
-) -> Path | None:
+) -> Path:
     """Write a sweep's report, and its page in MLflow, and close its run.
 
     Args:
@@ -85,24 +125,38 @@ def publish(
         folder: where the report's files go.
 
     Returns:
-        The report's path; None when MLflow did not take it.
+        The report's path.
+
+    Raises:
+        TrackingError: MLflow did not take it; the files are there.
     """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
     text = pages.describe(entry.spec["command"], lines, links, findings(search, lines))
-    files = report_of(entry, lines, functools.partial(ledger.trajectory_in, entry.sweep))
+    files = report_of(entry, lines, trajectories(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
-    try:
-        tracker.end_sweep(
-            entry.run_id, entry.status, text, pages.points(lines, search), folder, files
-        )
-    except TrackingError:
-        return None
+    tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines, search), folder, files)
     ledger.published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
+
+
+def trajectories(
+    entry: SweepEntry, ledger: Ledger, tracker: Tracker
+) -> Callable[[str], Columns | None]:
+    """Look up the trajectory of a sweep's trial, by its hash: in the ledger, else in MLflow."""
+
+    @functools.cache
+    def found(config_hash: str) -> Columns | None:
+        held = ledger.trajectory_in(entry.sweep, config_hash)
+        if held is None:
+            with contextlib.suppress(TrackingError):
+                return tracker.trajectory(entry.experiment, config_hash)
+        return held
+
+    return found
 
 
 def report_of(

@@ -3,12 +3,13 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.planning import Plan
 from sweeps.trial import Done, Failed, Message, Note, Progress
@@ -27,10 +28,18 @@ class Terminal:
     def __init__(self, *, stderr: bool = False) -> None:
         stream = sys.stderr if stderr else sys.stdout
         self._console = Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
+        self._away = ""
 
     def say(self, text: str) -> None:
         """One line, as it stands."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def mlflow(self, why: str) -> None:
+        """Say once that MLflow does not take results, and why; "" once that it does again."""
+        if bool(why) != bool(self._away):
+            said = f"does not take results, which wait in the ledger: {why}"
+            self.say(f"MLflow {said if why else 'takes results again.'}")
+        self._away = why
 
     def table(
         self, header: list[str], rows: list[list[str]], *, left: int = 2, rest: str = ""
@@ -60,7 +69,7 @@ class Terminal:
 
     def watch(self, plan: Plan) -> "View":
         """A live view of a sweep."""
-        return View(plan, self._console)
+        return View(plan, self._console, lambda: self._away)
 
 
 class View:
@@ -69,8 +78,9 @@ class View:
     A context manager that is told every message.
     """
 
-    def __init__(self, plan: Plan, console: Console) -> None:
-        self._plan, self._console = plan, console
+    def __init__(self, plan: Plan, console: Console, away: Callable[[], str]) -> None:
+        """Show a plan; `away` says why MLflow does not take results, "" while it does."""
+        self._plan, self._console, self._away = plan, console, away
         self._names = {trial.config_hash: trial.name for trial in plan.trials}
         self._running: dict[str, Progress] = {}
         self._silent: dict[str, int] = {}
@@ -144,6 +154,8 @@ class View:
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 2))
+        if away := self._away():
+            table.add_row(Text(f"MLflow does not take results: {away}"))
         ended, left = self._done + self._failed, self._plan.left
         elapsed = time.monotonic() - self._started
         eta = f"about {elapsed / ended * (left - ended):.0f} s left" if ended else "starting"

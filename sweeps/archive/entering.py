@@ -20,7 +20,7 @@ from sweeps.output_root import opened as output_root
 from sweeps.plain import one_line
 from sweeps.planning import Plan
 from sweeps.reproduction.verdict import DIFFERENT, verdict
-from sweeps.settling import settle
+from sweeps.settling import Unsent, settle
 from sweeps.shipping import report_of
 from sweeps.tracking.tracker import Tracker
 
@@ -35,6 +35,7 @@ class Imported:
         present: of those that were there already, with the same results.
         conflicts: of those that were there with others, and how they differ; they were left.
         unsent: how many results MLflow has not taken yet.
+        why: the reason, where it did not take all.
     """
 
     sweep: str
@@ -43,6 +44,7 @@ class Imported:
     present: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
     unsent: int = 0
+    why: str = ""
 
 
 def enter(path: Path, here: LaunchConfig) -> Imported:
@@ -63,7 +65,7 @@ def enter(path: Path, here: LaunchConfig) -> Imported:
         except SweepsError as error:
             raise ConfigError(f"{path}: {error}") from error
         with output_root(here) as (tracker, ledger):
-            settle(tracker, ledger)
+            settle(tracker, ledger, [])
             return _entered(members, page, entry, tracker, ledger)
 
 
@@ -102,7 +104,8 @@ def _entered(
         spec = before.spec if before else entry.spec
         enter_sweep(tracker, ledger, experiment, plan, spec)
         ledger.end_sweep(tracker.name, page.study, page.sweep, status)
-    done.unsent = settle(tracker, ledger)
+    left = settle(tracker, ledger, [page.study]).unsent.get(page.study, Unsent())
+    done.unsent, done.why = left.results, left.why
     return done
 
 

@@ -15,7 +15,11 @@ __all__ = ["cli", "main"]
 
 
 def main() -> None:
-    """Run the command line; exit 0, 1 (a trial failed), 2 (wrong command), 130 (interrupted)."""
+    """Run the command line.
+
+    Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not taken all,
+    130 interrupted.
+    """
     with heeded():
         from sweeps.cli.entry import enter
 

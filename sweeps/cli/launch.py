@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import MULTIRUN, OVERRIDES, cli, request
+from sweeps.cli.group import MULTIRUN, OVERRIDES, UNSENT, cli, request
 from sweeps.cli.names import complete_sweep
 from sweeps.cli.plan import show_plan
 
@@ -42,6 +42,10 @@ def run(
     `search=random` and `search=optuna` draw from `train.eta=interval(0.1,2)` and
     `model.activation=choice(relu,tanh)`; `search=frontier` bisects an interval for where
     `search.condition` ends to hold. `early_stopping=asha` ends what does worse than others.
+
+    Exit codes: 0 complete, 1 a trial failed or the disk is full, 2 the command is wrong and
+    nothing was started, 3 every trial has a result but MLflow has not taken all of it
+    (`sweeps sync` sends the rest), 130 interrupted.
     """
     del multirun  # every command here may sweep
     if why and not dry_run:
@@ -69,6 +73,7 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it. OVERRIDES may
     change cluster, tracking, pack, checkpoint and paths. Trials go on from checkpoints.
+    Exit codes are those of `sweeps run`.
     """
     from sweeps import run as runner
     from sweeps.driver import Options
@@ -85,21 +90,30 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 @cli.command()
 @OVERRIDES
 def sync(overrides: tuple[str, ...]) -> None:
-    """Send MLflow the results it was away for."""
+    """Send MLflow what it lacks of the record.
+
+    Results it was away for; and runs, pages and artifacts that it lost or that were changed
+    by hand. Nothing is trained. Exit 3 when MLflow did not take all.
+    """
     from sweeps import settling
 
-    asked = request(overrides)
-    unsent = settling.sync(asked.launch)
-    if unsent:
-        click.echo(f"{unsent} results could not be sent", err=True)
-        sys.exit(1)
-    click.echo("nothing is owed")
+    done = settling.sync(request(overrides).launch)
+    for study, count in done.sent.items():
+        click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
+    for study, missing in done.again.items():
+        click.echo(f"sent again: {missing} of study {study}")
+    for study, left in done.unsent.items():
+        click.echo(f"could not be sent: {left}, study {study}", err=True)
+    if done.unsent:
+        sys.exit(UNSENT)
+    if not done.sent and not done.again:
+        click.echo("nothing is missing")
 
 
 def _show(
     finished: "Finished", launch: "LaunchConfig", terminal: "Terminal", as_json: bool
 ) -> None:
-    """Say how a sweep ended; exit 1 when a trial has no result."""
+    """Say how a sweep ended; exit 1 when a trial has no result, 3 when MLflow lacks some."""
     from sweeps import report
     from sweeps.search.findings import findings
 
@@ -119,6 +133,8 @@ def _show(
         )
     if finished.failed:
         sys.exit(1)
+    if finished.waits:
+        sys.exit(UNSENT)
 
 
 def _result(finished: "Finished") -> dict[str, Any]:
@@ -147,6 +163,6 @@ def _where(finished: "Finished", launch: "LaunchConfig") -> list[str]:
         lines.append("Recorded in MLflow:")
     lines.append(f"  {finished.links['trials']}  (the trials)")
     lines.append(f"  {finished.links['sweep']}  (the sweep)")
-    if finished.unsent:
-        lines.append(f"{finished.unsent} results wait for MLflow: `sweeps sync` sends them.")
+    if finished.waits:
+        lines.append(f"Not in MLflow yet: {finished.waits}. `sweeps sync` sends the rest.")
     return lines

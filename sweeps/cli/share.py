@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.group import OVERRIDES, UNSENT, cli, request
 from sweeps.cli.names import complete_sweep
 
 
@@ -40,8 +40,8 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Take an exported sweep into this output root and its MLflow.
 
     Hashes are computed anew; what does not hold together is refused and nothing written.
-    Trials that are here stay as they are; exit 1 if one has other results here. OVERRIDES:
-    paths.output, tracking.
+    Trials that are here stay as they are; exit 1 if one has other results here, 3 if
+    MLflow did not take all. OVERRIDES: paths.output, tracking.
     """
     from sweeps.archive import entering
 
@@ -55,10 +55,13 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         )
         for digest, how in done.conflicts.items():
             click.echo(f"  {digest[:12]} was left as it is; the file's is {how}")
-    if done.unsent:
-        click.echo(f"{done.unsent} results wait for MLflow: `sweeps sync` sends them", err=True)
+    if done.why:
+        text = f"{done.unsent} results wait for MLflow ({done.why}): `sweeps sync` sends them"
+        click.echo(text, err=True)
     if done.conflicts:
         sys.exit(1)
+    if done.why:
+        sys.exit(UNSENT)
 
 
 @cli.command()

@@ -73,3 +73,8 @@ def write_artifacts(record: Record, folder: Path, figure: bytes = b"") -> None:
     (folder / ENVIRONMENT).write_text(record.environment_json())
     if record.trajectory["loss"]:
         (folder / FIGURE).write_bytes(figure or figures.trial.draw(record))
+
+
+def are_in(folder: Path) -> bool:
+    """Whether a folder holds the artifacts that every trial has."""
+    return all((folder / name).is_file() for name in FILES)

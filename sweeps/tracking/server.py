@@ -64,6 +64,6 @@ def _serves(uri: str) -> None:
 
 
 def hush() -> None:
-    """MLflow's and Alembic's talk is of no use to a sweep's user; their errors are raised."""
-    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+    """Silence what libraries log: it is of no use to a sweep's user; their errors are raised."""
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

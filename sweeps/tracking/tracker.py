@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import re
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,12 +17,19 @@ from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.plain import from_yaml
-from sweeps.record import Record, columns_of, now
+from sweeps.record import Columns, Record, columns_of, now
 from sweeps.redaction import without_secrets
 from sweeps.tracking import contents, lease, store
 from sweeps.tracking.pages import Point
+from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
-from sweeps.tracking.trial_runs import TRIALS, TrialRuns, keep_only, log_metrics, search
+from sweeps.tracking.trial_runs import (
+    TRIALS,
+    TrialRuns,
+    keep_only,
+    log_metrics,
+    search,
+)
 
 HASH = re.compile("[0-9a-f]{64}")
 
@@ -52,6 +60,9 @@ class Tracker:
         else:
             self._client = MlflowClient(self.uri)
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
+        self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
+        # Pages that were begun anew since: by the old run the new one.
+        self._replaced: dict[str, str] = {}
 
     def experiment(self, study: str) -> str:
         """The id of the study's experiment, created when new.
@@ -66,8 +77,24 @@ class Tracker:
                 location = place.as_uri() if self.local else None
                 return str(self._client.create_experiment(study, artifact_location=location))
         if found.lifecycle_stage == "deleted":
-            raise TrackingError(f"study={study}: the MLflow experiment of that name is deleted")
+            uri = shlex.quote(without_secrets(self.uri))
+            raise TrackingError(
+                f"study={study}: the MLflow experiment of that name is deleted; restore it, "
+                f"`MLFLOW_TRACKING_URI={uri} mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}`, or record elsewhere: study=OTHER"
+            )
         return str(found.experiment_id)
+
+    def found(self, study: str) -> str:
+        """The id of the study's experiment; empty when there is none.
+
+        Raises:
+            TrackingError: MLflow did not answer.
+        """
+        with self._or_tracking_error("a question"):
+            found = self._client.get_experiment_by_name(study)
+        alive = found is not None and found.lifecycle_stage != "deleted"
+        return str(found.experiment_id) if alive else ""
 
     def links(self, experiment: str, sweep: str, run: str) -> dict[str, str]:
         """Addresses of a sweep's table of trials and of its page, in the model-training view."""
@@ -206,11 +233,56 @@ class Tracker:
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
-        self._client.log_dict(run, spec, "sweep.yaml")
+        try:
+            self._client.log_dict(run, spec, BEGUN)
+        except Exception:  # where artifacts go may need what is not installed: not left RUNNING
+            self._client.delete_run(run)
+            raise
         self._client.set_experiment_tag(
             experiment, f"mlflow.sharedViewState.{sweep}", json.dumps(view)
         )
         return run
+
+    def write_spec(self, run: str, spec: dict[str, Any]) -> None:
+        """Write the spec of a sweep into its page again.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a sweep's page"):
+            self._client.log_dict(run, spec, BEGUN)
+
+    def has_page(self, study: str, experiment: str, run: str, sweep: str) -> bool:
+        """Whether the study's experiment has this id and holds this run as the sweep's page.
+
+        The embedded store is this process's alone: there it is taken to be so.
+
+        Raises:
+            TrackingError: MLflow did not answer, or the experiment was deleted.
+        """
+        if self.local:
+            return True
+        return self.experiment(study) == experiment and self.presence.is_page(
+            experiment, run, sweep
+        )
+
+    def replaced_page(self, experiment: str, sweep: str, old: str, new: str) -> None:
+        """From now on the sweep's page is another run: its trials and its lease move there.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        self._replaced[old] = new
+        self.presence.adopt(experiment, sweep, new)
+
+    def trajectory(self, experiment: str, config_hash: str) -> Columns | None:
+        """Every step of a finished trial, from its artifacts; None where there is none.
+
+        Raises:
+            TrackingError: MLflow did not answer.
+        """
+        with self._or_tracking_error("a request for a trajectory"):
+            return self._trials.trajectory(experiment, config_hash)
 
     def ship(
         self,
@@ -273,6 +345,8 @@ class Tracker:
         Raises:
             TrackingError: MLflow did not take it.
         """
+        while run in self._replaced:
+            run = self._replaced[run]
         with self._or_tracking_error("a lease"):
             lease.renew(self._client, run, self._lease)
 
@@ -294,7 +368,7 @@ class Tracker:
 
         try:
             yield
-        except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"

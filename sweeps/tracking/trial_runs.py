@@ -4,7 +4,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sweeps import __version__
 from sweeps.early_stopping import STOPPED_AT
 from sweeps.ledger import Result
 from sweeps.plain import flattened
-from sweeps.record import Record
+from sweeps.record import Columns, Record, columns_of
 from sweeps.tracking import contents, pages
 from sweeps.tracking.pages import Point
 
@@ -31,6 +31,7 @@ class _Known:
     run_id: str
     folder: str
     finished: bool
+    started: int
 
 
 class TrialRuns:
@@ -80,6 +81,16 @@ class TrialRuns:
         for digest in hashes:
             yield from search(self._client, experiment, _of_hash(digest))
 
+    def trajectory(self, experiment: str, config_hash: str) -> Columns | None:
+        """Every step of a finished trial, from its artifacts; None where there is none."""
+        query = f"{_of_hash(config_hash)} and attributes.status = 'FINISHED'"
+        for run in search(self._client, experiment, query):
+            with tempfile.TemporaryDirectory() as folder:
+                name = contents.TRAJECTORY
+                self._client.download_artifacts(run.info.run_id, name, folder)
+                return columns_of((Path(folder) / name).read_bytes())
+        return None
+
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
         for query in (TRIALS, STOPPED_RUNS):
@@ -91,8 +102,8 @@ class TrialRuns:
     def send(
         self, experiment: str, parent: str, sweep: str, name: str, record: Record, figure: bytes
     ) -> str:
-        """Write a finished trial's run, or finish one that was begun; its id."""
-        known = self._look_up(experiment, record)
+        """Write a finished trial's run, or finish one of this record that was begun; its id."""
+        known = self._taken_over(experiment, record)
         if known is None:
             tags = self._context | _tags(parent, sweep, name, record)
             known = _known(self._client.create_run(experiment, record.started, tags=tags))
@@ -102,12 +113,34 @@ class TrialRuns:
             keep_only(self._client, experiment, _of(record), known.run_id)
         return known.run_id
 
-    def _look_up(self, experiment: str, record: Record) -> _Known | None:
+    def _taken_over(self, experiment: str, record: Record) -> _Known | None:
+        """The run to go on with: a whole one, or one that holds points of this record only.
+
+        Another driver's result of this trial has points of other times: its run, where it
+        was left half-sent or lost its artifacts, is deleted. That driver then fails, should
+        it go on sending.
+        """
+        alike = self._look_up(experiment, record)
+        whole = [run for run in alike if run.finished and self._has_artifacts(run)]
+        if whole:
+            return whole[0]
+        ours = [run for run in alike if run.started == record.started]
+        for run in alike:
+            if run not in ours[:1]:
+                self._client.delete_run(run.run_id)
+        return replace(ours[0], finished=False) if ours else None
+
+    def _look_up(self, experiment: str, record: Record) -> list[_Known]:
         if self._alone and (experiment, record.key) in self._known:
             # Should this fail, it is looked up anew.
-            return self._known.pop((experiment, record.key))
-        alike = [_known(run) for run in search(self._client, experiment, _of(record))]
-        return next((run for run in alike if run.finished), next(iter(alike), None))
+            known = self._known.pop((experiment, record.key))
+            return [known] if known else []
+        return [_known(run) for run in search(self._client, experiment, _of(record))]
+
+    def _has_artifacts(self, run: _Known) -> bool:
+        if self._alone and (folder := on_disk(run.folder)):
+            return contents.are_in(folder)
+        return has_files(self._client, run.run_id, contents.FILES)
 
     def _write(self, run: _Known, record: Record, figure: bytes) -> None:
         """All that a trial's run holds; writing it again changes nothing."""
@@ -121,20 +154,34 @@ class TrialRuns:
         self._client.log_batch(run.run_id, metrics=metrics[:first], params=params)
         log_metrics(self._client, run.run_id, metrics[first:])
         self._write_artifacts(run, record, figure)
-        status = "KILLED" if record.stopped_in else "FINISHED"
+        status = ended_as(stopped=bool(record.stopped_in))
         self._client.set_terminated(run.run_id, status, record.finished)
 
     def _write_artifacts(self, run: _Known, record: Record, figure: bytes) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
-        place = urllib.parse.urlsplit(run.folder)
-        if self._alone and place.scheme == "file":
-            folder = Path(urllib.request.url2pathname(place.path))
+        if self._alone and (folder := on_disk(run.folder)):
             folder.mkdir(parents=True, exist_ok=True)
             contents.write_artifacts(record, folder, figure)
             return
         with tempfile.TemporaryDirectory() as temporary:
             contents.write_artifacts(record, Path(temporary), figure)
-            self._client.log_artifacts(run.run_id, temporary)
+            try:
+                self._client.log_artifacts(run.run_id, temporary)
+            except Exception:  # their store may need what is not installed: not left RUNNING
+                self._client.set_terminated(run.run_id, "KILLED")
+                raise
+
+
+def has_files(client: Any, run: str, names: Collection[str]) -> bool:
+    """Whether a run holds artifacts of these names."""
+    there = {file.path for file in client.list_artifacts(run)}
+    return there.issuperset(names)
+
+
+def on_disk(location: str) -> Path | None:
+    """The folder of a `file:` address; None of another."""
+    place = urllib.parse.urlsplit(location)
+    return Path(urllib.request.url2pathname(place.path)) if place.scheme == "file" else None
 
 
 def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
@@ -184,7 +231,14 @@ def _of_hash(digest: str) -> str:
 
 
 def _known(run: Any) -> _Known:
-    return _Known(str(run.info.run_id), run.info.artifact_uri, run.info.status == "FINISHED")
+    info, kind = run.info, run.data.tags.get("sweeps.kind")
+    finished = info.status == ended_as(stopped=kind == "stopped")
+    return _Known(str(info.run_id), info.artifact_uri, finished, info.start_time)
+
+
+def ended_as(*, stopped: bool) -> str:
+    """Status of the run of a trial that was wholly sent."""
+    return "KILLED" if stopped else "FINISHED"
 
 
 def _result(run: Any) -> Result:

@@ -15,7 +15,8 @@ from records import RECORD
 from sweeps.cli import cli
 from sweeps.cli.shells import COMMAND, SHELLS, VARIABLE
 from sweeps.groups import groups
-from sweeps.ledger import Ledger, Owed, SweepEntry
+from sweeps.ledger import Ledger, SweepEntry
+from sweeps.outbox import Owed
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8

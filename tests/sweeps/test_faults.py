@@ -212,7 +212,7 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
             sweep.communicate(timeout=120)
         assert proxy.faults[fault] >= 1
         assert sweep.returncode == 0
-        assert inside("sync", *to, cwd=tmp_path, **env).stdout == "nothing is owed\n"
+        assert inside("sync", *to, cwd=tmp_path, **env).stdout == "nothing is missing\n"
     assert_complete(server.client(monkeypatch), 5, study)
 
 
@@ -313,7 +313,8 @@ def fill(path):
 WRITER = """import sys
 from pathlib import Path
 
-from sweeps.ledger import Ledger, Owed
+from sweeps.ledger import Ledger
+from sweeps.outbox import Owed
 from sweeps.record import Record
 
 ledger = Ledger(Path(sys.argv[1]))

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from sweeps import figures
-from sweeps.ledger import Ledger, Owed
+from sweeps.ledger import Ledger
+from sweeps.outbox import Owed
 from sweeps.tracking.trial_runs import TrialRuns
 from sweeps.trial import Done, Progress, run_pack
 from sweeps.workers import reports
@@ -81,7 +82,9 @@ class Client:
 
     def create_run(self, _, start, tags):
         uri = (self.folder / f"{len(self.runs)}").as_uri()
-        info = SimpleNamespace(run_id=f"{len(self.runs)}", artifact_uri=uri, status="RUNNING")
+        info = SimpleNamespace(
+            run_id=f"{len(self.runs)}", artifact_uri=uri, status="RUNNING", start_time=start
+        )
         self.runs.append(SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={})))
         return self.runs[-1]
 
@@ -136,7 +139,7 @@ class Page(list):
 
 
 def run_of(digest):
-    info = SimpleNamespace(run_id=digest, artifact_uri="", status="FINISHED")
+    info = SimpleNamespace(run_id=digest, artifact_uri="", status="FINISHED", start_time=0)
     tags = {"sweeps.config_hash": digest, "sweeps.status": "budget"}
     return SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={}))
 

@@ -46,13 +46,16 @@ def test_a_server_that_goes_away_loses_nothing(server, tmp_path, monkeypatch):
                 server.stop()
                 break
         said, _ = sweep.communicate(timeout=200)
-    assert sweep.returncode == 0
+    assert sweep.returncode == 3
     assert "sweeps sync" in said
     asked = [f"tracking.uri={server.uri}", "tracking=server"]
     refused = inside("sync", *asked, cwd=tmp_path, **AUTH)
     assert refused.returncode == 2
     server.start()
-    assert inside("sync", *asked, cwd=tmp_path, **AUTH).stdout == "nothing is owed\n"
+    synced = inside("sync", *asked, cwd=tmp_path, **AUTH)
+    assert synced.returncode == 0, synced.stderr
+    assert synced.stdout.startswith("sent: ")
+    assert inside("sync", *asked, cwd=tmp_path, **AUTH).stdout == "nothing is missing\n"
     parents, trials = runs(server.client(monkeypatch), "away")
     assert [run.info.status for run in parents] == ["FINISHED"]
     assert {run.info.status for run in trials} == {"FINISHED"}
