@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deq import Descent
-from deq.checkpoint import Checkpoint, conditions, newest, write
+from deq.training.checkpoint import Checkpoint, conditions, newest, write
 from sweeps.plain import one_line
 from sweeps.record import now
 

@@ -21,11 +21,12 @@ DOORS = {
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},
+    "lazy_loader": {"deq/__init__.py", "sweeps/__init__.py"},
     "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
     "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
-MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq"}
+MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq", "lazy_loader"}
 
 
 def imported(text):

@@ -1,15 +1,23 @@
 """Data sets: inputs as columns of norm sqrt(d), and targets."""
 
-from deq.data.dataset import Dataset, normalised
-from deq.data.digits import DigitsConfig, read_digits
-from deq.data.npz import NpzConfig, npz_digest, read_npz
-from deq.data.openml import Cifar10Config, MnistConfig, OpenmlConfig, openml_digest, read_openml
-from deq.data.sphere import SphereConfig, draw_sphere
+from typing import TYPE_CHECKING
+
+from deq.data.config import (
+    Cifar10Config,
+    DataConfig,
+    DigitsConfig,
+    MnistConfig,
+    NpzConfig,
+    OpenmlConfig,
+    SphereConfig,
+)
+
+if TYPE_CHECKING:
+    from deq.data.dataset import Dataset
 
 __all__ = [
     "Cifar10Config",
     "DataConfig",
-    "Dataset",
     "DigitsConfig",
     "MnistConfig",
     "NpzConfig",
@@ -19,10 +27,8 @@ __all__ = [
     "load",
 ]
 
-DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Config
 
-
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig) -> "Dataset":
     """The data set of a config, checked.
 
     Raises:
@@ -30,6 +36,12 @@ def load(config: DataConfig) -> Dataset:
             values that are not finite, zero columns or parallel columns; the message
             names them.
     """
+    from deq.data.dataset import Dataset, normalised
+    from deq.data.digits import read_digits
+    from deq.data.npz import read_npz
+    from deq.data.openml import read_openml
+    from deq.data.sphere import draw_sphere
+
     if isinstance(config, DigitsConfig):
         x, y = read_digits(config)
     elif isinstance(config, SphereConfig):
@@ -49,4 +61,10 @@ def digest(config: NpzConfig | OpenmlConfig) -> str:
     Raises:
         ValueError: the data cannot be read, or not downloaded.
     """
-    return npz_digest(config) if isinstance(config, NpzConfig) else openml_digest(config)
+    if isinstance(config, NpzConfig):
+        from deq.data.npz import npz_digest
+
+        return npz_digest(config)
+    from deq.data.openml import openml_digest
+
+    return openml_digest(config)

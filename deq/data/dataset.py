@@ -17,16 +17,6 @@ class Dataset:
     y: Tensor
 
 
-def check_n(n: int) -> None:
-    """Refuse an empty data set.
-
-    Raises:
-        ValueError: n is below 1.
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
-
-
 def normalised(x: Tensor) -> Tensor:
     """Columns scaled to norm sqrt(d).
 

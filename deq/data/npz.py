@@ -2,40 +2,13 @@
 
 import hashlib
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deq.data.dataset import check_n
-
-
-@dataclass(frozen=True)
-class NpzConfig:
-    """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
-
-    Attributes:
-        name: the data set.
-        path: the file. Where it lies is not part of an experiment's identity.
-        n: how many samples to take, from the first; all when null.
-        sha256: the digest of the file; filled in when the trial is composed, and
-            checked when the file is read.
-    """
-
-    name: Literal["npz"] = "npz"
-    path: str = field(default="", metadata={"identity": False})
-    n: int | None = None
-    sha256: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse a missing path."""
-        if self.n is not None:
-            check_n(self.n)
-        if not self.path:
-            raise ValueError("path is empty: give the .npz file, data.path=FILE")
+from deq.data.config import NpzConfig
 
 
 def npz_digest(config: NpzConfig) -> str:

@@ -7,16 +7,6 @@ import torch
 from torch import Tensor
 
 
-def check_classes(classes: tuple[int, int]) -> None:
-    """Refuse classes that are not two different ones of ten.
-
-    Raises:
-        ValueError: saying so.
-    """
-    if len(set(classes)) != 2 or not set(classes) <= set(range(10)):
-        raise ValueError(f"classes must be two different ones of 0 .. 9, not {list(classes)}")
-
-
 def first_of_each(
     images: Mapping[int, np.ndarray], name: str, n: int, classes: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:

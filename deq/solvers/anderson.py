@@ -7,7 +7,7 @@ Anal. 49 (2011), the unconstrained form.
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, take
 
 # Differences that are remembered.
 DEPTH = 5

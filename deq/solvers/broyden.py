@@ -6,7 +6,7 @@ Source: Kelley, "Solving nonlinear equations with Newton's method", SIAM 2003, c
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, take
 
 # Updates that are remembered; then it starts anew.
 MEMORY = 20

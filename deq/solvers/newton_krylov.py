@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, take
 
 # Vectors of a Krylov space at most.
 KRYLOV = 40

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from deq.fixed_point import Map
+from deq.solvers.fixed_point import Map
 
 
 class Picard:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from deq import ACTIVATIONS, ModelConfig, activation_digest
-from deq.activations import Activation, activation
-from deq.conformance import check
+from deq.models.activation import Activation
+from deq.models.activations import activation
+from deq.models.validation import check
 
 SOFTSIGN = '''"""A user's own activation."""
 

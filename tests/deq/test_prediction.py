@@ -3,12 +3,11 @@
 import pytest
 import torch
 
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import AdjointMap, EquilibriumMap, ModelConfig
-from deq.prediction import DEPTH, Extrapolation, Secant
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.models.equilibrium import AdjointMap, EquilibriumMap
+from deq.solvers.prediction import DEPTH, Extrapolation, Secant
+from deq.training.gradient_descent import Descent
 
 
 def random(*shape, seed=0):

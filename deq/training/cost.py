@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from deq.capacity import memory
-from deq.forecast import Forecast
+from deq.models.memory import memory
+from deq.training.forecast import Forecast
 
 # The products W Z (forward), W^T V (adjoint) and R Z^T (gradient) of any GD step.
 FLOOR = 3

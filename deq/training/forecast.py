@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.activations import activation
-from deq.convergence import Initial, InitialCondition, initial_condition
-from deq.data import Dataset, load
-from deq.population import Population, population
-from deq.rate_fit import window_rate
-from deq.rates import LinearDynamics, asymptotic_rate, bound_rate
-from deq.training import Descent
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data import load
+from deq.data.dataset import Dataset
+from deq.models.activations import activation
+from deq.theory.convergence import Initial, InitialCondition, initial_condition
+from deq.theory.population import Population, population
+from deq.theory.rate_fit import window_rate
+from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
+from deq.training.gradient_descent import Descent
 
 # The most points a predicted curve is fitted by; longer windows are thinned evenly.
 _POINTS = 20_001

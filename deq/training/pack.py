@@ -17,17 +17,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deq.activations import activation
-from deq.data import Dataset
-from deq.fixed_point import Map, Solution, solve
-from deq.mixed import Affine, MixedMap
-from deq.model import AdjointMap, EquilibriumMap
-from deq.operator_norm import operator_norm
-from deq.prediction import Extrapolation, Predictor, Secant
-from deq.redraw import starting_weights
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.operator_norm import operator_norm
+from deq.models.activations import activation
+from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers import SOLVERS
-from deq.state import State, put
-from deq.trial import TrialConfig
+from deq.solvers.fixed_point import Map, Solution, solve
+from deq.solvers.mixed import Affine, MixedMap
+from deq.solvers.prediction import Extrapolation, Predictor, Secant
+from deq.theory.rejection_sampling import starting_weights
+from deq.training.state import State, put
 
 # The equilibria's errors may move a prediction by this share of rms(e) at most.
 SHARE = 1e-3

@@ -17,8 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, Solution, take
-from deq.machine import allow_tf32
+from deq.linalg.hardware import allow_tf32
+from deq.solvers.fixed_point import Map, Solution, take
 
 # Relative errors of the two factors of a TF32 product, together. A GPU may cut the low bits
 # off, 2^-10 each; rounded to nearest, as on a CPU here, they err by half of that.

@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from deq.activations import activation
-from deq.prediction import DEPTH
+from deq.config import TrialConfig
+from deq.models.activations import activation
 from deq.solvers import SOLVERS
-from deq.trial import TrialConfig
+from deq.solvers.prediction import DEPTH
 
 # Tensors of P's size at the peak of a GD step: P, Z, D, R, three buffers of the solver and
 # two temporaries, and what the two predictors hold.

@@ -1,10 +1,10 @@
 """The step size eta in absolute terms, from the unit a user asked for it in."""
 
-from deq.convergence import Initial, initial_condition
-from deq.data import Dataset
-from deq.eigenvalues import greatest_eigenvalue
-from deq.population import population
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.eigenvalues import greatest_eigenvalue
+from deq.theory.convergence import Initial, initial_condition
+from deq.theory.population import population
 
 
 def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:

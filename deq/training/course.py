@@ -6,11 +6,11 @@ from enum import StrEnum
 
 import torch
 
-from deq.convergence import Initial
-from deq.data import Dataset
-from deq.fixed_point import Solved
-from deq.state import State
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.solvers.fixed_point import Solved
+from deq.theory.convergence import Initial
+from deq.training.state import State
 
 # The loss has stalled when its least value has not fallen for this many GD steps.
 STALL_STEPS = 100

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.activations import Activation
-from deq.activations import activation as lookup
-from deq.dual_activation import DualActivation, dual_activation
-from deq.eigenvalues import least_eigenvalue
-from deq.hermite import gaussian_mean
+from deq.linalg.eigenvalues import least_eigenvalue
+from deq.models.activation import Activation
+from deq.models.activations import activation as lookup
+from deq.theory.dual_activation import DualActivation, dual_activation
+from deq.theory.hermite import gaussian_mean
 
 # The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
 # takes 50 steps at most; the others are for a sigma_w2 past the well-posedness limit.

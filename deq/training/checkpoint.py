@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deq.data import Dataset
-from deq.machine import hardware
-from deq.state import State
-from deq.training import Descent
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.hardware import hardware
+from deq.training.gradient_descent import Descent
+from deq.training.state import State
 
 # Files that are kept: the newest, and what is fallen back on.
 GENERATIONS = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.activations import Activation
-from deq.hermite import hermite_series
+from deq.models.activation import Activation
+from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14
 _EPS = torch.finfo(torch.float64).eps

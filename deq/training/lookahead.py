@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from deq.attempt import FIGURES, Attempt, attempt, attempted
-from deq.fixed_point import Map, Solution
-from deq.pack import Pack, half_square
-from deq.prediction import Predictor, Secant
-from deq.recording import Recording
+from deq.solvers.fixed_count import FIGURES, Attempt, attempt, attempted
+from deq.solvers.fixed_point import Map, Solution
+from deq.solvers.prediction import Predictor, Secant
+from deq.training.cuda_graphs import Recording
+from deq.training.pack import Pack, half_square
 
 T = TypeVar("T")
 

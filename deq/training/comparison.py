@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.activations import activation
-from deq.checkpoint import Checkpoint
-from deq.convergence import Initial
-from deq.course import COLUMNS, Course, Status
-from deq.data import Dataset, load
-from deq.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
-from deq.forecast import Forecast, foresee
-from deq.rate_fit import fit_rate
-from deq.rates import effective_eigenvalue
-from deq.training import Descent
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data import load
+from deq.data.dataset import Dataset
+from deq.models.activations import activation
+from deq.theory.convergence import Initial
+from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
+from deq.theory.rate_fit import fit_rate
+from deq.theory.rates import effective_eigenvalue
+from deq.training.checkpoint import Checkpoint
+from deq.training.course import COLUMNS, Course, Status
+from deq.training.forecast import Forecast, foresee
+from deq.training.gradient_descent import Descent
 
 
 @dataclass(frozen=True)

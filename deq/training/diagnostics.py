@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from deq.eigenvalues import LeastEigenvalue
-from deq.kernels import gram, tangent
-from deq.operator_norm import OperatorNorm
-from deq.pack import Pack
+from deq.linalg.eigenvalues import LeastEigenvalue
+from deq.linalg.operator_norm import OperatorNorm
+from deq.theory.kernels import gram, tangent
+from deq.training.pack import Pack
 
 # Every so many times the gradient's norm is also taken from the gradient.
 CHECK_EVERY = 10

@@ -1,79 +1,26 @@
-"""Activations phi with the constants the theory needs of them, and how they are named."""
+"""The built-in activations, and how a built-in or a user's own is found by its name."""
 
 import functools
 import hashlib
 import importlib
 import inspect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from torch import Tensor
 
-from deq import duals, elementwise
-from deq.conformance import check
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation phi, applied entrywise, and what the theorems assume of it.
-
-    Attributes:
-        name: how configurations call it.
-        function: phi.
-        derivative: phi'; at a kink, the value from the left.
-        lipschitz: L = sup |phi'|.
-        curvature: M = sup |phi''|; infinite for a kinked phi (Ling et al. only).
-        at_zero: phi(0).
-        smooth: whether phi is analytic on the real line, so that its Hermite
-            coefficients decay faster than any power.
-        polynomial: whether phi is a polynomial, so that lambda_star may be zero.
-        dual: closed form of (E[phi(u) phi(v)], E[phi'(u) phi'(v)]) for centred
-            Gaussians of variance q and covariance c, where one is known; a relative
-            error of some units of float64's rounding is presumed of it.
-        derivative_of_value: phi' as a function of phi's value, for a phi whose value is
-            dear and decides its derivative (tanh: 1 - phi^2).
-    """
-
-    name: str
-    function: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor], Tensor]
-    lipschitz: float
-    curvature: float
-    at_zero: float
-    smooth: bool
-    polynomial: bool = False
-    dual: duals.Dual | None = None
-    derivative_of_value: Callable[[Tensor], Tensor] | None = None
-
-    def derivative_at(self, x: Tensor, value: Tensor) -> Tensor:
-        """phi'(x), where value = phi(x) is known."""
-        if self.derivative_of_value is None:
-            return self.derivative(x)
-        return self.derivative_of_value(value)
-
-
-def _silu_lipschitz() -> float:
-    """(1 + t) / 2 with t tanh t = 1: 1.0998...
-
-    phi''(x) = s (1 - s) (2 - x tanh(x/2)) vanishes at x = 2t; there s = (1 + 1/t) / 2,
-    and phi' = s + x s (1 - s) becomes (1 + t) / 2. Newton's method on t tanh t.
-    """
-    t = 1.2
-    for _ in range(6):
-        t -= (t * math.tanh(t) - 1) / (math.tanh(t) + t / math.cosh(t) ** 2)
-    return (1 + t) / 2
-
+from deq.models import duals, elementwise
+from deq.models.activation import Activation
+from deq.models.lipschitz import LIPSCHITZ
+from deq.models.validation import check
 
 _BUILT_IN = (
     Activation(
         name="relu",
         function=torch.relu,
         derivative=elementwise.relu_derivative,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["relu"],
         curvature=math.inf,
         at_zero=0.0,
         smooth=False,
@@ -83,7 +30,7 @@ _BUILT_IN = (
         name="leaky_relu",
         function=elementwise.leaky_relu,
         derivative=elementwise.leaky_relu_derivative,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["leaky_relu"],
         curvature=math.inf,
         at_zero=0.0,
         smooth=False,
@@ -93,7 +40,7 @@ _BUILT_IN = (
         name="identity",
         function=elementwise.identity,
         derivative=torch.ones_like,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["identity"],
         curvature=0.0,
         at_zero=0.0,
         smooth=True,
@@ -104,7 +51,7 @@ _BUILT_IN = (
         name="tanh",
         function=torch.tanh,
         derivative=elementwise.tanh_derivative,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["tanh"],
         curvature=4 / (3 * math.sqrt(3)),  # at tanh(x)^2 = 1/3
         at_zero=0.0,
         smooth=True,
@@ -114,7 +61,7 @@ _BUILT_IN = (
         name="sigmoid",
         function=torch.sigmoid,
         derivative=elementwise.sigmoid_derivative,
-        lipschitz=0.25,
+        lipschitz=LIPSCHITZ["sigmoid"],
         curvature=1 / (6 * math.sqrt(3)),  # at (2s - 1)^2 = 1/3
         at_zero=0.5,
         smooth=True,
@@ -124,7 +71,7 @@ _BUILT_IN = (
         name="sin",
         function=torch.sin,
         derivative=torch.cos,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["sin"],
         curvature=1.0,
         at_zero=0.0,
         smooth=True,
@@ -134,7 +81,7 @@ _BUILT_IN = (
         name="cos",
         function=torch.cos,
         derivative=elementwise.cos_derivative,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["cos"],
         curvature=1.0,
         at_zero=1.0,
         smooth=True,
@@ -144,7 +91,7 @@ _BUILT_IN = (
         name="erf",
         function=torch.erf,
         derivative=elementwise.erf_derivative,
-        lipschitz=2 / math.sqrt(math.pi),
+        lipschitz=LIPSCHITZ["erf"],
         curvature=math.sqrt(8 / (math.pi * math.e)),  # at x^2 = 1/2
         at_zero=0.0,
         smooth=True,
@@ -154,7 +101,7 @@ _BUILT_IN = (
         name="softplus",
         function=elementwise.softplus,
         derivative=torch.sigmoid,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["softplus"],
         curvature=0.25,
         at_zero=math.log(2),
         smooth=True,
@@ -163,8 +110,7 @@ _BUILT_IN = (
         name="gelu",
         function=torch.nn.functional.gelu,
         derivative=elementwise.gelu_derivative,
-        # phi'' = Phi' (2 - x^2): the slope is greatest at sqrt 2, where it is 1.1289...
-        lipschitz=(1 + math.erf(1)) / 2 + 1 / (math.e * math.sqrt(math.pi)),
+        lipschitz=LIPSCHITZ["gelu"],
         curvature=math.sqrt(2 / math.pi),
         at_zero=0.0,
         smooth=True,
@@ -174,7 +120,7 @@ _BUILT_IN = (
         name="silu",
         function=torch.nn.functional.silu,
         derivative=elementwise.silu_derivative,
-        lipschitz=_silu_lipschitz(),
+        lipschitz=LIPSCHITZ["silu"],
         curvature=0.5,
         at_zero=0.0,
         smooth=True,
@@ -183,7 +129,7 @@ _BUILT_IN = (
         name="arctan",
         function=torch.arctan,
         derivative=elementwise.arctan_derivative,
-        lipschitz=1.0,
+        lipschitz=LIPSCHITZ["arctan"],
         curvature=3 * math.sqrt(3) / 8,  # at x^2 = 1/3
         at_zero=0.0,
         smooth=True,
@@ -192,7 +138,7 @@ _BUILT_IN = (
         name="gaussian",
         function=elementwise.gaussian,
         derivative=elementwise.gaussian_derivative,
-        lipschitz=math.sqrt(2 / math.e),  # at x^2 = 1/2
+        lipschitz=LIPSCHITZ["gaussian"],
         curvature=2.0,
         at_zero=1.0,
         smooth=True,

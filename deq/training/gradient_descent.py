@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from deq.convergence import Initial
-from deq.course import Course, Row, Status, blank
-from deq.data import Dataset
-from deq.diagnostics import Diagnostics, Spectra
-from deq.fixed_point import Solution, Solved
-from deq.machine import forbid_tf32
-from deq.pack import Pack, half_square
-from deq.speculation import Reading, Speculation
-from deq.state import State, put, state_of
-from deq.step_size import step_size
-from deq.trial import TrialConfig
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.hardware import forbid_tf32
+from deq.solvers.fixed_point import Solution, Solved
+from deq.theory.convergence import Initial
+from deq.training.course import Course, Row, Status, blank
+from deq.training.diagnostics import Diagnostics, Spectra
+from deq.training.lookahead import Reading, Speculation
+from deq.training.pack import Pack, half_square
+from deq.training.state import State, put, state_of
+from deq.training.step_size import step_size
 
 
 class Descent:

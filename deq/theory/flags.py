@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from deq.convergence import Initial
+from deq.theory.convergence import Initial
 
 # A loss counts only where it exceeds the error of its own evaluation so many times.
 FLOOR_MARGIN = 100.0

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from deq.pack import SCRATCH, Pack
-from deq.state import State, put, state_of
+from deq.training.pack import SCRATCH, Pack
+from deq.training.state import State, put, state_of
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deq.activations import activation
-from deq.convergence import Drawn, InitialCondition, initial_condition
-from deq.data import Dataset
-from deq.fixed_point import Solved, solve
-from deq.kernels import gram
-from deq.model import EquilibriumMap, draw, draw_pack
-from deq.operator_norm import operator_norm
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.operator_norm import operator_norm
+from deq.models.activations import activation
+from deq.models.equilibrium import EquilibriumMap, draw, draw_pack
 from deq.solvers import SOLVERS
-from deq.trial import TrialConfig
+from deq.solvers.fixed_point import Solved, solve
+from deq.theory.convergence import Drawn, InitialCondition, initial_condition
+from deq.theory.kernels import gram
 
 # A best slack above this may be passed by drawing more often.
 NEAR = 0.3

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.convergence import Initial
-from deq.population import Population
+from deq.theory.convergence import Initial
+from deq.theory.population import Population
 
 # Steps whose modes are summed at once, so that memory does not grow with the budget.
 _CHUNK = 4096

@@ -6,68 +6,14 @@ a sample is a row: Z is held as (B, n, m), so that samples are dropped and compa
 rows that lie together.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from deq.activations import Activation, activation
-from deq.fixed_point import Map, take
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The model and its initialisation.
-
-    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
-
-    Attributes:
-        width: m.
-        activation: name of phi; a user's own is "package.module:name".
-        sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
-        sigma_a: scale of a; 1 in the papers.
-        allow_ill_posed: accept a sigma_w2 at or past the well-posedness limit. It
-            permits a trial and changes none of its numbers.
-        activation_sha256: the digest of an own activation's source; filled in when the
-            trial is composed, and checked wherever the config is read.
-        init: gaussian, the first network drawn; redraw, the first one drawn for which
-            conditions (7) to (9) of the theorem hold at some delta (Truong 2023).
-        max_draws: with redraw, how many networks are drawn before giving up. It
-            decides whether there is a trial and changes none of its numbers.
-    """
-
-    width: int = 256
-    activation: str = "relu"
-    sigma_w2: float = 0.08
-    sigma_a: float = 1.0
-    allow_ill_posed: bool = field(default=False, metadata={"identity": False})
-    activation_sha256: str = field(default="", metadata={"absent_at": ""})
-    init: Literal["gaussian", "redraw"] = field(
-        default="gaussian", metadata={"absent_at": "gaussian"}
-    )
-    max_draws: int = field(default=100, metadata={"identity": False})
-
-    def __post_init__(self) -> None:
-        """Refuse what no run could make sense of."""
-        if self.width < 1:
-            raise ValueError(f"width must be at least 1, not {self.width}")
-        if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
-            raise ValueError(f"sigma_w2 is a variance: it must be at least 0, not {self.sigma_w2}")
-        if not 0 < self.sigma_a < math.inf:
-            raise ValueError(f"sigma_a must be above 0, not {self.sigma_a}")
-        if self.max_draws < 1:
-            raise ValueError(f"max_draws must be at least 1, not {self.max_draws}")
-        phi = activation(self.activation, sha256=self.activation_sha256)
-        limit = 1 / (8 * phi.lipschitz**2)
-        if self.sigma_w2 >= limit and not self.allow_ill_posed:
-            raise ValueError(
-                f"sigma_w2={self.sigma_w2} is past the well-posedness limit "
-                f"1/(8 L^2) = {limit:.6g} of {self.activation}: "
-                "lower it, or set model.allow_ill_posed=true"
-            )
+from deq.config import ModelConfig
+from deq.models.activation import Activation
+from deq.solvers.fixed_point import Map, take
 
 
 def initialise(

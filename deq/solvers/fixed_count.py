@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, Solution, Solved, relative_residual
+from deq.solvers.fixed_point import Map, Solution, Solved, relative_residual
 
 # Rows of an attempt's figures.
 FIGURES = 5

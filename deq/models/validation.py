@@ -6,13 +6,11 @@ The built-in ones pass as tests of this package; a user's own passes before it i
 import itertools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from deq.activations import Activation
+from deq.models.activation import Activation
 
 _SPACING = 1e-3  # of the grid on [-30, 30] that L and M are compared on
 _STEP = 1e-5  # of the finite differences
@@ -21,7 +19,7 @@ _LARGE = 1e4
 _EPS = torch.finfo(torch.float64).eps
 
 
-def check(phi: "Activation") -> None:
+def check(phi: Activation) -> None:
     """Refuse an activation that is not what it claims.
 
     On a grid of spacing 1e-3 on [-30, 30], and on points further out to 1e4: phi and
@@ -46,7 +44,7 @@ def check(phi: "Activation") -> None:
         _dual(phi)
 
 
-def _claims(phi: "Activation") -> None:
+def _claims(phi: Activation) -> None:
     """What the fields say together."""
     if not 0 < phi.lipschitz < math.inf:
         raise ValueError(f"lipschitz must be above 0 and finite, not {phi.lipschitz}")
@@ -97,7 +95,7 @@ def _grid_and_beyond() -> Tensor:
     return torch.cat([_grid(), far, -far])
 
 
-def _slope(phi: "Activation") -> None:
+def _slope(phi: Activation) -> None:
     """phi' against central differences: within M h / 2 and rounding of them."""
     x = _grid_and_beyond()
     slope = (phi.function(x + _STEP) - phi.function(x - _STEP)) / (2 * _STEP)
@@ -113,7 +111,7 @@ def _slope(phi: "Activation") -> None:
         )
 
 
-def _slope_of_value(phi: "Activation") -> None:
+def _slope_of_value(phi: Activation) -> None:
     """phi' from phi's value, where the activation has it: to 1e-12 L of phi' from x."""
     x = _grid_and_beyond()
     found = phi.derivative_at(x, phi.function(x))
@@ -126,7 +124,7 @@ def _slope_of_value(phi: "Activation") -> None:
         )
 
 
-def _constants(phi: "Activation") -> None:
+def _constants(phi: Activation) -> None:
     """L and M against the grid.
 
     By the mean value theorem no difference quotient of phi' exceeds M, so that a kink
@@ -155,7 +153,7 @@ def _compare(
         )
 
 
-def _dual(phi: "Activation") -> None:
+def _dual(phi: Activation) -> None:
     """The dual against the trapezoidal rule on the bivariate Gaussian.
 
     It is exact for an analytic phi; at a kink it is off by the spacing times the jump.

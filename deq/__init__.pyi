@@ -1,0 +1,69 @@
+from .config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from .data import (
+    Cifar10Config,
+    DataConfig,
+    DigitsConfig,
+    MnistConfig,
+    NpzConfig,
+    OpenmlConfig,
+    SphereConfig,
+    digest,
+    load,
+)
+from .data.dataset import Dataset
+from .linalg.hardware import hardware, memory_of, set_threads
+from .models.activation import Activation
+from .models.activations import ACTIVATIONS, activation_digest
+from .models.memory import memory, pack_size
+from .theory.population import Population, population
+from .theory.statistics import Mean, PowerLaw, mean, power_law
+from .training.comparison import Outcome, compare, train, train_pack
+from .training.cost import Cost, cost
+from .training.course import COLUMNS, Course, Status
+from .training.forecast import Forecast, forecast, last_half
+from .training.gradient_descent import Descent
+
+__all__ = [
+    "ACTIVATIONS",
+    "COLUMNS",
+    "Activation",
+    "Cifar10Config",
+    "Cost",
+    "Course",
+    "DataConfig",
+    "Dataset",
+    "Descent",
+    "DiagnosticsConfig",
+    "DigitsConfig",
+    "Forecast",
+    "Mean",
+    "MnistConfig",
+    "ModelConfig",
+    "NpzConfig",
+    "OpenmlConfig",
+    "Outcome",
+    "Population",
+    "PowerLaw",
+    "SolverConfig",
+    "SphereConfig",
+    "Status",
+    "TrainConfig",
+    "TrialConfig",
+    "activation_digest",
+    "compare",
+    "cost",
+    "digest",
+    "forecast",
+    "hardware",
+    "last_half",
+    "load",
+    "mean",
+    "memory",
+    "memory_of",
+    "pack_size",
+    "population",
+    "power_law",
+    "set_threads",
+    "train",
+    "train_pack",
+]
