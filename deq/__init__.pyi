@@ -9,6 +9,7 @@ from .data import (
     SphereConfig,
     digest,
     load,
+    shape_of,
 )
 from .data.dataset import Dataset
 from .linalg.hardware import hardware, memory_of, set_threads
@@ -64,6 +65,7 @@ __all__ = [
     "population",
     "power_law",
     "set_threads",
+    "shape_of",
     "train",
     "train_pack",
 ]

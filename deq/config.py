@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from deq.data.config import DataConfig, DigitsConfig
-from deq.models.lipschitz import lipschitz
+from deq.models.constants import lipschitz
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,8 @@ Finish = Literal["none", "float64"]
 Precision = Literal["full", "mixed"]
 # Distance from 1 to the next number, by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
+# Bytes of a number, by dtype.
+BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from deq.data.config import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from deq.data.dataset import Dataset
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "SphereConfig",
     "digest",
     "load",
+    "shape_of",
 ]
 
 
@@ -36,21 +39,39 @@ def load(config: DataConfig) -> "Dataset":
             values that are not finite, zero columns or parallel columns; the message
             names them.
     """
-    from deq.data.dataset import Dataset, normalised
-    from deq.data.digits import read_digits
-    from deq.data.npz import read_npz
-    from deq.data.openml import read_openml
+    import torch
+
+    from deq.data.dataset import Dataset, centred, normalised
     from deq.data.sphere import draw_sphere
 
-    if isinstance(config, DigitsConfig):
-        x, y = read_digits(config)
-    elif isinstance(config, SphereConfig):
+    if isinstance(config, SphereConfig):
         x, y = draw_sphere(config)
-    elif isinstance(config, NpzConfig):
-        x, y = read_npz(config)
-    else:
-        x, y = read_openml(config)
-    return Dataset(x=normalised(x), y=y)
+        return Dataset(normalised(x), y)
+    values, labels = _arrays(config)
+    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centred(values)
+    return Dataset(normalised(x), torch.tensor(labels))
+
+
+def shape_of(config: DataConfig) -> tuple[int, int]:
+    """(d, n) of a data set, after the checks of `load`; without torch.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    if isinstance(config, SphereConfig):
+        return config.d, config.n
+    if isinstance(config, DigitsConfig):
+        from deq.data.digits import PIXELS, check_digits
+
+        check_digits(config)
+        return PIXELS, config.n
+    from deq.data.columns import check_columns
+
+    values, _ = _arrays(config)
+    x = values if isinstance(config, NpzConfig) else (values - values.mean(axis=0)).T
+    check_columns(x)
+    d, n = x.shape
+    return d, n
 
 
 def digest(config: NpzConfig | OpenmlConfig) -> str:
@@ -68,3 +89,18 @@ def digest(config: NpzConfig | OpenmlConfig) -> str:
     from deq.data.openml import openml_digest
 
     return openml_digest(config)
+
+
+def _arrays(config: DigitsConfig | NpzConfig | OpenmlConfig) -> "tuple[np.ndarray, np.ndarray]":
+    """Arrays of a data set as they are stored: (d, n) of a file, images (n, d); labels (n,)."""
+    if isinstance(config, DigitsConfig):
+        from deq.data.digits import read_digits
+
+        return read_digits(config)
+    if isinstance(config, NpzConfig):
+        from deq.data.npz import read_npz
+
+        return read_npz(config)
+    from deq.data.openml import read_openml
+
+    return read_openml(config)

@@ -5,8 +5,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from deq.data.config import NpzConfig
 
@@ -24,7 +22,7 @@ def npz_digest(config: NpzConfig) -> str:
         raise ValueError(f"cannot read data.path={config.path}: {error.strerror}") from error
 
 
-def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
+def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
     """The file's arrays x (d, n) and y (n,) in float64.
 
     Raises:
@@ -43,7 +41,7 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
             f"data.path={config.path}: x must be (d, n) and y (n,), "
             f"not {tuple(x.shape)} and {tuple(y.shape)}{hint}"
         )
-    if x.numel() == 0:
+    if x.size == 0:
         raise ValueError(f"data.path={config.path} holds no samples: x is {tuple(x.shape)}")
     if config.n is not None and config.n > x.shape[1]:
         raise ValueError(
@@ -53,7 +51,7 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
     return x[:, :n], y[:n]
 
 
-def _arrays(path: str) -> tuple[Tensor, Tensor]:
+def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
     """The file's arrays of these names, of whatever shape, in float64."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"data.path={path} is no .npz file: write it with numpy.savez")
@@ -71,14 +69,14 @@ def _arrays(path: str) -> tuple[Tensor, Tensor]:
     return _real(raw_x, "x"), _real(raw_y, "y")
 
 
-def _real(array: np.ndarray, name: str) -> Tensor:
+def _real(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise ValueError(f"array {name} must hold real numbers, not {array.dtype}")
-    tensor = torch.tensor(array.astype(np.float64))
-    bad = (~torch.isfinite(tensor)).nonzero()
+    numbers = array.astype(np.float64, order="C")
+    bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
         raise ValueError(
             f"array {name} has {len(bad)} values that are not finite, "
             f"the first at index {tuple(bad[0].tolist())}"
         )
-    return tensor
+    return numbers

@@ -4,16 +4,14 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from deq.data.archive import Archive
 from deq.data.config import OpenmlConfig
-from deq.data.two_classes import centred, first_of_each
+from deq.data.two_classes import first_of_each
 
 
-def read_openml(config: OpenmlConfig) -> tuple[Tensor, Tensor]:
-    """Centred images x (d, n) and labels y (n,); downloaded when the cache lacks them.
+def read_openml(config: OpenmlConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, d) and labels y (n,); downloaded when the cache lacks them.
 
     Raises:
         ValueError: they cannot be had, n is larger than the data set, or they are not
@@ -26,7 +24,7 @@ def read_openml(config: OpenmlConfig) -> tuple[Tensor, Tensor]:
             f"{_archive(config).path} does not hold the samples of this config: their SHA-256 "
             f"is {found[:12]}..., not {config.sha256[:12]}...; remove it to download anew"
         )
-    return centred(rows), torch.tensor(y)
+    return rows, y
 
 
 def openml_digest(config: OpenmlConfig) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from deq.models import duals, elementwise
 from deq.models.activation import Activation
-from deq.models.lipschitz import LIPSCHITZ
+from deq.models.constants import LIPSCHITZ
 from deq.models.validation import check
 
 _BUILT_IN = (

@@ -2,12 +2,10 @@
 
 import math
 
-import torch
-
-from deq.config import TrialConfig
-from deq.models.activations import activation
-from deq.solvers import SOLVERS
-from deq.solvers.prediction import DEPTH
+from deq.config import BYTES, TrialConfig
+from deq.models.constants import has_kink
+from deq.solvers.sizes import PREDICTION_DEPTH as DEPTH
+from deq.solvers.sizes import TENSORS
 
 # Tensors of P's size at the peak of a GD step: P, Z, D, R, three buffers of the solver and
 # two temporaries, and what the two predictors hold.
@@ -34,10 +32,9 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     trial of a pack needs as much again. The libraries themselves and the allocator's slack
     are not counted: at m 8000 the process grew by 3 (tanh) and 11 percent (ReLU) more.
     """
-    m, size = config.model.width, torch.finfo(config.torch_dtype).bits // 8
-    kinked = math.isinf(activation(config.model.activation).curvature)
-    tensors = WORKING + (KINKED if kinked else SMOOTH)
-    tensors += SOLVERS[config.solver.name].tensors
+    m, size = config.model.width, BYTES[config.dtype]
+    tensors = WORKING + (KINKED if has_kink(config.model.activation) else SMOOTH)
+    tensors += TENSORS[config.solver.name]
     tensors += AHEAD if device.startswith("cuda") else 0
     tensors += MIXED if config.solver.precision == "mixed" else 0
     training = size * m * (n * tensors + VECTORS) + 8 * n * n * SQUARES
@@ -60,6 +57,8 @@ def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     m = config.model.width
     if not device.startswith("cuda"):
         return CPU_PACK if m <= CPU_WIDTH else 1
+    import torch
+
     wanted = TILES * torch.cuda.get_device_properties(device).multi_processor_count
     filling = math.ceil(wanted / (math.ceil(m / TILE) * math.ceil(n / TILE)))
     free, _ = torch.cuda.mem_get_info(device)

@@ -9,7 +9,6 @@ class Picard:
     """x <- f(x)."""
 
     products = 0
-    tensors = 0
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
         """The image itself."""

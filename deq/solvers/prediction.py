@@ -9,8 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# Vectors that the newest one is fitted by.
-DEPTH = 3
+from deq.solvers.sizes import PREDICTION_DEPTH
 
 
 class Predictor(Protocol):
@@ -29,16 +28,16 @@ class Predictor(Protocol):
 
 
 class Basis:
-    """The last DEPTH vectors of each sample, the newest first, and fits by them.
+    """The last PREDICTION_DEPTH vectors of each sample, the newest first, and fits by them.
 
-    Their inner products are carried along: a new vector costs DEPTH + 1 passes.
+    Their inner products are carried along: a new vector costs PREDICTION_DEPTH + 1 passes.
     """
 
     STATE = ("vectors", "inner")
 
     def __init__(self, like: Tensor) -> None:
-        self.vectors = [torch.zeros_like(like) for _ in range(DEPTH)]
-        shape = (*like.shape[:2], DEPTH, DEPTH)
+        self.vectors = [torch.zeros_like(like) for _ in range(PREDICTION_DEPTH)]
+        shape = (*like.shape[:2], PREDICTION_DEPTH, PREDICTION_DEPTH)
         self.inner = torch.zeros(shape, dtype=torch.float64, device=like.device)
 
     def products(self, target: Tensor, scratch: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ class Basis:
         ).double()
 
     def fit(self, products: Tensor) -> Tensor:
-        """c (B, n, DEPTH) that minimises ||target - sum_j c_j v_j||; float64.
+        """c (B, n, PREDICTION_DEPTH) that minimises ||target - sum_j c_j v_j||; float64.
 
         With a ridge of one unit of rounding: the vectors are nearly collinear once one
         mode is left.
@@ -65,7 +64,7 @@ class Basis:
         self.vectors.insert(0, vector)
         inner = torch.empty_like(self.inner)
         inner[..., 1:, 1:] = self.inner[..., :-1, :-1]
-        inner[..., 0, :] = inner[..., :, 0] = products[..., :DEPTH]
+        inner[..., 0, :] = inner[..., :, 0] = products[..., :PREDICTION_DEPTH]
         self.inner = inner
         return self.vectors.pop()
 
@@ -79,7 +78,7 @@ class Extrapolation:
     """Per-sample linear prediction, for states that move smoothly.
 
     The differences d_t = x_t - x_{t-1} nearly obey a linear recurrence: d_t is fitted by
-    the DEPTH before it, and the same coefficients are applied once more.
+    the PREDICTION_DEPTH before it, and the same coefficients are applied once more.
     """
 
     STATE = ("last", "differences", "coefficients")
@@ -87,7 +86,7 @@ class Extrapolation:
     def __init__(self, first: Tensor) -> None:
         self.last = first
         self.differences = Basis(first)
-        self.coefficients = first.new_zeros(*first.shape[:2], DEPTH)
+        self.coefficients = first.new_zeros(*first.shape[:2], PREDICTION_DEPTH)
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
         """x_t + sum_j c_j d_{t+1-j}."""
@@ -132,8 +131,10 @@ class Secant:
         self.last = first
         self.source = torch.zeros_like(first)  # to be written anew before every start
         self.sources = Basis(first)
-        self.excesses = [torch.zeros_like(first) for _ in range(DEPTH)]  # d_j - s_j
-        self._products = first.new_zeros(*first.shape[:2], DEPTH + 1, dtype=torch.float64)
+        self.excesses = [torch.zeros_like(first) for _ in range(PREDICTION_DEPTH)]  # d_j - s_j
+        self._products = first.new_zeros(
+            *first.shape[:2], PREDICTION_DEPTH + 1, dtype=torch.float64
+        )
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
         """x + s + sum_j c_j (d_j - s_j); `source` holds s, or zero where it is not known."""

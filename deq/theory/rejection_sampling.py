@@ -14,7 +14,7 @@ from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
 from deq.models.activations import activation
 from deq.models.equilibrium import EquilibriumMap, draw, draw_pack
-from deq.solvers import SOLVERS
+from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_point import Solved, solve
 from deq.theory.convergence import Drawn, InitialCondition, initial_condition
 from deq.theory.kernels import gram

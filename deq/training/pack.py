@@ -22,7 +22,7 @@ from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
 from deq.models.activations import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
-from deq.solvers import SOLVERS
+from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_point import Map, Solution, solve
 from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant

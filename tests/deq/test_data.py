@@ -1,10 +1,13 @@
 """Data sets: what they hold, and what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load, shape_of
+from deq.data.digits import COUNTS, PIXELS
 
 GOOD = np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
 Y = np.array([1.0, -1.0, 0.5])
@@ -82,3 +85,20 @@ def test_files_that_are_none(tmp_path):
         load(NpzConfig(path=str(tmp_path / "text")))
     with pytest.raises(ValueError, match="cannot read"):
         load(NpzConfig(path=str(tmp_path / "absent")))
+
+
+@pytest.mark.parametrize("classes", [(0, 1), (3, 8), (9, 4)])
+def test_the_shape_of_digits_is_known_without_loading_them(classes):
+    most = DigitsConfig(n=2 * min(COUNTS[label] for label in classes), classes=classes)
+    assert load(most).x.shape == shape_of(most)
+    for function in (load, shape_of):
+        with pytest.raises(ValueError, match="larger than the data set"):
+            function(replace(most, n=most.n + 2))
+
+
+def test_the_counts_of_digits_are_those_of_the_data_set():
+    for label in range(1, 10):
+        config = DigitsConfig(n=2 * min(COUNTS[0], COUNTS[label]), classes=(0, label))
+        assert load(config).x.shape == (PIXELS, config.n)
+        with pytest.raises(ValueError, match=f"class {min((0, label), key=COUNTS.__getitem__)},"):
+            load(replace(config, n=config.n + 2))

@@ -5,7 +5,7 @@ import torch
 
 from deq.models.activations import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
-from deq.solvers import SOLVERS
+from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_count import attempt
 from deq.solvers.fixed_point import Map, Solved, solve, take
 

@@ -1,4 +1,4 @@
-"""Lipschitz constants L = sup |phi'| of the built-in activations.
+"""Constants of the built-in activations: L = sup |phi'|, and which have a kink.
 
 Without torch, so that a configuration is checked before torch is imported.
 """
@@ -35,6 +35,9 @@ LIPSCHITZ: dict[str, float] = {
     "gaussian": math.sqrt(2 / math.e),  # at x^2 = 1/2
 }
 
+# phi of infinite curvature.
+KINKED = frozenset({"relu", "leaky_relu"})
+
 
 def lipschitz(name: str, *, sha256: str = "") -> float:
     """L of the activation called `name`; a user's own is imported and checked.
@@ -51,3 +54,16 @@ def lipschitz(name: str, *, sha256: str = "") -> float:
     from deq.models.activations import activation  # imports torch
 
     return activation(name, sha256=sha256).lipschitz
+
+
+def has_kink(name: str) -> bool:
+    """Whether sup |phi''| of an activation is infinite.
+
+    Raises:
+        ValueError: there is no such activation, or it is not what it claims.
+    """
+    if name in LIPSCHITZ:
+        return name in KINKED
+    from deq.models.activations import activation  # imports torch
+
+    return math.isinf(activation(name).curvature)
