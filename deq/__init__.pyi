@@ -14,8 +14,9 @@ from .data import (
 from .data.dataset import Dataset
 from .linalg.hardware import hardware, memory_of, set_threads
 from .models.activation import Activation
-from .models.activations import ACTIVATIONS, activation_digest
+from .models.activations import ACTIVATIONS
 from .models.memory import memory, pack_size
+from .models.source import activation_digest
 from .theory.population import Population, population
 from .theory.statistics import Mean, PowerLaw, mean, power_law
 from .training.comparison import Outcome, compare, train, train_pack

@@ -1,18 +1,14 @@
 """The built-in activations, and how a built-in or a user's own is found by its name."""
 
 import functools
-import hashlib
-import importlib
-import inspect
 import math
-from pathlib import Path
-from types import ModuleType
 
 import torch
 
 from deq.models import duals, elementwise
 from deq.models.activation import Activation
 from deq.models.constants import LIPSCHITZ
+from deq.models.source import activation_digest, module_of
 from deq.models.validation import check
 
 _BUILT_IN = (
@@ -174,30 +170,10 @@ def activation(name: str, *, sha256: str = "") -> Activation:
     return ACTIVATIONS[name] if name in ACTIVATIONS else _own(name)
 
 
-def activation_digest(name: str) -> str:
-    """SHA-256 of the source text of the module that defines an activation; 64 hex digits.
-
-    Of that module alone, not of what it imports: keep an activation in one file. Line
-    endings do not count. Empty for a built-in, which the version of deq stands for.
-
-    Raises:
-        ValueError: there is no such activation, or its module has no source text.
-    """
-    if ":" not in name:
-        activation(name)
-        return ""
-    module = _module(name)
-    try:
-        text = Path(inspect.getsourcefile(module) or "").read_text(encoding="utf-8")
-    except (OSError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"activation {name}: its module has no source text to read") from error
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 @functools.cache
 def _own(name: str) -> Activation:
     """A user's activation, imported and checked."""
-    module, attribute = _module(name), name.partition(":")[2]
+    module, attribute = module_of(name), name.partition(":")[2]
     found = getattr(module, attribute, None)
     if not isinstance(found, Activation):
         there = [key for key, value in vars(module).items() if isinstance(value, Activation)]
@@ -211,22 +187,3 @@ def _own(name: str) -> Activation:
     except ValueError as error:
         raise ValueError(f"activation {name}: {error}") from error
     return found
-
-
-def _module(name: str) -> ModuleType:
-    """The module before the colon, imported."""
-    place, _, attribute = name.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in place.split(".")):
-        raise ValueError(f"activation {name!r}: an own activation is named package.module:name")
-    try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"activation {name}: no module {error.name!r}: install it, or put its folder "
-            "on PYTHONPATH"
-        ) from error
-    except (Exception, SystemExit) as error:  # whatever a user's module does at import
-        why = " ".join(str(error).split())
-        raise ValueError(
-            f"activation {name}: importing {place} fails: {type(error).__name__}: {why}"
-        ) from error
