@@ -19,10 +19,10 @@ from .models.memory import memory, pack_size
 from .models.source import activation_digest
 from .theory.population import Population, population
 from .theory.statistics import Mean, PowerLaw, mean, power_law
-from .training.comparison import Outcome, compare, train, train_pack
+from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
-from .training.forecast import Forecast, forecast, last_half
+from .training.forecast import Forecast, curves_of, forecast, last_half
 from .training.gradient_descent import Descent
 
 __all__ = [
@@ -52,8 +52,10 @@ __all__ = [
     "TrainConfig",
     "TrialConfig",
     "activation_digest",
+    "columns",
     "compare",
     "cost",
+    "curves_of",
     "digest",
     "forecast",
     "hardware",

@@ -86,21 +86,16 @@ def compare(course: Course) -> Outcome:
     """
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
-    rows = course.rows
-    trajectory = {
-        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
-    }
     summary = _times(course)
     notes: dict[str, str] = {}
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"there was no equilibrium at step 0: {course.reason}"
-        return Outcome(course.status, course.reason, trajectory, summary, notes)
+        return Outcome(course.status, course.reason, _measured(course), summary, notes)
     seen = foresee(course.config, course.dataset, course.initial, course.eta)
     theory, absent = seen.theory()
     summary, notes = summary | theory, notes | absent
+    trajectory = columns(course, seen)
     log_floor = _log_floor(course, course.initial, trajectory)
-    trajectory["log_loss_linearized"] = seen.linearized.log_loss(trajectory["step"])
-    trajectory["log_loss_bound"] = seen.log_bound(trajectory["loss"].log(), trajectory["step"])
     for part, why in (
         bound_flags(trajectory, log_floor),
         weight_flags(trajectory, course.initial, seen.lipschitz),
@@ -109,6 +104,34 @@ def compare(course: Course) -> Outcome:
         summary, notes = summary | part, notes | why
     finite = {name: value for name, value in summary.items() if math.isfinite(value)}
     return Outcome(course.status, course.reason, trajectory, finite, notes)
+
+
+def columns(
+    course: Course, seen: Forecast, first: int = 0, end: int | None = None
+) -> dict[str, Tensor]:
+    """Columns of a trajectory, the predicted curves among them; (T,) each.
+
+    A row's numbers do not depend on the part that is asked for, so that a trial may be
+    shown part by part.
+
+    Args:
+        course: a trial that has an equilibrium at t = 0; it may still be training.
+        seen: its forecast.
+        first: how many rows to leave out.
+        end: the row to stop before; None: after the last.
+    """
+    found = _measured(course, first, end)
+    start = float(torch.tensor([course.rows[0]["loss"]], dtype=torch.float64).log())
+    found["log_loss_linearized"] = seen.linearized.log_loss(found["step"])
+    found["log_loss_bound"] = seen.log_bound(start, found["step"])
+    return found
+
+
+def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[str, Tensor]:
+    rows = course.rows[first:end]
+    return {
+        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
+    }
 
 
 def _times(course: Course) -> dict[str, float]:

@@ -15,6 +15,7 @@ from deq.theory.convergence import Initial, InitialCondition, initial_condition
 from deq.theory.population import Population, population
 from deq.theory.rate_fit import window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
+from deq.training.course import Course
 from deq.training.gradient_descent import Descent
 
 # The most points a predicted curve is fitted by; longer windows are thinned evenly.
@@ -123,9 +124,9 @@ class Forecast:
                 _put(summary, notes, name, rate, why)
         return summary, notes
 
-    def log_bound(self, log_loss: Tensor, steps: Tensor) -> Tensor:
-        """log of the theorem's bound from the loss at step 0; NaN where it is void."""
-        return log_loss[0] - (math.nan if self.bound is None else self.bound) * steps
+    def log_bound(self, log_start: float, steps: Tensor) -> Tensor:
+        """log of the theorem's bound from log Phi(0); NaN where it is void."""
+        return log_start - (math.nan if self.bound is None else self.bound) * steps
 
     def _void(self, value: float, resolved: bool) -> str:
         rounding = "" if resolved else ", and lambda_0 above rounding"
@@ -200,6 +201,12 @@ def foresee(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float)
     return Forecast(
         config, dataset, initial, eta, initial_condition(initial, model), limit, missing
     )
+
+
+def curves_of(course: Course) -> Forecast:
+    """The predicted curves of a trial that is still training, without conditions and limits."""
+    assert course.initial is not None, "there is no equilibrium at t = 0"
+    return Forecast(course.config, course.dataset, course.initial, course.eta, None, None)
 
 
 def last_half(steps: int) -> tuple[float, float]:
