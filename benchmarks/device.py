@@ -19,15 +19,13 @@ import torch
 from benchmarks import packing
 from benchmarks.peer import CONTESTANTS, Peer, Weights
 from benchmarks.timing import Spread, low_products, report, wall_seconds, with_goals
-from deq import speculation
-from deq.activations import activation
-from deq.capacity import memory
+from deq.config import ModelConfig, Precision, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.machine import forbid_tf32, hardware
-from deq.model import ModelConfig
-from deq.solvers import Precision, SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.linalg.hardware import forbid_tf32, hardware
+from deq.models.activations import activation
+from deq.models.memory import memory
+from deq.training import lookahead as speculation
+from deq.training.gradient_descent import Descent
 
 # 1.25 times what the 3.6 products of a smooth activation cost.
 GOALS = {"time over three products": "at most 1.5, smooth"}

@@ -41,15 +41,21 @@ from benchmarks.timing import (
     timed,
     with_goals,
 )
-from deq.activations import Activation, activation
+from deq.config import (
+    DiagnosticsConfig,
+    ModelConfig,
+    Precision,
+    SolverConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from deq.data import DigitsConfig, SphereConfig, load
-from deq.diagnostics import Spectra
-from deq.machine import set_threads
-from deq.model import ModelConfig
-from deq.pack import Pack
-from deq.solvers import Precision, SolverConfig
-from deq.training import Descent
-from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
+from deq.linalg.hardware import set_threads
+from deq.models.activation import Activation
+from deq.models.activations import activation
+from deq.training.diagnostics import Spectra
+from deq.training.gradient_descent import Descent
+from deq.training.pack import Pack
 
 # What the engine is to reach at m >= 1024, n >= 128, tol 1e-6: smooth, kinked.
 GOALS = {

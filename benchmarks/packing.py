@@ -11,12 +11,12 @@ import argparse
 from typing import Any
 
 from benchmarks.timing import Spread, report, wall_seconds, with_goals
-from deq.capacity import pack_size
-from deq.data import Dataset, SphereConfig, load
-from deq.machine import set_threads
-from deq.model import ModelConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.config import ModelConfig, TrainConfig, TrialConfig
+from deq.data import SphereConfig, load
+from deq.data.dataset import Dataset
+from deq.linalg.hardware import set_threads
+from deq.models.memory import pack_size
+from deq.training.gradient_descent import Descent
 
 GOALS = {"packed over one after the other": "below 1 where pack_size packs"}
 

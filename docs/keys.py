@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import deq
-from deq.activations import ACTIVATIONS
+from deq.models.activations import ACTIVATIONS
 from sweeps.config import LaunchConfig
 from sweeps.metrics import SUMMARY
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deq import Descent
-from deq.checkpoint import Checkpoint, conditions, newest, write
+from deq.training.checkpoint import Checkpoint, conditions, newest, write
 from sweeps.plain import one_line
 from sweeps.record import now
 
@@ -109,6 +109,11 @@ class Keeper:
         self._pack, self._device = pack, device
         self._checkpoints = checkpoints if checkpoints and checkpoints.every else None
         self._last, self._cost, self._complained = time.monotonic(), 0.0, False
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the pack's checkpoints are; None where it writes none."""
+        return self._checkpoints.folder(self._pack) if self._checkpoints else None
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """What to go on from, and what is to be said of it."""

@@ -23,10 +23,9 @@ def seal_data(data: deq.DataConfig, output: Path, seen: dict[str, Sealed]) -> Se
     if key not in seen:
         try:
             pins = _pinned(data, output)
-            dataset = deq.load(replace(data, **pins))
+            d, n = deq.shape_of(replace(data, **pins))
         except ValueError as error:
             raise ConfigError(f"data={data.name}: {error}") from error
-        d, n = dataset.x.shape
         if isinstance(data, deq.NpzConfig):
             pins["n"] = n
         seen[key] = Sealed(pins, (d, n))

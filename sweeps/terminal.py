@@ -109,7 +109,7 @@ class View:
             self._running[message.config_hash] = message
         elif isinstance(message, Note):
             self._print(f"{self._name(message.config_hash)}: {message.text}")
-        else:
+        elif isinstance(message, Done | Failed):
             digest = (
                 message.record.config_hash if isinstance(message, Done) else message.config_hash
             )

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import deq
-from deq.checkpoint import UnusableError
+from deq.training.checkpoint import UnusableError
 from sweeps.checkpoints import Checkpoints, Keeper, without
 from sweeps.config import trial_from_plain
 from sweeps.early_stopping import STOPPED_AT, Stopping
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
+from sweeps.live import Showing, plain_columns
 from sweeps.plain import in_bytes, one_line
 from sweeps.record import Record, now
+from sweeps.step_metrics import Point
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
@@ -69,7 +71,24 @@ class Note:
     text: str
 
 
-Message = Progress | Done | Failed | Note
+@dataclass(frozen=True)
+class Live:
+    """Points of a trial that is still training, as its finished run will hold them.
+
+    Attributes:
+        config_hash: which.
+        started: when its pack began, in milliseconds since the epoch.
+        device: where it trains.
+        points: those that were not shown before, or all of them after a resume.
+    """
+
+    config_hash: str
+    started: int
+    device: str
+    points: list[Point]
+
+
+Message = Progress | Done | Failed | Note | Live
 
 
 def run_pack(
@@ -78,15 +97,16 @@ def run_pack(
     threads: int,
     checkpoints: Checkpoints | None = None,
     stopping: Stopping | None = None,
+    live_seconds: float = 0.0,
 ) -> Generator[Message]:
     """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
 
     A pack that does not fit in memory is halved, once; a half that does not fit fails, and
     says what it needs. A pack that has a checkpoint goes on from it. What `stopping` ends
-    early is done with the status `stopped`.
+    early is done with the status `stopped`. Every `live_seconds` the trials' points are shown.
     """
     deq.set_threads(threads)
-    yield from _tried(plains, device, checkpoints, stopping, halved=False)
+    yield from _tried(plains, device, checkpoints, stopping, live_seconds, halved=False)
 
 
 def needed(plains: list[dict[str, Any]]) -> str:
@@ -104,13 +124,14 @@ def _tried(
     device: str,
     checkpoints: Checkpoints | None,
     stopping: Stopping | None,
+    live_seconds: float,
     *,
     halved: bool,
 ) -> Iterator[Message]:
     configs = [trial_from_plain(plain) for plain in plains]
     left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
     try:
-        for message in _run(configs, plains, device, checkpoints, stopping):
+        for message in _run(configs, plains, device, checkpoints, stopping, live_seconds):
             yield message
             if isinstance(message, Done):
                 del left[message.record.config_hash]
@@ -122,7 +143,7 @@ def _tried(
     if unusable:
         yield from _notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
         checkpoints = without(checkpoints, list(left))
-        yield from _tried(plains, device, checkpoints, stopping, halved=halved)
+        yield from _tried(plains, device, checkpoints, stopping, live_seconds, halved=halved)
     elif memory and (halved or len(plains) == 1):
         for digest in left:
             yield Failed(digest, f"out of memory: {needed(list(left.values()))}")
@@ -133,7 +154,8 @@ def _tried(
         size = -(-len(plains) // 2) if memory else 1
         for i in range(0, len(rest), size):
             part = rest[i : i + size]
-            yield from _tried(part, device, checkpoints, stopping, halved=halved or memory)
+            again = halved or memory
+            yield from _tried(part, device, checkpoints, stopping, live_seconds, halved=again)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -148,11 +170,13 @@ def _run(
     device: str,
     checkpoints: Checkpoints | None,
     stopping: Stopping | None,
+    live_seconds: float,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
     keeper = Keeper(checkpoints, hashes, device)
     checkpoint, said = keeper.newest()
     yield from _notes(hashes, said)
+    showing = Showing(live_seconds, keeper.started, keeper.folder, resumed=checkpoint is not None)
     last, pending = 0.0, dict(zip(hashes, range(len(hashes)), strict=True))
     for descent in deq.train_pack(configs, device=device, checkpoint=checkpoint):
         try:
@@ -165,7 +189,9 @@ def _run(
                     _stop(descent, k, digest, stopping)
                 if descent.courses[k].status is not None:
                     del pending[digest]
-                    yield Done(_record(descent.courses[k], plains[k], device, keeper))
+                    yield Done(_record(descent.courses[k], plains[k], device, keeper, showing))
+            for k, points in showing.points({k: descent.courses[k] for k in pending.values()}):
+                yield Live(hashes[k], keeper.started, device, points)
             yield from _notes(hashes, keeper.keep(descent))
         except GeneratorExit:  # interrupted, between two steps
             list(keeper.write(descent))
@@ -194,7 +220,9 @@ def _notes(hashes: list[str], lines: Iterable[str]) -> Iterator[Note]:
         yield Note(hashes[0], pack + line)
 
 
-def _record(course: deq.Course, plain: dict[str, Any], device: str, keeper: Keeper) -> Record:
+def _record(
+    course: deq.Course, plain: dict[str, Any], device: str, keeper: Keeper, showing: Showing
+) -> Record:
     outcome = deq.compare(course)
     stopped = {}
     if outcome.status is deq.Status.STOPPED:
@@ -208,11 +236,10 @@ def _record(course: deq.Course, plain: dict[str, Any], device: str, keeper: Keep
         summary=outcome.summary | stopped,
         notes=outcome.notes,
         device=device,
-        environment=environment() | {"resumed_at": keeper.resumed_at},
+        environment=environment()
+        | {"resumed_at": keeper.resumed_at}
+        | showing.shown.environment(len(course.rows)),
         started=keeper.started,
         finished=now(),
-        trajectory={
-            name: [v if math.isfinite(v) else None for v in values.tolist()]
-            for name, values in outcome.trajectory.items()
-        },
+        trajectory=plain_columns(outcome.trajectory),
     )

@@ -15,17 +15,20 @@ DOORS = {
     "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
-    "mlflow": {f"sweeps/tracking/{name}.py" for name in ("server", "tracker", "trial_runs")},
+    "mlflow": {
+        f"sweeps/tracking/{name}.py" for name in ("presence", "server", "tracker", "trial_runs")
+    },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},
+    "lazy_loader": {"deq/__init__.py", "sweeps/__init__.py"},
     "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
     "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
-MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq"}
+MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq", "lazy_loader"}
 
 
 def imported(text):

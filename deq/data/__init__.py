@@ -1,15 +1,27 @@
 """Data sets: inputs as columns of norm sqrt(d), and targets."""
 
-from deq.data.dataset import Dataset, normalised
-from deq.data.digits import DigitsConfig, read_digits
-from deq.data.npz import NpzConfig, npz_digest, read_npz
-from deq.data.openml import Cifar10Config, MnistConfig, OpenmlConfig, openml_digest, read_openml
-from deq.data.sphere import SphereConfig, draw_sphere
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from deq.data.config import (
+    Cifar10Config,
+    DataConfig,
+    DigitsConfig,
+    MnistConfig,
+    NpzConfig,
+    OpenmlConfig,
+    SphereConfig,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deq.data.dataset import Dataset
 
 __all__ = [
     "Cifar10Config",
     "DataConfig",
-    "Dataset",
     "DigitsConfig",
     "MnistConfig",
     "NpzConfig",
@@ -17,12 +29,11 @@ __all__ = [
     "SphereConfig",
     "digest",
     "load",
+    "shape_of",
 ]
 
-DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Config
 
-
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig) -> "Dataset":
     """The data set of a config, checked.
 
     Raises:
@@ -30,19 +41,41 @@ def load(config: DataConfig) -> Dataset:
             values that are not finite, zero columns or parallel columns; the message
             names them.
     """
-    if isinstance(config, DigitsConfig):
-        x, y = read_digits(config)
-    elif isinstance(config, SphereConfig):
+    import torch
+
+    from deq.data.dataset import Dataset, centred, normalised
+    from deq.data.sphere import draw_sphere
+
+    if isinstance(config, SphereConfig):
         x, y = draw_sphere(config)
-    elif isinstance(config, NpzConfig):
-        x, y = read_npz(config)
-    else:
-        x, y = read_openml(config)
-    try:
-        return Dataset(x=normalised(x), y=y)
-    except ValueError as error:
-        where = f"data.path={config.path}: " if isinstance(config, NpzConfig) else ""
-        raise ValueError(f"{where}{error}") from error
+        return Dataset(normalised(x), y)
+    values, labels = _arrays(config)
+    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centred(values)
+    with _named(config):
+        return Dataset(normalised(x), torch.tensor(labels))
+
+
+def shape_of(config: DataConfig) -> tuple[int, int]:
+    """(d, n) of a data set, after the checks of `load`; without torch.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    if isinstance(config, SphereConfig):
+        return config.d, config.n
+    if isinstance(config, DigitsConfig):
+        from deq.data.digits import PIXELS, check_digits
+
+        check_digits(config)
+        return PIXELS, config.n
+    from deq.data.columns import check_columns
+
+    values, _ = _arrays(config)
+    x = values if isinstance(config, NpzConfig) else (values - values.mean(axis=0)).T
+    with _named(config):
+        check_columns(x)
+    d, n = x.shape
+    return d, n
 
 
 def digest(config: NpzConfig | OpenmlConfig) -> str:
@@ -53,4 +86,35 @@ def digest(config: NpzConfig | OpenmlConfig) -> str:
     Raises:
         ValueError: the data cannot be read, or not downloaded.
     """
-    return npz_digest(config) if isinstance(config, NpzConfig) else openml_digest(config)
+    if isinstance(config, NpzConfig):
+        from deq.data.npz import npz_digest
+
+        return npz_digest(config)
+    from deq.data.openml import openml_digest
+
+    return openml_digest(config)
+
+
+@contextlib.contextmanager
+def _named(config: DataConfig) -> Iterator[None]:
+    """Name the file of a user's own arrays in what is said of them."""
+    try:
+        yield
+    except ValueError as error:
+        where = f"data.path={config.path}: " if isinstance(config, NpzConfig) else ""
+        raise ValueError(f"{where}{error}") from error
+
+
+def _arrays(config: DigitsConfig | NpzConfig | OpenmlConfig) -> "tuple[np.ndarray, np.ndarray]":
+    """Arrays of a data set as they are stored: (d, n) of a file, images (n, d); labels (n,)."""
+    if isinstance(config, DigitsConfig):
+        from deq.data.digits import read_digits
+
+        return read_digits(config)
+    if isinstance(config, NpzConfig):
+        from deq.data.npz import read_npz
+
+        return read_npz(config)
+    from deq.data.openml import read_openml
+
+    return read_openml(config)

@@ -2,42 +2,13 @@
 
 import hashlib
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from deq.data.archive import DAMAGED
-from deq.data.dataset import check_n
-
-
-@dataclass(frozen=True)
-class NpzConfig:
-    """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
-
-    Attributes:
-        name: the data set.
-        path: the file. Where it lies is not part of an experiment's identity.
-        n: how many samples to take, from the first; all when null.
-        sha256: the digest of the file; filled in when the trial is composed, and
-            checked when the file is read.
-    """
-
-    name: Literal["npz"] = "npz"
-    # Another file is another trial by its digest.
-    path: str = field(default="", metadata={"identity": False, "digest": "sha256"})
-    n: int | None = None
-    sha256: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse a missing path."""
-        if self.n is not None:
-            check_n(self.n)
-        if not self.path:
-            raise ValueError("path is empty: give the .npz file, data.path=FILE")
+from deq.data.config import NpzConfig
 
 
 def npz_digest(config: NpzConfig) -> str:
@@ -53,7 +24,7 @@ def npz_digest(config: NpzConfig) -> str:
         raise ValueError(f"cannot read data.path={config.path}: {error.strerror}") from error
 
 
-def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
+def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
     """The file's arrays x (d, n) and y (n,) in float64.
 
     Raises:
@@ -72,7 +43,7 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
             f"data.path={config.path}: x must be (d, n) and y (n,), "
             f"not {tuple(x.shape)} and {tuple(y.shape)}{hint}"
         )
-    if x.numel() == 0:
+    if x.size == 0:
         raise ValueError(f"data.path={config.path} holds no samples: x is {tuple(x.shape)}")
     if config.n is not None and config.n > x.shape[1]:
         raise ValueError(
@@ -82,7 +53,7 @@ def read_npz(config: NpzConfig) -> tuple[Tensor, Tensor]:
     return x[:, :n], y[:n]
 
 
-def _arrays(path: str) -> tuple[Tensor, Tensor]:
+def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
     """The file's arrays of these names, of whatever shape, in float64."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"data.path={path} is no .npz file: write it with numpy.savez")
@@ -114,18 +85,18 @@ def _member(file: Any, key: str) -> np.ndarray:
         raise
 
 
-def _real(array: np.ndarray, name: str, path: str) -> Tensor:
+def _real(array: np.ndarray, name: str, path: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise ValueError(
             f"data.path={path}: array {name} must hold real numbers, not {array.dtype}: "
             f"save it as numbers, {name}={name}.astype(float)"
         )
     with np.errstate(over="ignore"):  # a longdouble past float64's range is reported below
-        tensor = torch.tensor(array.astype(np.float64))
-    bad = (~torch.isfinite(tensor)).nonzero()
+        numbers = array.astype(np.float64, order="C")
+    bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
         raise ValueError(
             f"data.path={path}: array {name} has {len(bad)} values that are not finite in "
             f"float64, the first at index {tuple(bad[0].tolist())}: drop these samples"
         )
-    return tensor
+    return numbers

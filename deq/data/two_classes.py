@@ -1,20 +1,8 @@
 """Images of two classes: which samples are taken, their labels, and the centring."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
-
-
-def check_classes(classes: tuple[int, int]) -> None:
-    """Refuse classes that are not two different ones of ten.
-
-    Raises:
-        ValueError: saying so.
-    """
-    if len(set(classes)) != 2 or not set(classes) <= set(range(10)):
-        raise ValueError(f"classes must be two different ones of 0 .. 9, not {list(classes)}")
 
 
 def first_of_each(
@@ -34,22 +22,26 @@ def first_of_each(
         ValueError: a class has fewer images.
     """
     wanted = ((n + 1) // 2, n // 2)
-    for label, count in zip(classes, wanted, strict=True):
-        found = len(images[label])
-        if found < count:
-            raise ValueError(
-                f"data.n={n} is larger than the data set: {name} has "
-                f"{found} samples of class {label}, so n is at most {2 * found}"
-            )
+    check_enough(name, n, classes, [len(images[label]) for label in classes])
     chosen = [images[label][:count] for label, count in zip(classes, wanted, strict=True)]
     return np.concatenate(chosen), np.repeat([-1.0, 1.0], wanted)
 
 
-def centred(rows: np.ndarray) -> Tensor:
-    """Images as columns (d, n), float64, the mean image subtracted.
+def check_enough(name: str, n: int, classes: Sequence[int], counts: Sequence[int]) -> None:
+    """Refuse more samples than the two classes have.
 
-    Pixels are not negative, so raw images lie in a narrow cone about their mean: one
-    eigenvalue of the Gram matrix would dwarf the others, and every rate with them.
+    Args:
+        name: the data set's, for the message.
+        n: how many samples in all.
+        classes: which two.
+        counts: samples of each.
+
+    Raises:
+        ValueError: a class has fewer samples than half of n.
     """
-    x = torch.tensor(rows.T, dtype=torch.float64)
-    return x - x.mean(dim=1, keepdim=True)
+    for label, count, wanted in zip(classes, counts, ((n + 1) // 2, n // 2), strict=True):
+        if count < wanted:
+            raise ValueError(
+                f"data.n={n} is larger than the data set: {name} has "
+                f"{count} samples of class {label}, so n is at most {2 * count}"
+            )

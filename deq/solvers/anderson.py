@@ -7,10 +7,9 @@ Anal. 49 (2011), the unconstrained form.
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, take
+from deq.solvers.sizes import ANDERSON_DEPTH
 
-# Differences that are remembered.
-DEPTH = 5
 # Regularisation, relative to the differences of the residuals it is added to.
 RIDGE = 1e-12
 
@@ -22,7 +21,6 @@ class Anderson:
     """
 
     products = 0
-    tensors = 2 * DEPTH + 3
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # f(x) and g at the last iterate
@@ -33,8 +31,8 @@ class Anderson:
         """The mixed iterate, in the storage of `image`."""
         del f
         if self._last:
-            self._images = [image - self._last[0], *self._images[: DEPTH - 1]]
-            self._changes = [change - self._last[1], *self._changes[: DEPTH - 1]]
+            self._images = [image - self._last[0], *self._images[: ANDERSON_DEPTH - 1]]
+            self._changes = [change - self._last[1], *self._changes[: ANDERSON_DEPTH - 1]]
         self._last = [image.clone(), change.clone()]
         if self._changes:
             c = self._fit(change).to(image.dtype)

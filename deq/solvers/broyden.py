@@ -6,10 +6,8 @@ Source: Kelley, "Solving nonlinear equations with Newton's method", SIAM 2003, c
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
-
-# Updates that are remembered; then it starts anew.
-MEMORY = 20
+from deq.solvers.fixed_point import Map, take
+from deq.solvers.sizes import BROYDEN_MEMORY
 
 
 class Broyden:
@@ -23,7 +21,6 @@ class Broyden:
     """
 
     products = 0
-    tensors = 2 * MEMORY + 4
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # x and g
@@ -48,7 +45,7 @@ class Broyden:
 
     def _learn(self, s: Tensor, y: Tensor) -> None:
         """Make H y = s."""
-        if len(self._u) == MEMORY:
+        if len(self._u) == BROYDEN_MEMORY:
             self._u, self._v = [], []
         hy, v = self._apply(y), -s
         for u_j, v_j in zip(self._u, self._v, strict=True):

@@ -9,10 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deq.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, take
+from deq.solvers.sizes import KRYLOV
 
-# Vectors of a Krylov space at most.
-KRYLOV = 40
 # A step that would make the residual grow is halved so often; then it is taken.
 HALVINGS = 4
 # What is left of a linear equation's residual.
@@ -25,8 +24,6 @@ class NewtonKrylov:
     It does not need f to contract: an equilibrium where Picard's iteration runs away is
     found as well. One step costs a product for each vector of the Krylov space.
     """
-
-    tensors = KRYLOV + 8
 
     def __init__(self) -> None:
         self.products = 0

@@ -2,14 +2,13 @@
 
 from torch import Tensor
 
-from deq.fixed_point import Map
+from deq.solvers.fixed_point import Map
 
 
 class Picard:
     """x <- f(x)."""
 
     products = 0
-    tensors = 0
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
         """The image itself."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from deq.activations import activation
+from deq.models.activations import activation
 from sweeps.figures import style
 from sweeps.figures.study import Study, pairs, value
 from sweeps.figures.style import Axes

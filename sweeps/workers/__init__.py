@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from deq.machine import gpus
+from deq.linalg.hardware import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping

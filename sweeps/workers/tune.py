@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.execution import class_cache
 
-from deq.machine import gpus
+from deq.linalg.hardware import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import Stopping

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from deq import ACTIVATIONS, ModelConfig, activation_digest
-from deq.activations import Activation, activation
-from deq.conformance import check
+from deq.models.activation import Activation
+from deq.models.activations import activation
+from deq.models.constants import KINKED, LIPSCHITZ, has_kink
+from deq.models.validation import check
 
 SOFTSIGN = '''"""A user's own activation."""
 
@@ -265,3 +267,9 @@ def test_a_built_in_activation_has_no_digest():
         activation_digest("rleu")
     with pytest.raises(ValueError, match="no source text"):
         activation_digest("builtins:abs")
+
+
+def test_the_constants_known_without_torch_are_those_of_the_activations():
+    assert list(LIPSCHITZ) == list(ACTIVATIONS)
+    kinked = {name for name, phi in ACTIVATIONS.items() if math.isinf(phi.curvature)}
+    assert kinked == KINKED == {name for name in ACTIVATIONS if has_kink(name)}

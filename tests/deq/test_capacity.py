@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deq import memory, pack_size, speculation
+from deq import memory, pack_size
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import ModelConfig
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.training import lookahead as speculation
+from deq.training.gradient_descent import Descent
 
 
 class Storages(TorchDispatchMode):

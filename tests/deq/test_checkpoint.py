@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from deq.checkpoint import UnusableError, conditions, newest, write
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import ModelConfig
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.training.checkpoint import UnusableError, conditions, newest, write
+from deq.training.gradient_descent import Descent
 
 DATA = load(SphereConfig(n=5, d=4, seed=3))
 NARROW = {"dtype": "float32", "solver": SolverConfig(tol=1e-6, finish="float64")}

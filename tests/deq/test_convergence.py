@@ -6,14 +6,15 @@ import math
 import pytest
 import torch
 
-from deq.activations import ACTIVATIONS
-from deq.comparison import train
-from deq.convergence import Drawn, Initial, condition_at, initial_condition
-from deq.data import Dataset, SphereConfig, load
-from deq.flags import FLOOR_MARGIN, bound_flags, weight_flags
-from deq.model import ModelConfig, draw, initialise
-from deq.redraw import conditions, starting_weights
-from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
+from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
+from deq.data import SphereConfig, load
+from deq.data.dataset import Dataset
+from deq.models.activations import ACTIVATIONS
+from deq.models.equilibrium import draw, initialise
+from deq.theory.convergence import Drawn, Initial, condition_at, initial_condition
+from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags
+from deq.theory.rejection_sampling import conditions, starting_weights
+from deq.training.comparison import train
 
 CPU = torch.device("cpu")
 
@@ -118,7 +119,7 @@ def test_a_pack_redraws_only_what_waits_and_equals_its_trials_alone(monkeypatch)
         sizes.append(len(waiting))
         return conditions(waiting, *rest)
 
-    monkeypatch.setattr("deq.redraw.conditions", counted)
+    monkeypatch.setattr("deq.theory.rejection_sampling.conditions", counted)
     packed = starting_weights(configs, [SMALL] * 7, CPU)
     for b, parts in enumerate(alone):
         assert all(torch.equal(part[b], own[0]) for part, own in zip(packed, parts, strict=True))

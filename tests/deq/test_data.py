@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load
+from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load, shape_of
+from deq.data.digits import COUNTS, PIXELS
 from deq.data.npz import read_npz
 
 GOOD = np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
@@ -137,7 +138,7 @@ def test_arrays_of_every_layout_are_read_to_the_last_digit_they_store(tmp_path, 
     (tmp_path / "link.npz").symlink_to(tmp_path / "my data [1] é.npz")
     found = read_npz(NpzConfig(path=str(tmp_path / "link.npz")))
     for mine, theirs in zip(found, (x, y), strict=True):
-        assert np.array_equal(mine.numpy(), theirs.astype(np.float64))
+        assert np.array_equal(mine, theirs.astype(np.float64))
 
 
 def test_a_changed_file_is_refused(tmp_path):
@@ -155,3 +156,20 @@ def test_files_that_are_none(tmp_path):
         load(NpzConfig(path=str(tmp_path / "text")))
     with pytest.raises(ValueError, match="cannot read"):
         load(NpzConfig(path=str(tmp_path / "absent")))
+
+
+@pytest.mark.parametrize("classes", [(0, 1), (3, 8), (9, 4)])
+def test_the_shape_of_digits_is_known_without_loading_them(classes):
+    most = DigitsConfig(n=2 * min(COUNTS[label] for label in classes), classes=classes)
+    assert load(most).x.shape == shape_of(most)
+    for function in (load, shape_of):
+        with pytest.raises(ValueError, match="larger than the data set"):
+            function(replace(most, n=most.n + 2))
+
+
+def test_the_counts_of_digits_are_those_of_the_data_set():
+    for label in range(1, 10):
+        config = DigitsConfig(n=2 * min(COUNTS[0], COUNTS[label]), classes=(0, label))
+        assert load(config).x.shape == (PIXELS, config.n)
+        with pytest.raises(ValueError, match=f"class {min((0, label), key=COUNTS.__getitem__)},"):
+            load(replace(config, n=config.n + 2))

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from deq.activations import ACTIVATIONS, activation
-from deq.comparison import compare, train
-from deq.course import Status
+from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import NpzConfig, SphereConfig, load
-from deq.model import ModelConfig, initialise
-from deq.operator_norm import operator_norm
-from deq.population import population
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
+from deq.linalg.operator_norm import operator_norm
+from deq.models.activations import ACTIVATIONS, activation
+from deq.models.equilibrium import initialise
+from deq.theory.population import population
+from deq.training.comparison import compare, train
+from deq.training.course import Status
+from deq.training.gradient_descent import Descent
 
 EVERY = tuple(ACTIVATIONS)
 SOME = ("relu", "tanh", "cos", "gelu")  # kinked, odd, phi(0) = 1, no symmetry

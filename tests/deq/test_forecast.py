@@ -6,18 +6,16 @@ import math
 import pytest
 import torch
 
-from deq.capacity import memory
-from deq.comparison import train
-from deq.cost import cold_maps, cost
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.forecast import forecast, last_half
-from deq.model import ModelConfig
-from deq.population import population
-from deq.rate_fit import window_rate
-from deq.rates import LinearDynamics
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.models.memory import memory
+from deq.theory.population import population
+from deq.theory.rate_fit import window_rate
+from deq.theory.rates import LinearDynamics
+from deq.training.comparison import train
+from deq.training.cost import cold_maps, cost
+from deq.training.forecast import forecast, last_half
+from deq.training.gradient_descent import Descent
 
 NAMES = ("relu", "tanh")
 DATA = load(SphereConfig(n=6, d=6, seed=2))

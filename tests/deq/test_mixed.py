@@ -8,17 +8,16 @@ import math
 import pytest
 import torch
 
-from deq.activations import activation
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.fixed_point import Solved, relative_residual, solve, take
-from deq.machine import allow_tf32
-from deq.mixed import UNIT, MixedMap, low_product, round_tf32
-from deq.model import AdjointMap, EquilibriumMap, ModelConfig
-from deq.solvers import SolverConfig
+from deq.linalg.hardware import allow_tf32
+from deq.models.activations import activation
+from deq.models.equilibrium import AdjointMap, EquilibriumMap
+from deq.solvers.fixed_point import Solved, relative_residual, solve, take
+from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32
 from deq.solvers.picard import Picard
-from deq.speculation import Speculation
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.training.gradient_descent import Descent
+from deq.training.lookahead import Speculation
 
 NAMES = ("tanh", "relu", "gelu")
 # Below and above the columns that are rounded at once.
@@ -231,7 +230,7 @@ def test_samples_that_are_left_go_on_as_before():
 @pytest.mark.parametrize("worth", [2**23, 0])
 def test_every_sample_takes_its_own_full_products(worth, monkeypatch):
     """One sample starts far off: it alone takes more of them; dropped samples or not."""
-    monkeypatch.setattr("deq.fixed_point.WORTH", worth)
+    monkeypatch.setattr("deq.solvers.fixed_point.WORTH", worth)
     (f, _), norm, start = maps("tanh", 60, batch=2, n=6)
     near = solved(f, start).value * (1 + 1e-4 * torch.sin(torch.arange(60.0)))
     near[1, 2] = 0.0
@@ -294,7 +293,7 @@ def test_steps_by_guess_are_the_watched_ones(monkeypatch):
     (watched,) = trained(trial("tanh"))
     asked = []
     ask = Speculation.ask
-    monkeypatch.setattr("deq.speculation.worthwhile", lambda pack: True)
+    monkeypatch.setattr("deq.training.lookahead.worthwhile", lambda pack: True)
     monkeypatch.setattr(Speculation, "ask", lambda *args: asked.append(args) or ask(*args))
     (guessed,) = trained(trial("tanh"))
     torch.testing.assert_close(guessed["loss"], watched["loss"], rtol=1e-4, atol=0)

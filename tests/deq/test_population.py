@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from deq import dual_activation as dual_module
-from deq.activations import ACTIVATIONS, Activation
 from deq.data import SphereConfig, load
-from deq.dual_activation import dual_activation
-from deq.hermite import hermite_series
-from deq.population import population
+from deq.models.activation import Activation
+from deq.models.activations import ACTIVATIONS
+from deq.theory import dual_activation as dual_module
+from deq.theory.dual_activation import dual_activation
+from deq.theory.hermite import hermite_series
+from deq.theory.population import population
 
 REFERENCE = json.loads((Path(__file__).parent / "population_reference.json").read_text())
 SMOOTH = [phi for phi in ACTIVATIONS.values() if phi.smooth]

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import AdjointMap, EquilibriumMap, ModelConfig
-from deq.prediction import DEPTH, Extrapolation, Secant
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.models.equilibrium import AdjointMap, EquilibriumMap
+from deq.solvers.prediction import Extrapolation, Secant
+from deq.solvers.sizes import PREDICTION_DEPTH
+from deq.training.gradient_descent import Descent
 
 
 def random(*shape, seed=0):
@@ -31,10 +31,10 @@ def test_extrapolation_continues_a_linear_recurrence():
         return torch.einsum("k,kbnm->bnm", factors**t, modes) + 5
 
     predictor = Extrapolation(state(0))
-    for t in range(DEPTH + 3):
+    for t in range(PREDICTION_DEPTH + 3):
         pushed(predictor, state(t))
     expected = predictor.start(torch.empty_like(modes[0]), torch.empty_like(modes[0]))
-    now, then = state(DEPTH + 2), state(DEPTH + 3)
+    now, then = state(PREDICTION_DEPTH + 2), state(PREDICTION_DEPTH + 3)
     assert miss(now, then) > 1e-2
     assert miss(expected, then) < 1e-8
 

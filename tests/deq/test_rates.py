@@ -5,14 +5,13 @@ import math
 import pytest
 import torch
 
-from deq.comparison import compare, train
-from deq.course import Course, Status, blank
+from deq.config import ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.forecast import forecast
-from deq.model import ModelConfig
-from deq.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
-from deq.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
-from deq.trial import TrainConfig, TrialConfig
+from deq.theory.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
+from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
+from deq.training.comparison import compare, train
+from deq.training.course import Course, Status, blank
+from deq.training.forecast import forecast
 
 NEVER = -1e9  # a floor no loss touches
 

@@ -9,16 +9,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from deq import speculation
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import ModelConfig
-from deq.pack import Pack
-from deq.recording import Recording, _copied, _tensors
-from deq.solvers import SolverConfig
-from deq.speculation import Speculation
-from deq.state import state_of
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.training import lookahead as speculation
+from deq.training.cuda_graphs import Recording, _copied, _tensors
+from deq.training.gradient_descent import Descent
+from deq.training.lookahead import Speculation
+from deq.training.pack import Pack
+from deq.training.state import state_of
 
 DATA = SphereConfig(n=9, d=5)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from deq.eigenvalues import LeastEigenvalue
-from deq.operator_norm import OperatorNorm
+from deq.linalg.eigenvalues import LeastEigenvalue
+from deq.linalg.operator_norm import OperatorNorm
 
 
 def random(*shape, seed=0):

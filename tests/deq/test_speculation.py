@@ -5,14 +5,12 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._pytree import tree_map
 
-from deq import speculation
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.model import ModelConfig
-from deq.pack import Pack
-from deq.solvers import SolverConfig
-from deq.speculation import Speculation
-from deq.training import Descent
-from deq.trial import TrainConfig, TrialConfig
+from deq.training import lookahead as speculation
+from deq.training.gradient_descent import Descent
+from deq.training.lookahead import Speculation
+from deq.training.pack import Pack
 
 DATA = SphereConfig(n=12, d=6)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -124,7 +122,7 @@ def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
 
 def _without_values(thing, mode):
     for key, value in vars(thing).items():
-        if type(value).__module__ == "deq.prediction":
+        if type(value).__module__ == "deq.solvers.prediction":
             _without_values(value, mode)
         elif isinstance(value, torch.Tensor | list):
             fake = tree_map(

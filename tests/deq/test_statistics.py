@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from deq.statistics import mean, power_law
+from deq.theory.statistics import mean, power_law
 
 
 def test_the_interval_covers_as_often_as_it_says():

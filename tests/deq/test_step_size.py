@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from deq.comparison import train
-from deq.convergence import Initial
+from deq.config import ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.forecast import forecast
-from deq.model import ModelConfig
-from deq.population import population
-from deq.step_size import step_size
-from deq.trial import TrainConfig, TrialConfig
+from deq.theory.convergence import Initial
+from deq.theory.population import population
+from deq.training.comparison import train
+from deq.training.forecast import forecast
+from deq.training.step_size import step_size
 
 DATA = load(SphereConfig(n=5, d=4, seed=3))
 

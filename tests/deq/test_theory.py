@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from deq.config import ModelConfig
 from deq.data import SphereConfig, load
-from deq.model import ModelConfig
-from deq.operator_norm import operator_norm
+from deq.linalg.operator_norm import operator_norm
 
 
 def tensor(values):
@@ -32,8 +32,8 @@ def test_operator_norm_of_a_batch_with_one_of_low_rank():
 
 
 def test_gram_error_falls_with_width():
-    from deq.comparison import train
-    from deq.trial import TrainConfig, TrialConfig
+    from deq.config import TrainConfig, TrialConfig
+    from deq.training.comparison import train
 
     data = load(SphereConfig(n=8, d=8))
 

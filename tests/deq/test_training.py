@@ -6,14 +6,14 @@ import math
 import pytest
 import torch
 
-from deq.activations import ACTIVATIONS, activation
-from deq.comparison import compare, train
-from deq.course import Course, Status, blank
-from deq.data import Dataset, DigitsConfig, SphereConfig, load
-from deq.model import ModelConfig, initialise
-from deq.solvers import SolverConfig
-from deq.training import Descent
-from deq.trial import DiagnosticsConfig, TrainConfig, TrialConfig
+from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from deq.data import DigitsConfig, SphereConfig, load
+from deq.data.dataset import Dataset
+from deq.models.activations import ACTIVATIONS, activation
+from deq.models.equilibrium import initialise
+from deq.training.comparison import compare, train
+from deq.training.course import Course, Status, blank
+from deq.training.gradient_descent import Descent
 
 EVERY = tuple(ACTIVATIONS)
 SOME = ("relu", "tanh", "cos", "gelu")  # kinked, odd, phi(0) = 1, no symmetry
@@ -341,12 +341,12 @@ def test_the_tolerance_follows_the_error(name):
 
 def test_a_tightened_tolerance_below_the_floor_ends_no_trial(monkeypatch):
     """Within the tolerance asked for, a solve that stagnates goes on; outside it says so."""
-    monkeypatch.setattr("deq.pack.RESOLVED", 1e-3)
+    monkeypatch.setattr("deq.training.pack.RESOLVED", 1e-3)
     steps = TrainConfig(steps=300, eta=0.9, loss_tol=1e-20)
     model = ModelConfig(width=100, activation="tanh")
     solver = SolverConfig(tol=1e-8)
     assert run_to_end(model=model, train=steps, solver=solver).status is Status.CONVERGED
-    monkeypatch.setattr("deq.trial.TrialConfig.__post_init__", lambda self: None)
+    monkeypatch.setattr("deq.config.TrialConfig.__post_init__", lambda self: None)
     outcome = run_to_end(model=model, train=steps, solver=SolverConfig(tol=1e-20))
     assert outcome.status is Status.STALLED
     assert "precision" in outcome.reason

@@ -8,7 +8,7 @@ import pytest
 from command import client, runs, sweeps
 
 import deq
-from deq.checkpoint import write
+from deq.training.checkpoint import write
 from sweeps.checkpoints import Checkpoints, Ended, Keeper
 from sweeps.config import request, trial_from_plain
 from sweeps.planning import plan, trials_of

@@ -17,7 +17,7 @@ from command import ENV, SMALL, client, inside, runs, started, sweeps
 from services import AUTH, alive, end, tree, until
 
 import deq
-from deq.redraw import starting_weights
+from deq.theory.rejection_sampling import starting_weights
 from sweeps.config import request
 
 # About a second of training for each trial.

@@ -1,0 +1,74 @@
+from .config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from .data import (
+    Cifar10Config,
+    DataConfig,
+    DigitsConfig,
+    MnistConfig,
+    NpzConfig,
+    OpenmlConfig,
+    SphereConfig,
+    digest,
+    load,
+    shape_of,
+)
+from .data.dataset import Dataset
+from .linalg.hardware import hardware, memory_of, set_threads
+from .models.activation import Activation
+from .models.activations import ACTIVATIONS
+from .models.memory import memory, pack_size
+from .models.source import activation_digest
+from .theory.population import Population, population
+from .theory.statistics import Mean, PowerLaw, mean, power_law
+from .training.comparison import Outcome, columns, compare, train, train_pack
+from .training.cost import Cost, cost
+from .training.course import COLUMNS, Course, Status
+from .training.forecast import Forecast, curves_of, forecast, last_half
+from .training.gradient_descent import Descent
+
+__all__ = [
+    "ACTIVATIONS",
+    "COLUMNS",
+    "Activation",
+    "Cifar10Config",
+    "Cost",
+    "Course",
+    "DataConfig",
+    "Dataset",
+    "Descent",
+    "DiagnosticsConfig",
+    "DigitsConfig",
+    "Forecast",
+    "Mean",
+    "MnistConfig",
+    "ModelConfig",
+    "NpzConfig",
+    "OpenmlConfig",
+    "Outcome",
+    "Population",
+    "PowerLaw",
+    "SolverConfig",
+    "SphereConfig",
+    "Status",
+    "TrainConfig",
+    "TrialConfig",
+    "activation_digest",
+    "columns",
+    "compare",
+    "cost",
+    "curves_of",
+    "digest",
+    "forecast",
+    "hardware",
+    "last_half",
+    "load",
+    "mean",
+    "memory",
+    "memory_of",
+    "pack_size",
+    "population",
+    "power_law",
+    "set_threads",
+    "shape_of",
+    "train",
+    "train_pack",
+]

@@ -1,0 +1,209 @@
+"""A trial's configuration: everything that determines its numbers, and nothing else.
+
+Without torch, so that a command that only composes configurations is quick.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from deq.data.config import DataConfig, DigitsConfig
+from deq.models.constants import lipschitz
+
+if TYPE_CHECKING:
+    import torch
+
+EtaUnit = Literal["absolute", "tangent", "population", "theorem"]
+Dtype = Literal["float64", "float32"]
+SolverName = Literal["picard", "anderson", "broyden", "newton_krylov"]
+Finish = Literal["none", "float64"]
+Precision = Literal["full", "mixed"]
+# Distance from 1 to the next number, by dtype.
+EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
+# Bytes of a number, by dtype.
+BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model and its initialisation.
+
+    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
+
+    Attributes:
+        width: m.
+        activation: name of phi; a user's own is "package.module:name".
+        sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
+        sigma_a: scale of a; 1 in the papers.
+        allow_ill_posed: accept a sigma_w2 at or past the well-posedness limit. It
+            permits a trial and changes none of its numbers.
+        activation_sha256: the digest of an own activation's source; filled in when the
+            trial is composed, and checked wherever the config is read.
+        init: gaussian, the first network drawn; redraw, the first one drawn for which
+            conditions (7) to (9) of the theorem hold at some delta (Truong 2023).
+        max_draws: with redraw, how many networks are drawn before giving up. It
+            decides whether there is a trial and changes none of its numbers.
+    """
+
+    width: int = 256
+    activation: str = "relu"
+    sigma_w2: float = 0.08
+    sigma_a: float = 1.0
+    allow_ill_posed: bool = field(default=False, metadata={"identity": False})
+    activation_sha256: str = field(default="", metadata={"absent_at": ""})
+    init: Literal["gaussian", "redraw"] = field(
+        default="gaussian", metadata={"absent_at": "gaussian"}
+    )
+    max_draws: int = field(default=100, metadata={"identity": False})
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could make sense of."""
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, not {self.width}")
+        if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
+            raise ValueError(
+                f"sigma_w2 is a variance: it must be finite and at least 0, not {self.sigma_w2}"
+            )
+        if not 0 < self.sigma_a < math.inf:
+            raise ValueError(f"sigma_a must be finite and above 0, not {self.sigma_a}")
+        if self.max_draws < 1:
+            raise ValueError(f"max_draws must be at least 1, not {self.max_draws}")
+        limit = 1 / (8 * lipschitz(self.activation, sha256=self.activation_sha256) ** 2)
+        if self.sigma_w2 >= limit and not self.allow_ill_posed:
+            raise ValueError(
+                f"sigma_w2={self.sigma_w2} is past the well-posedness limit "
+                f"1/(8 L^2) = {limit:.6g} of {self.activation}: "
+                "lower it, or set model.allow_ill_posed=true"
+            )
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """How equilibria and adjoints are solved.
+
+    Attributes:
+        name: picard, the plain iteration, asymptotically optimal where it converges, since
+            the eigenvalues of D_i W fill a disc; anderson and broyden, which learn from
+            their iterates; newton_krylov, for equilibria where Picard does not converge
+            (||W||_2 L >= 1).
+        tol: relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before the
+            last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
+            As the loss falls it is tightened, so that the equilibria's errors stay a
+            thousandth of rms(yhat - y), down to what the dtype resolves.
+        max_steps: the most maps for one sample.
+        finish: float64: a float32 trial goes on in float64 from where its dtype no longer
+            resolves yhat - y (where the tolerance above ends), so that a rate can be
+            fitted; none: it stays in float32.
+        precision: full: every product in the trial's dtype; mixed: one such product for each
+            fixed point, at its predicted start, and TF32 products of the increments, whose
+            error counts as residual (see solvers/mixed). With float32 and picard only; a float64
+            finish is in full precision. On a CPU TF32 is emulated, and no time gained.
+    """
+
+    name: SolverName = "picard"
+    tol: float = 1e-8
+    max_steps: int = 500
+    finish: Finish = field(default="none", metadata={"absent_at": "none"})
+    precision: Precision = field(default="full", metadata={"absent_at": "full"})
+
+    def __post_init__(self) -> None:
+        """Refuse a tolerance outside (0, 1) and an empty budget."""
+        if not 0 < self.tol < 1:
+            raise ValueError(f"tol must be in (0, 1), not {self.tol}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, not {self.max_steps}")
+        if self.precision == "mixed" and self.name != "picard":
+            raise ValueError(
+                f"precision=mixed works with name=picard only, not {self.name}: set precision=full"
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Gradient descent.
+
+    Attributes:
+        steps: the budget of GD steps.
+        eta: step size, in units of `eta_unit`.
+        eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
+            lambda_max(H_inf); theorem: the bound (10) at the best delta.
+        loss_tol: converged when Phi(t) <= loss_tol Phi(0).
+    """
+
+    steps: int = 500
+    eta: float = 0.5
+    eta_unit: EtaUnit = "tangent"
+    loss_tol: float = 1e-20
+
+    def __post_init__(self) -> None:
+        """Refuse a budget or a step size that trains nothing."""
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        if not 0 < self.eta < math.inf:  # true for NaN as well
+            raise ValueError(f"eta must be finite and above 0, not {self.eta}")
+        if not 0 <= self.loss_tol < 1:
+            raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")
+
+
+@dataclass(frozen=True)
+class DiagnosticsConfig:
+    """What is measured how often.
+
+    Attributes:
+        every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and
+            lambda_min(H). Loss, residuals and solver steps are recorded at every step.
+    """
+
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse a cadence below 1."""
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, not {self.every}")
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything that determines a trial's numbers, and nothing else.
+
+    Attributes:
+        data: what it trains on.
+        model: the network and its initialisation.
+        train: gradient descent.
+        solver: how equilibria and adjoints are solved.
+        diagnostics: what is measured how often.
+        seed: of the network's draw.
+        dtype: of the training; the theory's numbers are float64 either way.
+    """
+
+    data: DataConfig = field(default_factory=DigitsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    seed: int = 0
+    dtype: Dtype = "float64"
+
+    def __post_init__(self) -> None:
+        """Refuse what only the parts together show."""
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
+        if self.solver.precision == "mixed" and self.dtype == "float64":
+            raise ValueError(
+                "solver.precision=mixed works with dtype=float32 only: set dtype=float32, "
+                "or solver.precision=full"
+            )
+        floor = 2 * EPS[self.dtype]
+        if self.solver.tol < floor:
+            remedy = ", or set dtype=float64" if self.dtype == "float32" else ""
+            raise ValueError(
+                f"solver.tol={self.solver.tol:g} is below what {self.dtype} resolves "
+                f"({floor:.1e}): raise it{remedy}"
+            )
+
+    @property
+    def torch_dtype(self) -> "torch.dtype":
+        """The training's dtype."""
+        import torch
+
+        return torch.float64 if self.dtype == "float64" else torch.float32

@@ -1,0 +1,156 @@
+"""Configurations of the data sets; without torch, so that they are checked quickly."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """Scikit-learn's bundled handwritten digits: two classes, d = 64, labels -1 and 1.
+
+    The first n/2 samples of each class (the first class has one more when n is odd),
+    centred (the mean sample subtracted), each normalised to norm sqrt(d).
+
+    Attributes:
+        name: the data set.
+        n: how many samples of the two classes together.
+        classes: which two; the second is labelled 1.
+    """
+
+    name: Literal["digits"] = "digits"
+    n: int = 64
+    classes: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        """Refuse classes that are not two different digits."""
+        _check_n(self.n)
+        _check_classes(self.classes)
+
+
+@dataclass(frozen=True)
+class SphereConfig:
+    """Ling et al.'s synthetic set: uniform on the sphere of radius sqrt(d), y ~ N(0, 1).
+
+    The set has a seed of its own, so that trials of several seeds share it.
+
+    Attributes:
+        name: the data set.
+        n: how many samples.
+        d: their dimension.
+        seed: of the draw.
+    """
+
+    name: Literal["sphere"] = "sphere"
+    n: int = 64
+    d: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an empty set."""
+        _check_n(self.n)
+        if self.d < 2:
+            raise ValueError(f"d must be at least 2, not {self.d}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
+
+
+@dataclass(frozen=True)
+class NpzConfig:
+    """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
+
+    Attributes:
+        name: the data set.
+        path: the file. Where it lies is not part of an experiment's identity.
+        n: how many samples to take, from the first; all when null.
+        sha256: the digest of the file; filled in when the trial is composed, and
+            checked when the file is read.
+    """
+
+    name: Literal["npz"] = "npz"
+    # Another file is another trial by its digest.
+    path: str = field(default="", metadata={"identity": False, "digest": "sha256"})
+    n: int | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a missing path."""
+        if self.n is not None:
+            _check_n(self.n)
+        if not self.path:
+            raise ValueError("path is empty: give the .npz file, data.path=FILE")
+
+
+@dataclass(frozen=True)
+class OpenmlConfig:
+    """Two classes of a set of images that OpenML keeps; labels -1 and 1.
+
+    As for `digits`: the first n/2 samples of each class in OpenML's order (the first
+    class has one more when n is odd), centred (the mean sample subtracted, because pixels
+    are not negative), each normalised to norm sqrt(d). The defaults are the 500 images of
+    each class 0 and 1 of Ling et al., who say of their inputs that they are normalised
+    and do not speak of centring.
+
+    Attributes:
+        name: the data set.
+        n: how many samples of the two classes together.
+        classes: which two; the second is labelled 1.
+        cache: the folder of downloads. Where it lies is not part of an experiment's
+            identity. `sweeps` fills in `data` under its output root.
+        sha256: SHA-256 of the n samples before centring and normalisation, sample by
+            sample, then of the n labels, all as little-endian float64; filled in when the
+            trial is composed, and checked when the samples are loaded.
+    """
+
+    name: str = ""
+    n: int = 1000
+    classes: tuple[int, int] = (0, 1)
+    cache: str = field(default="", metadata={"identity": False})
+    sha256: str = ""
+
+    data_id: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        """Refuse classes that are not two different ones of the ten."""
+        _check_n(self.n)
+        _check_classes(self.classes)
+
+
+@dataclass(frozen=True)
+class MnistConfig(OpenmlConfig):
+    """MNIST: handwritten digits, 28 x 28, d = 784 (OpenML's mnist_784, version 1)."""
+
+    name: Literal["mnist"] = "mnist"
+
+    data_id: ClassVar[int] = 554
+
+
+@dataclass(frozen=True)
+class Cifar10Config(OpenmlConfig):
+    """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10)."""
+
+    name: Literal["cifar10"] = "cifar10"
+
+    data_id: ClassVar[int] = 40927
+
+
+DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Config
+
+
+def _check_n(n: int) -> None:
+    """Refuse an empty data set.
+
+    Raises:
+        ValueError: n is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
+
+
+def _check_classes(classes: tuple[int, int]) -> None:
+    """Refuse classes that are not two different ones of ten.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if len(set(classes)) != 2 or not set(classes) <= set(range(10)):
+        raise ValueError(f"classes must be two different ones of 0 .. 9, not {list(classes)}")

@@ -1,0 +1,1 @@
+"""Linear algebra: eigenvalues, operator norms, threads and precision of this process."""

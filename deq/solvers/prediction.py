@@ -1,0 +1,161 @@
+"""Where a fixed point is expected at the next GD step.
+
+A prediction saves products, never accuracy: the stopping rule is on the true residual.
+Every sample is predicted by itself, so nothing depends on the pack. Shapes: (B, n, m).
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from deq.solvers.sizes import PREDICTION_DEPTH
+
+
+class Predictor(Protocol):
+    """Expects the next state of a pack from the states before."""
+
+    last: Tensor
+
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
+        """Where the next solve starts; written to `out`."""
+
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
+        """Take in the state that was found, and its storage; storage given in return."""
+
+    def select(self, keep: list[int]) -> None:
+        """Keep these trials only."""
+
+
+class Basis:
+    """The last PREDICTION_DEPTH vectors of each sample, the newest first, and fits by them.
+
+    Their inner products are carried along: a new vector costs PREDICTION_DEPTH + 1 passes.
+    """
+
+    STATE = ("vectors", "inner")
+
+    def __init__(self, like: Tensor) -> None:
+        self.vectors = [torch.zeros_like(like) for _ in range(PREDICTION_DEPTH)]
+        shape = (*like.shape[:2], PREDICTION_DEPTH, PREDICTION_DEPTH)
+        self.inner = torch.zeros(shape, dtype=torch.float64, device=like.device)
+
+    def products(self, target: Tensor, scratch: Tensor) -> Tensor:
+        """Inner products of each sample's target with itself, then with the vectors."""
+        return torch.stack(
+            [torch.mul(target, v, out=scratch).sum(-1) for v in (target, *self.vectors)], dim=-1
+        ).double()
+
+    def fit(self, products: Tensor) -> Tensor:
+        """c (B, n, PREDICTION_DEPTH) that minimises ||target - sum_j c_j v_j||; float64.
+
+        With a ridge of one unit of rounding: the vectors are nearly collinear once one
+        mode is left.
+        """
+        size = self.inner.diagonal(dim1=-2, dim2=-1).sum(-1)
+        ridge = (torch.finfo(self.vectors[0].dtype).eps * size).clamp_min(torch.finfo().tiny)
+        normal = self.inner.clone()
+        normal.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
+        c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
+        return torch.nan_to_num(c[..., 0], nan=0.0, posinf=0.0, neginf=0.0)
+
+    def push(self, vector: Tensor, products: Tensor) -> Tensor:
+        """Put in a vector, with its products; the storage of the one that falls out."""
+        self.vectors.insert(0, vector)
+        inner = torch.empty_like(self.inner)
+        inner[..., 1:, 1:] = self.inner[..., :-1, :-1]
+        inner[..., 0, :] = inner[..., :, 0] = products[..., :PREDICTION_DEPTH]
+        self.inner = inner
+        return self.vectors.pop()
+
+    def select(self, keep: list[int]) -> None:
+        """Keep these trials only."""
+        self.vectors = [v[keep] for v in self.vectors]
+        self.inner = self.inner[keep]
+
+
+class Extrapolation:
+    """Per-sample linear prediction, for states that move smoothly.
+
+    The differences d_t = x_t - x_{t-1} nearly obey a linear recurrence: d_t is fitted by
+    the PREDICTION_DEPTH before it, and the same coefficients are applied once more.
+    """
+
+    STATE = ("last", "differences", "coefficients")
+
+    def __init__(self, first: Tensor) -> None:
+        self.last = first
+        self.differences = Basis(first)
+        self.coefficients = first.new_zeros(*first.shape[:2], PREDICTION_DEPTH)
+
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
+        """x_t + sum_j c_j d_{t+1-j}."""
+        del scratch
+        torch.addcmul(
+            self.last, self.differences.vectors[0], self.coefficients[..., 0, None], out=out
+        )
+        for j, d in enumerate(self.differences.vectors[1:], start=1):
+            out.addcmul_(d, self.coefficients[..., j, None])
+        return out
+
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
+        """Take in x_t."""
+        basis, d, self.last = self.differences, self.last, state
+        torch.sub(state, d, out=d)
+        products = basis.products(d, scratch)
+        self.coefficients = basis.fit(products).to(state.dtype)
+        return basis.push(d, products)
+
+    def select(self, keep: list[int]) -> None:
+        """Keep these trials only."""
+        self.last, self.coefficients = self.last[keep], self.coefficients[keep]
+        self.differences.select(keep)
+
+
+class Secant:
+    """Multi-secant prediction, for states whose next source is known.
+
+    A GD step changes the map by a known amount: `source` s = f_new(x) - x to first order
+    in the step. The new state is x + A s, A = (I - f'(x))^{-1}. What is known of A are the
+    pairs (s_j, d_j = A s_j) of the steps before: s is fitted by the s_j, and the rest of
+    it is taken as it is,
+
+        x + s + sum_j c_j (d_j - s_j).
+
+    Unlike extrapolation it sees a kinked phi's jumps coming.
+    """
+
+    STATE = ("last", "source", "sources", "excesses", "_products")
+
+    def __init__(self, first: Tensor) -> None:
+        self.last = first
+        self.source = torch.zeros_like(first)  # to be written anew before every start
+        self.sources = Basis(first)
+        self.excesses = [torch.zeros_like(first) for _ in range(PREDICTION_DEPTH)]  # d_j - s_j
+        self._products = first.new_zeros(
+            *first.shape[:2], PREDICTION_DEPTH + 1, dtype=torch.float64
+        )
+
+    def start(self, out: Tensor, scratch: Tensor) -> Tensor:
+        """x + s + sum_j c_j (d_j - s_j); `source` holds s, or zero where it is not known."""
+        self._products = self.sources.products(self.source, scratch)
+        c = self.sources.fit(self._products).to(out.dtype)
+        torch.add(self.last, self.source, out=out)
+        for j, excess in enumerate(self.excesses):
+            out.addcmul_(excess, c[..., j, None])
+        return out
+
+    def push(self, state: Tensor, scratch: Tensor) -> Tensor:
+        """Take in x + d."""
+        del scratch
+        excess = torch.sub(state, self.last, out=self.last).sub_(self.source)
+        self.last = state
+        self.source = self.sources.push(self.source, self._products)
+        self.excesses.insert(0, excess)
+        return self.excesses.pop()
+
+    def select(self, keep: list[int]) -> None:
+        """Keep these trials only."""
+        self.last, self.source = self.last[keep], self.source[keep]
+        self.excesses = [e[keep] for e in self.excesses]
+        self.sources.select(keep)

@@ -1,0 +1,1 @@
+"""Theory: kernels, the theorem's conditions and bound, predicted and fitted rates."""

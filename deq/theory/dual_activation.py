@@ -1,0 +1,86 @@
+"""The dual activation of phi at a variance: closed form or series, with its error."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deq.models.activation import Activation
+from deq.theory.hermite import hermite_series
+
+_SERIES_TOL = 1e-14
+_EPS = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class DualActivation:
+    """K(c) = E[phi(u) phi(v)] and K_dot(c) = E[phi'(u) phi'(v)], variances q, covariance c.
+
+    Attributes:
+        q: the variance of u and of v.
+        pair: c to (K(c), K_dot(c)), float64, entrywise. K_dot is the derivative of K.
+        energy: K(q) = E[phi(u)^2].
+        energy_dot: K_dot(q) = E[phi'(u)^2], the greatest |K_dot(c)|.
+        error: bound on the error of K, at the covariances it was made for.
+        error_dot: bound on the error of K_dot.
+    """
+
+    q: float
+    pair: Callable[[Tensor], tuple[Tensor, Tensor]]
+    energy: float
+    energy_dot: float
+    error: float
+    error_dot: float
+
+    def modulus_dot(self, rho: float, shift: float) -> float:
+        """By how much K_dot moves when a correlation within [-rho, rho] moves by `shift`.
+
+        K_dot is a power series in the correlation with coefficients >= 0, so its slope
+        is greatest at the upper end and below the chord's from there to 1. This holds
+        for ReLU too, whose slope is infinite at 1.
+        """
+        end = min(rho, 1 - shift)
+        at_end = self.pair(torch.tensor(self.q * end, dtype=torch.float64))[1]
+        chord = self.energy_dot - float(at_end)
+        return max(chord, 0.0) / (1 - end) * shift + self.error_dot
+
+
+def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
+    """The closed form where there is one, else Hermite series, for |c| <= q rho and c = q.
+
+    The errors are the series' truncation and quadrature and, for the rounding of sums
+    of terms whose magnitudes add up to E + q E_dot at most (Horner's rule adds r units
+    to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]), eight units of that.
+
+    Raises:
+        ValueError: phi has no closed form and is not smooth.
+    """
+    closed = phi.dual
+    if closed is not None:
+        whole, whole_dot = closed(q, torch.tensor(q, dtype=torch.float64))
+        energy, energy_dot = float(whole), float(whole_dot)
+        error, error_dot = 0.0, 0.0
+
+        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
+            return closed(q, c)
+
+    elif phi.smooth:
+        series = hermite_series(phi.function, q, rho, _SERIES_TOL)
+        series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
+        energy, energy_dot = series.energy, series_dot.energy
+        error, error_dot = series.error(rho), series_dot.error(rho)
+
+        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
+            return series.dual(c / q), series_dot.dual(c / q)
+
+    else:
+        raise ValueError(
+            f"no population limit of {phi.name}: it is not smooth, so its Hermite series "
+            "converges too slowly to be of use: give the Activation a closed-form dual"
+        )
+    bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0
+    rounding = 8 * _EPS * (energy + q * energy_dot)
+    rounding_dot = 8 * _EPS * (phi.lipschitz**2 + q * bend)
+    return DualActivation(q, pair, energy, energy_dot, error + rounding, error_dot + rounding_dot)

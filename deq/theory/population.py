@@ -1,0 +1,196 @@
+"""The infinite-width limit: population Gram matrix K and tangent kernel.
+
+Source: Ling et al. 2023 and Truong 2023 for K and lambda_star, Feng and Kolter for the
+tangent kernel; THEORY sections 4 and 5.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deq.linalg.eigenvalues import least_eigenvalue
+from deq.models.activation import Activation
+from deq.models.activations import activation as lookup
+from deq.theory.dual_activation import DualActivation, dual_activation
+from deq.theory.hermite import gaussian_mean
+
+# The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
+# takes 50 steps at most; the others are for a sigma_w2 past the well-posedness limit.
+_MAX_STEPS = 2000
+_MAX_NEWTON = 50
+_CHUNK = 2**14  # pairs solved at once: what the series reads and writes stays in cache
+_EPS = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class Population:
+    """What G/m, B and H/m tend to as the width m grows.
+
+    Attributes:
+        x: (d, n) float64 inputs, columns of norm sqrt(d).
+        q: variance of the pre-activations, q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1).
+        gram: (n, n) K, the limit of Z^T Z / m.
+        gram_dot: (n, n) K_dot = E[phi'(u) phi'(v)] at the same covariance.
+        backward: (n, n) B_inf = sigma_a^2 K_dot / (1 - 2 sigma_w2 K_dot), entrywise.
+        lambda_star: lambda_min(K).
+        error: bound on the error of each entry of `gram`.
+        error_dot: bound on the error of each entry of `gram_dot`.
+        error_backward: bound on the error of each entry of `backward`.
+    """
+
+    x: Tensor
+    q: float
+    gram: Tensor
+    gram_dot: Tensor
+    backward: Tensor
+    lambda_star: float
+    error: float
+    error_dot: float
+    error_backward: float
+
+    @property
+    def resolved(self) -> bool:
+        """Whether lambda_star exceeds its own error bound, n times `error` (Weyl)."""
+        return self.lambda_star > self.x.shape[1] * self.error
+
+    def tangent(self, width: int) -> Tensor:
+        """H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
+        return width * self.gram * (1 + self.backward) + (self.x.mT @ self.x) * self.backward
+
+
+def population(
+    x: Tensor, activation: str | Activation, *, sigma_w2: float, sigma_a: float = 1.0
+) -> Population:
+    """The population limit for inputs x and an activation.
+
+    K_ij = E[phi(u) phi(v)], (u, v) centred Gaussian with variances q and covariance
+    c_ij = 2 (sigma_w2 K_ij + x_i.x_j / d): one scalar fixed point for each pair.
+
+    Args:
+        x: (d, n) float64, columns of norm sqrt(d); their directions are what counts.
+        activation: a name or an Activation.
+        sigma_w2: variance parameter of W, W_ij ~ N(0, 2 sigma_w2 / m).
+        sigma_a: scale of the output weights, a_i ~ N(0, sigma_a^2 / m).
+
+    Raises:
+        ValueError: x is not float64 with columns of norm sqrt(d); the activation is
+            neither smooth nor has a closed-form dual; or the fixed points do not exist
+            (sigma_w2 far past the well-posedness limit).
+    """
+    phi = lookup(activation) if isinstance(activation, str) else activation
+    similarity = _similarity(x)
+    n = len(similarity)
+    upper = similarity[tuple(torch.triu_indices(n, n, offset=1))]
+    q = _variance(phi, sigma_w2)
+    # K_ii >= |K_ij|, so that q - |c_ij| >= 2 (1 - |x_i.x_j| / d): no pair is closer.
+    closest = float(upper.abs().amax()) if n > 1 else 0.0
+    rho = min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
+    dual = dual_activation(phi, q, rho)
+    gain = 2 * sigma_w2 * dual.energy_dot
+    if gain >= 1:
+        raise ValueError(
+            f"the population limit does not exist at sigma_w2={sigma_w2}: "
+            f"2 sigma_w2 E[phi'^2] = {gain:.3g} must be below 1"
+        )
+    grams, grams_dot, residuals = zip(
+        *(_solve(dual, part, sigma_w2) for part in torch.split(upper, _CHUNK)), strict=True
+    )
+    gram = _symmetric(torch.cat(grams), dual.energy, n)
+    gram_dot = _symmetric(torch.cat(grams_dot), dual.energy_dot, n)
+    error, error_dot = _errors(phi, dual, sigma_w2, rho, max(residuals), x.shape[0])
+    return Population(
+        x=x,
+        q=q,
+        gram=gram,
+        gram_dot=gram_dot,
+        backward=sigma_a**2 * gram_dot / (1 - 2 * sigma_w2 * gram_dot),
+        lambda_star=float(least_eigenvalue(gram)),
+        error=error,
+        error_dot=error_dot,
+        error_backward=sigma_a**2 * error_dot / (1 - gain) ** 2,
+    )
+
+
+def _similarity(x: Tensor) -> Tensor:
+    """Cosines x_i.x_j / d of the columns; (n, n)."""
+    if x.dtype != torch.float64 or x.ndim != 2 or not x.numel():
+        raise ValueError(f"x must be a float64 matrix (d, n), not {x.dtype} {tuple(x.shape)}")
+    norms, right = torch.linalg.vector_norm(x, dim=0), x.shape[0] ** 0.5
+    worst = int((norms - right).abs().argmax())
+    if not abs(float(norms[worst]) - right) <= 1e-9 * right:  # true for NaN as well
+        raise ValueError(
+            f"column {worst} of x has norm {float(norms[worst]):.6g}, "
+            f"not sqrt(d) = {right:.6g}: normalise the inputs"
+        )
+    unit = x / norms
+    return torch.clamp(unit.mT @ unit, -1.0, 1.0)
+
+
+def _variance(phi: Activation, sigma_w2: float) -> float:
+    """q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1), by iteration of the contraction."""
+    q = before = 2.0
+    for _ in range(_MAX_STEPS):
+        q, before = 2 * (sigma_w2 * _energy(phi, q) + 1), q
+        if abs(q - before) <= 2 * _EPS * q:
+            break
+    if not math.isfinite(q) or abs(q - before) > 1e-9 * q:
+        raise ValueError(f"the population variance q does not exist at sigma_w2={sigma_w2}")
+    return q
+
+
+def _energy(phi: Activation, q: float) -> float:
+    """E[phi(sqrt(q) g)^2]."""
+    if phi.dual is not None:
+        return float(phi.dual(q, torch.tensor(q, dtype=torch.float64))[0])
+    return gaussian_mean(lambda g: phi.function(q**0.5 * g) ** 2)
+
+
+def _solve(
+    dual: DualActivation, similarity: Tensor, sigma_w2: float
+) -> tuple[Tensor, Tensor, float]:
+    """K and K_dot where c = 2 (sigma_w2 K(c) + similarity); and the residual left.
+
+    Newton's method, K' = K_dot: the residual's slope lies within 1 +- gain.
+    """
+    c = 2 * similarity
+    for _ in range(_MAX_NEWTON):
+        gram, gram_dot = dual.pair(c)
+        residual = c - 2 * (sigma_w2 * gram + similarity)
+        if not bool((residual.abs() > 4 * _EPS * dual.q).any()):
+            break
+        c = (c - residual / (1 - 2 * sigma_w2 * gram_dot)).clamp(-dual.q, dual.q)
+    return gram, gram_dot, float(residual.abs().amax()) if len(c) else 0.0
+
+
+def _symmetric(upper: Tensor, diagonal: float, n: int) -> Tensor:
+    """The symmetric (n, n) matrix of its strict upper triangle's rows and its diagonal."""
+    full = torch.zeros(n, n, dtype=torch.float64)
+    full[tuple(torch.triu_indices(n, n, offset=1))] = upper
+    return full + full.mT + diagonal * torch.eye(n, dtype=torch.float64)
+
+
+def _errors(
+    phi: Activation, dual: DualActivation, sigma_w2: float, rho: float, residual: float, d: int
+) -> tuple[float, float]:
+    """Bounds on the errors of the entries of K and of K_dot.
+
+    A fixed point amplifies what its map is wrong by 1 / (1 - gain). Moving q by one at
+    a fixed correlation moves K by L sqrt(E / q) at most and K_dot by L^2 / q (couple
+    the two Gaussians; the variation of the density); at a fixed covariance it moves the
+    correlation as well, and K by E_dot more. A cosine of d terms is rounded by
+    (d + 4) eps at most.
+    """
+    q, lipschitz = dual.q, phi.lipschitz
+    gain = 2 * sigma_w2 * dual.energy_dot
+    # d/dq E[phi(sqrt(q) g)^2] = E[phi(u) phi'(u) u] / q
+    slope = gaussian_mean(lambda g: phi.function(q**0.5 * g) * phi.derivative(q**0.5 * g) * g)
+    gain_q = 2 * sigma_w2 * slope / q**0.5
+    error_q = abs(q - 2 * (sigma_w2 * dual.energy + 1)) + 2 * sigma_w2 * dual.error
+    error_q = (error_q + 2 * _EPS * q) / (1 - min(gain_q, 0.999))
+    at_c = dual.error + (lipschitz * (dual.energy / q) ** 0.5 + dual.energy_dot) * error_q
+    error_c = (residual + 2 * (d + 4) * _EPS + 2 * sigma_w2 * at_c) / (1 - gain)
+    shift = (error_c + error_q) / q + _EPS
+    error_dot = dual.modulus_dot(rho, shift) + lipschitz**2 / q * error_q
+    return at_c + dual.energy_dot * error_c, error_dot

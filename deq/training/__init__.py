@@ -1,0 +1,1 @@
+"""Training: gradient descent on packs of trials, its records and its comparison with theory."""

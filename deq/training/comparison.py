@@ -1,0 +1,187 @@
+"""A trial's outcome: what the theory guarantees and predicts beside what was measured."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deq.config import TrialConfig
+from deq.data import load
+from deq.data.dataset import Dataset
+from deq.models.activations import activation
+from deq.theory.convergence import Initial
+from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
+from deq.theory.rate_fit import fit_rate
+from deq.theory.rates import effective_eigenvalue
+from deq.training.checkpoint import Checkpoint
+from deq.training.course import COLUMNS, Course, Status
+from deq.training.forecast import Forecast, foresee
+from deq.training.gradient_descent import Descent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial.
+
+    Attributes:
+        status: how it ended.
+        reason: one sentence on why.
+        trajectory: columns of equal length (T,), float64, NaN where not measured; the
+            measured ones, then log_loss_linearized and log_loss_bound, the predicted
+            curves of log Phi.
+        summary: the numbers of the comparison by their metric names; what does not
+            exist for this trial is absent.
+        notes: why something is absent, by what is missing.
+    """
+
+    status: Status
+    reason: str
+    trajectory: dict[str, Tensor]
+    summary: dict[str, float]
+    notes: dict[str, str]
+
+
+def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = "cpu") -> Outcome:
+    """Train one trial to its end and set theory beside it.
+
+    Args:
+        config: the trial.
+        dataset: what to train on; that of `config.data` by default.
+        device: where: cpu, cuda, cuda:1.
+
+    Raises:
+        ValueError: the data set cannot be used, the step size does not exist, or no
+            network redrawn met the initial condition.
+    """
+    descent = Descent([config], [dataset or load(config.data)], device)
+    for _ in descent:
+        pass
+    return compare(descent.courses[0])
+
+
+def train_pack(
+    configs: Sequence[TrialConfig], *, device: str = "cpu", checkpoint: Checkpoint | None = None
+) -> Iterator[Descent]:
+    """Train trials of one shape together, yielding the descent after every GD step.
+
+    From `checkpoint` on, where there is one of these trials; it is used up.
+    """
+    loaded = {data: load(data) for data in {config.data for config in configs}}
+    datasets = [loaded[config.data] for config in configs]
+    if checkpoint is None:
+        descent = Descent(configs, datasets, device)
+    else:
+        descent = checkpoint.descent(configs, datasets)
+    for _ in descent:
+        yield descent
+
+
+def compare(course: Course) -> Outcome:
+    """The outcome of a course that has ended.
+
+    Raises:
+        ValueError: it is still training.
+    """
+    if course.status is None:
+        raise ValueError("the trial is still training: compare it when it has ended")
+    summary = _times(course)
+    notes: dict[str, str] = {}
+    if course.initial is None:
+        notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
+        return Outcome(course.status, course.reason, _measured(course), summary, notes)
+    seen = foresee(course.config, course.dataset, course.initial, course.eta)
+    theory, absent = seen.theory()
+    summary, notes = summary | theory, notes | absent
+    trajectory = columns(course, seen)
+    log_floor = _log_floor(course, course.initial, trajectory)
+    for part, why in (
+        bound_flags(trajectory, log_floor),
+        weight_flags(trajectory, course.initial, seen.lipschitz),
+        _rates(course, seen, trajectory, log_floor),
+    ):
+        summary, notes = summary | part, notes | why
+    finite = {name: value for name, value in summary.items() if math.isfinite(value)}
+    return Outcome(course.status, course.reason, trajectory, finite, notes)
+
+
+def columns(
+    course: Course, seen: Forecast, first: int = 0, end: int | None = None
+) -> dict[str, Tensor]:
+    """Columns of a trajectory, the predicted curves among them; (T,) each.
+
+    A row's numbers do not depend on the part that is asked for, so that a trial may be
+    shown part by part.
+
+    Args:
+        course: a trial that has an equilibrium at t = 0; it may still be training.
+        seen: its forecast.
+        first: how many rows to leave out.
+        end: the row to stop before; None: after the last.
+    """
+    found = _measured(course, first, end)
+    start = float(torch.tensor([course.rows[0]["loss"]], dtype=torch.float64).log())
+    found["log_loss_linearized"] = seen.linearized.log_loss(found["step"])
+    found["log_loss_bound"] = seen.log_bound(start, found["step"])
+    return found
+
+
+def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[str, Tensor]:
+    rows = course.rows[first:end]
+    return {
+        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
+    }
+
+
+def _times(course: Course) -> dict[str, float]:
+    per_step = course.seconds / max(len(course.rows), 1)
+    return {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
+
+
+def _rates(
+    course: Course, seen: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
+) -> Numbers:
+    """The measured rate, and the predicted ones over its window."""
+    if course.status is Status.STOPPED:
+        return {}, {"rate/measured": f"it is censored: {course.reason}"}
+    if course.status in (Status.DIVERGED, Status.ILL_POSED):
+        return {}, {"rate/measured": f"the trial is {course.status}: {course.reason}"}
+    log_loss = trajectory["loss"].log()
+    if course.status is Status.STALLED:
+        # Where a loss stops falling it shows its floor, which is not below that.
+        log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
+    fit = fit_rate(trajectory["step"], log_loss, log_floor)
+    summary: dict[str, float] = {}
+    notes: dict[str, str] = {}
+    if fit.start is not None and fit.stop is not None:
+        predicted, notes = seen.rates(fit.start, fit.stop)
+        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
+    for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
+        if value is not None:
+            summary[f"rate/{name}"] = value
+    if fit.rate is None or fit.stderr is None:
+        stalled = f"; {course.reason}" if course.status is Status.STALLED else ""
+        return summary, notes | {"rate/measured": fit.reason + stalled}
+    summary |= {
+        "rate/measured": fit.rate,
+        "rate/measured_stderr": fit.stderr,
+        "rate/effective_eigenvalue": effective_eigenvalue(course.eta, fit.rate),
+    }
+    for name, value in (("bound", seen.bound), ("linearized", summary.get("rate/linearized"))):
+        if value:
+            summary[f"rate/measured_over_{name}"] = fit.rate / value
+    return summary, notes
+
+
+def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:
+    """log of the loss that errors in the equilibria alone could make; (T,).
+
+    A residual r leaves an equilibrium wrong by at most r ||z|| / (1 - L ||W||_2), which
+    moves yhat by ||a|| times that; rounding counts like a residual.
+    """
+    model = course.config.model
+    gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)
+    norm_z = math.sqrt(float(initial.gram.diagonal().amax()))
+    error = (trajectory["residual"] + trajectory["rounding"]) * (initial.norm_a * norm_z / gap)
+    return torch.log(FLOOR_MARGIN * initial.error.shape[0] / 2 * error**2)

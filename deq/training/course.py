@@ -1,0 +1,151 @@
+"""One trial's training as it goes: its rows, and how it ends."""
+
+import math
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+import torch
+
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.solvers.fixed_point import Solved
+from deq.theory.convergence import Initial
+from deq.training.state import State
+
+# The loss has stalled when its least value has not fallen for this many GD steps.
+STALL_STEPS = 100
+# A loss this many times the initial one has diverged.
+DIVERGED = 1e6
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    CONVERGED = "converged"
+    BUDGET = "budget"
+    DIVERGED = "diverged"
+    ILL_POSED = "ill_posed"
+    STALLED = "stalled"
+    STOPPED = "stopped"  # by the caller, before its end: see Descent.stop
+
+
+# One row of the trajectory per GD step; NaN where a quantity was not measured. `residual`
+# is the worst sample's, relative, of the equilibrium before its last map.
+COLUMNS = (
+    "step",
+    "loss",
+    "residual",
+    "grad_norm",
+    "lambda_min_gram",
+    "lambda_min_tangent",
+    "norm_w",
+    # Products with W for the equilibrium and the adjoint, mean over the samples.
+    "forward_steps",
+    "adjoint_steps",
+    # Of these, those in low precision; NaN where solver.precision is full.
+    "forward_low",
+    "adjoint_low",
+    # Of the engine: products with W per sample in this GD step, gradient included; the
+    # worst sample's residual at the predicted starts and at the last adjoint; samples
+    # whose derivative mask changed at a kink.
+    "products",
+    "forward_predicted",
+    "adjoint_predicted",
+    "adjoint_residual",
+    "flipped",
+    # eps of the dtype the step was computed in.
+    "rounding",
+    # |grad_norm / ||the gradients themselves|| - 1|: the engine's check on itself.
+    "grad_check",
+)
+Row = dict[str, float]
+
+
+@dataclass
+class Course:
+    """One trial's training so far.
+
+    Attributes:
+        config: what is trained.
+        dataset: on what.
+        eta: the resolved step size, once known.
+        rows: the trajectory, one row for each GD step from 0.
+        status: how it ended; None while it trains.
+        reason: one sentence on why it ended.
+        initial: what the theory reads at t = 0; None when there was no equilibrium.
+        seconds: this trial's share of the time spent.
+    """
+
+    config: TrialConfig
+    dataset: Dataset
+    eta: float = math.nan
+    rows: list[Row] = field(default_factory=list)
+    status: Status | None = None
+    reason: str = ""
+    initial: Initial | None = None
+    seconds: float = 0.0
+    _best: float = math.inf
+    _best_step: int = 0
+
+    # The state beside rows, status and initial.
+    PLAIN = ("eta", "reason", "seconds", "_best", "_best_step")
+
+    def state(self) -> State:
+        """All but config and dataset."""
+        rows = [[row[name] for name in COLUMNS] for row in self.rows]
+        initial = self.initial
+        return {name: getattr(self, name) for name in self.PLAIN} | {
+            "rows": torch.tensor(rows, dtype=torch.float64).view(-1, len(COLUMNS)),
+            "status": self.status and self.status.value,
+            "initial": initial and {f.name: getattr(initial, f.name) for f in fields(initial)},
+        }
+
+    @classmethod
+    def restored(cls, config: TrialConfig, dataset: Dataset, state: State) -> "Course":
+        """The course of this config and dataset that `state` was taken of."""
+        course = cls(config, dataset)
+        for name in cls.PLAIN:
+            setattr(course, name, state[name])
+        course.rows = [dict(zip(COLUMNS, row, strict=True)) for row in state["rows"].tolist()]
+        course.status = state["status"] and Status(state["status"])
+        course.initial = state["initial"] and Initial(**state["initial"])
+        return course
+
+    def end(self, status: Status, reason: str) -> None:
+        """Close the trial."""
+        self.status, self.reason = status, reason
+
+    def judge(self) -> None:
+        """Close the trial if its last row says so."""
+        row, train = self.rows[-1], self.config.train
+        loss, start, step = row["loss"], self.rows[0]["loss"], int(row["step"])
+        if loss < self._best:
+            self._best, self._best_step = loss, step
+        if not math.isfinite(loss):  # an infinite loss is within any multiple of an infinite one
+            scale = ": the labels y are too large, scale them" if step == 0 else ""
+            self.end(Status.DIVERGED, f"the loss at step {step} is not finite{scale}")
+        elif loss > DIVERGED * start:
+            self.end(Status.DIVERGED, f"the loss passed {DIVERGED:g} times its first value")
+        elif loss <= train.loss_tol * start:
+            self.end(Status.CONVERGED, f"the loss fell to {train.loss_tol:g} of its first value")
+        elif step - self._best_step >= STALL_STEPS:
+            self.end(Status.STALLED, f"the loss has not fallen for {STALL_STEPS} steps")
+        elif step >= train.steps:
+            self.end(Status.BUDGET, f"all {train.steps} steps were used")
+
+    def unsolved(self, solved: Solved, which: str) -> None:
+        """Close the trial because a fixed point was not reached."""
+        # Lost while the loss was not below its start: the step size threw it out.
+        thrown = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
+        if solved is Solved.STAGNATED:
+            status = Status.STALLED
+        else:
+            status = Status.DIVERGED if thrown else Status.ILL_POSED
+        more = solved is Solved.STAGNATED and self.config.dtype == "float32"
+        remedy = " or use dtype=float64" if more else ""
+        self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}{remedy}")
+
+
+def blank(step: int) -> Row:
+    """A row of the trajectory with nothing measured yet."""
+    return dict.fromkeys(COLUMNS, math.nan) | {"step": float(step)}

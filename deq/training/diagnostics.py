@@ -1,0 +1,86 @@
+"""What is measured of a pack at its cadence: spectra, warm from one time to the next."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from deq.linalg.eigenvalues import LeastEigenvalue
+from deq.linalg.operator_norm import OperatorNorm
+from deq.theory.kernels import gram, tangent
+from deq.training.pack import Pack
+
+# Every so many times the gradient's norm is also taken from the gradient.
+CHECK_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Of the trials that were due, float64.
+
+    Attributes:
+        gram, tangent: (B, n, n) G and H.
+        e: (B, n) yhat - y.
+        norm_w, grad_norm, least_gram, least_tangent: (B,) ||W||_2, ||grad Phi||_2 =
+            (e^T H e)^{1/2}, lambda_min(G), lambda_min(H).
+        grad_check: (B,) by how much, relative, grad_norm misses the norm of the gradients
+            that the step takes, which is found in another way; NaN where not looked at.
+    """
+
+    gram: Tensor
+    tangent: Tensor
+    e: Tensor
+    norm_w: Tensor
+    grad_norm: Tensor
+    least_gram: Tensor
+    least_tangent: Tensor
+    grad_check: Tensor
+
+
+class Diagnostics:
+    """The spectra of a pack's trials."""
+
+    STATE = ("_norm_w", "_least_gram", "_least_tangent", "_calls")
+
+    def __init__(self) -> None:
+        self._norm_w, self._least_gram = OperatorNorm(), LeastEigenvalue()
+        self._least_tangent = LeastEigenvalue()
+        self._calls = 0
+
+    def measure(self, pack: Pack) -> Spectra:
+        """Of all trials, at the last equilibria and adjoints."""
+        found = self._measure(pack.w, pack.z, pack.r, pack.e, pack.xx)
+        self._calls += 1
+        if self._calls % CHECK_EVERY != 1:
+            return found
+        check = (found.grad_norm / pack.gradient_norm() - 1).abs()
+        return replace(found, grad_check=check)
+
+    def measure_last(self, pack: Pack, keep: list[int]) -> Spectra:
+        """Of these trials, which are about to leave; nothing is kept of it."""
+        parts = [pack.w, pack.z, pack.r, pack.e, pack.xx]
+        if len(keep) < len(pack.w):  # of all of them no copy is made
+            parts = [part[keep] for part in parts]
+        return self.only(keep)._measure(*parts)
+
+    def _measure(self, w: Tensor, z: Tensor, r: Tensor, e: Tensor, xx: Tensor) -> Spectra:
+        g, e = gram(z.mT), e.double()
+        h = tangent(g, gram(r.mT), xx)
+        return Spectra(
+            gram=g,
+            tangent=h,
+            e=e,
+            norm_w=self._norm_w(w),
+            grad_norm=torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0).sqrt(),
+            least_gram=self._least_gram(g),
+            least_tangent=self._least_tangent(h),
+            grad_check=torch.full_like(e[:, 0], torch.nan),
+        )
+
+    def only(self, keep: list[int]) -> "Diagnostics":
+        """The same for these trials."""
+        part = Diagnostics()
+        part._norm_w, part._least_gram = self._norm_w.only(keep), self._least_gram.only(keep)
+        part._least_tangent = self._least_tangent.only(keep)
+        part._calls = self._calls
+        return part

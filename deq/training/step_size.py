@@ -1,0 +1,51 @@
+"""The step size eta in absolute terms, from the unit a user asked for it in."""
+
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.linalg.eigenvalues import greatest_eigenvalue
+from deq.theory.convergence import Initial, initial_condition
+from deq.theory.population import population
+
+
+def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
+    """eta in absolute terms: `train.eta` times the size of its unit.
+
+    Raises:
+        ValueError: the unit does not exist for this trial.
+    """
+    return config.train.eta * _unit(config, initial, dataset)
+
+
+def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
+    unit, model = config.train.eta_unit, config.model
+    if unit == "absolute":
+        return 1.0
+    if unit == "tangent":
+        return _stability_limit(float(greatest_eigenvalue(initial.tangent)), "H(0)")
+    if unit == "population":
+        try:
+            limit = population(
+                dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"train.eta_unit=population: {error}; choose tangent or absolute"
+            ) from error
+        return _stability_limit(float(greatest_eigenvalue(limit.tangent(model.width))), "H_inf")
+    condition = initial_condition(initial, model)
+    if condition is None:
+        raise ValueError(
+            "train.eta_unit=theorem needs L ||W(0)||_2 < 1 "
+            f"(||W(0)||_2 = {initial.norm_w:.4g}): choose tangent or absolute"
+        )
+    return condition.eta_limit
+
+
+def _stability_limit(top: float, name: str) -> float:
+    """2 / lambda_max: gradient descent on the linearised model is stable below it."""
+    if top <= 0:
+        raise ValueError(
+            f"lambda_max({name}) = {top:.3g}, so 2 / lambda_max is no step size: "
+            "choose train.eta_unit=absolute, or a larger model.width"
+        )
+    return 2 / top

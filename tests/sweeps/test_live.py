@@ -1,0 +1,96 @@
+"""What a trial shows while it trains is part of what its finished run holds."""
+
+import itertools
+
+import pytest
+
+from sweeps.checkpoints import Checkpoints
+from sweeps.config import request
+from sweeps.planning import trials_of
+from sweeps.step_metrics import points_of
+from sweeps.trial import Done, Live, run_pack
+
+COMMAND = ["data=sphere", "data.n=8", "data.d=5", "model.width=16", "train.steps=150"]
+
+
+def plains(*more):
+    return [trial.plain for trial in trials_of(request([*COMMAND, *more]))]
+
+
+def shown(messages):
+    return [point for m in messages if isinstance(m, Live) for point in m.points]
+
+
+def record(messages):
+    (found,) = [m.record for m in messages if isinstance(m, Done)]
+    return found
+
+
+@pytest.mark.parametrize("words", [["dtype=float64"], ["dtype=float32", "solver.tol=1e-6"]])
+def test_points_shown_while_training_are_points_of_the_finished_run(words):
+    messages = list(run_pack(plains(*words), "cpu", 1, live_seconds=1e-4))
+    points, whole = shown(messages), points_of(record(messages))
+    assert len(points) > 1000
+    assert len(set(points)) == len(points)
+    assert set(points) <= set(whole)
+    assert {p.key for p in whole if p.key.startswith("system/")} >= {
+        "system/cpu_utilization_percentage",
+        "system/system_memory_usage_megabytes",
+    }
+    assert {p.key for p in points if p.key.startswith("curve/")} == {
+        "curve/loss",
+        "curve/loss_linearized",
+        "curve/loss_bound",
+        "curve/lambda_ratio",
+    }
+
+
+def test_a_pack_shows_each_of_its_trials():
+    messages = list(run_pack(plains("seed=0,1", "pack=2"), "cpu", 1, live_seconds=1e-4))
+    for done in (m for m in messages if isinstance(m, Done)):
+        mine = [m for m in messages if isinstance(m, Live)]
+        mine = [m for m in mine if m.config_hash == done.record.config_hash]
+        assert shown(mine)
+        assert set(shown(mine)) <= set(points_of(done.record))
+
+
+def test_steps_that_are_done_again_show_the_same_points(tmp_path):
+    (plain,) = plains()
+    checkpoints = Checkpoints.under(tmp_path, 1e-3)
+    first = run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4)
+    before = list(itertools.islice(first, 60))
+    folder = next((tmp_path / "checkpoints").iterdir())
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before += list(itertools.islice(first, 30))  # steps that will be done again
+    first.close()
+    late = (folder / "shown.json").read_bytes()
+    for file in folder.iterdir():
+        file.unlink()
+    for name, content in kept.items():  # the worker was killed: its last checkpoint is older
+        (folder / name).write_bytes(content)
+    (folder / "shown.json").write_bytes(late)
+    after = list(run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4))
+    found = record(after)
+    assert 0 < found.environment["resumed_at"][0] < max(p.step for p in shown(before))
+    assert set(shown(before)) | set(shown(after)) <= set(points_of(found))
+
+
+def test_a_trial_that_starts_anew_has_other_times(tmp_path):
+    (plain,) = plains()
+    checkpoints = Checkpoints.under(tmp_path, 1e9)
+    first = run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4)
+    before = shown(itertools.islice(first, 40))
+    assert before
+    folder = next((tmp_path / "checkpoints").iterdir())
+    for file in folder.glob("*.npz"):
+        file.unlink()
+    found = record(run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4))
+    assert found.environment["resumed_at"] == []
+    assert not set(before) & set(points_of(found))
+
+
+def test_nothing_is_shown_of_a_short_trial_or_when_it_is_off():
+    for seconds in (0.0, 1000.0):
+        messages = list(run_pack(plains(), "cpu", 1, live_seconds=seconds))
+        assert not [m for m in messages if isinstance(m, Live)]
+        assert not [p for p in points_of(record(messages)) if p.key.startswith("system/")]
