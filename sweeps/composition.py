@@ -6,6 +6,7 @@ once per choice of groups and not once per trial.
 
 import contextlib
 import itertools
+import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,11 @@ from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir, groups
 from sweeps.plain import flattened, from_yaml, nearest, value_at, with_values
 from sweeps.search.space import Choice, Interval
+
+# `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
+OmegaConf.register_new_resolver(
+    "env_or", lambda name, default: os.environ.get(name) or default, replace=True
+)
 
 # An axis: a list of values for a grid, or what a search draws from.
 Axis = list[Any] | Interval | Choice

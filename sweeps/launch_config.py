@@ -113,6 +113,11 @@ class PathsConfig:
 
     output: str = "outputs"
 
+    def __post_init__(self) -> None:
+        """Refuse what names no folder."""
+        if not self.output.strip() or "\0" in self.output or "://" in self.output:
+            raise ValueError(f"output={self.output!r} names no folder: give the path of one")
+
 
 @dataclass(frozen=True)
 class LaunchConfig:

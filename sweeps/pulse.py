@@ -78,7 +78,25 @@ class Pulse:
 def last_beat(folder: Path) -> Beat | None:
     """The word of the driver that is at work on a sweep; None when none is."""
     try:
-        beat = Beat(**json.loads((folder / NAME).read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError, RecursionError):
         return None
-    return beat if time.time() - beat.at < DEAD_AFTER else None
+    if not _is_beat(found):
+        return None
+    return Beat(**found) if time.time() - found["at"] < DEAD_AFTER else None
+
+
+def _is_beat(found: object) -> bool:
+    """Whether what a file holds are the fields of a Beat, each of its type."""
+    kinds: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
+    return (
+        isinstance(found, dict)
+        and found.keys() == kinds.keys()
+        and all(isinstance(found[name], kind) for name, kind in kinds.items())
+        and all(_is_step(steps) for steps in found["running"].values())
+    )
+
+
+def _is_step(found: object) -> bool:
+    """Whether it is a trial's step and its number of steps."""
+    return isinstance(found, list) and len(found) == 2 and all(isinstance(n, int) for n in found)

@@ -15,7 +15,9 @@ DOORS = {
     "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "tune")},
-    "mlflow": {f"sweeps/tracking/{name}.py" for name in ("server", "tracker", "trial_runs")},
+    "mlflow": {
+        f"sweeps/tracking/{name}.py" for name in ("schema", "server", "tracker", "trial_runs")
+    },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},
     "jinja2": {"sweeps/report_page.py"},
