@@ -108,7 +108,7 @@ class PathsConfig:
     """Where everything a command writes lies.
 
     Attributes:
-        output: the output root; SWEEPS_OUTPUT where that is set.
+        output: the output root, a folder; SWEEPS_OUTPUT where that is set and not empty.
     """
 
     output: str = "outputs"

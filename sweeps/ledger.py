@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import ledger_file
-from sweeps.output_errors import explained
+from sweeps.output_errors import DATABASE_ERRORS, explained
 from sweeps.record import Columns, Record, columns_of, stopped_key
 
 LEDGER = "ledger.db"
@@ -339,5 +339,7 @@ def reading(path: Path) -> Iterator[Ledger]:
     Raises:
         OutputRootError: it cannot be read, or is damaged.
     """
-    with explained(path, DAMAGED), contextlib.closing(Ledger(path, read_only=True)) as ledger:
+    with explained(path, DAMAGED):
+        ledger = Ledger(path, read_only=True)
+    with contextlib.closing(ledger), explained(path, DAMAGED, DATABASE_ERRORS):
         yield ledger

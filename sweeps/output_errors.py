@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sweeps.errors import DiskError, OutputRootError, SweepsError
 
+# What reading rows of a database raises, damaged ones too.
+DATABASE_ERRORS = (sqlite3.Error, zlib.error, json.JSONDecodeError)
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _REFUSED = {errno.EACCES, errno.EPERM}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST}
@@ -27,12 +29,17 @@ _ELSEWHERE = "choose another paths.output"
 
 
 @contextlib.contextmanager
-def explained(path: Path, damaged: str = "move it away") -> Iterator[None]:
+def explained(
+    path: Path,
+    damaged: str = "move it away",
+    kinds: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Iterator[None]:
     """Raise what the block meets at this file or folder as one line.
 
     Args:
         path: what is being opened, for errors that do not name a file.
         damaged: what to do where the file is damaged.
+        kinds: the errors to explain; others pass.
 
     Raises:
         DiskError: the disk is full or fails.
@@ -42,7 +49,7 @@ def explained(path: Path, damaged: str = "move it away") -> Iterator[None]:
         yield
     except SweepsError:
         raise
-    except Exception as error:
+    except kinds as error:
         found = explanation(error, path, damaged)
         if found is None:
             raise
@@ -63,7 +70,7 @@ def explanation(
             return _of_file(cause, path)
         if isinstance(cause, sqlite3.Error):
             return _of_database(cause, path, damaged)
-        if path and isinstance(cause, zlib.error | json.JSONDecodeError):
+        if path and isinstance(cause, DATABASE_ERRORS):
             return OutputRootError(f"{path} is damaged ({cause}): {damaged}")
         cause = cause.__cause__ or cause.__context__
     return None

@@ -12,7 +12,7 @@ from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
 from sweeps.ledger import DAMAGED, LEDGER, Ledger, SweepEntry, reading
 from sweeps.lookup import one_sweep
-from sweeps.output_errors import explained, explanation
+from sweeps.output_errors import explained
 from sweeps.report import Line
 from sweeps.tracking import store
 from sweeps.tracking.server import check_server
@@ -55,10 +55,8 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
         with explained(path, DAMAGED):
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
         tracker = Tracker(config.tracking, output)
-        try:
-            yield tracker, ledger
-        except sqlite3.Error as error:
-            raise explanation(error, path, DAMAGED) or error from error
+        stack.enter_context(explained(path, DAMAGED, sqlite3.Error))
+        yield tracker, ledger
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from sweeps.errors import ConfigError
 from sweeps.known import Known, planned_of, table_of
 from sweeps.ledger import Ledger, Result, SweepEntry, reading
 from sweeps.lookup import record_of
+from sweeps.output_errors import explained
 from sweeps.output_root import has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.record import Record, stopped_key
@@ -57,7 +58,7 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
     """
     path = Path(os.path.realpath(path))
     try:
-        if path.exists() and not path.is_file():
+        if os.path.lexists(path) and not path.is_file():
             raise ConfigError(f"{path} is no regular file: name another with -o")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         os.close(handle)
@@ -65,10 +66,11 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     part = Path(name)
     try:
-        with zipfile.ZipFile(part, "w") as file:
-            yield file
-        part.chmod(0o644)
-        part.replace(path)
+        with explained(path, kinds=OSError):
+            with zipfile.ZipFile(part, "w") as file:
+                yield file
+            part.chmod(0o644)
+            part.replace(path)
     except BaseException:
         part.unlink()
         raise

@@ -40,10 +40,10 @@ def main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except (OSError, sqlite3.Error) as error:
-        found = full_stdout() or explanation(error)
+        found = explanation(error)
         if found is None:
             raise
-        _refuse(found)
+        _refuse((full_stdout() if isinstance(found, DiskError) else None) or found)
 
 
 def _refuse(error: SweepsError) -> None:

@@ -20,8 +20,12 @@ def prepare_streams() -> None:
 
 
 def full_stdout() -> DiskError | None:
-    """The error of a standard output that does not take what is written, if that is at fault."""
+    """The error of a standard output that does not take what is written, if that is at fault.
+
+    Asked after an error. It adds an empty line: Python forgets what it could not write.
+    """
     try:
+        sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError as error:
         # Python writes what is left once more when it ends.
