@@ -1,6 +1,5 @@
 """What a paper's supplement says of a sweep: versions, commit, hardware, how to launch it again."""
 
-import contextlib
 import hashlib
 import json
 import math
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config import LaunchConfig
-from sweeps.ledger import Ledger, SweepEntry
+from sweeps.ledger import SweepEntry, reading
 from sweeps.output_root import has_record, ledger_path, only
 
 # The theory that every trial is compared with.
@@ -55,7 +54,7 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
         ConfigError: no sweep, or more than one, begins so.
     """
     has_record(Path(config.paths.output))
-    with contextlib.closing(Ledger(ledger_path(config))) as ledger:
+    with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         found = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
     made = [

@@ -6,6 +6,7 @@ once per choice of groups and not once per trial.
 
 import contextlib
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,11 @@ from sweeps.misspelt import explained
 from sweeps.overrides import Setting, check, interpolates, last_counts, parse
 from sweeps.plain import flattened, from_yaml, value_at, with_values
 from sweeps.search.space import Choice, Interval
+
+# `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
+OmegaConf.register_new_resolver(
+    "env_or", lambda name, default: os.environ.get(name) or default, replace=True
+)
 
 Plain = dict[Any, Any]
 

@@ -1,8 +1,10 @@
 """What a user can get wrong.
 
 SweepsError
-|-- ConfigError     the command or the configuration; nothing was started
-`-- TrackingError   MLflow cannot be reached or used
+|-- ConfigError             the command or the configuration; nothing was started
+|   `-- OutputRootError     the output root cannot be used
+|-- DiskError               the disk is full or fails; what was recorded is kept
+`-- TrackingError           MLflow cannot be reached or used
 """
 
 
@@ -12,6 +14,14 @@ class SweepsError(Exception):
 
 class ConfigError(SweepsError):
     """The command or the configuration is wrong."""
+
+
+class OutputRootError(ConfigError):
+    """The output root, or a file in it, cannot be used by this command."""
+
+
+class DiskError(SweepsError):
+    """The disk is full or fails: the same command goes on when there is room."""
 
 
 class TrackingError(SweepsError):

@@ -108,10 +108,15 @@ class PathsConfig:
     """Where everything a command writes lies.
 
     Attributes:
-        output: the output root; SWEEPS_OUTPUT where that is set.
+        output: the output root, a folder; SWEEPS_OUTPUT where that is set and not empty.
     """
 
     output: str = "outputs"
+
+    def __post_init__(self) -> None:
+        """Refuse what names no folder."""
+        if not self.output.strip() or "\0" in self.output or "://" in self.output:
+            raise ValueError(f"output={self.output!r} names no folder: give the path of one")
 
 
 @dataclass(frozen=True)

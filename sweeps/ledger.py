@@ -3,21 +3,24 @@
 One SQLite file, written by the driver only; every write is on disk before it returns.
 """
 
+import contextlib
 import hashlib
 import json
-import sqlite3
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import ConfigError
+from sweeps import ledger_file
 from sweeps.outbox import Outbox
+from sweeps.output_errors import DATABASE_ERRORS, explained
 from sweeps.record import Columns, Record, columns_of, stopped_key
 
 LEDGER = "ledger.db"
+# What to do where the file is damaged.
+DAMAGED = "move it and its -wal and -shm away; what MLflow holds of its trials is then used"
 _VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -99,25 +102,16 @@ class Ledger(Outbox):
     What a sweep stopped early is kept under `HASH@SWEEP`: no result of its configuration.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating it when new.
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the file, creating it when new; read-only, nothing is created or written.
 
         Raises:
             ConfigError: it was written by another version of this tool.
+            sqlite3.Error, OSError: it cannot be opened; `reading` explains them.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        empty = not self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
-        if not empty and version != _VERSION:
-            raise ConfigError(
-                f"{path} was written by another version of sweeps (ledger {version}, "
-                f"not {_VERSION}): move it away, or choose another paths.output"
-            )
-        self._db.executescript(_SCHEMA + f"PRAGMA user_version = {_VERSION};")
+        opened = ledger_file.read if read_only else ledger_file.write
+        self._db = opened(path, _SCHEMA, _VERSION)
 
     def close(self) -> None:
         """Close the file."""
@@ -329,3 +323,16 @@ class Ledger(Outbox):
             )
             for study, sweep, spec, experiment, run_id, status, tracker, published in rows
         ]
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Ledger]:
+    """Open a ledger to look into it; also in a folder that this user cannot write to.
+
+    Raises:
+        OutputRootError: it cannot be read, or is damaged.
+    """
+    with explained(path, DAMAGED):
+        ledger = Ledger(path, read_only=True)
+    with contextlib.closing(ledger), explained(path, DAMAGED, DATABASE_ERRORS):
+        yield ledger

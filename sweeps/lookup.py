@@ -1,13 +1,12 @@
 """From a prefix to what it names: in the ledger, or in MLflow where another put it."""
 
-import contextlib
 from collections.abc import Collection
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
-from sweeps.ledger import LEDGER, Ledger
+from sweeps.ledger import LEDGER, reading
 from sweeps.record import Record
 from sweeps.tracking import store
 from sweeps.tracking.server import check_server
@@ -29,7 +28,7 @@ def record_of(prefix: str, config: LaunchConfig) -> Record:
     found: dict[str, Record] = {}
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
-        with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        with reading(output / LEDGER) as ledger:
             found = {record.config_hash: record for record in ledger.records_like(prefix)}
     if not found and _in_mlflow(config):
         tracker = Tracker(config.tracking, output)
@@ -52,7 +51,7 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
     check_server(config.tracking)
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
-        with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        with reading(output / LEDGER) as ledger:
             entries = {entry.sweep: entry for entry in ledger.sweeps_like(prefix)}
             if entries:
                 lines = lines_of_entry(entries[one_sweep(entries, prefix)], ledger)

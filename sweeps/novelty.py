@@ -11,7 +11,7 @@ import deq
 from sweeps.config import trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of
-from sweeps.ledger import LEDGER, Ledger
+from sweeps.ledger import LEDGER, reading
 from sweeps.plain import flattened
 from sweeps.planning import Plan
 
@@ -110,7 +110,7 @@ def _known(output: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     if not (output / LEDGER).exists():
         return []
     found = []
-    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+    with reading(output / LEDGER) as ledger:
         for digest, plain in ledger.configs():
             # A config of another version's keys is no neighbour of this one's.
             with contextlib.suppress(ConfigError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from sweeps import pulse, root_lock
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
-from sweeps.ledger import LEDGER, Ledger, SweepEntry
+from sweeps.ledger import DAMAGED, LEDGER, Ledger, SweepEntry, reading
 from sweeps.lookup import one_sweep
+from sweeps.output_errors import explained
 from sweeps.report import Line
+from sweeps.tracking import store
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
 
@@ -28,20 +31,44 @@ def ledger_path(config: LaunchConfig) -> Path:
 
 def has_record(output: Path) -> None:
     """Raise ConfigError unless something was launched under this root."""
-    if not (output / LEDGER).exists():
+    with explained(output):
+        there = (output / LEDGER).exists()
+    if not there:
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
 @contextlib.contextmanager
 def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
-    """The output root, held by this process alone."""
+    """Hold the output root for this process alone, with its ledger and MLflow open.
+
+    Raises:
+        ConfigError: another process holds it, or it cannot be used.
+        DiskError: its disk is full or fails.
+        TrackingError: MLflow cannot be used.
+    """
     check_server(config.tracking)  # refused before anything is written
     output = Path(config.paths.output)
-    output.mkdir(parents=True, exist_ok=True)
-    with root_lock.held(output, lambda: _who(output)):
+    if config.tracking.name == "local":
+        store.uri(output)
+    with explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+    with _locked(output), contextlib.ExitStack() as stack:
         keep_caches(output)
-        with contextlib.closing(Ledger(ledger_path(config))) as ledger:
-            yield Tracker(config.tracking, output), ledger
+        path = ledger_path(config)
+        with explained(path, DAMAGED):
+            ledger = stack.enter_context(contextlib.closing(Ledger(path)))
+        tracker = Tracker(config.tracking, output)
+        stack.enter_context(explained(path, DAMAGED, sqlite3.Error))
+        yield tracker, ledger
+
+
+@contextlib.contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Hold the lock of an output root; one that cannot be opened is one line."""
+    with contextlib.ExitStack() as stack:
+        with explained(output):
+            stack.enter_context(root_lock.held(output, lambda: _who(output)))
+        yield
 
 
 def _who(output: Path) -> str:
@@ -75,5 +102,5 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
         ConfigError: no sweep, or more than one, begins with this prefix.
     """
     has_record(output)
-    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+    with reading(output / LEDGER) as ledger:
         return lines_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)

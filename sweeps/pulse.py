@@ -105,9 +105,12 @@ def last_beat(folder: Path) -> Beat | None:
     A driver of this machine is looked for, another's clock must do.
     """
     try:
-        beat = Beat(**json.loads((folder / NAME).read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    if not _is_beat(found):
+        return None
+    beat = Beat(**found)
     if beat.host == socket.gethostname():
         return beat if _exists(beat.pid) and is_held(folder.parent.parent) else None
     return beat if time.time() - beat.at < DEAD_AFTER else None
@@ -119,6 +122,23 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except PermissionError:
         return True
-    except (OSError, OverflowError, TypeError):
+    except (OSError, OverflowError):
         return False
     return True
+
+
+def _is_beat(found: object) -> bool:
+    """Whether what a file holds are the fields of a Beat, each of its type."""
+    kinds: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict, "silent": dict}
+    return (
+        isinstance(found, dict)
+        and found.keys() == kinds.keys()
+        and all(isinstance(found[name], kind) for name, kind in kinds.items())
+        and all(_is_step(steps) for steps in found["running"].values())
+        and all(isinstance(seconds, int) for seconds in found["silent"].values())
+    )
+
+
+def _is_step(found: object) -> bool:
+    """Whether it is a trial's step and its number of steps."""
+    return isinstance(found, list) and len(found) == 2 and all(isinstance(n, int) for n in found)

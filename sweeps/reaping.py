@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
-from sweeps.ledger import LEDGER, Ledger
+from sweeps.ledger import LEDGER, Ledger, reading
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
 
@@ -33,5 +33,5 @@ def reap_on_server(config: LaunchConfig) -> list[str]:
         check_server(config.tracking)
     except TrackingError:
         return []
-    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+    with reading(output / LEDGER) as ledger:
         return reap(Tracker(config.tracking, output), ledger)

@@ -4,7 +4,6 @@ Its trials are the stored configs and not the command composed anew: they are wh
 sweep's name stands for, whatever became of conf/ or the defaults since.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_plain
 from sweeps.errors import ConfigError
 from sweeps.identity import config_hash
-from sweeps.ledger import Ledger
+from sweeps.ledger import reading
 from sweeps.output_root import has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 
@@ -41,7 +40,7 @@ def stored(prefix: str, overrides: Sequence[str]) -> Stored:
     """
     here = request(overrides).launch
     has_record(Path(here.paths.output))
-    with contextlib.closing(Ledger(ledger_path(here))) as ledger:
+    with reading(ledger_path(here)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
     command = entry.spec["command"]
     if "launch" not in entry.spec:

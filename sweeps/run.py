@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sweeps.config import LaunchConfig, Request
 from sweeps.driver import Driver, Finished, Options, checkpoints_of
 from sweeps.known import Known, known_of
-from sweeps.ledger import Ledger
+from sweeps.ledger import reading
 from sweeps.output_root import ledger_path, opened
 from sweeps.planning import Plan, PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
@@ -29,7 +29,7 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     with contextlib.ExitStack() as stack:
         ledger = None
         if path.exists() and not force:
-            ledger = stack.enter_context(contextlib.closing(Ledger(path)))
+            ledger = stack.enter_context(reading(path))
 
         def look(asked: list[PlannedTrial]) -> Known:
             return known_of(asked, ledger, sweep=name) if ledger else Known()

@@ -1,6 +1,5 @@
 """How sweeps stand, live or afterwards: from the ledger, and the pulse of a driver at work."""
 
-import contextlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.known import Known, known_of, planned_of, table_of
-from sweeps.ledger import Ledger, SweepEntry
+from sweeps.ledger import Ledger, SweepEntry, reading
 from sweeps.output_root import folder_of, has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
@@ -68,7 +67,7 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
         ConfigError: nothing was ever launched there, or no sweep or several begin so.
     """
     has_record(Path(config.paths.output))
-    with contextlib.closing(Ledger(ledger_path(config))) as ledger:
+    with reading(ledger_path(config)) as ledger:
         found = ledger.sweeps_like(prefix)
         if prefix:
             sweep = only(found, prefix).sweep

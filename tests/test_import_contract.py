@@ -16,7 +16,8 @@ DOORS = {
     "pandas": {"sweeps/library.py"},
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
     "mlflow": {
-        f"sweeps/tracking/{name}.py" for name in ("presence", "server", "tracker", "trial_runs")
+        f"sweeps/tracking/{name}.py"
+        for name in ("presence", "schema", "server", "tracker", "trial_runs")
     },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},

@@ -18,8 +18,9 @@ from sweeps.citation import Made, cite
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import Known, planned_of, table_of
-from sweeps.ledger import Ledger, Result, SweepEntry
+from sweeps.ledger import Ledger, Result, SweepEntry, reading
 from sweeps.lookup import record_of
+from sweeps.output_errors import explained
 from sweeps.output_root import has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.record import Record, stopped_key
@@ -38,7 +39,7 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
     """
     output = Path(config.paths.output)
     has_record(output)
-    with contextlib.closing(Ledger(ledger_path(config))) as ledger:
+    with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         path = target or output / "exports" / f"{entry.sweep}.zip"
         if target is None:
@@ -50,22 +51,26 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
 
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive that is there when it is whole.
+    """An archive that is there when it is whole; where `path` is a link, what it leads to.
 
     Raises:
-        ConfigError: it cannot be made there.
+        ConfigError: it cannot be made there, or what is there is no regular file.
     """
+    path = Path(os.path.realpath(path))
     try:
+        if os.path.lexists(path) and not path.is_file():
+            raise ConfigError(f"{path} is no regular file: name another with -o")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     part = Path(name)
     try:
-        with zipfile.ZipFile(part, "w") as file:
-            yield file
-        part.chmod(0o644)
-        part.replace(path)
+        with explained(path, kinds=OSError):
+            with zipfile.ZipFile(part, "w") as file:
+                yield file
+            part.chmod(0o644)
+            part.replace(path)
     except BaseException:
         part.unlink()
         raise

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sweeps.config import LaunchConfig
     from sweeps.reproduction.attempts import Attempt
     from sweeps.terminal import Terminal
+    from sweeps.tracking.tracker import Tracker
 
 
 @cli.command()
@@ -90,15 +91,15 @@ def _again_one(asked: _Asked, prefix: str) -> None:
     from sweeps.reproduction.attempts import attempt, to_plain
     from sweeps.reproduction.reproduce import places
     from sweeps.reproduction.verdict import DIFFERENT
-    from sweeps.tracking.tracker import Tracker
 
     record = record_of(prefix, asked.launch)
+    tracker = _tracker(asked)
     with places(asked.at, asked.output) as place:
         where = place(record)
         if asked.at:
             click.echo(f"the code of {where}", err=True)
         tried = attempt(record, where, allow_drift=asked.allow_drift)
-    run_id = tried.told_to(Tracker(asked.launch.tracking, asked.output))
+    run_id = tried.told_to(tracker) if tracker else ""
     if asked.as_json:
         click.echo(json.dumps(to_plain(tried) | {"run_id": run_id}, indent=2))
     else:
@@ -135,16 +136,27 @@ def _tried(
     from sweeps.lookup import record_of
     from sweeps.reproduction.attempts import attempts
     from sweeps.reproduction.reproduce import places
-    from sweeps.tracking.tracker import Tracker
 
-    tracker = Tracker(asked.launch.tracking, asked.output)
+    tracker = _tracker(asked)
     with places(asked.at, asked.output) as place:
         records = (record_of(digest, asked.launch) for digest in chosen)
         found = attempts(records, place, allow_drift=asked.allow_drift)
         for done, tried in enumerate(found, start=1):
             name = names[tried.record.config_hash]
             terminal.say(f"[{done}/{len(chosen)}] {name}: {tried.verdict or tried.note}")
-            yield name, tried, tried.told_to(tracker)
+            yield name, tried, tried.told_to(tracker) if tracker else ""
+
+
+def _tracker(asked: _Asked) -> "Tracker | None":
+    """Open MLflow, for the verdicts; None, with a word, where its store cannot be written."""
+    from sweeps.errors import OutputRootError
+    from sweeps.tracking.tracker import Tracker
+
+    try:
+        return Tracker(asked.launch.tracking, asked.output)
+    except OutputRootError as error:
+        click.echo(f"what comes of it is not recorded: {error}", err=True)
+        return None
 
 
 @cli.command()

@@ -1,6 +1,5 @@
 """The entry point: runs the command line, and says errors in one line."""
 
-import errno
 import logging
 import sqlite3
 import sys
@@ -13,12 +12,15 @@ import click
 
 from sweeps.cli.commands import cli
 from sweeps.cli.shells import VARIABLE
-from sweeps.errors import SweepsError
+from sweeps.cli.streams import full_stdout, prepare_streams
+from sweeps.errors import ConfigError, DiskError, SweepsError
+from sweeps.output_errors import explanation
 from sweeps.redaction import without_secrets
 
 
 def enter() -> None:
     """Run the command line, and exit by how it ended; an interruption is raised."""
+    prepare_streams()
     sys.excepthook = _tell
     threading.excepthook = lambda raised: _tell(*raised[:3])
     sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
@@ -27,34 +29,24 @@ def enter() -> None:
     try:
         cli.main(standalone_mode=False, complete_var=VARIABLE)
     except SweepsError as error:
-        _refuse(str(error))
+        _refuse(error)
     except click.ClickException as error:
-        _refuse(error.format_message())
+        _refuse(ConfigError(error.format_message()))
     except click.Abort as error:  # click's word for an interruption
         raise KeyboardInterrupt from error
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
-    except (OSError, sqlite3.OperationalError) as error:
-        if not _is_disk(error):
+    except (OSError, sqlite3.Error) as error:
+        found = explanation(error)
+        if found is None:
             raise
-        click.echo(
-            f"sweeps: the disk of the output root does not take what is written ({error}): "
-            "make room; the same command again goes on from here",
-            err=True,
-        )
-        sys.exit(1)
+        _refuse((full_stdout() if isinstance(found, DiskError) else None) or found)
 
 
-def _is_disk(error: OSError | sqlite3.OperationalError) -> bool:
-    """Whether it is for want of room or a failing disk, and not a mistake of this tool."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-    return "full" in str(error) or "disk I/O" in str(error)
-
-
-def _refuse(text: str) -> None:
-    click.echo(f"sweeps: {without_secrets(' '.join(text.split()))}", err=True)
-    sys.exit(2)
+def _refuse(error: SweepsError) -> None:
+    """Say what is wrong, and exit: 1 for a disk that is full or fails, 2 otherwise."""
+    click.echo(f"sweeps: {without_secrets(' '.join(str(error).split()))}", err=True)
+    sys.exit(1 if isinstance(error, DiskError) else 2)
 
 
 def _tell(

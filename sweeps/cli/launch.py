@@ -1,6 +1,7 @@
 """Commands that train: run, resume; and sync, which sends what they left."""
 
 import json
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -157,8 +158,10 @@ def _where(finished: "Finished", launch: "LaunchConfig") -> list[str]:
     output = launch.paths.output
     lines = []
     if launch.tracking.name == "local":
-        flag = "" if output == "outputs" else f" paths.output={shlex.quote(output)}"
-        lines.append(f"Recorded in {output}/mlflow. To browse: sweeps ui{flag}, then open")
+        # The variable takes every path as it is; `paths.output=` has Hydra's grammar.
+        usual = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
+        root = "" if usual else f"SWEEPS_OUTPUT={shlex.quote(output)} "
+        lines.append(f"Recorded in {output}/mlflow. To browse: {root}sweeps ui, then open")
     else:
         lines.append("Recorded in MLflow:")
     lines.append(f"  {finished.links['trials']}  (the trials)")

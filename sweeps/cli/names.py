@@ -5,7 +5,6 @@ Read only, and without what `sweeps.ledger` imports to read a record.
 
 import contextlib
 import os
-import urllib.parse
 from pathlib import Path
 
 import click
@@ -62,13 +61,14 @@ def _ledger(words: list[str]) -> Path:
 def _rows(path: Path, query: str, prefix: str) -> list[tuple[str, str]]:
     import sqlite3
 
+    from sweeps.ledger_file import read_only
+
     if not path.exists():
         return []
-    address = f"file:{urllib.parse.quote(str(path))}?mode=ro"
-    # A ledger of another version, or one that is locked, is no reason for a word in a prompt.
+    # A ledger of another version, or one that is locked, says nothing in a prompt.
     with (
         contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(address, uri=True, timeout=0.2)) as db,
+        contextlib.closing(read_only(path, 0.2)) as db,
     ):
         return list(db.execute(f"{query} LIMIT {MOST}", (len(prefix), prefix)))
     return []

@@ -3,9 +3,10 @@
 import logging
 import socket
 import urllib.parse
+from pathlib import Path
 
 from sweeps.config import TrackingConfig
-from sweeps.errors import TrackingError
+from sweeps.errors import ConfigError, TrackingError
 from sweeps.redaction import without_secrets
 
 
@@ -13,8 +14,10 @@ def check_server(config: TrackingConfig) -> None:
     """Refuse a server that is not named, does not answer, or will not have us.
 
     Raises:
+        ConfigError: MLflow cannot be imported, for this user has no home folder.
         TrackingError: saying what to do instead.
     """
+    check_home()
     if config.name == "local":
         return
     if not config.uri:
@@ -24,6 +27,20 @@ def check_server(config: TrackingConfig) -> None:
         )
     _answers(config.uri)
     _serves(config.uri)
+
+
+def check_home() -> None:
+    """Refuse a user without a home folder, which MLflow asks for when it is imported.
+
+    Raises:
+        ConfigError: HOME is not set, and the system knows no home folder of this user.
+    """
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder, and MLflow needs one: set HOME to a folder"
+        ) from error
 
 
 def _answers(uri: str) -> None:

@@ -1,5 +1,6 @@
 """The embedded MLflow store: SQLite and artifacts under the output root, and its UI."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -7,26 +8,68 @@ import sqlite3
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
-from sweeps.errors import TrackingError
+from sweeps.errors import ConfigError, TrackingError
+from sweeps.output_errors import explained
+from sweeps.tracking import schema
+from sweeps.tracking.server import check_home, hush
 
 # Where `sweeps ui` serves it unless told otherwise.
 UI = "http://127.0.0.1:5000"
 # Of a name in a file system, in bytes, with room for what is added to it.
 _LONGEST = 180
+# What to do where the database is damaged.
+_DAMAGED = "move it and its -wal and -shm away; the same command makes a new one"
+
+
+def path_of(output: Path) -> Path:
+    """Where the embedded store's database lies."""
+    return output / "mlflow" / "mlflow.db"
 
 
 def uri(output: Path) -> str:
-    """The embedded store's address."""
-    return f"sqlite:///{(output / 'mlflow' / 'mlflow.db').resolve()}"
+    """The embedded store's address.
+
+    Raises:
+        ConfigError: the path has a character that means something else in an address.
+    """
+    path = str(path_of(output).resolve())
+    if "%" in path or "?" in path:
+        raise ConfigError(
+            f"paths.output={output}: MLflow's store cannot lie in a folder with % or ? in its "
+            "path: choose another paths.output"
+        )
+    return f"sqlite:///{path}"
 
 
 def exists(output: Path) -> bool:
     """Whether anything has been recorded there."""
-    return (output / "mlflow" / "mlflow.db").exists()
+    return path_of(output).exists()
+
+
+@contextlib.contextmanager
+def prepared(output: Path) -> Iterator[bool]:
+    """Hold the store, made or upgraded if need be, for a block that opens it.
+
+    Yields:
+        Whether the database's file is another than before.
+
+    Raises:
+        OutputRootError, DiskError: the place or the file cannot be used.
+        TrackingError: a version of MLflow wrote it that this one does not know.
+    """
+    path = path_of(output)
+    with explained(path, _DAMAGED):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name("store.lock")):
+            put = schema.ensure(path.resolve())
+            write_ahead(output)
+            relocate(output)
+            yield put
 
 
 def folder_name(study: str) -> str:
@@ -38,7 +81,7 @@ def folder_name(study: str) -> str:
 
 
 def check_servable(output: Path, port: int) -> None:
-    """Refuse to serve a store that is not there, or on a port that is in use.
+    """Refuse to serve a store that is not there or of no use, or on a port that is in use.
 
     Raises:
         TrackingError: it cannot be served.
@@ -48,15 +91,17 @@ def check_servable(output: Path, port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise TrackingError(f"port {port} is in use: choose another with --port")
+    check_home()
+    hush()
+    with prepared(output):
+        pass
 
 
 def serve(output: Path, port: int) -> int:
     """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
-    root = output / "mlflow"
-    with FileLock(root / "store.lock"):
-        relocate(output)
+    root, address = output / "mlflow", uri(output)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", uri(output)]
+    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", address]
     command += ["--artifacts-destination", (root / "artifacts").resolve().as_uri()]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with subprocess.Popen(command, env=os.environ | quiet) as server:
@@ -73,7 +118,7 @@ def write_ahead(output: Path) -> None:
 
     And who reads it, as the UI does, does not wait for who writes.
     """
-    with sqlite3.connect(output / "mlflow" / "mlflow.db") as db:
+    with sqlite3.connect(path_of(output)) as db:
         db.execute("PRAGMA journal_mode = WAL")
     db.close()
 
@@ -82,7 +127,7 @@ def relocate(output: Path) -> None:
     """Point artifact addresses at the root as it lies now, in case it was moved."""
     root = output / "mlflow"
     here = (root / "artifacts").resolve().as_uri()
-    with sqlite3.connect(root / "mlflow.db") as db:
+    with sqlite3.connect(path_of(output)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             db.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, "  # noqa: S608

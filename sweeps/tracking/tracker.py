@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
@@ -38,7 +36,12 @@ class Tracker:
     """MLflow as the sweeps write it: one run per config hash in an experiment."""
 
     def __init__(self, config: TrackingConfig, output: Path) -> None:
-        """Open the store, creating the embedded one; `check_server` comes first."""
+        """Open the store, creating the embedded one; `check_server` comes first.
+
+        Raises:
+            OutputRootError, DiskError: the embedded store cannot be used where it is to lie.
+            TrackingError: MLflow cannot be used.
+        """
         self.local = config.name == "local"
         self._output = output
         self.uri = store.uri(output) if self.local else config.uri
@@ -47,22 +50,28 @@ class Tracker:
         self._lease = config.lease
         self.base = store.UI if self.local else self.name.rstrip("/")
         hush()
-        from mlflow import MlflowClient
-
-        if self.local:
-            root = output / "mlflow"
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / "store.lock"):
-                self._client = MlflowClient(self.uri)
-                self._client.search_experiments(max_results=1)
-                store.write_ahead(output)
-                store.relocate(output)
-        else:
-            self._client = MlflowClient(self.uri)
+        with self._or_tracking_error("a question"):
+            self._client = self._embedded() if self.local else self._on_server()
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
         self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
         # Pages that were begun anew since: by the old run the new one.
         self._replaced: dict[str, str] = {}
+
+    def _on_server(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+    def _embedded(self) -> Any:
+        """The client of the embedded store, which is made where there is none."""
+        from mlflow import MlflowClient
+
+        with store.prepared(self._output) as put:
+            client = MlflowClient(self.uri)
+            if put:  # this process may still hold the file that was there before
+                client._tracking_client.store.engine.dispose()
+            client.search_experiments(max_results=1)
+        return client
 
     def experiment(self, study: str) -> str:
         """The id of the study's experiment, created when new.
@@ -368,8 +377,10 @@ class Tracker:
 
         try:
             yield
-        except (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError) as error:
+        except (MlflowException, RequestException, SQLAlchemyError, ImportError, OSError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if isinstance(error, ImportError):
+                why = f"its artifacts need a package that is not installed here: {why}"
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
             ) from error

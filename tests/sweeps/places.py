@@ -1,0 +1,70 @@
+"""Disks and users that a test needs: a little disk, a read-only one, somebody else."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import traceback
+
+import pytest
+from command import inside
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def mounted(folder, *words):
+    """A mount for a block; the test is skipped where none may be made."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", *words, str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"this needs a mount: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def little(folder, kilobytes):
+    """A disk of that size."""
+    return mounted(folder, "-t", "tmpfs", "-o", f"size={kilobytes}k", "none")
+
+
+def read_only(source, folder):
+    """A folder as it looks on a disk that cannot be written."""
+    return mounted(folder, "-o", "bind,ro", str(source))
+
+
+def enlarged(folder, kilobytes):
+    """The same little disk, with more room."""
+    words = ["mount", "-o", f"remount,size={kilobytes}k", str(folder)]
+    subprocess.run(words, check=True)
+
+
+def as_nobody(*words, cwd, **env):
+    """A command in a fork of this process that is another user: returncode, stdout, stderr."""
+    if os.geteuid():
+        pytest.skip("only root may become another user")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            done = inside(*words, cwd=cwd, **env)
+            said = [done.returncode, done.stdout, done.stderr]
+        except BaseException:
+            said = [99, "", traceback.format_exc()]
+        with os.fdopen(writing, "w") as file:
+            json.dump(said, file)
+        sys.stdout = sys.stderr = None
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = json.load(file)
+    os.waitpid(child, 0)
+    return subprocess.CompletedProcess(words, *said)
