@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import deq
 from sweeps import report
 from sweeps.early_stopping import STOPPED, STOPPED_AT
-from sweeps.figures import FIGURES, Study, curves, rates
+from sweeps.figures import FIGURES, Study
 from sweeps.plain import to_yaml
 from sweeps.report import Cell, Line, number
 from sweeps.search.config import GridConfig
@@ -57,10 +57,12 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
     figures: dict[str, bytes] = {}
     own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, heading.figure)
     if study.lines:
+        from sweeps.figures import rates  # only now: with it comes matplotlib
+
         figures = {
             f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, heading.figure])
         } | {
-            "loss_curves.png": curves.draw(study),
+            "loss_curves.png": FIGURES["curves"](study),
             "measured_vs_predicted.png": rates.scatter(study),
         }
     cells, known = report.cells(lines), remarks(lines)

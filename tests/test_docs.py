@@ -23,7 +23,8 @@ SMALL = {"data.n": "6", "train.steps": "20", "cluster": "inline"}
 ELSEWHERE = ("cluster=ray", "tracking=server", "gpus_per_trial")
 # Servers that go on for ever, checkouts that install, and examinations of the machine.
 HELP_ONLY = ("ui", "doctor", "reproduce HASH --at")
-NOT_RUN = ("docker compose ", ". .venv/bin/activate")
+NOT_RUN = ("docker compose ", ". .venv/bin/activate", "umask ", "export ", "mkdir ", "ssh ")
+NOT_RUN += ("mlflow server ", "ray get-auth-token ")
 PLANS = ("run", "show", "theory")
 NAME = re.compile(r"[0-9a-f]{12}")
 

@@ -1,32 +1,38 @@
-"""Figures: one file each; `style` is the door to matplotlib."""
+"""Figures: one file each; `style` is the door to matplotlib.
 
+They are imported when something is drawn: by then it is known where matplotlib's caches go.
+"""
+
+import importlib
 from collections.abc import Callable
 
-from sweeps.figures import (
-    activations,
-    best,
-    curves,
-    frontier,
-    output_scale,
-    rates,
-    sigma_w,
-    stability,
-    trial,
-    width_scaling,
-)
 from sweeps.figures.study import Study
 
-__all__ = ["FIGURES", "Study", "rates", "trial"]
+__all__ = ["FIGURES", "Study"]
+
+
+def _drawer(module: str) -> Callable[[Study], bytes]:
+    """The `draw` of a module of this folder, which is imported by the first call."""
+
+    def draw(study: Study) -> bytes:
+        drawn: bytes = importlib.import_module(f"sweeps.figures.{module}").draw(study)
+        return drawn
+
+    return draw
+
 
 # By the name an experiment gives in its key `figure`.
-FIGURES: dict[str, Callable[[Study], bytes]] = {
-    "rates": rates.draw,
-    "curves": curves.draw,
-    "width_scaling": width_scaling.draw,
-    "activations": activations.draw,
-    "stability": stability.draw,
-    "sigma_w": sigma_w.draw,
-    "output_scale": output_scale.draw,
-    "frontier": frontier.draw,
-    "best": best.draw,
+FIGURES = {
+    name: _drawer(name)
+    for name in (
+        "rates",
+        "curves",
+        "width_scaling",
+        "activations",
+        "stability",
+        "sigma_w",
+        "output_scale",
+        "frontier",
+        "best",
+    )
 }

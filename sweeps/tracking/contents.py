@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from sweeps import figures
 from sweeps.metrics import COLUMNS
 from sweeps.plain import to_yaml
 from sweeps.record import Record
@@ -72,7 +71,9 @@ def write_artifacts(record: Record, folder: Path, figure: bytes = b"") -> None:
     (folder / TRAJECTORY).write_bytes(record.parquet())
     (folder / ENVIRONMENT).write_text(record.environment_json())
     if record.trajectory["loss"]:
-        (folder / FIGURE).write_bytes(figure or figures.trial.draw(record))
+        from sweeps.figures import trial  # only now: with it comes matplotlib
+
+        (folder / FIGURE).write_bytes(figure or trial.draw(record))
 
 
 def are_in(folder: Path) -> bool:

@@ -5,7 +5,6 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 
-from sweeps import figures
 from sweeps.trial import Done, Message
 
 # Seconds between two reports of a pack: Tune takes some milliseconds for each, and a
@@ -21,7 +20,9 @@ def drawn(messages: Iterable[Message]) -> Iterator[Message]:
             continue
         figure = b""
         with contextlib.suppress(Exception):  # a result is worth more than its figure
-            figure = figures.trial.draw(message.record)
+            from sweeps.figures import trial
+
+            figure = trial.draw(message.record)
         yield dataclasses.replace(message, figure=figure)
 
 

@@ -105,6 +105,7 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
         done = sweeps(*words, "cluster=inline", cwd=place, HOME=home, OMP_NUM_THREADS="3")
         assert done.returncode == 0, done.stderr
         assert list(Path(home).iterdir()) == []
+    assert (place / "outputs" / "matplotlib").is_dir()
     assert "goes on from step" in done.stdout
     assert_unsaid(token, place)
     assert_as_if_nothing_had_been(place)

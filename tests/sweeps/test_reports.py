@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps import figures
+from sweeps.figures import trial as drawing
 from sweeps.ledger import Ledger
 from sweeps.outbox import Owed
 from sweeps.tracking.trial_runs import TrialRuns
@@ -36,22 +36,22 @@ def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypat
 
 def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, monkeypatch):
     (drawn,) = reports.drawn([Done(record)])
-    assert drawn.figure == figures.trial.draw(record)
+    assert drawn.figure == drawing.draw(record)
     assert drawn.figure.startswith(b"\x89PNG")
 
     def fails(_):
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(figures.trial, "draw", fails)
+    monkeypatch.setattr(drawing, "draw", fails)
     assert list(reports.drawn([Done(record)])) == [Done(record)]
 
 
 def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
-    fresh = figures.trial.draw(record)
+    fresh = drawing.draw(record)
     longer = {k: v * 3 for k, v in record.trajectory.items()}
     longer["step"] = [float(i) for i in range(len(longer["step"]))]
-    assert figures.trial.draw(replace(record, trajectory=longer)) != fresh
-    assert figures.trial.draw(record) == fresh
+    assert drawing.draw(replace(record, trajectory=longer)) != fresh
+    assert drawing.draw(record) == fresh
 
 
 def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
