@@ -93,7 +93,7 @@ def the_page_gone_for_good(outputs):
     run = runs(client(outputs))[0][0].info.run_id
     with contextlib.closing(sqlite3.connect(outputs / "mlflow" / "mlflow.db")) as db, db:
         for table in ("tags", "latest_metrics", "metrics", "runs"):
-            db.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (run,))
+            db.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (run,))  # noqa: S608
 
 
 def the_store_deleted(outputs):
