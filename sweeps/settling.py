@@ -34,8 +34,8 @@ class Unsent:
         return bool(self.results or self.pages or self.why)
 
     def __str__(self) -> str:
-        count = str(Missing(self.results, self.pages)) if self.results or self.pages else "nothing"
-        return f"{count} ({self.why})" if self.why else count
+        count = str(Missing(self.results, self.pages))
+        return f"{count} ({self.why})" if count and self.why else count or self.why
 
 
 @dataclass
@@ -145,11 +145,12 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
     has_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         study = only(ledger.sweeps_like(prefix, tracker.name), prefix).study
-        settle(tracker, ledger, [study])
+        left = settle(tracker, ledger, [study]).unsent.get(study, Unsent())
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         lines = lines_of_entry(entry, ledger, tracker)
         try:
             return publish(tracker, ledger, entry, lines, folder)
         except TrackingError as error:
-            raise TrackingError(f"{error}; the report is in {folder}") from error
+            why = left.why or error
+            raise TrackingError(f"{why}; the report is in {folder}") from error

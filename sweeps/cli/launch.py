@@ -104,7 +104,7 @@ def sync(overrides: tuple[str, ...]) -> None:
     for study, missing in done.again.items():
         click.echo(f"sent again: {missing} of study {study}")
     for study, left in done.unsent.items():
-        click.echo(f"could not be sent: {left}, study {study}", err=True)
+        click.echo(f"not in MLflow yet, of study {study}: {left}", err=True)
     if done.unsent:
         sys.exit(UNSENT)
     if not done.sent and not done.again:

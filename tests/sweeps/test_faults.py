@@ -172,6 +172,7 @@ class Proxy:
                     proxy.released.wait(10)
                     self.close_connection = True
                     return
+                proxy.passed(self.path)
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
                 self.send_header("Content-Length", str(len(content)))
@@ -189,6 +190,9 @@ class Proxy:
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
+    def passed(self, path):
+        """What else is done when an answer to this path has come."""
+
     def close(self):
         self.released.set()
         self._server.shutdown()
@@ -203,15 +207,22 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     to = ["tracking=server", f"tracking.uri={proxy.uri}"]
     with contextlib.closing(proxy):
         words = ["run", *LONG, *to, "cluster=inline", f"study={study}", "seed=range(0,5)"]
+        said = []
         with started(*words, cwd=tmp_path, **env) as sweep:
             for line in sweep.stdout:
+                said.append(line)
                 if line.startswith("[1/5]"):
                     proxy.mode = fault
                 if line.startswith("[5/5]"):
                     proxy.mode = "pass"
-            sweep.communicate(timeout=120)
+            _, wrong = sweep.communicate(timeout=120)
         assert proxy.faults[fault] >= 1
         assert sweep.returncode == 0
+        assert wrong == ""  # nor of MLflow's client, which asks again
+        news = [line for line in said if line.startswith("MLflow ")]
+        if fault == "500":
+            assert ["does not take" in line for line in news] == [True, False]
+            assert "500" in news[0]
         assert inside("sync", *to, cwd=tmp_path, **env).stdout == "nothing is missing\n"
     assert_complete(server.client(monkeypatch), 5, study)
 

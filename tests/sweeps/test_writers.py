@@ -1,0 +1,100 @@
+"""Several writers to one MLflow, and an MLflow that is another by now: nothing twice or astray."""
+
+import contextlib
+import signal
+import threading
+import time
+
+import pytest
+from command import SMALL, inside, runs, started
+from services import AUTH, MlflowServer
+from test_faults import LONG, Proxy, assert_complete
+from test_reconciliation import assert_once
+
+from sweeps.config import TrackingConfig
+from sweeps.ledger import Ledger
+from sweeps.shipping import ship
+from sweeps.tracking.tracker import Tracker
+
+
+class Stopping(Proxy):
+    """Sends a signal to a driver when it has sent a batch of a trial's metrics."""
+
+    def __init__(self, port, number):
+        super().__init__(port)
+        self.number, self.driver, self.stopped = number, None, threading.Event()
+
+    def passed(self, path):
+        if path.endswith("runs/log-batch") and not self.stopped.is_set():
+            self.driver.send_signal(self.number)
+            self.stopped.set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_driver_that_ends_or_stops_while_it_sends(server, number, tmp_path, monkeypatch):
+    """Another machine completes the sweep meanwhile; one that stopped goes on afterwards."""
+    api, study = server.client(monkeypatch), f"sends-{number}"
+    for machine in ("one", "two"):
+        (tmp_path / machine).mkdir()
+    words = ["run", *SMALL, "cluster=inline", "tracking=server", f"study={study}"]
+    with contextlib.closing(Stopping(server.port, number)) as proxy:
+        own = [*words, "tracking.lease=1", f"tracking.uri={proxy.uri}"]
+        with started(*own, cwd=tmp_path / "one", **AUTH) as proxy.driver:
+            assert proxy.stopped.wait(120)
+            time.sleep(2)
+            done = inside(*words, f"tracking.uri={server.uri}", cwd=tmp_path / "two", **AUTH)
+            assert done.returncode == 0, done.stderr
+            if number == signal.SIGSTOP:
+                proxy.driver.send_signal(signal.SIGCONT)
+            said = proxy.driver.communicate(timeout=200)
+    assert proxy.driver.returncode == (0 if number == signal.SIGSTOP else -number), said
+    (page,), (trial,) = runs(api, study)
+    assert [run.info.status for run in (page, trial)] == ["FINISHED"] * 2
+    assert_once(api, trial)
+    assert len(api.get_metric_history(trial.info.run_id, "train/loss")) == 31
+
+
+def test_a_server_with_another_database_gets_all_and_other_studies_nothing(tmp_path, monkeypatch):
+    """Ids that are remembered mean something else there; names and tags do not."""
+    folder, root = tmp_path / "server", tmp_path / "outputs"
+    folder.mkdir()
+    server = MlflowServer(folder)
+    to = ["tracking=server", f"tracking.uri={server.uri}"]
+    words = ["run", *LONG, *to, "cluster=inline", "study=mine", "seed=range(0,4)"]
+    with running(server):
+        with started(*words, cwd=tmp_path, **AUTH, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as sweep:
+            for line in sweep.stdout:
+                if line.startswith("[1/4]"):
+                    server.stop()
+                    break
+            said, _ = sweep.communicate(timeout=200)
+        assert sweep.returncode == 3, said
+        assert said.count("MLflow does not take results") == 1
+        assert "did not take" in said.partition("Not in MLflow yet: ")[2]
+        (folder / "record.db").unlink()
+        server.start()
+        api = server.client(monkeypatch)
+        theirs = api.create_experiment("somebody-elses")
+        with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
+            tracker = Tracker(TrackingConfig(name="server", uri=server.uri), root)
+            (entry,) = ledger.sweeps_like("")
+            assert entry.experiment == theirs
+            assert ship(tracker, ledger) == {}  # as a driver does that goes on
+        assert not api.search_runs([theirs])
+        assert inside("sync", *to, cwd=tmp_path, **AUTH).returncode == 0
+        assert_complete(api, 4, "mine")
+        api.delete_run(runs(api, "mine")[1][0].info.run_id)
+        again = inside(*words, cwd=tmp_path, **AUTH)
+        assert again.returncode == 0, again.stderr
+        assert "all 4 trials finished before" in again.stdout
+        assert_complete(api, 4, "mine")
+        assert not api.search_runs([theirs])
+
+
+@contextlib.contextmanager
+def running(server):
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
