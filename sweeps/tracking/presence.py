@@ -17,7 +17,7 @@ from sweeps.tracking.trial_runs import ended_as, has_files, on_disk, search
 # Run ids in one question: MLflow's parser of filters takes about 3,300 and no more.
 ASKED = 2500
 # So few runs are fetched, where some of them exist and some do not.
-FETCHED = 50
+FETCHED = 500
 # Files of a sweep's page: written when it begins, and when it ends.
 BEGUN, ENDED = "sweep.yaml", "report.html"
 

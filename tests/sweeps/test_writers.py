@@ -60,7 +60,15 @@ def test_a_server_with_another_database_gets_all_and_other_studies_nothing(tmp_p
     folder.mkdir()
     server = MlflowServer(folder)
     to = ["tracking=server", f"tracking.uri={server.uri}"]
-    words = ["run", *LONG, *to, "cluster=inline", "study=mine", "seed=range(0,4)"]
+    words = [
+        "run",
+        *LONG,
+        "train.steps=700",
+        *to,
+        "cluster=inline",
+        "study=mine",
+        "seed=range(0,4)",
+    ]
     with running(server):
         with started(*words, cwd=tmp_path, **AUTH, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as sweep:
             for line in sweep.stdout:
