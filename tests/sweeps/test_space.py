@@ -102,7 +102,7 @@ def test_trials_that_follow_from_results_cannot_be_listed():
         (["search=random", ETA, "search.samples=0"], "samples must be"),
         (["search=random", "train.eta=interval(1,1)"], "must be below"),
         (["search=random", "train.eta=tag(log,interval(0,1))"], "above 0"),
-        (["search=random", "train.eta=interval(-1,1)"], "eta must be above 0"),
+        (["search=random", "train.eta=interval(-1,1)"], "eta must be finite and above 0"),
         (["search=random", "model.width=interval(0,9)"], "width must be at least 1"),
         (["search=random", "model.width=interval(1.5,9)"], "whole numbers"),
         (["search=random", "model.activation=choice(relu,rleu)"], "choose from"),
