@@ -3,17 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from sweeps.announcement import announcement, next_round
-from sweeps.checkpoints import Checkpoints, Ended
+from sweeps.checkpoints import Ended, checkpoints_of
 from sweeps.config import LaunchConfig, launch_to_plain
 from sweeps.early_stopping import AshaConfig, heights, of_sweep
 from sweeps.entry import enter, note
 from sweeps.errors import TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.messages import Done, Failed, Live, Message
 from sweeps.output_root import folder_of
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.pulse import Pulse
@@ -28,7 +28,6 @@ from sweeps.settling import Unsent, settle
 from sweeps.shipping import Shipper
 from sweeps.terminal import Terminal
 from sweeps.tracking.tracker import Tracker
-from sweeps.trial import Done, Failed, Live, Message
 from sweeps.unfolding import Unfolding
 from sweeps.workers import Early, Train, training
 
@@ -267,14 +266,6 @@ class Driver:
                     shipper.show(trials[message.config_hash], message)
                 pulse.tell(message)
                 view.tell(message)
-
-
-def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
-    """The output root's; a sweep that stops trials early keeps its own, for they are its."""
-    root = Path(launched.paths.output)
-    if isinstance(launched.early_stopping, AshaConfig):
-        root = folder_of(root, sweep)
-    return Checkpoints.under(root, launched.checkpoint.every_seconds)
 
 
 def _masked(message: Message) -> Message:

@@ -9,22 +9,21 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sweeps import report_page
-from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
+from sweeps.known import search_of
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.messages import Live
 from sweeps.outbox import Owed
 from sweeps.planning import PlannedTrial
 from sweeps.reconciliation import reconcile
 from sweeps.record import Columns
 from sweeps.report import Line
 from sweeps.report_page import Heading
-from sweeps.search.config import SearchConfig
 from sweeps.search.findings import findings
 from sweeps.tracking import pages
 from sweeps.tracking.live_runs import Page
 from sweeps.tracking.tracker import Tracker
-from sweeps.trial import Live
 
 # Seconds until a store that did not answer is tried again.
 RETRY_AFTER = 20.0
@@ -228,8 +227,3 @@ def report_of(
     heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
     study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
     return report_page.files(heading, study, lines)
-
-
-def search_of(entry: SweepEntry) -> SearchConfig:
-    """How a sweep was searched."""
-    return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))

@@ -10,7 +10,7 @@ from sweeps.tracking.lease import UNTIL
 from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
 
 if TYPE_CHECKING:
-    from sweeps.trial import Live
+    from sweeps.messages import Live
 
 TRAINING = "It is training. What it has found is written here when it has ended."
 

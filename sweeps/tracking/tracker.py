@@ -33,7 +33,7 @@ from sweeps.tracking.trial_runs import (
 )
 
 if TYPE_CHECKING:
-    from sweeps.trial import Live
+    from sweeps.messages import Live
 
 HASH = re.compile("[0-9a-f]{64}")
 

@@ -17,7 +17,7 @@ from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
-from sweeps.trial import Message, run_pack
+from sweeps.messages import Message
 from sweeps.workers.rounds import Packs, rounds
 
 # Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
@@ -54,8 +54,8 @@ def check_cluster(config: ClusterConfig) -> None:
 
 def missing_gpus(config: ClusterConfig) -> str:
     """One line: which GPUs of this machine a trial asks for in vain; empty when they are there."""
-    wanted, there = math.ceil(config.gpus_per_trial), gpus()
-    if config.name == "ray" or wanted <= there:
+    wanted = math.ceil(config.gpus_per_trial)
+    if config.name == "ray" or not wanted or wanted <= (there := gpus()):
         return ""
     return (
         f"cluster.gpus_per_trial={config.gpus_per_trial:g}, and torch {version('torch')} sees "
@@ -122,6 +122,8 @@ def _inline(
     stopping: Stopping | None,
     live_seconds: float,
 ) -> Iterator[Message]:
+    from sweeps.trial import run_pack  # imports torch
+
     for pack in packs:
         plains = [trial.plain for trial in pack]
         yield from run_pack(plains, device, threads, checkpoints, stopping, live_seconds)

@@ -17,10 +17,11 @@ from deq.linalg.hardware import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import Stopping
+from sweeps.messages import Done, Failed, Message
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
 from sweeps.redaction import without_secrets
-from sweeps.trial import Done, Failed, Message, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers.cluster import Code, needs
 from sweeps.workers.reports import drawn, together
 from sweeps.workers.rounds import Cause, Lost, Packs

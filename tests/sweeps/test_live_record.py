@@ -9,10 +9,10 @@ from command import client, inside, runs, started, sweeps
 from services import AUTH, until
 
 from sweeps.ledger import Ledger
+from sweeps.messages import Live
 from sweeps.step_metrics import Point, points_of
 from sweeps.tracking.live_runs import LiveRuns, Page
 from sweeps.tracking.trial_runs import TrialRuns
-from sweeps.trial import Live
 
 WORDS = ["run", "data=sphere", "data.n=16", "model.width=32", "train.loss_tol=0", "train.eta=0.05"]
 LIVE = ["tracking.live_seconds=0.2", "checkpoint.every_seconds=0.3"]
