@@ -30,7 +30,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 import deq
 from sweeps.config import request, trial_from_plain
 from sweeps.planning import trials_of
-from sweeps.tracking.contents import STEP_METRICS
+from sweeps.step_metrics import MEASURED
 
 
 def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: bool) -> None:
@@ -41,7 +41,7 @@ def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: b
         course = descent.courses[0]
         if steps_too and course.rows:
             row = course.rows[-1]
-            tune.report({k: row[k] for k in STEP_METRICS if math.isfinite(row[k])})
+            tune.report({k: row[k] for k in MEASURED if math.isfinite(row[k])})
     tune.report(deq.compare(course).summary)
 
 

@@ -16,6 +16,7 @@ from sweeps import metrics
 from sweeps.cli import cli
 from sweeps.cli.words import WORDS
 from sweeps.groups import conf_dir, groups
+from sweeps.step_metrics import DENSE
 from sweeps.tracking import contents
 
 # More names than these have a table of their own.
@@ -30,8 +31,12 @@ KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an ax
 are part of a trial's identity: another value is another trial with another hash. Only these
 may be an axis, and `data.path`, whose file's digest is part of it."""
 STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
-with a metric are in MLflow too, at most {contents.POINTS} points a run. Those with a * say how the
-engine came to the others: two runs that differ in them alone are equal to `sweeps reproduce`."""
+with a metric are in MLflow too: the first {DENSE} values, then {DENSE // 2} of each doubling,
+and the last. They arrive while the trial trains (`tracking.live_seconds`). Those with a * say
+how the engine came to the others: two runs that differ in them alone are equal to
+`sweeps reproduce`."""
+MACHINE_HEAD = """Of trials that last `tracking.live_seconds` and longer, sampled that often on the
+worker, under the names of MLflow's System metrics tab; I counts the GPUs that it was given."""
 OTHER_HEAD = """Of a trial that was stopped early; of a sweep, beside means over seeds
 (METRIC/CELL); of a reproduction."""
 SUMMARY_HEAD = """One value for each finished trial. What does not exist for a trial is absent, and
@@ -123,6 +128,10 @@ def _recorded() -> Iterator[str]:
     )
     yield "## Summary metrics\n\n" + SUMMARY_HEAD
     yield _metrics(metrics.SUMMARY)
+    yield "## Curves\n\nStep metrics that a trial's page begins with."
+    yield _metrics(metrics.CURVES)
+    yield f"## Use of the machine\n\n{MACHINE_HEAD}"
+    yield _metrics(metrics.MACHINE)
     yield f"## Other metrics\n\n{OTHER_HEAD}"
     yield _metrics([*metrics.STOPPED, *metrics.SWEEP, *metrics.REPRODUCTION])
     yield "## Tags\n\nBeside MLflow's own: user, source, git commit, parent run, run name."

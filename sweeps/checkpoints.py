@@ -6,20 +6,15 @@ trajectory can depend on the pack, so no other pack goes on from them.
 
 import hashlib
 import shutil
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from deq import Descent
-from deq.training.checkpoint import Checkpoint, conditions, newest, write
-from sweeps.plain import one_line
-from sweeps.record import now
+from sweeps.early_stopping import AshaConfig
+from sweeps.launch_config import LaunchConfig
+from sweeps.output_root import folder_of
 
 FOLDER = "checkpoints"
-# Checkpoints may take one part in so many of a pack's time.
-SHARE = 20
 # The file in a pack's folder that says which trials it is of.
 TRIALS = "trials"
 
@@ -45,7 +40,7 @@ class Checkpoints:
 
     def folder(self, pack: Pack) -> Path:
         """Where a pack's lie."""
-        return self.root / f"{pack[0][:12]}-{_digest(pack)[:12]}"
+        return self.root / f"{pack[0][:12]}-{digest_of(pack)[:12]}"
 
     def packs(self) -> dict[Path, list[str]]:
         """The packs that have some, by their folders."""
@@ -96,72 +91,16 @@ def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
     return None if folder and folder.exists() else checkpoints
 
 
-class Keeper:
-    """One pack's checkpoints, as its worker sees them.
-
-    Attributes:
-        started: when the pack first began, in milliseconds since the epoch.
-        resumed_at: the GD steps from which it was gone on with, one for each time.
-    """
-
-    def __init__(self, checkpoints: Checkpoints | None, pack: Pack, device: str) -> None:
-        self.started, self.resumed_at = now(), list[int]()
-        self._pack, self._device = pack, device
-        self._checkpoints = checkpoints if checkpoints and checkpoints.every else None
-        self._last, self._cost, self._complained = time.monotonic(), 0.0, False
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the pack's checkpoints are; None where it writes none."""
-        return self._checkpoints.folder(self._pack) if self._checkpoints else None
-
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """What to go on from, and what is to be said of it."""
-        if self._checkpoints is None:
-            return None, []
-        folder = self._checkpoints.folder(self._pack)
-        try:
-            found, said = newest(folder, self._stamp(), self._device)
-            if found:
-                self.resumed_at = [*found.carried["resumed_at"], found.step]
-                self.started = found.carried["started"]
-        except (OSError, KeyError, TypeError) as error:
-            return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
-        return found, said
-
-    def keep(self, descent: Descent) -> Iterator[str]:
-        """Write a checkpoint when it is time; what is to be said of it."""
-        if self._checkpoints is None:
-            return
-        pause = max(self._checkpoints.every, SHARE * self._cost)
-        if time.monotonic() - self._last >= pause:
-            yield from self.write(descent)
-
-    def write(self, descent: Descent) -> Iterator[str]:
-        """Write a checkpoint of a descent that is between two steps and not at its end.
-
-        Training goes on where it cannot be written, as on a full disk; that is said once.
-        """
-        if self._checkpoints is None or not descent.groups:
-            return
-        began, folder = time.monotonic(), self._checkpoints.folder(self._pack)
-        carried = {"started": self.started, "resumed_at": self.resumed_at}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / TRIALS).write_text("\n".join(self._pack))
-            write(folder, descent, self._stamp(), carried)
-        except OSError as error:
-            if not self._complained:
-                yield f"no checkpoint was written, training goes on ({one_line(error)})"
-            self._complained = True
-        self._last = time.monotonic()
-        self._cost = self._last - began
-
-    def _stamp(self) -> dict[str, Any]:
-        return {"trials": _digest(self._pack), **conditions(self._device)}
+def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
+    """The output root's; a sweep that stops trials early keeps its own, for they are its."""
+    root = Path(launched.paths.output)
+    if isinstance(launched.early_stopping, AshaConfig):
+        root = folder_of(root, sweep)
+    return Checkpoints.under(root, launched.checkpoint.every_seconds)
 
 
-def _digest(pack: Pack) -> str:
+def digest_of(pack: Pack) -> str:
+    """A digest of a pack's trials in their order."""
     return hashlib.sha256("\n".join(pack).encode()).hexdigest()
 
 

@@ -1,18 +1,19 @@
 """The driver: the one process that makes a sweep complete, and alone writes its record."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from sweeps.announcement import announcement, next_round
-from sweeps.checkpoints import Checkpoints, Ended
+from sweeps.checkpoints import Ended, checkpoints_of
 from sweeps.config import LaunchConfig, launch_to_plain
 from sweeps.early_stopping import AshaConfig, heights, of_sweep
 from sweeps.entry import enter, note
 from sweeps.errors import TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.messages import Done, Failed, Live, Message
 from sweeps.output_root import folder_of
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.pulse import Pulse
@@ -27,7 +28,6 @@ from sweeps.settling import Unsent, settle
 from sweeps.shipping import Shipper
 from sweeps.terminal import Terminal
 from sweeps.tracking.tracker import Tracker
-from sweeps.trial import Done, Failed, Message
 from sweeps.unfolding import Unfolding
 from sweeps.workers import Early, Train, training
 
@@ -121,6 +121,8 @@ class Driver:
         """
         for text in reap(self._tracker, self._ledger, self._experiment):
             self._terminal.say(text)
+        if self._tracker.local:  # this process holds the root: nobody else trains here
+            self._close_running((self._experiment, ""))
         settled = settle(self._tracker, self._ledger, [self._launched.study])
         for study, missing in settled.again.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
@@ -128,7 +130,14 @@ class Driver:
         self._announce(planned)
         packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
         cluster = self._launched.cluster
-        with training(packs, cluster, self._folder, self._checkpoints, self._early()) as train:
+        with training(
+            packs,
+            cluster,
+            self._folder,
+            self._checkpoints,
+            self._early(),
+            self._launched.tracking.live_seconds,
+        ) as train:
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = enter(self._tracker, self._ledger, self._experiment, planned, spec)
@@ -191,7 +200,8 @@ class Driver:
         """Train, and close the page whatever happens: the last plan, the lines, what waits."""
         status, run = "KILLED", entry.run_id
         try:
-            shipping = Shipper(self._tracker, self._ledger.path, self._terminal.mlflow)
+            page = entry.study, entry.sweep
+            shipping = Shipper(self._tracker, self._ledger.path, page, self._terminal.mlflow)
             with shipping as shipper, self._tracker.leased(run):
                 planned = self._rounds(entry, planned, train, shipper)
             self._checkpoints.tidy(self._sweep.known.ended)
@@ -201,9 +211,15 @@ class Driver:
             self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
             lease = self._tracker.leased(run)
             settled = settle(self._tracker, self._ledger, [entry.study], lease)
+            self._close_running(self._ledger.page(self._tracker.name, entry.study, entry.sweep))
         waits = settled.unsent.get(entry.study, Unsent())
         self._terminal.mlflow(waits.why)
         return planned, lines, waits
+
+    def _close_running(self, page: tuple[str, str]) -> None:
+        """Close the runs of trials that were shown while they trained, and do not any more."""
+        with contextlib.suppress(TrackingError):  # away: the next launch does
+            self._tracker.close_running(*page)
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, shipper: Shipper) -> Plan:
         """Train round after round until the search asks for nothing; the plan at the end."""
@@ -230,6 +246,7 @@ class Driver:
     ) -> None:
         """Pull what the workers say; every result is in the ledger before it is shown."""
         watch = self._terminal.watch(planned)
+        trials = {trial.config_hash: trial for pack in planned.packs for trial in pack}
         with (
             watch as view,
             Pulse(self._folder, view.on_silence) as pulse,
@@ -242,18 +259,13 @@ class Driver:
                     shipper.notify()
                 elif isinstance(message, Failed):
                     self._ledger.fail(message.config_hash, message.error, final=message.final)
+                    shipper.failed(trials[message.config_hash], message.error)
                     if message.final:
                         ended.add(message.config_hash)
+                elif isinstance(message, Live):
+                    shipper.show(trials[message.config_hash], message)
                 pulse.tell(message)
                 view.tell(message)
-
-
-def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
-    """The output root's; a sweep that stops trials early keeps its own, for they are its."""
-    root = Path(launched.paths.output)
-    if isinstance(launched.early_stopping, AshaConfig):
-        root = folder_of(root, sweep)
-    return Checkpoints.under(root, launched.checkpoint.every_seconds)
 
 
 def _masked(message: Message) -> Message:

@@ -3,9 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from sweeps.config import search_from_plain
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, MISSING, Line
+from sweeps.search.config import SearchConfig
 from sweeps.tracking.tracker import Tracker
 
 
@@ -72,3 +74,8 @@ def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = 
     trials = planned_of(entry)
     known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
     return table_of(trials, entry.spec["reused"], known)
+
+
+def search_of(entry: SweepEntry) -> SearchConfig:
+    """How a sweep was searched."""
+    return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))

@@ -73,11 +73,14 @@ class TrackingConfig:
         uri: the server's address; MLFLOW_TRACKING_URI by default.
         lease: seconds after which a driver that is not heard of is taken for dead, and the
             run of its sweep is closed by whoever else works in that experiment.
+        live_seconds: seconds from one time to the next that a trial's points are sent while
+            it trains; 0: when it has ended.
     """
 
     name: Literal["local", "server"] = "local"
     uri: str = ""
     lease: float = 120.0
+    live_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse a lease that no driver could keep, and a server that would not be used."""
@@ -85,6 +88,8 @@ class TrackingConfig:
             raise ValueError("uri is a server's: give tracking=server too")
         if not 1 <= self.lease < math.inf:
             raise ValueError(f"lease must be at least 1 second, not {self.lease:g}")
+        if not 0 <= self.live_seconds < math.inf:
+            raise ValueError(f"live_seconds must be at least 0, not {self.live_seconds:g}")
 
 
 @dataclass(frozen=True)

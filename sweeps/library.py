@@ -49,7 +49,7 @@ def plan(
     Raises:
         ConfigError: an override is wrong, or a trial cannot fit where it is to run.
     """
-    from sweeps.run import dry_plan
+    from sweeps.dry_run import dry_plan
 
     return dry_plan(request(overrides), force=force, retry_failed=retry_failed)
 

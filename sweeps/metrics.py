@@ -8,6 +8,8 @@ A rate is -(d/dt) log Phi: larger is faster.
 
 from dataclasses import dataclass
 
+# What the names of metrics of a machine's use begin with.
+SYSTEM = "system/"
 RATE, FLAG, NATS = "nats / GD step", "0 or 1", "nats"
 
 
@@ -154,6 +156,22 @@ COLUMNS = (
     Column("log_loss_bound", "log Phi(0) + t log(1 - eta lambda_0 / 2), the theorem's bound"),
 )
 
+# Curves of a trial against the GD step, first on its page; at most a few hundred points each.
+CURVES = (
+    Metric("curve/loss", "Phi(t)"),
+    Metric("curve/loss_linearized", "Phi_lin(t), predicted from H(0) and e(0)"),
+    Metric("curve/loss_bound", "Phi(0) (1 - eta lambda_0 / 2)^t, the theorem's bound"),
+    Metric("curve/lambda_ratio", "lambda_t / lambda_0"),
+)
+# Use of the machine by the process that trains, of trials that last `tracking.live_seconds`.
+MACHINE = (
+    Metric(f"{SYSTEM}cpu_utilization_percentage", "CPU", "percent of one core"),
+    Metric(f"{SYSTEM}system_memory_usage_megabytes", "resident memory", "10^6 bytes"),
+    Metric(f"{SYSTEM}system_memory_usage_percentage", "the same, of the machine's", "percent"),
+    Metric(f"{SYSTEM}gpu_I_utilization_percentage", "a GPU that was given to it", "percent"),
+    Metric(f"{SYSTEM}gpu_I_memory_usage_megabytes", "its memory in use", "10^6 bytes"),
+    Metric(f"{SYSTEM}gpu_I_memory_usage_percentage", "the same, of all it has", "percent"),
+)
 # Of a trial that early stopping ended, beside the others.
 STOPPED = (Metric("train/stopped_at", "where early stopping ended the trial", "GD step"),)
 # Of a sweep's own run, beside means over seeds named METRIC/CELL.

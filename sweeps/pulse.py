@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sweeps.messages import Done, Failed, Message, Progress
 from sweeps.root_lock import is_held
-from sweeps.trial import Done, Failed, Message, Progress
 
 NAME = "running.json"
 # Seconds between two beats, and after which a driver that does not beat is taken for dead.

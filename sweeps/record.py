@@ -7,9 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
 # What is read of somebody else's trajectory: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
 Columns = dict[str, list[float | None]]
@@ -65,6 +62,8 @@ class Record:
 
     def parquet(self) -> bytes:
         """The trajectory, as a Parquet file."""
+        import pyarrow.parquet  # not for commands that read no trajectory
+
         sink = io.BytesIO()
         pyarrow.parquet.write_table(pyarrow.table(self.trajectory), sink, compression="zstd")
         return sink.getvalue()
@@ -86,6 +85,8 @@ def stopped_key(config_hash: str, sweep: str) -> str:
 
 def columns_of(parquet: bytes) -> Columns:
     """The trajectory that `Record.parquet` wrote."""
+    import pyarrow.parquet
+
     columns: Columns = pyarrow.parquet.read_table(io.BytesIO(parquet)).to_pydict()
     return columns
 
@@ -98,6 +99,8 @@ def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
     Raises:
         ValueError: it is no such trajectory.
     """
+    import pyarrow.parquet
+
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(parquet))
         rows, schema = file.metadata.num_rows, file.schema_arrow

@@ -61,7 +61,7 @@ class Cell:
     varying: dict[str, Any]
     lines: list[Line]
 
-    def mean(self, key: str) -> deq.Mean | None:
+    def mean(self, key: str) -> "deq.Mean | None":
         """The mean of a metric over the seeds; None when there is none."""
         values = values_of(self.lines, key)
         return deq.mean(values) if values else None

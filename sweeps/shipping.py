@@ -3,23 +3,26 @@
 import contextlib
 import functools
 import itertools
+import queue
 import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sweeps import report_page
-from sweeps.config import search_from_plain
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
+from sweeps.known import search_of
 from sweeps.ledger import Ledger, SweepEntry
+from sweeps.messages import Live
 from sweeps.outbox import Owed
+from sweeps.planning import PlannedTrial
 from sweeps.reconciliation import reconcile
 from sweeps.record import Columns
 from sweeps.report import Line
 from sweeps.report_page import Heading
-from sweeps.search.config import SearchConfig
 from sweeps.search.findings import findings
 from sweeps.tracking import pages
+from sweeps.tracking.live_runs import Page
 from sweeps.tracking.tracker import Tracker
 
 # Seconds until a store that did not answer is tried again.
@@ -32,16 +35,27 @@ class Shipper:
     What MLflow does not take stays owed in the ledger, and is sent when it is back.
     """
 
-    def __init__(self, tracker: Tracker, ledger: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        ledger: Path,
+        page: tuple[str, str],
+        say: Callable[[str], None],
+    ) -> None:
         """Send nothing yet.
 
         Args:
             tracker: to this MLflow.
             ledger: from this file.
+            page: study and name of the sweep that trains.
             say: told why MLflow does not take results, or "" when it does, after every
                 attempt. It is called in the shipper's thread.
         """
-        self._tracker, self._ledger, self._say = tracker, ledger, say
+        self._tracker, self._ledger, self._say, self._page = tracker, ledger, say, page
+        # What is not in the ledger: it is sent once more with the result, and may be lost.
+        self._news: queue.SimpleQueue[tuple[PlannedTrial, Live | str]] = queue.SimpleQueue()
+        self._next: tuple[PlannedTrial, Live | str] | None = None
+        self._text = ""
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
 
@@ -58,6 +72,21 @@ class Shipper:
         """There is a new result."""
         self._wake.set()
 
+    def show(self, trial: PlannedTrial, live: Live) -> None:
+        """There are new points of a trial that is still training."""
+        self._news.put((trial, live))
+        self._wake.set()
+
+    def failed(self, trial: PlannedTrial, error: str) -> None:
+        """A trial has failed: its run, where it was shown, is closed."""
+        self._news.put((trial, error))
+        self._wake.set()
+
+    def describe(self, text: str) -> None:
+        """Write how the sweep stands on its page."""
+        self._text = text
+        self._wake.set()
+
     def _work(self) -> None:
         with contextlib.closing(Ledger(self._ledger)) as ledger:
             why = ""
@@ -65,7 +94,39 @@ class Shipper:
                 self._wake.wait(RETRY_AFTER if why else None)
                 self._wake.clear()
                 why = next(iter(ship(self._tracker, ledger).values()), "")
+                why = why or self._show(ledger)
                 self._say(why)
+
+    def _show(self, ledger: Ledger) -> str:
+        """Send the news of trials under way; why MLflow did not take it, or empty."""
+        experiment, run = ledger.page(self._tracker.name, *self._page)
+        page = Page(experiment, run, self._page[1])
+        try:
+            while not self._stop.is_set():
+                if self._next is None:
+                    self._next = self._news.get_nowait()
+                self._tell(page, *self._next)
+                self._next = None
+        except queue.Empty:
+            pass
+        except TrackingError as error:
+            return str(error)
+        return self._describe(run)
+
+    def _tell(self, page: Page, trial: PlannedTrial, news: Live | str) -> None:
+        if isinstance(news, str):
+            self._tracker.failed(trial.config_hash, news)
+        else:
+            self._tracker.show(page, trial, news)
+
+    def _describe(self, run: str) -> str:
+        text, self._text = self._text, ""
+        try:
+            if text:
+                self._tracker.describe(run, text)
+        except TrackingError as error:
+            return str(error)
+        return ""
 
 
 def ship(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[str, str]:
@@ -166,8 +227,3 @@ def report_of(
     heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
     study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
     return report_page.files(heading, study, lines)
-
-
-def search_of(entry: SweepEntry) -> SearchConfig:
-    """How a sweep was searched."""
-    return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))

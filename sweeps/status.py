@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
-from sweeps.known import Known, known_of, planned_of, table_of
+from sweeps.known import Known, known_of, planned_of, search_of, table_of
 from sweeps.ledger import Ledger, SweepEntry, reading
 from sweeps.output_root import folder_of, has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
 from sweeps.search.findings import findings
-from sweeps.shipping import search_of
 from sweeps.terminal import Terminal
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sweeps.metrics import COLUMNS
+from sweeps.metrics import COLUMNS, SYSTEM
 from sweeps.record import Columns, Record
 
 # Values of a step metric that are all kept; after them half as many of each doubling.
@@ -75,6 +75,13 @@ CURVES = (
 )
 STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name, _same) for c in COLUMNS if c.metric)
 STEPPED = frozenset(metric.key for metric in STEP_METRICS)
+# Columns that every trajectory has, and that step metrics are made from.
+MEASURED = frozenset(column.name for column in COLUMNS if column.metric)
+
+
+def is_summary(key: str) -> bool:
+    """Whether a metric of a trial's run is a summary metric: one number of the whole trial."""
+    return key not in STEPPED and not key.startswith(SYSTEM)
 
 
 class Clock:

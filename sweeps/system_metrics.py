@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-PREFIX = "system/"
+from sweeps.metrics import SYSTEM
+
 MEGABYTE = 1e6
 
 
@@ -28,9 +29,9 @@ class Sampler:
         """CPU in percent of one core, memory and GPU use, by MLflow's names."""
         used = self._process.memory_info().rss
         return {
-            f"{PREFIX}cpu_utilization_percentage": self._process.cpu_percent(),
-            f"{PREFIX}system_memory_usage_megabytes": used / MEGABYTE,
-            f"{PREFIX}system_memory_usage_percentage": 100 * used / psutil.virtual_memory().total,
+            f"{SYSTEM}cpu_utilization_percentage": self._process.cpu_percent(),
+            f"{SYSTEM}system_memory_usage_megabytes": used / MEGABYTE,
+            f"{SYSTEM}system_memory_usage_percentage": 100 * used / psutil.virtual_memory().total,
             **_gpus(),
         }
 
@@ -42,10 +43,10 @@ def _gpus() -> dict[str, float]:
     for i, handle in enumerate(handles):
         with contextlib.suppress(nvml.NVMLError):
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-            found[f"{PREFIX}gpu_{i}_memory_usage_megabytes"] = memory.used / MEGABYTE
-            found[f"{PREFIX}gpu_{i}_memory_usage_percentage"] = 100 * memory.used / memory.total
+            found[f"{SYSTEM}gpu_{i}_memory_usage_megabytes"] = memory.used / MEGABYTE
+            found[f"{SYSTEM}gpu_{i}_memory_usage_percentage"] = 100 * memory.used / memory.total
             rates = nvml.nvmlDeviceGetUtilizationRates(handle)
-            found[f"{PREFIX}gpu_{i}_utilization_percentage"] = float(rates.gpu)
+            found[f"{SYSTEM}gpu_{i}_utilization_percentage"] = float(rates.gpu)
     return found
 
 

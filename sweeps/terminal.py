@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.messages import Done, Failed, Message, Note, Progress
 from sweeps.planning import Plan
-from sweeps.trial import Done, Failed, Message, Note, Progress
 
 # Trials shown at work at once.
 SHOWN = 8

@@ -6,89 +6,23 @@ Runs wherever it is called: in a Ray actor or in this very process.
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import deq
 from deq.training.checkpoint import UnusableError
-from sweeps.checkpoints import Checkpoints, Keeper, without
+from sweeps.checkpoint_writer import CheckpointWriter
+from sweeps.checkpoints import Checkpoints, without
 from sweeps.config import trial_from_plain
 from sweeps.early_stopping import STOPPED_AT, Stopping
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
 from sweeps.live import Showing, plain_columns
+from sweeps.messages import Done, Failed, Live, Message, Note, Progress
 from sweeps.plain import in_bytes, one_line
 from sweeps.record import Record, now
-from sweeps.step_metrics import Point
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a trial is."""
-
-    config_hash: str
-    step: int
-    steps: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Done:
-    """A trial that ended with a result.
-
-    Attributes:
-        record: the result.
-        figure: the trial's figure (PNG), where its worker drew it.
-    """
-
-    record: Record
-    figure: bytes = b""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A trial without a result.
-
-    Attributes:
-        config_hash: which.
-        error: what it raised, or what became of its worker.
-        final: whether trying again is of no use, as when the trial itself raised.
-    """
-
-    config_hash: str
-    error: str
-    final: bool = True
-
-
-@dataclass(frozen=True)
-class Note:
-    """A line for the user about a trial, or about the pack that begins with it."""
-
-    config_hash: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Live:
-    """Points of a trial that is still training, as its finished run will hold them.
-
-    Attributes:
-        config_hash: which.
-        started: when its pack began, in milliseconds since the epoch.
-        device: where it trains.
-        points: those that were not shown before, or all of them after a resume.
-    """
-
-    config_hash: str
-    started: int
-    device: str
-    points: list[Point]
-
-
-Message = Progress | Done | Failed | Note | Live
 
 
 def run_pack(
@@ -173,7 +107,7 @@ def _run(
     live_seconds: float,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
-    keeper = Keeper(checkpoints, hashes, device)
+    keeper = CheckpointWriter(checkpoints, hashes, device)
     checkpoint, said = keeper.newest()
     yield from _notes(hashes, said)
     showing = Showing(live_seconds, keeper.started, keeper.folder, resumed=checkpoint is not None)
@@ -221,7 +155,11 @@ def _notes(hashes: list[str], lines: Iterable[str]) -> Iterator[Note]:
 
 
 def _record(
-    course: deq.Course, plain: dict[str, Any], device: str, keeper: Keeper, showing: Showing
+    course: deq.Course,
+    plain: dict[str, Any],
+    device: str,
+    keeper: CheckpointWriter,
+    showing: Showing,
 ) -> Record:
     outcome = deq.compare(course)
     stopped = {}

@@ -37,8 +37,11 @@ def check_enough(name: str, n: int, classes: Sequence[int], counts: Sequence[int
         counts: samples of each.
 
     Raises:
-        ValueError: a class has fewer samples than half of n.
+        ValueError: a class has fewer samples than half of n, or n is below 3: the mean
+            sample is subtracted, which leaves one image zero and two parallel.
     """
+    if n < 3:
+        raise ValueError(f"data.n={n}: the images are centred, so n must be at least 3")
     for label, count, wanted in zip(classes, counts, ((n + 1) // 2, n // 2), strict=True):
         if count < wanted:
             raise ValueError(

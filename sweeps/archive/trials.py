@@ -16,7 +16,7 @@ from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of, completed
 from sweeps.identity import digests
 from sweeps.record import Record, foreign_columns
-from sweeps.tracking import contents
+from sweeps.step_metrics import MEASURED
 
 STATUSES = frozenset(status.value for status in deq.Status)
 METRIC = re.compile(r"[A-Za-z0-9_./: -]{1,200}")
@@ -70,7 +70,7 @@ def record(members: Members, digest: str) -> Record:
         _check_steps(trajectory.get("step", []), most)
     except ValueError as error:
         raise ConfigError(f"{where}/{layout.TRAJECTORY}: {error}") from error
-    if missing := {"step", *contents.STEP_METRICS} - set(trajectory):
+    if missing := {"step", *MEASURED} - set(trajectory):
         raise ConfigError(f"{where}/{layout.TRAJECTORY} has no column {min(missing)!r}")
     return Record(**asdict(result), config=config, environment=environment, trajectory=trajectory)
 

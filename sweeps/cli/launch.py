@@ -52,13 +52,15 @@ def run(
     if why and not dry_run:
         raise click.UsageError("--why explains a plan: give --dry-run too")
     asked = request(overrides)
+    if dry_run:
+        from sweeps.dry_run import dry_plan
+
+        planned = dry_plan(asked, force=force, retry_failed=retry_failed)
+        show_plan(planned, as_json, asked.launch.paths.output if why else "")
+        return
     from sweeps import run as runner
     from sweeps.terminal import Terminal
 
-    if dry_run:
-        planned = runner.dry_plan(asked, force=force, retry_failed=retry_failed)
-        show_plan(planned, as_json, asked.launch.paths.output if why else "")
-        return
     terminal = Terminal(stderr=as_json)
     finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
     _show(finished, asked.launch, terminal, as_json)

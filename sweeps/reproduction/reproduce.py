@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import deq
 from sweeps.environment import environment
 from sweeps.errors import ConfigError
+from sweeps.messages import Done, Failed
 from sweeps.plain import flattened
 from sweeps.record import Record
 from sweeps.reproduction.checkout import Checkout, checkout, packages, source
-from sweeps.trial import Done, Failed, run_pack
+from sweeps.trial import run_pack
 
 Drift = dict[str, tuple[Any, Any]]
 

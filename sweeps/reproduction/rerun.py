@@ -12,7 +12,8 @@ from pathlib import Path
 
 import deq
 from sweeps.environment import environment
-from sweeps.trial import Done, Failed, run_pack
+from sweeps.messages import Done, Failed
+from sweeps.trial import run_pack
 
 TRIAL, HEAD, TRAJECTORY = "trial.json", "head.json", "trajectory.parquet"
 ENVIRONMENT, FAILURE = "environment.json", "failure.txt"

@@ -1,13 +1,10 @@
-"""What a trial's run in MLflow holds: thinned step metrics and artifacts."""
+"""What a trial's run in MLflow holds besides its metrics: artifacts and tags."""
 
 from pathlib import Path
 
-from sweeps.metrics import COLUMNS
 from sweeps.plain import to_yaml
 from sweeps.record import Record
-from sweeps.tracking.pages import Point
 
-POINTS = 200  # of a step metric in one run
 CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
 FIGURE = "theory_vs_measurement.png"
 FILES = (CONFIG, TRAJECTORY, ENVIRONMENT)
@@ -38,28 +35,6 @@ OTHER_TAGS = {
     "sweeps.reproduces": "a reproduction's: the run it repeats",
     "sweeps.verdict": "a reproduction's: identical, equal or different",
 }
-STEP_METRICS = {column.name: column.metric for column in COLUMNS if column.metric}
-STEPPED = set(STEP_METRICS.values())
-
-
-def step_points(trajectory: dict[str, list[float | None]]) -> list[Point]:
-    """The step metrics, each at most `POINTS` long, first and last step included."""
-    steps = [int(step or 0) for step in trajectory["step"]]
-    points: list[Point] = []
-    for column, key in STEP_METRICS.items():
-        known = [(t, v) for t, v in zip(steps, trajectory[column], strict=True) if v is not None]
-        stride = -(-len(known) // POINTS)
-        kept = known[::stride] if stride > 1 else known
-        if known and kept[-1] != known[-1]:
-            kept = [*kept[: POINTS - 1], known[-1]]
-        points += [Point(key, value, step) for step, value in kept]
-    return points
-
-
-def time_of(record: Record, step: int) -> int:
-    """When a step was, so that sending it again sends the same point."""
-    last = len(record.trajectory["step"]) or 1
-    return record.started + (record.finished - record.started) * min(step, last) // last
 
 
 def write_artifacts(record: Record, folder: Path, figure: bytes = b"") -> None:

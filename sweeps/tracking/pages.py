@@ -1,7 +1,6 @@
 """What a sweep's MLflow pages say: its description, its charts, its table of trials."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sweeps import report
@@ -12,6 +11,7 @@ from sweeps.report import Cell, Line, number
 from sweeps.search import findings
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.search.findings import Findings
+from sweeps.step_metrics import Point
 
 # Means over seeds of these are drawn on the sweep's own page.
 CELL_METRICS = (
@@ -39,15 +39,6 @@ TABLE_METRICS = (
     "theory/lambda_star",
     "time/seconds",
 )
-
-
-@dataclass(frozen=True)
-class Point:
-    """One metric value at one step."""
-
-    key: str
-    value: float
-    step: int
 
 
 def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Point]:

@@ -7,27 +7,33 @@ import re
 import shlex
 import tempfile
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
 from sweeps.plain import from_yaml
+from sweeps.planning import PlannedTrial
 from sweeps.record import Columns, Record, columns_of, now
 from sweeps.redaction import without_secrets
+from sweeps.step_metrics import Point, is_summary
 from sweeps.tracking import contents, lease, store
-from sweeps.tracking.pages import Point
+from sweeps.tracking.live_runs import LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
 from sweeps.tracking.trial_runs import (
     TRIALS,
     TrialRuns,
     keep_only,
-    log_metrics,
+    log,
     search,
 )
+
+if TYPE_CHECKING:
+    from sweeps.messages import Live
 
 HASH = re.compile("[0-9a-f]{64}")
 
@@ -53,6 +59,7 @@ class Tracker:
         with self._or_tracking_error("a question"):
             self._client = self._embedded() if self.local else self._on_server()
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
+        self._live = LiveRuns(self._client, self._trials, alone=self.local)
         self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
         # Pages that were begun anew since: by the old run the new one.
         self._replaced: dict[str, str] = {}
@@ -177,7 +184,7 @@ class Tracker:
             config=config,
             status=tags["sweeps.status"],
             reason=tags["sweeps.reason"],
-            summary={k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED},
+            summary={k: v for k, v in run.data.metrics.items() if is_summary(k)},
             notes={},
             device=tags["sweeps.device"],
             started=run.info.start_time,
@@ -310,6 +317,49 @@ class Tracker:
         with self._or_tracking_error("a result"):
             return self._trials.send(experiment, parent, sweep, name, record, figure)
 
+    def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
+        """Send points of a trial that is still training; its run is RUNNING.
+
+        Raises:
+            TrackingError: MLflow did not take them.
+        """
+        with self._or_tracking_error("points of a trial"):
+            self._live.show(page, trial, live)
+
+    def failed(self, trial: str, error: str) -> None:
+        """Close the run of a trial that was shown and has failed.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("the closing of a run"):
+            self._live.fail(trial, error)
+
+    def close_running(self, experiment: str, page: str = "") -> None:
+        """Close the runs of trials that nobody trains any more.
+
+        Args:
+            experiment: where they are.
+            page: those of one sweep's page; of all sweeps where it is empty.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        query = f"{TRIALS} and attributes.status = 'RUNNING'"
+        query += f" and tags.`mlflow.parentRunId` = '{page}'" if page else ""
+        with self._or_tracking_error("the closing of a run"):
+            for run in list(search(self._client, experiment, query)):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def describe(self, run: str, text: str) -> None:
+        """Write a sweep's description while it runs.
+
+        Raises:
+            TrackingError: MLflow did not take it.
+        """
+        with self._or_tracking_error("a sweep's page"):
+            self._client.set_tag(run, "mlflow.note.content", text)
+
     def end_sweep(
         self,
         run: str,
@@ -324,14 +374,11 @@ class Tracker:
         Raises:
             TrackingError: MLflow did not take it.
         """
-        from mlflow.entities import Metric, RunTag
-
         at = now()
-        values = [Metric(p.key, p.value, at, p.step) for p in metrics]
-        tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
+        points = [replace(point, at=at) for point in metrics]
+        tags = {"mlflow.note.content": description, "sweeps.version": __version__}
         with self._or_tracking_error("a sweep's page"):
-            self._client.log_batch(run, tags=tags)
-            log_metrics(self._client, run, values)
+            log(self._client, run, points, tags=tags)
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)

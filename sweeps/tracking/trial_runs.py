@@ -3,7 +3,7 @@
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from sweeps.early_stopping import STOPPED_AT
 from sweeps.ledger import Result
 from sweeps.plain import flattened
 from sweeps.record import Columns, Record, columns_of
+from sweeps.step_metrics import Point, is_summary, points_of
 from sweeps.tracking import contents, pages
-from sweeps.tracking.pages import Point
 
 BATCH = 1000  # metrics and params MLflow takes at once
 # Up to FEW trials are looked up one by one; up to SOME, where all runs are more than a page.
@@ -25,7 +25,7 @@ STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
 
 
 @dataclass(frozen=True)
-class _Known:
+class Found:
     """A run that is there."""
 
     run_id: str
@@ -50,7 +50,7 @@ class TrialRuns:
             alone: whether nobody else writes to this store.
         """
         self._client, self._context, self._alone = client, context, alone
-        self._known: dict[tuple[str, str], _Known | None] = {}
+        self._known: dict[tuple[str, str], Found | None] = {}
 
     def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
         """Those of these trials that have a finished run."""
@@ -59,7 +59,7 @@ class TrialRuns:
         for run in self._among(experiment, hashes):
             digest = run.data.tags.get("sweeps.config_hash", "")
             if digest in hashes:
-                known = _known(run)
+                known = found_run(run)
                 if known.finished:
                     found[digest] = _result(run)
                 if known.finished or digest not in found:
@@ -79,11 +79,11 @@ class TrialRuns:
             else:
                 return
         for digest in hashes:
-            yield from search(self._client, experiment, _of_hash(digest))
+            yield from search(self._client, experiment, of_hash(digest))
 
     def trajectory(self, experiment: str, config_hash: str) -> Columns | None:
         """Every step of a finished trial, from its artifacts; None where there is none."""
-        query = f"{_of_hash(config_hash)} and attributes.status = 'FINISHED'"
+        query = f"{of_hash(config_hash)} and attributes.status = 'FINISHED'"
         for run in search(self._client, experiment, query):
             with tempfile.TemporaryDirectory() as folder:
                 name = contents.TRAJECTORY
@@ -104,23 +104,31 @@ class TrialRuns:
     ) -> str:
         """Write a finished trial's run, or finish one of this record that was begun; its id."""
         known = self._taken_over(experiment, record)
+        tags = _tags(parent, sweep, name, record)
         if known is None:
-            tags = self._context | _tags(parent, sweep, name, record)
-            known = _known(self._client.create_run(experiment, record.started, tags=tags))
+            known, tags = self.create(experiment, record.started, tags), {}
         if not known.finished:
-            self._write(known, record, figure)
+            self._write(known, record, figure, tags)
         if not self._alone:
             keep_only(self._client, experiment, _of(record), known.run_id)
         return known.run_id
 
-    def _taken_over(self, experiment: str, record: Record) -> _Known | None:
+    def remember(self, experiment: str, config_hash: str, run: Found) -> None:
+        """Go on with this run when the trial's result is sent."""
+        self._known[experiment, config_hash] = run
+
+    def create(self, experiment: str, started: int, tags: dict[str, str]) -> Found:
+        """A new run with these tags, and those of user, source and code."""
+        return found_run(self._client.create_run(experiment, started, tags=self._context | tags))
+
+    def _taken_over(self, experiment: str, record: Record) -> Found | None:
         """The run to go on with: a whole one, or one that holds points of this record only.
 
         Another driver's result of this trial has points of other times: its run, where it
         was left half-sent or lost its artifacts, is deleted. That driver then fails, should
         it go on sending.
         """
-        alike = self._look_up(experiment, record)
+        alike = self._look_up(experiment, record) + self._begun(experiment, record)
         whole = [run for run in alike if run.finished and self._has_artifacts(run)]
         if whole:
             return whole[0]
@@ -130,34 +138,36 @@ class TrialRuns:
                 self._client.delete_run(run.run_id)
         return replace(ours[0], finished=False) if ours else None
 
-    def _look_up(self, experiment: str, record: Record) -> list[_Known]:
+    def _begun(self, experiment: str, record: Record) -> list[Found]:
+        """The run that was begun while a trial trained that its sweep has stopped since."""
+        if not record.stopped_in:
+            return []
+        runs = search(self._client, experiment, of_hash(record.config_hash))
+        found = [found_run(run) for run in runs]
+        return [run for run in found if not run.finished and run.started == record.started]
+
+    def _look_up(self, experiment: str, record: Record) -> list[Found]:
         if self._alone and (experiment, record.key) in self._known:
             # Should this fail, it is looked up anew.
             known = self._known.pop((experiment, record.key))
             return [known] if known else []
-        return [_known(run) for run in search(self._client, experiment, _of(record))]
+        return [found_run(run) for run in search(self._client, experiment, _of(record))]
 
-    def _has_artifacts(self, run: _Known) -> bool:
+    def _has_artifacts(self, run: Found) -> bool:
         if self._alone and (folder := on_disk(run.folder)):
             return contents.are_in(folder)
         return has_files(self._client, run.run_id, contents.FILES)
 
-    def _write(self, run: _Known, record: Record, figure: bytes) -> None:
+    def _write(self, run: Found, record: Record, figure: bytes, tags: dict[str, str]) -> None:
         """All that a trial's run holds; writing it again changes nothing."""
-        from mlflow.entities import Metric, Param
-
-        points = [Point(key, value, 0) for key, value in sorted(record.summary.items())]
-        points += contents.step_points(record.trajectory)
-        metrics = [Metric(p.key, p.value, contents.time_of(record, p.step), p.step) for p in points]
-        params = [Param(key, str(value)) for key, value in flattened(record.config).items()]
-        first = BATCH - len(params)
-        self._client.log_batch(run.run_id, metrics=metrics[:first], params=params)
-        log_metrics(self._client, run.run_id, metrics[first:])
+        summary = sorted(record.summary.items())
+        points = [Point(key, value, 0, record.started) for key, value in summary]
+        log(self._client, run.run_id, points + points_of(record), record.config, tags)
         self._write_artifacts(run, record, figure)
         status = ended_as(stopped=bool(record.stopped_in))
         self._client.set_terminated(run.run_id, status, record.finished)
 
-    def _write_artifacts(self, run: _Known, record: Record, figure: bytes) -> None:
+    def _write_artifacts(self, run: Found, record: Record, figure: bytes) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
         if self._alone and (folder := on_disk(run.folder)):
             folder.mkdir(parents=True, exist_ok=True)
@@ -212,28 +222,43 @@ def keep_only(client: Any, experiment: str, query: str, run: str) -> None:
             client.delete_run(other.info.run_id)
 
 
-def log_metrics(client: Any, run: str, metrics: list[Any]) -> None:
-    """Metrics, as many at a time as MLflow takes."""
-    for i in range(0, len(metrics), BATCH):
+def log(
+    client: Any,
+    run: str,
+    points: Sequence[Point],
+    config: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write points, a config as params, and tags, as many at a time as MLflow takes."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    metrics = [Metric(p.key, p.value, p.at, p.step) for p in points]
+    params = [Param(key, str(value)) for key, value in flattened(config or {}).items()]
+    set_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
+    first = BATCH - len(params) - len(set_tags)
+    client.log_batch(run, metrics=metrics[:first], params=params, tags=set_tags)
+    for i in range(first, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[i : i + BATCH])
 
 
 def _of(record: Record) -> str:
     """The runs of a record: one, but where a server was too slow."""
     if not record.stopped_in:
-        return _of_hash(record.config_hash)
+        return of_hash(record.config_hash)
     of_sweep = f"{STOPPED_RUNS} and tags.`sweeps.sweep` = '{record.stopped_in}'"
     return f"{of_sweep} and tags.`sweeps.config_hash` = '{record.config_hash}'"
 
 
-def _of_hash(digest: str) -> str:
+def of_hash(digest: str) -> str:
+    """The query of a trial's runs."""
     return f"{TRIALS} and tags.`sweeps.config_hash` = '{digest}'"
 
 
-def _known(run: Any) -> _Known:
+def found_run(run: Any) -> Found:
+    """A run as MLflow's client gives it."""
     info, kind = run.info, run.data.tags.get("sweeps.kind")
     finished = info.status == ended_as(stopped=kind == "stopped")
-    return _Known(str(info.run_id), info.artifact_uri, finished, info.start_time)
+    return Found(str(info.run_id), info.artifact_uri, finished, info.start_time)
 
 
 def ended_as(*, stopped: bool) -> str:
@@ -242,7 +267,7 @@ def ended_as(*, stopped: bool) -> str:
 
 
 def _result(run: Any) -> Result:
-    summary = {k: v for k, v in run.data.metrics.items() if k not in contents.STEPPED}
+    summary = {k: v for k, v in run.data.metrics.items() if is_summary(k)}
     return Result(run.data.tags["sweeps.status"], summary)
 
 

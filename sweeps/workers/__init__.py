@@ -17,7 +17,7 @@ from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
-from sweeps.trial import Message, run_pack
+from sweeps.messages import Message
 from sweeps.workers.rounds import Packs, rounds
 
 # Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
@@ -54,8 +54,8 @@ def check_cluster(config: ClusterConfig) -> None:
 
 def missing_gpus(config: ClusterConfig) -> str:
     """One line: which GPUs of this machine a trial asks for in vain; empty when they are there."""
-    wanted, there = math.ceil(config.gpus_per_trial), gpus()
-    if config.name == "ray" or wanted <= there:
+    wanted = math.ceil(config.gpus_per_trial)
+    if config.name == "ray" or not wanted or wanted <= (there := gpus()):
         return ""
     return (
         f"cluster.gpus_per_trial={config.gpus_per_trial:g}, and torch {version('torch')} sees "
@@ -71,6 +71,7 @@ def training(
     folder: Path,
     checkpoints: Checkpoints,
     early: Early | None = None,
+    live_seconds: float = 0.0,
 ) -> Iterator[Train]:
     """Workers, ready to train these packs and, while the block lasts, others like them.
 
@@ -80,6 +81,7 @@ def training(
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
         early: how trials are stopped early, and how high those stand that ended before.
+        live_seconds: how often a trial's points are shown while it trains; 0: never.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
@@ -95,7 +97,9 @@ def training(
             from sweeps.workers import asha
 
             stopping = Stopping(early[0], asha.here(*early))
-        yield lambda packs: _inline(packs, device, config.cpus_per_trial, checkpoints, stopping)
+        yield lambda packs: _inline(
+            packs, device, config.cpus_per_trial, checkpoints, stopping, live_seconds
+        )
     else:
         from sweeps.workers import asha
         from sweeps.workers.cluster import ready
@@ -103,7 +107,7 @@ def training(
 
         with ready(config, packs, folder) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
-            tune = Tune(config, device, folder, code, checkpoints, stopping)
+            tune = Tune(config, device, folder, code, checkpoints, stopping, live_seconds)
             try:
                 yield lambda packs: rounds(packs, config.max_retries, tune.fit)
             finally:
@@ -116,6 +120,10 @@ def _inline(
     threads: int,
     checkpoints: Checkpoints,
     stopping: Stopping | None,
+    live_seconds: float,
 ) -> Iterator[Message]:
+    from sweeps.trial import run_pack  # imports torch
+
     for pack in packs:
-        yield from run_pack([trial.plain for trial in pack], device, threads, checkpoints, stopping)
+        plains = [trial.plain for trial in pack]
+        yield from run_pack(plains, device, threads, checkpoints, stopping, live_seconds)

@@ -5,7 +5,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 
-from sweeps.trial import Done, Message
+from sweeps.messages import Done, Message
 
 # Seconds between two reports of a pack: Tune takes some milliseconds for each, and a
 # worker that dies has at most so much to say that was not said.

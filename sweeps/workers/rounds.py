@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from sweeps.messages import Done, Failed, Message
 from sweeps.planning import PlannedTrial
-from sweeps.trial import Done, Failed, Message, needed
 
 Pack = list[PlannedTrial]
 Packs = list[Pack]
@@ -85,6 +85,8 @@ def parts(pack: Pack, size: int) -> Packs:
 
 
 def _failed(trials: Pack, lost: Lost) -> Iterator[Message]:
+    from sweeps.trial import needed  # imports torch
+
     reason = lost.reason
     if lost.cause is Cause.MEMORY and trials:
         reason += f": {needed([trial.plain for trial in trials])}"

@@ -17,10 +17,11 @@ from deq.linalg.hardware import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
 from sweeps.early_stopping import Stopping
+from sweeps.messages import Done, Failed, Message
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
 from sweeps.redaction import without_secrets
-from sweeps.trial import Done, Failed, Message, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers.cluster import Code, needs
 from sweeps.workers.reports import drawn, together
 from sweeps.workers.rounds import Cause, Lost, Packs
@@ -50,10 +51,11 @@ class Tune:
         code: Code | None,
         checkpoints: Checkpoints,
         stopping: Stopping | None = None,
+        live_seconds: float = 0.0,
     ) -> None:
         """Train on `device`, with Tune's state in `folder`; `code` was shipped there."""
         self._config, self._device, self._checkpoints = config, device, checkpoints
-        self._stopping = stopping
+        self._stopping, self._live_seconds = stopping, live_seconds
         self._folder, self._code = folder.resolve(), code
         self._running: tuple[threading.Thread, Stop] | None = None
 
@@ -107,6 +109,7 @@ class Tune:
             "versions": here(),
             "checkpoints": self._checkpoints,
             "stopping": self._stopping,
+            "live_seconds": self._live_seconds,
         }
         try:
             tune.Tuner(
@@ -203,6 +206,7 @@ def _trainable(
     versions: dict[str, str],
     checkpoints: Checkpoints,
     stopping: Stopping | None,
+    live_seconds: float,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
     wrong = mismatch(versions, here())
@@ -213,7 +217,7 @@ def _trainable(
         tune.report({"messages": failed})
         return
     # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
-    messages = run_pack(packs[config["pack"]], device, threads, checkpoints, stopping)
+    messages = run_pack(packs[config["pack"]], device, threads, checkpoints, stopping, live_seconds)
     with contextlib.closing(messages):
         for report in together(drawn(messages)):
             tune.report({"messages": report})

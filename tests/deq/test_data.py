@@ -167,6 +167,13 @@ def test_the_shape_of_digits_is_known_without_loading_them(classes):
             function(replace(most, n=most.n + 2))
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("function", [load, shape_of])
+def test_centred_images_are_three_at_least(function, n):
+    with pytest.raises(ValueError, match=f"data.n={n}: .* at least 3"):
+        function(DigitsConfig(n=n))
+
+
 def test_the_counts_of_digits_are_those_of_the_data_set():
     for label in range(1, 10):
         config = DigitsConfig(n=2 * min(COUNTS[0], COUNTS[label]), classes=(0, label))

@@ -9,11 +9,13 @@ from command import client, runs, sweeps
 
 import deq
 from deq.training.checkpoint import write
-from sweeps.checkpoints import Checkpoints, Ended, Keeper
+from sweeps.checkpoint_writer import CheckpointWriter
+from sweeps.checkpoints import Checkpoints, Ended
 from sweeps.config import request, trial_from_plain
+from sweeps.messages import Done, Note, Progress
 from sweeps.planning import plan, trials_of
 from sweeps.record import now
-from sweeps.trial import Done, Note, Progress, run_pack
+from sweeps.trial import run_pack
 
 WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
 
@@ -173,7 +175,7 @@ def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
     folder, alone = checkpoints.folder(hashes(trials)), checkpoints.folder(hashes(trials[:1]))
     alone.mkdir()
     descent = next(deq.train_pack([trial_from_plain(trial.plain) for trial in trials]))
-    stamp = Keeper(checkpoints, hashes(trials[:1]), "cpu")._stamp()
+    stamp = CheckpointWriter(checkpoints, hashes(trials[:1]), "cpu")._stamp()
     write(alone, descent, stamp, {"started": 1, "resumed_at": []})
     *said, done = run_pack([trials[0].plain], "cpu", 1, checkpoints)
     assert done.record.environment["resumed_at"] == []

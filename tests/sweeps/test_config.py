@@ -17,7 +17,8 @@ from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain,
 from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir
 from sweeps.identity import canonical, cell_hash, config_hash
-from sweeps.trial import Done, run_pack
+from sweeps.messages import Done
+from sweeps.trial import run_pack
 
 # A change that moves one must say so in the changelog and raise identity.SCHEMA.
 GOLDEN = {

@@ -11,9 +11,10 @@ from sweeps.cli import cli
 from sweeps.config import request
 from sweeps.early_stopping import STOPPED, AshaConfig, Stopping, heights
 from sweeps.errors import ConfigError
+from sweeps.messages import Done
 from sweeps.planning import trials_of
 from sweeps.report import Line, cells
-from sweeps.trial import Done, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers.asha import Judge
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]

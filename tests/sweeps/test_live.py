@@ -6,9 +6,10 @@ import pytest
 
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import request
+from sweeps.messages import Done, Live
 from sweeps.planning import trials_of
 from sweeps.step_metrics import points_of
-from sweeps.trial import Done, Live, run_pack
+from sweeps.trial import run_pack
 
 COMMAND = ["data=sphere", "data.n=8", "data.d=5", "model.width=16", "train.steps=150"]
 

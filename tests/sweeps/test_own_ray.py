@@ -16,8 +16,9 @@ from command import ENV, ROOT, client, inside, runs, sweeps
 from services import Service, alive, end, tree, until
 
 from sweeps.config import request
+from sweeps.messages import Done
 from sweeps.planning import trials_of
-from sweeps.trial import Done, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers import local
 
 SLOW = """import time

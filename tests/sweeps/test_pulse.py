@@ -13,9 +13,9 @@ from command import inside
 
 from sweeps import pulse, root_lock
 from sweeps.config import request
+from sweeps.messages import Failed, Progress
 from sweeps.planning import plan, trials_of
 from sweeps.terminal import Terminal
-from sweeps.trial import Failed, Progress
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import pytest
 
 from sweeps.figures import trial as drawing
 from sweeps.ledger import Ledger
+from sweeps.messages import Done, Progress
 from sweeps.outbox import Owed
 from sweeps.tracking.trial_runs import TrialRuns
-from sweeps.trial import Done, Progress, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers import reports
 
 PLAIN = {

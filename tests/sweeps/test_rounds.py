@@ -7,9 +7,10 @@ import pytest
 import deq
 from sweeps import trial
 from sweeps.config import request
+from sweeps.messages import Done, Failed
 from sweeps.planning import trials_of
 from sweeps.record import Record
-from sweeps.trial import Done, Failed, run_pack
+from sweeps.trial import run_pack
 from sweeps.workers.rounds import NOTICED, Cause, Lost, rounds
 from sweeps.workers.tune import how_it_died
 

@@ -1,0 +1,35 @@
+"""The plan of a command alone: what is finished, and what would be trained."""
+
+import contextlib
+import logging
+
+from sweeps.checkpoints import checkpoints_of
+from sweeps.config import Request
+from sweeps.known import Known, known_of
+from sweeps.ledger import reading
+from sweeps.output_root import ledger_path
+from sweeps.planning import Plan, PlannedTrial, trials_of
+from sweeps.search.start import name_of
+from sweeps.unfolding import Unfolding
+from sweeps.workers import missing_gpus
+
+_log = logging.getLogger(__name__)
+
+
+def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
+    """The plan of a command, looking and not touching."""
+    path, trials = ledger_path(request.launch), trials_of(request)
+    if missing := missing_gpus(request.launch.cluster):
+        _log.warning("this plan cannot be carried out here: %s", missing)
+    name = name_of(request.launch, trials)
+    with contextlib.ExitStack() as stack:
+        ledger = None
+        if path.exists() and not force:
+            ledger = stack.enter_context(reading(path))
+
+        def look(asked: list[PlannedTrial]) -> Known:
+            return known_of(asked, ledger, sweep=name) if ledger else Known()
+
+        begun = list(checkpoints_of(request.launch, name).packs().values())
+        sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
+        return sweep.advance()

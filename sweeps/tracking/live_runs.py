@@ -1,0 +1,100 @@
+"""Runs of trials that are still training: their points arrive while they train."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweeps import __version__
+from sweeps.planning import PlannedTrial
+from sweeps.tracking.lease import UNTIL
+from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
+
+if TYPE_CHECKING:
+    from sweeps.messages import Live
+
+TRAINING = "It is training. What it has found is written here when it has ended."
+
+
+@dataclass(frozen=True)
+class Page:
+    """A sweep's page: its experiment, its run, and the sweep's name."""
+
+    experiment: str
+    run: str
+    sweep: str
+
+
+class LiveRuns:
+    """Begins and continues the runs of trials that train; `TrialRuns` finishes them."""
+
+    def __init__(self, client: Any, runs: TrialRuns, *, alone: bool) -> None:
+        """Write by this client; `alone` where nobody else writes to this store."""
+        self._client, self._runs, self._alone = client, runs, alone
+        # By config hash; None where another driver shows the trial, or has finished it.
+        self._shown: dict[str, tuple[int, Found | None]] = {}
+
+    def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
+        """Send points of a trial; its run is begun where there is none of this training."""
+        started, run = self._shown.get(live.config_hash, (0, None))
+        if started != live.started:
+            run = self._begin(page, trial, live)
+            self._shown[live.config_hash] = (live.started, run)
+        if run is not None:
+            log(self._client, run.run_id, live.points)
+            self._runs.remember(page.experiment, live.config_hash, run)
+
+    def fail(self, config_hash: str, error: str) -> None:
+        """Close the run of a trial that was shown and has failed."""
+        _, run = self._shown.pop(config_hash, (0, None))
+        if run is not None:
+            self._client.set_tag(run.run_id, "sweeps.reason", error)
+            self._client.set_tag(run.run_id, "mlflow.note.content", f"**failed**: {error}")
+            self._client.set_terminated(run.run_id, "FAILED")
+
+    def _begin(self, page: Page, trial: PlannedTrial, live: "Live") -> Found | None:
+        """The run of this training: one that was begun before, or a new one.
+
+        Runs that earlier trainings left are deleted: their points are of other times.
+        """
+        there = list(search(self._client, page.experiment, of_hash(live.config_hash)))
+        if any(run.info.status == "FINISHED" for run in there):
+            return None
+        ours = None
+        for run in there:
+            if ours is None and run.info.start_time == live.started:
+                ours = found_run(run)
+            elif self._is_trained_elsewhere(run, page):
+                return None
+            else:
+                self._client.delete_run(run.info.run_id)
+        if ours is None:
+            ours = self._runs.create(page.experiment, live.started, _tags(page, trial, live))
+            log(self._client, ours.run_id, [], trial.plain)
+        else:
+            self._client.update_run(ours.run_id, status="RUNNING")
+            log(self._client, ours.run_id, [], tags=_tags(page, trial, live))
+        if not self._alone:
+            keep_only(self._client, page.experiment, of_hash(live.config_hash), ours.run_id)
+        return ours
+
+    def _is_trained_elsewhere(self, run: Any, page: Page) -> bool:
+        """Whether another driver, which is alive, trains the trial of this run."""
+        parent = run.data.tags.get("mlflow.parentRunId", page.run)
+        if self._alone or run.info.status != "RUNNING" or parent == page.run:
+            return False
+        until = self._client.get_run(parent).data.tags.get(UNTIL, "0")
+        return float(until) >= time.time()
+
+
+def _tags(page: Page, trial: PlannedTrial, live: "Live") -> dict[str, str]:
+    return {
+        "mlflow.parentRunId": page.run,
+        "mlflow.runName": trial.name,
+        "mlflow.note.content": TRAINING,
+        "sweeps.kind": "trial",
+        "sweeps.config_hash": trial.config_hash,
+        "sweeps.cell_hash": trial.cell_hash,
+        "sweeps.sweep": page.sweep,
+        "sweeps.version": __version__,
+        "sweeps.device": live.device,
+    }

@@ -1,0 +1,169 @@
+"""A trial that trains is a RUNNING run in MLflow, and ends as if it were sent at its end."""
+
+import contextlib
+import signal
+from types import SimpleNamespace
+
+import pytest
+from command import client, inside, runs, started, sweeps
+from services import AUTH, until
+
+from sweeps.ledger import Ledger
+from sweeps.messages import Live
+from sweeps.step_metrics import Point, points_of
+from sweeps.tracking.live_runs import LiveRuns, Page
+from sweeps.tracking.trial_runs import TrialRuns
+
+WORDS = ["run", "data=sphere", "data.n=16", "model.width=32", "train.loss_tol=0", "train.eta=0.05"]
+LIVE = ["tracking.live_seconds=0.2", "checkpoint.every_seconds=0.3"]
+FAILS = """import torch
+import deq
+
+calls = 0
+
+def tanh(x):
+    global calls
+    calls += 1
+    if calls > 30_000:
+        raise RuntimeError("the activation broke")
+    return torch.tanh(x)
+
+def slope(x):
+    return 1 - torch.tanh(x) ** 2
+
+curve = deq.Activation("curve", tanh, slope, 1.0, 0.7698003589195009, 0.0, True)
+"""
+
+
+def stored(api, run):
+    """Every point that MLflow holds of a run, doubles as often as they are there."""
+    history = [api.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
+    return sorted((m.key, m.step, m.timestamp, m.value) for part in history for m in part)
+
+
+def whole(output, digest):
+    """What the run would hold had it been sent at the end."""
+    with contextlib.closing(Ledger(output / "ledger.db")) as ledger:
+        record = ledger.get(digest)
+    points = points_of(record)
+    points += [Point(k, v, 0, record.started) for k, v in record.summary.items()]
+    return sorted((p.key, p.step, p.at, p.value) for p in points), record
+
+
+def length(api, run):
+    return len(api.get_metric_history(run.info.run_id, "curve/loss"))
+
+
+def the_run(api):
+    with contextlib.suppress(AttributeError, IndexError):  # not yet
+        return next(iter(runs(api)[1]), None)
+    return None
+
+
+@pytest.mark.parametrize("cluster", ["inline", "local"])
+def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, cluster):
+    words = [*WORDS, *LIVE, "train.steps=6000", f"cluster={cluster}"]
+    output = tmp_path / "outputs"
+    with started(*words, cwd=tmp_path) as sweep:
+        until((output / "mlflow" / "mlflow.db").exists, 60, "a store")
+        api = client(output)
+        until(lambda: the_run(api), 60, "a run")
+        run = the_run(api)
+        assert run.info.status == "RUNNING"
+        assert "sweeps.status" not in run.data.tags
+        assert run.data.params["model.width"] == "32"
+        first = length(api, run)
+        until(lambda: length(api, run) > first, 30, "a longer curve")
+        until(lambda: list(output.glob("checkpoints/*/step-*")), 30, "a checkpoint")
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait()
+    assert the_run(api).info.status == "RUNNING"
+    before = stored(api, the_run(api))
+    done = sweeps(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    parents, (last,) = runs(api)
+    assert last.info.run_id == run.info.run_id
+    assert [r.info.status for r in [*parents, last]] == ["FINISHED"] * 2
+    assert last.data.tags["sweeps.status"] == "budget"
+    expected, record = whole(output, last.data.tags["sweeps.config_hash"])
+    assert record.environment["resumed_at"]
+    assert stored(api, last) == expected
+    assert set(before) <= set(expected)
+
+
+def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, monkeypatch):
+    (tmp_path / "breaks.py").write_text(FAILS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [*WORDS, *LIVE, "train.steps=100000", "cluster=inline"]
+    broken = sweeps(*words, "model.activation=breaks:curve", cwd=tmp_path)
+    assert broken.returncode == 1
+    api = client(tmp_path / "outputs")
+    (run,) = runs(api)[1]
+    assert run.info.status == "FAILED"
+    assert "the activation broke" in run.data.tags["sweeps.reason"]
+    with started(*words, "study=cut", cwd=tmp_path) as sweep:
+        until(lambda: api.get_experiment_by_name("cut") and runs(api, "cut")[1], 60, "a run")
+        sweep.send_signal(signal.SIGINT)
+        assert sweep.wait(60) == 130
+    parents, (cut,) = runs(api, "cut")
+    assert [r.info.status for r in [*parents, cut]] == ["KILLED"] * 2
+
+
+def test_a_server_gets_a_running_trial_and_its_end(server, tmp_path, monkeypatch):
+    words = [*WORDS, *LIVE, "train.steps=3000", "study=live", "cluster=inline"]
+    words += ["tracking=server", f"tracking.uri={server.uri}"]
+    api = server.client(monkeypatch)
+    with started(*words, cwd=tmp_path, **AUTH) as sweep:
+        until(lambda: api.get_experiment_by_name("live") and runs(api, "live")[1], 60, "a run")
+        (run,) = runs(api, "live")[1]
+        assert run.info.status == "RUNNING"
+        assert sweep.wait(120) == 0
+    (last,) = runs(api, "live")[1]
+    assert last.info.run_id == run.info.run_id
+    expected, _ = whole(tmp_path / "outputs", last.data.tags["sweeps.config_hash"])
+    assert stored(api, last) == expected
+
+
+def test_live_seconds_are_not_negative(tmp_path):
+    done = inside("run", "tracking.live_seconds=-1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == ("sweeps: tracking: live_seconds must be at least 0, not -1\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An experiment, two sweeps' pages, and a function that shows a trial of the first."""
+    (tmp_path / "mlflow").mkdir()
+    api = client(tmp_path)
+    experiment = api.create_experiment("study")
+    pages = [
+        Page(experiment, api.create_run(experiment, tags=tags).info.run_id, "sweep")
+        for tags in ({}, {"sweeps.lease": "9e9"})
+    ]
+    live = LiveRuns(api, TrialRuns(api, {}, alone=False), alone=False)
+    trial = SimpleNamespace(config_hash="a" * 64, cell_hash="b" * 64, name="x", plain={"seed": 0})
+
+    def show(started, page=pages[0]):
+        live.show(page, trial, Live("a" * 64, started, "cpu", [Point("train/loss", 1.0, 0, 5)]))
+        return [r for r in api.search_runs([experiment]) if "sweeps.kind" in r.data.tags]
+
+    return SimpleNamespace(api=api, pages=pages, show=show, live=live)
+
+
+def test_a_trial_that_starts_anew_has_one_run(store):
+    (first,) = store.show(1000)
+    assert [r.info.run_id for r in store.show(1000)] == [first.info.run_id]
+    (second,) = store.show(2000)
+    assert second.info.run_id != first.info.run_id
+    assert (second.info.start_time, second.info.status) == (2000, "RUNNING")
+
+
+def test_what_another_driver_trains_or_finished_is_left_alone(store):
+    (theirs,) = store.show(1000, store.pages[1])
+    assert [r.info.run_id for r in store.show(2000)] == [theirs.info.run_id]
+    store.api.set_tag(store.pages[1].run, "sweeps.lease", "1")  # that driver is dead
+    (ours,) = store.show(3000)
+    assert ours.info.start_time == 3000
+    store.api.set_terminated(ours.info.run_id, "FINISHED")
+    assert [r.info.run_id for r in store.show(4000)] == [ours.info.run_id]
