@@ -23,7 +23,7 @@ DOORS = {
     "optuna": {"sweeps/search/tpe.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
-    "sklearn": {"deq/data/digits.py", "deq/data/archive.py"},
+    "sklearn": {"deq/data/archive.py"},
     "lazy_loader": {"deq/__init__.py", "sweeps/__init__.py"},
     "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
     "rich": {"sweeps/terminal.py"},

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from deq.data import DigitsConfig, NpzConfig, SphereConfig, digest, load, shape_of
-from deq.data.digits import COUNTS, PIXELS
+from deq.data.digits import COUNTS, PIXELS, read_digits
 from deq.data.npz import read_npz
 
 GOOD = np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
@@ -165,6 +166,17 @@ def test_the_shape_of_digits_is_known_without_loading_them(classes):
     for function in (load, shape_of):
         with pytest.raises(ValueError, match="larger than the data set"):
             function(replace(most, n=most.n + 2))
+
+
+def test_digits_are_those_that_scikit_learn_reads():
+    """The file's place in scikit-learn is its own affair: here is noticed when it moves."""
+    pixels, labels = load_digits(return_X_y=True)
+    for first, second in ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)):
+        n = 2 * min(COUNTS[first], COUNTS[second])
+        rows, y = read_digits(DigitsConfig(n=n, classes=(first, second)))
+        ours = [pixels[labels == digit][: n // 2] for digit in (first, second)]
+        assert np.array_equal(rows, np.concatenate(ours))
+        assert np.array_equal(y, np.repeat([-1.0, 1.0], n // 2))
 
 
 @pytest.mark.parametrize("n", [1, 2])
