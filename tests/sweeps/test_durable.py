@@ -20,8 +20,8 @@ WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20"
 STATEMENTS = [part for part in _SCHEMA.split(";") if part.strip()]
 
 
-def killed_after(seconds, work):
-    """A fork of this process, killed so long after its work began."""
+def killed_after(seconds, work, path=None):
+    """A fork of this process, killed so long after its work began, or after its file is there."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -30,6 +30,9 @@ def killed_after(seconds, work):
             work()
         os._exit(0)
     os.read(reading, 1)
+    end = time.monotonic() + 10
+    while path and not path.exists() and time.monotonic() < end:
+        pass
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -46,7 +49,7 @@ def assert_complete(root):
 def test_a_ledger_killed_while_it_is_made(tmp_path):
     for k in range(40):
         path = tmp_path / f"{k}.db"
-        killed_after(k * 0.0005, lambda path=path: Ledger(path))
+        killed_after(k * 0.0003, lambda path=path: Ledger(path), path)
         with contextlib.closing(Ledger(path)) as ledger:
             assert ledger.results(["0" * 64]) == {}
 

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from command import ENV, ROOT, inside
+from command import ENV, ROOT, client, inside
 from places import as_nobody, read_only
 
 from sweeps import config, ledger_file
@@ -163,7 +164,7 @@ ODD += ["end ", " begin", "back\\slash", "(x)", "a b", "null", "1e3", "~", "a:b"
 def test_the_command_that_is_printed_opens_that_root(monkeypatch):
     """Read as a shell and as Hydra read it."""
     links = {"trials": "", "sweep": ""}
-    for output in [*ODD, *(f"/somewhere/{name}/{name}" for name in ODD), "outputs"]:
+    for output in ["outputs", "null", "1e3", "~", " begin", *(f"/a/{name}/{name}" for name in ODD)]:
         launch = LaunchConfig(paths=PathsConfig(output))
         said = _where(SimpleNamespace(links=links, unsent=0), launch)[0]
         typed = said.partition("To browse: ")[2].removesuffix(", then open")
@@ -346,3 +347,10 @@ def test_a_store_deleted_under_a_process_is_made_anew(root):
     Tracker(settings, root).experiment("new")
     with contextlib.closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as db:
         assert ("new",) in db.execute("SELECT name FROM experiments").fetchall()
+
+
+@pytest.mark.skipif(find_spec("boto3") is not None, reason="boto3 is installed")
+def test_artifacts_that_need_a_package_that_is_not_there(root):
+    client(root).create_experiment("in a bucket", artifact_location="s3://bucket/x")
+    done = inside(*WORDS[:-1], "study='in a bucket'", "seed=5", cwd=root.parent)
+    refused(done, "a package that is not installed", "boto3")
