@@ -202,7 +202,7 @@ class Proxy:
 @pytest.mark.parametrize("fault", ["500", "hang"])
 def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     """What hangs has made the run: asked again, and again, there must be one."""
-    env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     proxy, study = Proxy(server.port), f"fails-{fault}"
     to = ["tracking=server", f"tracking.uri={proxy.uri}"]
     with contextlib.closing(proxy):
