@@ -7,7 +7,7 @@ from sweeps import report
 from sweeps.planning import axes_of
 from sweeps.report import Cell, Line, number
 from sweeps.search.findings import Findings
-from sweeps.tracking.trial_description import BOUND, LINEARIZED, MEASURED, times
+from sweeps.tracking.trial_description import BOUND, LINEARIZED, MEASURED, converges, times
 
 HELD = "theory/condition_held"
 COLUMNS = {
@@ -49,15 +49,16 @@ def _near(lines: Sequence[Line]) -> str:
     rated = [line.summary for line in lines if line.finished and MEASURED in line.summary]
     if not rated:
         return "No trial has a measured rate."
-    predicted = _ratios([s for s in rated if s.get(LINEARIZED, 0) > 0], LINEARIZED)
+    predicted = _ratios([s for s in rated if converges(s)], LINEARIZED)
     bounded = _ratios([s for s in rated if s.get(BOUND, 0) > 0], BOUND)
     said = [
-        f"{_middle(ratios)} times {what}"
+        f"{_middle(ratios)[0]} times {what}{_middle(ratios)[1]}"
         for ratios, what in ((predicted, "the linearised prediction"), (bounded, "the bound"))
         if ratios
     ]
     if not said:
-        return f"Measured rates: {_middle([s[MEASURED] for s in rated])} nats a step."
+        middle, ends = _middle([s[MEASURED] for s in rated])
+        return f"The measured rate is {middle} nats a step{ends}."
     return f"The measured rate is {' and '.join(said)}."
 
 
@@ -65,12 +66,11 @@ def _ratios(summaries: Sequence[dict[str, float]], key: str) -> list[float]:
     return [summary[MEASURED] / summary[key] for summary in summaries]
 
 
-def _middle(values: Sequence[float]) -> str:
-    """The median, and from where to where the values lie."""
-    median = times(statistics.median(values))
-    if len(values) == 1:
-        return median
-    return f"{median} (median; {times(min(values))} to {times(max(values))})"
+def _middle(values: Sequence[float]) -> tuple[str, str]:
+    """The median, and where it is one of several, the least and the greatest value."""
+    low, high = times(min(values)), times(max(values))
+    ends = f" (median; {low} to {high})" if low != high else ""
+    return times(statistics.median(values)), ends
 
 
 def _guarantee(lines: Sequence[Line]) -> str:
@@ -125,10 +125,9 @@ def _values(group: Cell, key: str) -> str:
     values = report.values_of(group.lines, key)
     if not values:
         return "-"
+    low, high = number(min(values)), number(max(values))
     mean = number(statistics.fmean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({number(min(values))} to {number(max(values))})"
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _swept(lines: Sequence[Line]) -> list[str]:

@@ -52,13 +52,18 @@ def _beside_prediction(s: dict[str, float]) -> str:
     """How the measured rate lies to the linearised prediction."""
     if LINEARIZED not in s:
         return ""
-    if s[LINEARIZED] <= NO_RATE * abs(s[MEASURED]):
+    if not converges(s):
         return "where the linearised model does not converge"
     ratio = s[MEASURED] / s[LINEARIZED]
     if not 0.1 < ratio < 2:
         return f"{times(ratio)} times the linearised prediction"
     percent = f"{abs(ratio - 1) * 100:.2g} %"
     return f"{percent} {'below' if ratio < 1 else 'above'} the linearised prediction"
+
+
+def converges(s: dict[str, float]) -> bool:
+    """Whether the linearised model has a rate that a measured one can be divided by."""
+    return s.get(LINEARIZED, 0) > NO_RATE * abs(s[MEASURED])
 
 
 def _beside_bound(s: dict[str, float]) -> str:
