@@ -8,7 +8,7 @@ from sweeps.ledger import Ledger, SweepEntry
 from sweeps.outbox import Owed
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.record import stopped_key
-from sweeps.tracking import pages
+from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
 
 
@@ -44,7 +44,7 @@ def begin_page(
         TrackingError: MLflow did not take it.
     """
     page = page_of(study, sweep, spec, trials)
-    return tracker.begin_sweep(experiment, sweep, page, pages.trials_view(sweep, trials))
+    return tracker.begin_sweep(experiment, sweep, page, trials_view(sweep, trials))
 
 
 def page_of(

@@ -23,6 +23,7 @@ from sweeps.report_page import Heading
 from sweeps.search.findings import findings
 from sweeps.tracking import pages
 from sweeps.tracking.live_runs import Page
+from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.tracker import Tracker
 
 # Seconds until a store that did not answer is tried again.
@@ -193,7 +194,7 @@ def publish(
     """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
-    text = pages.describe(entry.spec["command"], lines, links, findings(search, lines))
+    text = describe(entry.spec["command"], lines, links, findings(search, lines))
     files = report_of(entry, lines, trajectories(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

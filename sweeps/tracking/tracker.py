@@ -113,11 +113,13 @@ class Tracker:
         return str(found.experiment_id) if alive else ""
 
     def links(self, experiment: str, sweep: str, run: str) -> dict[str, str]:
-        """Addresses of a sweep's table of trials and of its page, in the model-training view."""
+        """Addresses of a sweep's pages: charts of its trials, their table, and its own page."""
         view = "workflowType=machine_learning"
         base = f"{self.base}/#/experiments/{experiment}/runs"
+        table = f"{base}?{view}&viewStateShareKey={sweep}"
         return {
-            "trials": f"{base}?{view}&viewStateShareKey={sweep}",
+            "trials": f"{table}&compareRunsMode=CHART",
+            "table": table,
             "sweep": f"{base}/{run}?{view}",
         }
 
@@ -244,6 +246,7 @@ class Tracker:
             if not self.local:
                 lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
+            self._write_view(experiment, sweep, view)  # an earlier version's may be there
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
@@ -254,10 +257,13 @@ class Tracker:
         except Exception:  # where artifacts go may need what is not installed: not left RUNNING
             self._client.delete_run(run)
             raise
-        self._client.set_experiment_tag(
-            experiment, f"mlflow.sharedViewState.{sweep}", json.dumps(view)
-        )
+        self._write_view(experiment, sweep, view)
         return run
+
+    def _write_view(self, experiment: str, sweep: str, view: dict[str, Any]) -> None:
+        """Write what the link to a sweep's trials opens."""
+        text = json.dumps(view, separators=(",", ":"))
+        self._client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{sweep}", text)
 
     def write_spec(self, run: str, spec: dict[str, Any]) -> None:
         """Write the spec of a sweep into its page again.

@@ -14,7 +14,8 @@ from sweeps.ledger import Result
 from sweeps.plain import flattened
 from sweeps.record import Columns, Record, columns_of
 from sweeps.step_metrics import Point, is_summary, points_of
-from sweeps.tracking import contents, pages
+from sweeps.tracking import contents
+from sweeps.tracking.trial_description import describe_trial
 
 BATCH = 1000  # metrics and params MLflow takes at once
 # Up to FEW trials are looked up one by one; up to SOME, where all runs are more than a page.
@@ -294,6 +295,6 @@ def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
             "sweeps.reason": record.reason,
             "sweeps.version": version or __version__,
             "sweeps.device": record.device,
-            "mlflow.note.content": pages.describe_trial(record),
+            "mlflow.note.content": describe_trial(record),
         }
     )

@@ -9,8 +9,10 @@ from command import SMALL, inside, unused_port
 from selenium.webdriver.support.ui import WebDriverWait
 
 from docs.browser import browser, missing, served, show
+from sweeps.tracking.charts import LOSSES, RATES, SPECTRA
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+VIEW = "?workflowType=machine_learning"
 # Where screenshots land, to be looked at.
 PICTURES = Path(os.environ.get("SWEEPS_SCREENSHOTS", ""))
 
@@ -42,14 +44,67 @@ def body(driver):
     return driver.find_element("tag name", "body").text
 
 
-def test_the_link_to_the_trials_opens_a_table_worth_reading(page):
+# Of every chart on the page: its title, its axes' names, and how its y axis is scaled.
+CHARTS = """return [...document.querySelectorAll(
+        "[data-testid='experiment-view-compare-runs-card']")].map(card => {
+    card.scrollIntoView();
+    const plot = card.querySelector(".js-plotly-plot")?._fullLayout;
+    return [card.innerText.split("\\n")[0], plot?.xaxis?.title.text, plot?.yaxis?.title.text,
+            plot?.yaxis?.type] })"""
+SECTIONS = """return [...document.querySelectorAll(
+        "[data-testid='experiment-view-compare-runs-section-header']")]
+    .map(e => e.innerText.split("\\n")[0].replace(/ *[(].*/, ""))"""
+
+
+def charts(driver, count):
+    """Charts of the page, by title, once that many are drawn."""
+
+    def drawn(_):
+        found = driver.execute_script(CHARTS)
+        return found if sum(y is not None for _, _, y, _ in found) >= count else None
+
+    return {title: rest for title, *rest in WebDriverWait(driver, 60).until(drawn)}
+
+
+def test_the_link_to_the_trials_opens_charts_that_answer_the_question(page):
     driver, links = page
-    show(driver, links["trials"], "width=16 tanh", "4 matching runs")
+    show(driver, links["trials"], "Loss against the GD step", "4 matching runs")
+    found = charts(driver, 7)
+    shot(driver, "trials_charts")
+    scales = {title: scale for title, (x, _, scale) in found.items() if x == "Step"}
+    assert scales == {
+        "curve/loss": "log",
+        "curve/loss_linearized": "log",
+        "curve/loss_bound": "log",
+        "curve/lambda_ratio": "linear",
+        "spectrum/norm_w": "linear",
+    }
+    scatters = [tuple(axes) for axes in found.values() if axes[0] not in ("Step", None)]
+    assert ("rate/linearized", "rate/measured", "linear") in scatters
+    assert ("model.width", "rate/measured_over_linearized", "linear") in scatters
+    assert "Parallel Coordinates" in found
+    assert driver.execute_script(SECTIONS)[:3] == [LOSSES, RATES, SPECTRA]
+    # Ours are open; those of the other metrics are closed and follow.
+    assert "rate/asymptotic" not in body(driver)
+
+
+def test_the_table_of_trials_is_one_click_away_and_reads_well(page):
+    driver, links = page
+    show(driver, links["trials"], "Loss against the GD step", "4 matching runs")
+    switch = "//input[@name='runs-view-mode'][@value='TABLE']/ancestor::label"
+    driver.find_element("xpath", switch).click()
+    WebDriverWait(driver, 60).until(lambda d: "sweeps.status" in body(d))
+    read_the_table(driver)
+    show(driver, links["table"], "width=16 tanh", "sweeps.status")
     shot(driver, "trials")
-    for text in ("width=8 relu", "rate/measured", "rate/linearized", "sweeps.status", "budget"):
+    read_the_table(driver)
+
+
+def read_the_table(driver):
+    for text in ("width=8 relu", "width=16 tanh", "budget", "Measured 0."):
         assert text in body(driver)
     names = driver.execute_script(NAMES)
-    assert {name for name, _, _ in names} >= {"rate/bound", "rate/measured_over_linearized"}
+    assert {name for name, _, _ in names} >= {"rate/measured", "rate/measured_over_linearized"}
     assert [name for name, needed, given in names if needed > given] == []
     assert "GenAI" in body(driver)
     assert "Model training" in body(driver)
@@ -77,20 +132,43 @@ def test_a_filter_of_the_docs_finds_its_runs_in_the_search_box(page):
 
 def test_the_link_to_the_sweep_opens_its_page_with_charts(page):
     driver, links = page
-    show(driver, links["sweep"], "4 trials: 4 budget", "sweep/trials")
+    show(driver, links["sweep"], "The measured rate is", "sweep/trials")
     shot(driver, "sweep")
     show(driver, links["sweep"].replace("?", "/model-metrics?"), "rate/bound", "(2)", "tanh")
     shot(driver, "charts")
 
 
+def run_of(driver, links, name):
+    """Address of a trial's page, without its view."""
+    show(driver, links["table"], name)
+    return driver.find_element("link text", name).get_attribute("href").split("?")[0]
+
+
+def test_a_trials_page_begins_with_the_verdict(page):
+    driver, links = page
+    run = run_of(driver, links, "width=16 tanh")
+    verdict = ("Measured 0.", "the linearised prediction and", "of conditions (7) to (10)")
+    show(driver, run + VIEW, "Parent run", "theory/lambda_star", *verdict)
+    shot(driver, "trial")
+    driver.find_element("xpath", "//button[contains(., 'Show more')]").click()
+    for text in ("guaranteed (if the conditions hold)", "L ||W(t)||_2 < 1", "all 30 steps"):
+        assert text in body(driver)
+
+
+def test_a_trials_metrics_begin_with_curves(page):
+    driver, links = page
+    show(driver, f"{run_of(driver, links, 'width=16 tanh')}/model-metrics{VIEW}", "loss_linearized")
+    found = charts(driver, 4)
+    shot(driver, "trial_metrics")
+    assert driver.execute_script(SECTIONS)[0] == "curve"
+    assert list(found)[:4] == ["lambda_ratio", "loss", "loss_bound", "loss_linearized"]
+    assert {found[title][0] for title in list(found)[:4]} == {"Step"}
+
+
 def test_a_trials_figure_shows_among_its_artifacts(page):
     driver, links = page
-    show(driver, links["trials"], "width=16 tanh")
-    run = driver.find_element("link text", "width=16 tanh").get_attribute("href").split("?")[0]
-    view = "?workflowType=machine_learning"
-    show(driver, run + view, "Parent run", "theory/lambda_star", "budget: all 30 steps were used")
-    shot(driver, "trial")
-    figure = f"{run}/artifacts/theory_vs_measurement.png{view}"
+    run = run_of(driver, links, "width=16 tanh")
+    figure = f"{run}/artifacts/theory_vs_measurement.png{VIEW}"
     show(driver, figure, "trajectory.parquet", "config.yaml")
     shot(driver, "figure")
     images = driver.find_elements("tag name", "img")

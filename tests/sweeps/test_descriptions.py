@@ -1,0 +1,158 @@
+"""Descriptions of MLflow's pages: the verdict in words, the tables of rates and of checks."""
+
+import pytest
+
+from sweeps.planning import PlannedTrial
+from sweeps.record import Record
+from sweeps.report import FAILED, Line
+from sweeps.search.findings import Findings
+from sweeps.tracking import sweep_description
+from sweeps.tracking.sweep_description import describe
+from sweeps.tracking.trial_description import describe_trial, verdict
+
+SLACKS = {f"theory/slack_{k}": 0.5 for k in (7, 8, 9, 10)}
+SUMMARY = SLACKS | {
+    "rate/measured": 0.0123,
+    "rate/measured_stderr": 0.0004,
+    "rate/linearized": 0.0128125,
+    "rate/population": 0.011,
+    "rate/bound": 0.0123 / 310,
+    "theory/bound_held": 1.0,
+    "theory/bound_violation": -0.7,
+    "theory/lambda_held": 0.0,
+    "theory/lambda_ratio_min": 0.41,
+    "theory/well_posed_held": 1.0,
+    "theory/condition_held": 0.0,
+}
+LINKS = {"trials": "http://charts", "table": "http://table", "sweep": "http://sweep"}
+
+
+def record(summary=SUMMARY, status="budget", notes=None, loss=(1.0, 0.5), environment=None):
+    return Record(
+        config_hash="c" * 64,
+        cell_hash="d" * 64,
+        config={},
+        status=status,
+        reason="all 30 steps were used",
+        summary=summary,
+        notes=notes or {},
+        device="cpu",
+        started=0,
+        finished=1,
+        environment=environment or {},
+        trajectory={"step": [0.0, 1.0], "loss": list(loss)},
+    )
+
+
+def with_(**changes):
+    changed = {key.replace("__", "/"): value for key, value in changes.items()}
+    return {key: v for key, v in (SUMMARY | changed).items() if v is not None}
+
+
+def test_a_trials_verdict_is_its_descriptions_first_sentence():
+    text = describe_trial(record())
+    assert text.startswith(
+        "Measured 0.0123 nats a step, 4 % below the linearised prediction and 310 times the "
+        "bound. None of conditions (7) to (10) holds, so the bound is not guaranteed here.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (with_(rate__linearized=0.01), "23 % above the linearised prediction"),
+        (with_(rate__linearized=0.001), "12.3 times the linearised prediction"),
+        (with_(rate__linearized=1e-12), "where the linearised model does not converge"),
+        (with_(rate__linearized=-0.001), "where the linearised model does not converge"),
+        (with_(rate__linearized=None, rate__bound=None), "Measured 0.0123 nats a step."),
+        (with_(rate__bound=0.005), "and 2.46 times the bound."),
+        (with_(rate__bound=0.0), "4 % below the linearised prediction."),
+        (with_(theory__slack_7=1.0, theory__slack_8=2.0), "Conditions (9) and (10) do not hold"),
+        (with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 10)}), "Condition (9) does not hold"),
+        (
+            with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 9, 10)}),
+            "Conditions (7) to (10) hold, so the bound is guaranteed.",
+        ),
+        (with_(theory__bound_held=0.0), "bound. The loss exceeded the bound. None of"),
+    ],
+)
+def test_the_verdict_says_where_the_measured_rate_lies(summary, said):
+    assert said in verdict(record(summary))
+
+
+def test_a_verdict_claims_no_guarantee_where_a_condition_is_not_known():
+    unknown = {key: v for key, v in SUMMARY.items() if "slack" not in key}
+    assert "guaranteed" not in verdict(record(unknown))
+    assert "guaranteed." not in verdict(record(unknown | {"theory/slack_7": 2.0}))
+
+
+def test_a_trials_tables_hold_its_rates_and_its_checks():
+    text = describe_trial(record(environment={"resumed_at": [20]}))
+    for row in (
+        "| guaranteed (if the conditions hold) | 3.968e-05 | 310 |",
+        "| predicted, linearised at t = 0 | 0.01281 | 0.96 |",
+        "| **measured** | **0.0123** ± 0.0004 | |",
+        "| condition (9): slack, holds at 1 and above | 0.5 | **no** |",
+        "least lambda_t / lambda_0 | 0.41 | **no** |",
+        "at every step |  | yes |",
+        "Ended as **budget**: all 30 steps were used. Interrupted, it went on from step 20.",
+    ):
+        assert row in text
+    assert "theory_vs_measurement.png" in text
+
+
+def test_a_trial_without_numbers_says_why_and_shows_no_empty_table():
+    notes = {"theory": "it ended at step 0", "rate": "it ended at step 0"}
+    text = describe_trial(record({}, "ill_posed", notes, loss=()))
+    assert text.startswith("No measured rate: it ended at step 0.\n")
+    assert "- no `theory`: it ended at step 0" in text
+    assert "|---" not in text
+    assert ".png" not in text
+
+
+def line(width, seed, ratio, status="budget", **changes):
+    digest = f"{width}{seed}"
+    varying = {"model.width": width, "seed": seed}
+    trial = PlannedTrial(digest, f"{width}", f"width={width} seed={seed}", varying, {})
+    summary = with_(
+        rate__linearized=0.0123 / ratio, rate__measured_over_linearized=ratio, **changes
+    )
+    return Line(trial, status, {} if status == FAILED else summary)
+
+
+def test_a_sweeps_description_begins_with_the_verdict():
+    lines = [line(8, 0, 0.8), line(8, 1, 0.9), line(16, 0, 0.96, theory__condition_held=1.0)]
+    text = describe("sweeps run", lines, LINKS)
+    assert text.startswith(
+        "The measured rate is 0.9 times the linearised prediction (median; 0.8 to 0.96) and 310 "
+        "times the bound. Conditions (7) to (10) all hold in 1 of 3 trials: the bound is "
+        "guaranteed there only.\n"
+    )
+    assert "[Charts of them](http://charts), [table of them](http://table)." in text
+    assert "| width=8 | 2 | 0.0123 | 0.85 (0.8 to 0.9) | - |" in text
+    assert "| width=16 | 1 | 0.0123 | 0.96 | - |" in text
+    assert "- `model.width`: 8, 16" in text
+    assert "Needs a look" not in text
+
+
+def test_a_sweeps_verdict_names_what_needs_a_look():
+    odd = [
+        line(8, 0, 0.8, FAILED),
+        line(8, 1, 0.8, rate__measured=None),
+        line(8, 2, 0.8, theory__bound_held=0.0),
+    ]
+    text = sweep_description.verdict(odd)
+    assert "**Needs a look**: 1 failed, 1 without a measured rate, 1 above the bound." in text
+    assert sweep_description.verdict(odd[:1]).startswith("No trial has a measured rate.")
+
+
+def test_a_searchs_findings_follow_the_verdict():
+    found = Findings("Best so far", ["cell", "at"], [["all", "eta=1"]])
+    text = describe("sweeps run", [line(8, 0, 0.8)], LINKS, found)
+    assert "**Best so far**\n\n| cell | at |\n| --- | --- |\n| all | eta=1 |\n\n" in text
+
+
+def test_of_many_groups_the_page_shows_the_first_and_says_so():
+    text = describe("sweeps run", [line(i, 0, 0.8) for i in range(130)], LINKS)
+    assert text.count("| width=") == sweep_description.MOST_ROWS
+    assert "30 more groups of seeds are in the report." in text
