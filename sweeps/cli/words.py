@@ -18,7 +18,7 @@ from sweeps.errors import ConfigError
 from sweeps.groups import groups, own_folders
 
 # Where a command keeps what its --config-dir names.
-CONFIG_DIR = "sweeps.config_dir"
+CONFIG_DIR = "config_dir"
 WORDS = Path(__file__).parent / "words.json"
 # Keys whose value is a path.
 PATHS = {"data.path": "file", "data.cache": "dir", "paths.output": "dir"}
