@@ -82,6 +82,10 @@ def _commands() -> Iterator[str]:
 
 def _groups() -> Iterator[str]:
     yield "A choice is made by `GROUP=CHOICE`; each is a file under `conf/`."
+    yield (
+        "Choices of your own lie in `conf/` in the current folder, or in the folder that "
+        "`--config-dir` names: see [a project of your own](how-to/project.md)."
+    )
     for group, choices in groups().items():
         rows = [(f"`{group}={choice}`", _comment(group, choice)) for choice in choices]
         yield f"### {group}\n\n" + _table(("choice", "meaning"), rows)

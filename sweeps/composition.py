@@ -8,12 +8,13 @@ import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -21,10 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import ConfigError
 from sweeps.experiment_axes import experiment_axes
-from sweeps.groups import conf_dir
+from sweeps.groups import MAIN, ConfigFile, conf_dir, groups
+from sweeps.hydra_session import files_of, session
 from sweeps.misspelt import explained
 from sweeps.overrides import Setting, check, interpolates, last_counts, parse
-from sweeps.plain import flattened, from_yaml, value_at, with_values
+from sweeps.plain import UNREADABLE, flattened, from_yaml, value_at, with_values, yaml_fault
 from sweeps.search.space import Choice, Interval
 
 # `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
@@ -40,16 +42,28 @@ class _Command:
     """Overrides, parsed.
 
     Attributes:
+        loader: Hydra's.
         parser: Hydra's, which knows the groups for glob().
         settings: those that count, in the order in which they were typed.
         named: every key that was typed: it replaces an experiment's axis.
-        groups: the folders of conf/.
+        groups: the choices of each group.
+        folders: a user's own, beside conf/.
+        files: those of a user's that were composed from so far, by name.
     """
 
+    loader: ConfigLoader
     parser: OverridesParser
     settings: list[Setting]
     named: set[str]
-    groups: set[str]
+    groups: Mapping[str, list[str]]
+    folders: Sequence[Path]
+    files: dict[str, ConfigFile] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> list[Path]:
+        """The folders of hydra.searchpath."""
+        typed = [s.value for s in self.settings if s.key == "hydra.searchpath"]
+        return [Path(str(f).removeprefix("file://")) for value in typed for f in value or []]
 
     @property
     def choices(self) -> dict[str, list[Any]]:
@@ -57,25 +71,41 @@ class _Command:
         return {s.key: s.axis for s in self.settings if s.chooses and isinstance(s.axis, list)}
 
 
-def points(overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every cell of the grid: its plain config, and its axis values.
+@dataclass(frozen=True)
+class Composition:
+    """What overrides were composed to.
 
-    What a search draws from within a cell is under the plain config's `search.space`.
+    Attributes:
+        points: every cell of the grid: its plain config, and its axis values. What a search
+            draws from within a cell is under the plain config's `search.space`.
+        files: a user's config files that they were composed from.
+    """
+
+    points: list[tuple[dict[str, Any], dict[str, Any]]]
+    files: list[ConfigFile]
+
+
+def composition(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Composition:
+    """Compose overrides.
+
+    Args:
+        overrides: as typed.
+        folders: a user's folders of config files, which come before conf/.
 
     Raises:
-        ConfigError: an override, a key or a choice is wrong.
+        ConfigError: an override, a key, a choice or a file is wrong.
     """
-    with _hydra(overrides) as command:
-        yield from _expand(command)
+    with _hydra(overrides, folders) as command:
+        return Composition(list(_expand(command)), list(command.files.values()))
 
 
-def composed(overrides: Sequence[str]) -> str:
+def composed(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
     """The composed config as YAML: axes and interpolations as they stand.
 
     Raises:
-        ConfigError: an override, a key or a choice is wrong.
+        ConfigError: an override, a key, a choice or a file is wrong.
     """
-    with _hydra(overrides) as command:
+    with _hydra(overrides, folders) as command:
         config = _composed(command, {key: values[0] for key, values in command.choices.items()})
         declared = {key: v for key, v in config.axes.items() if key not in command.named}
         axes = {s.key: s.axis for s in command.settings if s.axis is not None}
@@ -85,40 +115,41 @@ def composed(overrides: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _hydra(overrides: Sequence[str]) -> Iterator[_Command]:
-    """Hydra, initialised on conf/; what it finds wrong comes out as a ConfigError."""
-    if GlobalHydra.instance().is_initialized():
-        GlobalHydra.instance().clear()
+def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[_Command]:
+    """Hydra, initialised on these folders and conf/; its errors come out as a ConfigError."""
     try:
-        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            yield _command(overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explained(error, overrides)) from error
+        with session(folders) as loader:
+            yield _command(loader, overrides, folders)
+    except (HydraException, OmegaConfBaseException, *UNREADABLE) as error:
+        raise ConfigError(explained(error, overrides, folders)) from error
 
 
-def _command(overrides: Sequence[str]) -> _Command:
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(config_loader=loader)
-    groups = {key for key in loader.list_groups("") if not key.startswith("hydra")}
-    parsed = [parse(parser, text, groups) for text in overrides]
+def _command(loader: ConfigLoader, overrides: Sequence[str], folders: Sequence[Path]) -> _Command:
+    parser, known = OverridesParser.create(config_loader=loader), groups(folders)
+    parsed = [parse(parser, text, known) for text in overrides]
     settings = last_counts(parsed, _optional())
     for setting in settings:
-        check(setting)
+        check(setting, known)
     named = {key for setting in parsed for key in set.intersection(*setting.keys)}
-    return _Command(parser, settings, named, groups)
+    return _Command(loader, parser, settings, named, known, folders)
 
 
 def _optional() -> set[str]:
     """The groups of which nothing is chosen by default."""
-    defaults: list[Any] = from_yaml((conf_dir() / "config.yaml").read_text())["defaults"]
+    defaults: list[Any] = from_yaml((conf_dir() / MAIN).read_text())["defaults"]
     entries = [entry for entry in defaults if isinstance(entry, dict)]
     return {group for entry in entries for group, choice in entry.items() if choice is None}
 
 
 def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
-    """Hydra's composition for one choice of groups."""
+    """Hydra's composition for one choice of groups.
+
+    Raises:
+        ConfigError: one of a user's files holds no config.
+    """
     fixed = [setting.text for setting in command.settings if setting.axis is None]
-    chosen = [f"{key}={value}" for key, value in choices.items()]
+    plus = {s.key: "+" for s in command.settings if s.text.startswith("+")}
+    chosen = [f"{plus.get(key, '')}{key}={value}" for key, value in choices.items()]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="provider=hydra.searchpath")
         try:
@@ -127,8 +158,18 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
             path = str(error).partition("path=")[2].removesuffix(" is not available.")
             raise ConfigError(f"hydra.searchpath: there is no folder {path}") from error
         except (ValueError, TypeError) as error:  # Hydra's too, on values of another type
-            raise ConfigError(explained(error, [*fixed, *chosen])) from error
+            raise ConfigError(explained(error, [*fixed, *chosen], command.folders)) from error
+    if command.folders or command.searched:
+        command.files.update(_files(command, [*fixed, *chosen]))
     return config
+
+
+def _files(command: _Command, overrides: list[str]) -> Iterator[tuple[str, ConfigFile]]:
+    """A user's files that a composition was made from, by name."""
+    for file in files_of(command.loader, overrides, command.folders, command.searched):
+        if fault := yaml_fault(file.path):
+            raise ConfigError(f"{file.path}: {fault}")
+        yield file.name, file
 
 
 def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

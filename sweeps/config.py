@@ -3,15 +3,16 @@
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.composition import points
+from sweeps.composition import composition
 from sweeps.errors import ConfigError
+from sweeps.groups import ConfigFile, own_folders
 from sweeps.launch_config import (
     ClusterConfig,
     LaunchConfig,
@@ -64,22 +65,36 @@ class Composed:
 
 @dataclass(frozen=True)
 class Request:
-    """A whole command, composed: how to launch, and the trials."""
+    """A whole command, composed.
+
+    Attributes:
+        launch: how to launch.
+        trials: what to train.
+        files: a user's config files that they were composed from.
+        config_dir: the folder that was named for these; empty where none was.
+    """
 
     launch: LaunchConfig
     trials: list[Composed]
+    files: list[ConfigFile] = field(default_factory=list)
+    config_dir: str = ""
 
 
-def request(overrides: Sequence[str]) -> Request:
+def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> Request:
     """Compose a command's overrides into the trials they mean.
 
     A search that learns as it goes has no trials yet: those given are the cells it searches,
     at the defaults of the keys it will set.
 
+    Args:
+        overrides: as typed.
+        config_dir: a folder of config files, which come before those of ./conf and ours.
+
     Raises:
-        ConfigError: any override, key, type or value is wrong.
+        ConfigError: any override, key, type or value is wrong, or the folder cannot be used.
     """
-    found = list(points(overrides))
+    made = composition(overrides, own_folders(config_dir))
+    found = made.points
     launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in found]))
     try:
         check_space(launch.search)
@@ -93,7 +108,7 @@ def request(overrides: Sequence[str]) -> Request:
         for values in drawn:
             point = with_values(plain, values) if values else plain
             trials.append(_composed(point, varying | flattened(values), launch.paths, seen))
-    return Request(launch, trials)
+    return Request(launch, trials, made.files, str(config_dir or ""))
 
 
 def listed(asked: Request) -> list[Composed]:
@@ -192,13 +207,20 @@ def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
     return plain
 
 
-def launch_from_plain(plain: dict[str, Any], overrides: Sequence[str]) -> LaunchConfig:
+def launch_from_plain(
+    plain: dict[str, Any], overrides: Sequence[str], config_dir: str | Path | None = None
+) -> LaunchConfig:
     """How a sweep was launched, changed by what is typed now; paths are those of now.
+
+    Args:
+        plain: what `launch_to_plain` wrote.
+        overrides: as typed.
+        config_dir: a folder of config files, as of `request`.
 
     Raises:
         ConfigError: an override is wrong, or names what is part of a trial.
     """
-    composed, _ = next(iter(points(overrides)))
+    composed, _ = composition(overrides, own_folders(config_dir)).points[0]
     merged: dict[str, Any] = plain | {"paths": composed["paths"]}
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]

@@ -15,6 +15,7 @@ from sweeps import __version__
 from sweeps.config import LaunchConfig
 from sweeps.errors import SweepsError
 from sweeps.git import code_version
+from sweeps.groups import own_folders, unused
 from sweeps.redaction import without_secrets
 from sweeps.tracking.server import check_server
 from sweeps.workers import check_cluster, missing_gpus
@@ -38,8 +39,13 @@ class Check:
     found: str
 
 
-def examine(config: LaunchConfig) -> list[Check]:
-    """Look at everything that a sweep launched so would use; nothing is started or left."""
+def examine(config: LaunchConfig, config_dir: str | None = None) -> list[Check]:
+    """Look at everything that a sweep launched so would use; nothing is started or left.
+
+    Args:
+        config: how it would be launched.
+        config_dir: the folder of config files that was named.
+    """
     output = Path(config.paths.output)
     checks = [
         Check("deq-sweeps", True, __version__),
@@ -47,6 +53,7 @@ def examine(config: LaunchConfig) -> list[Check]:
         *(_package(name) for name in ("torch", "ray", "mlflow")),
         _gpu(config),
         _git(),
+        Check("config files", True, _configs(config_dir)),
         _writable(output),
         _disk(output),
     ]
@@ -85,6 +92,15 @@ def _git() -> Check:
         return Check("git", False, f"the commit is not recorded with results: {refusal}")
     changed = " with uncommitted changes" if code.get("diff") else ""
     return Check("git", True, f"{code['commit'][:12]}{changed}" if code else "not a git checkout")
+
+
+def _configs(config_dir: str | None) -> str:
+    """A user's folders of config files, with what they hold, before our own."""
+    found = []
+    for folder in own_folders(config_dir):
+        mine = {path.parts[-2] for path in folder.glob("*/*.yaml")}
+        found.append(f"{folder} ({', '.join(sorted(mine))})")
+    return "; then ".join([*found, "sweeps' own"]) + (f" ({unused()})" if unused() else "")
 
 
 def _writable(output: Path) -> Check:

@@ -38,11 +38,13 @@ class Options:
 
     Attributes:
         command: as it was typed.
+        sources: the texts of a user's config files that it was composed from, by name.
         force: train again what is finished.
         retry_failed: try again what raised before.
     """
 
     command: str
+    sources: dict[str, str] = field(default_factory=dict)
     force: bool = False
     retry_failed: bool = False
 
@@ -188,6 +190,7 @@ class Driver:
         adaptive = is_adaptive(self._launched.search)
         return {
             "command": self._options.command,
+            "sources": self._options.sources,
             "figure": self._launched.figure,
             "launch": launch_to_plain(self._launched),
             "started": now(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.outbox import Owed
-from sweeps.planning import Plan, PlannedTrial
+from sweeps.planning import Plan, PlannedTrial, axes_of
 from sweeps.record import stopped_key
 from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
@@ -50,12 +50,17 @@ def begin_page(
 def page_of(
     study: str, sweep: str, spec: dict[str, Any], trials: Sequence[PlannedTrial]
 ) -> dict[str, Any]:
-    """What `sweep.yaml` on a sweep's page says: how it was launched, and its trials."""
+    """What `sweep.yaml` on a sweep's page says: how it was launched, and its trials.
+
+    `axes` has the values of every key that varies, `files` the texts of a user's config files.
+    """
     return {
         "sweep": sweep,
         "study": study,
         "command": spec["command"],
         "search": spec.get("launch", {}).get("search", {"name": "grid"}),
+        "axes": axes_of(trial.varying for trial in trials),
+        "files": spec.get("sources", {}),
         "trials": {trial.config_hash: trial.name for trial in trials},
     }
 

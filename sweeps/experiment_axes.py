@@ -1,6 +1,6 @@
 """The axes that an experiment file names, under `axes` and `paper`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,7 +16,7 @@ def experiment_axes(
     raw: Plain,
     named: Collection[str],
     parser: OverridesParser,
-    groups: Collection[str],
+    groups: Mapping[str, list[str]],
 ) -> list[Setting]:
     """An experiment's axes, at the size asked for.
 
@@ -25,7 +25,7 @@ def experiment_axes(
         raw: the same with its interpolations as they stand.
         named: keys that were typed: they replace axes of the same name.
         parser: Hydra's.
-        groups: the folders of conf/.
+        groups: the choices of each group.
 
     Raises:
         ConfigError: one of them cannot be an axis.
@@ -45,7 +45,7 @@ def experiment_axes(
         if key not in named
     ]
     for setting in settings:
-        check(setting)
+        check(setting, groups)
     return settings
 
 

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     from sweeps.planning import Plan
 
 
-def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:
+def compose(
+    overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
+) -> deq.TrialConfig:
     """The trial that these Hydra overrides mean, composed, resolved and checked.
+
+    Args:
+        overrides: as typed after `sweeps run`.
+        config_dir: a folder of config files of your own; conf/ in the current folder is
+            found without it.
 
     Raises:
         ConfigError: an override is wrong, or they mean more than one trial.
     """
-    trials = listed(request(overrides))
+    trials = listed(request(overrides, config_dir))
     if len(trials) > 1:
         raise ConfigError(
             f"{len(trials)} trials: compose gives one; name one value of each axis, "
@@ -40,7 +47,11 @@ def compose(overrides: Sequence[str] = ()) -> deq.TrialConfig:
 
 
 def plan(
-    overrides: Sequence[str] = (), *, force: bool = False, retry_failed: bool = False
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: str | Path | None = None,
+    force: bool = False,
+    retry_failed: bool = False,
 ) -> "Plan":
     """What `launch` would do: its trials, which are finished, and the packs of the others.
 
@@ -51,11 +62,16 @@ def plan(
     """
     from sweeps.dry_run import dry_plan
 
-    return dry_plan(request(overrides), force=force, retry_failed=retry_failed)
+    asked = request(overrides, config_dir)
+    return dry_plan(asked, force=force, retry_failed=retry_failed)
 
 
 def launch(
-    overrides: Sequence[str] = (), *, force: bool = False, retry_failed: bool = False
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: str | Path | None = None,
+    force: bool = False,
+    retry_failed: bool = False,
 ) -> "Finished":
     """Make the sweep that these Hydra overrides mean complete; as `sweeps run`.
 
@@ -64,6 +80,7 @@ def launch(
 
     Args:
         overrides: as typed after `sweeps run`.
+        config_dir: as of `compose`.
         force: train again what is finished.
         retry_failed: try again the trials that raised before.
 
@@ -80,7 +97,7 @@ def launch(
     from sweeps import run as runner
     from sweeps.terminal import Terminal
 
-    asked, terminal = request(overrides), Terminal(stderr=True)
+    asked, terminal = request(overrides, config_dir), Terminal(stderr=True)
     return runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
 
 

@@ -2,21 +2,33 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+
+from yaml import MarkedYAMLError
 
 from sweeps import groups
-from sweeps.plain import flattened, from_yaml, nearest
+from sweeps.plain import UNREADABLE, flattened, from_yaml, nearest, yaml_fault
 from sweeps.trial_keys import is_mapping
 
 _NO_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'")
 
 
-def explained(error: BaseException, overrides: Sequence[str]) -> str:
-    """One line on an error of Hydra's: which override is wrong, and what is right."""
+def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
+    """One line on an error of Hydra's: which override is wrong, and what is right.
+
+    Args:
+        error: what Hydra raised.
+        overrides: as typed.
+        folders: a user's folders of config files.
+    """
+    if fault := _broken(error, folders):
+        return fault
+    choices = groups.groups(folders)
     typed = [(override.lstrip("+~").partition("=")[0], override) for override in overrides]
     missing = _NO_CHOICE.search(str(error))
     for key, override in typed:
-        if missing and key == missing[1] and key in groups.groups():
-            return no_choice(override, key)
+        if missing and key == missing[1] and missing[2] in override and key in choices:
+            return no_choice(override, key, choices[key])
     text = _text(error)
     # The key inside a mapping, where the mapping was typed.
     wrong = str(getattr(error.__cause__, "full_key", None) or "")
@@ -25,13 +37,31 @@ def explained(error: BaseException, overrides: Sequence[str]) -> str:
     typed.sort(key=lambda item: (item[1] not in str(error), -len(item[0])))
     for key, override in typed:
         if key and (key in text or key == about):
-            return _on_key(override, wrong if wrong.startswith(f"{key}.") else key, text)
-    return text
+            wrong = wrong if wrong.startswith(f"{key}.") else key
+            return _on_key(override, wrong, text, folders)
+    return f"{about}: {text}" if about and about not in text else text
 
 
-def no_choice(override: str, group: str) -> str:
+def no_choice(override: str, group: str, choices: Sequence[str]) -> str:
     """An error message: the group has no such choice."""
-    return f"{override}: no such {group}; there is {', '.join(groups.groups()[group])}"
+    unused = groups.unused()
+    more = f" ({unused})" if unused else ""
+    return f"{override}: no such {group}; there is {', '.join(choices)}{more}"
+
+
+def _broken(error: BaseException, folders: Sequence[Path]) -> str:
+    """What is wrong with a user's file of which no config can be read; else empty."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
+    if not isinstance(error, UNREADABLE):
+        return ""
+    for file in (file for folder in folders for file in folder.glob("*/**/*.yaml")):
+        if fault := yaml_fault(file):
+            return f"{file}: {fault}"
+    if isinstance(error, RecursionError):
+        return "a config file holds itself, by its defaults or an alias"
+    return ""
 
 
 def _text(error: BaseException) -> str:
@@ -42,27 +72,32 @@ def _text(error: BaseException) -> str:
     return lines[0].partition(" : Override(")[0] if lines else type(error).__name__
 
 
-def _on_key(override: str, key: str, text: str) -> str:
+def _on_key(override: str, key: str, text: str, folders: Sequence[Path]) -> str:
     if not text.startswith("Could not override"):
         return text if override in text else f"{override}: {text}"
     if is_mapping(key):
         return f"{override}: its mapping takes a new key with a plus only, '+{override}'"
-    return f"{override}: no such key{_belonging(key)}"
+    return f"{override}: no such key{_belonging(key, folders)}"
 
 
-def _belonging(key: str) -> str:
+def _belonging(key: str, folders: Sequence[Path]) -> str:
     """The end of an error message on a key: the choices that have it, or the nearest known."""
     group = key.partition(".")[0]
-    choices = {option: _keys_of(group, option) for option in groups.groups().get(group, [])}
+    known_groups = groups.groups(folders)
+    options = known_groups.get(group, [])
+    choices = {option: _keys_of(group, option, folders) for option in options}
     having = [option for option, keys in choices.items() if key in keys]
     if having:
         return f" here: it belongs to {group}={' or '.join(having)}"
-    known = list(flattened(from_yaml((groups.conf_dir() / "config.yaml").read_text())))
-    known += [*groups.groups(), *(key for keys in choices.values() for key in keys)]
+    known = list(flattened(from_yaml((groups.conf_dir() / groups.MAIN).read_text())))
+    known += [*known_groups, *(key for keys in choices.values() for key in keys)]
     return nearest(key, [name for name in known if name != "defaults"])
 
 
-def _keys_of(group: str, option: str) -> list[str]:
-    """The dotted keys that a choice of a group brings, `data.n` say."""
-    text = (groups.conf_dir() / group / f"{option}.yaml").read_text()
-    return [f"{group}.{key}" for key in flattened(from_yaml(text))]
+def _keys_of(group: str, option: str, folders: Sequence[Path]) -> list[str]:
+    """The dotted keys that a choice of a group brings, `data.n` say; none of a broken file."""
+    path = groups.file_of(f"{group}/{option}", folders)
+    if path is None or yaml_fault(path):
+        return []
+    keys = flattened(from_yaml(path.read_text(encoding="utf-8")) or {})
+    return [f"{group}.{key}" for key in keys]

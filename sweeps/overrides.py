@@ -3,7 +3,7 @@
 import random
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,12 @@ def last_counts(settings: Sequence[Setting], optional: Iterable[str]) -> list[Se
     return [s for s in kept[::-1] if s.text.replace(" ", "") not in none]
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting, groups: Mapping[str, list[str]]) -> None:
     """Refuse an axis over what is no part of a trial, and what is no choice of a group.
+
+    Args:
+        setting: the override, or the axis of an experiment.
+        groups: the choices of each group.
 
     Raises:
         ConfigError: it is one of them.
@@ -135,7 +139,8 @@ def check(setting: Setting) -> None:
     for value in setting.values if setting.chooses else []:
         names = value if isinstance(value, list) and axis is None else [value]
         if not names or not all(isinstance(name, str) and name for name in names):
-            raise ConfigError(no_choice(setting.text or f"{setting.key}={value}", setting.key))
+            text = setting.text or f"{setting.key}={value}"
+            raise ConfigError(no_choice(text, setting.key, groups[setting.key]))
 
 
 def interpolates(value: Any) -> bool:

@@ -5,7 +5,7 @@ sweep's name stands for, whatever became of conf/ or the defaults since.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_plain
@@ -24,21 +24,29 @@ class Stored:
         launch: how it was launched, changed by what is typed now.
         trials: its trials; of a search that learns as it goes, the cells that it searches.
         command: what launched it.
+        sources: the texts of a user's config files that it was composed from, by name.
     """
 
     launch: LaunchConfig
     trials: list[PlannedTrial]
     command: str
+    sources: dict[str, str] = field(default_factory=dict)
 
 
-def stored(prefix: str, overrides: Sequence[str]) -> Stored:
+def stored(prefix: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> Stored:
     """The sweep whose name begins so, of several studies with these trials the latest.
+
+    Args:
+        prefix: the first digits of its name, or all.
+        overrides: as typed now.
+        config_dir: a folder of config files, for these overrides; the sweep's own files
+            are not read again.
 
     Raises:
         ConfigError: no sweep, or more than one, begins so; an override would change a
             trial; or a config does not have the hash any more that it was recorded under.
     """
-    here = request(overrides).launch
+    here = request(overrides, config_dir).launch
     has_record(Path(here.paths.output))
     with reading(ledger_path(here)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
@@ -52,4 +60,5 @@ def stored(prefix: str, overrides: Sequence[str]) -> Stored:
                 f"trial {trial.name} of sweep {entry.sweep} has another hash in this version "
                 f"of sweeps: `{command}` launches it as a new sweep"
             )
-    return Stored(launch_from_plain(entry.spec["launch"], overrides), trials, command)
+    launch = launch_from_plain(entry.spec["launch"], overrides, config_dir)
+    return Stored(launch, trials, command, entry.spec.get("sources", {}))

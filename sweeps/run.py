@@ -28,8 +28,10 @@ def launch(
     Raises:
         ConfigError, TrackingError: as `run`.
     """
-    command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
-    options = Options(command, force=force, retry_failed=retry_failed)
+    named = ["--config-dir", asked.config_dir] if asked.config_dir else []
+    command = without_secrets(shlex.join(["sweeps", "run", *named, *overrides]))
+    sources = {file.name: without_secrets(file.text) for file in asked.files}
+    options = Options(command, sources, force=force, retry_failed=retry_failed)
     return run(asked.launch, trials_of(asked), options, terminal)
 
 

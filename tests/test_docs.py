@@ -9,12 +9,13 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from documents import PAGES, ROOT, links, steps
 
-from sweeps import composition, groups
+from sweeps import composition, groups, hydra_session
 from sweeps.cli import cli
 from sweeps.figures import style
 
@@ -98,7 +99,7 @@ def reader(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("SWEEPS_OUTPUT", "outputs")
         patch.syspath_prepend(folder)
-        for module in (composition, groups):
+        for module in (composition, groups, hydra_session):
             patch.setattr(module, "conf_dir", lambda: folder / "conf")
         reader = Reader(folder)
         reader.sweeps(["run", "seed=0,1", "model.width=16"])
@@ -111,12 +112,15 @@ def test_a_page_does_what_it_says(page, reader, monkeypatch):
         monkeypatch.setattr(style, "png", lambda figure: b"")
     for step in steps(page.read_text()):
         if step.kind == "file":
-            path = reader.folder / step.path
+            path = Path(step.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(step.text)
         elif step.kind == "code":
             text = NAME.sub(lambda found: reader.names[found.group()], step.text)
             exec(compile(text, str(page), "exec"), {})  # noqa: S102
+        elif step.text.startswith("cd "):
+            monkeypatch.chdir(step.text.removeprefix("cd "))
+            monkeypatch.syspath_prepend(Path.cwd())  # as the command itself does
         elif step.text.startswith("make "):
             assert step.text == "make quickstart"
             reader.learn(["run", "experiment=quickstart"])

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOORS = {
-    "hydra": {f"sweeps/{name}.py" for name in ("composition", "experiment_axes", "overrides")},
+    "hydra": {
+        f"sweeps/{name}.py"
+        for name in ("composition", "experiment_axes", "hydra_session", "overrides")
+    },
     "omegaconf": {"sweeps/composition.py"},
     "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
     "pandas": {"sweeps/library.py"},

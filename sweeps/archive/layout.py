@@ -1,7 +1,7 @@
 """What lies where in an archive, how large it may be, and its own description."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.archive.strict import Number, Text, Truth, Whole
@@ -87,6 +87,7 @@ class SweepSheet:
         trials: all of them, in the order of the axes.
         reused: hashes of those that were finished before.
         failures: of those without a result, by hash.
+        sources: texts of the user's config files that it was composed from, by name.
     """
 
     sweep: Text
@@ -100,6 +101,7 @@ class SweepSheet:
     trials: list[TrialSheet]
     reused: list[Text]
     failures: dict[Text, FailureSheet]
+    sources: dict[Text, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ Everything here is JSON, Parquet, PNG, HTML or text; nothing needs deq-sweeps to
 
 manifest.json    SHA-256 and size of every file; `format`: {format} is what this text describes
 sweep.json       the command, the study, the axes of the search space, all trials (`plain`
-                 is a trial's config), and why those failed that have no result
+                 is a trial's config), why those failed that have no result, and the user's
+                 own config files that it was composed from (`sources`)
 trials/HASH/     one trial; HASH is the SHA-256 of its config in canonical form
   config.json         the resolved config: all that decides the numbers
   result.json         how it ended (`status`, `reason`) and its summary metrics; `notes` says

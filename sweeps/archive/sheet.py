@@ -1,5 +1,6 @@
 """A sweep's own page in an archive, and the entry it makes in a ledger."""
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -44,6 +45,7 @@ def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
         trials=[TrialSheet(**trial) for trial in spec["trials"]],
         reused=spec["reused"],
         failures={digest: FailureSheet(f.error, f.final) for digest, f in failures.items()},
+        sources=spec.get("sources", {}),
     )
 
 
@@ -58,6 +60,7 @@ def read(members: Members) -> SweepSheet:
     errors = [failure.error for failure in found.failures.values()]
     refuse_unprintable(layout.SWEEP, found.command, errors)
     refuse_long(layout.SWEEP, {"command": found.command}, MOST_COMMAND)
+    refuse_unprintable(layout.SWEEP, list(found.sources))
     for text in (found.study, *(trial.name for trial in found.cells + found.trials)):
         # A dollar would be mathematics in a figure.
         if not text.strip() or len(text) > MOST_TEXT or not text.isprintable() or "$" in text:
@@ -69,8 +72,8 @@ def read(members: Members) -> SweepSheet:
         raise ConfigError(f"{layout.SWEEP} has no trials, or one twice")
     found = replace(
         found,
-        cells=[_checked(trial) for trial in found.cells],
-        trials=[_checked(trial) for trial in found.trials],
+        cells=[_checked(trial, found.sources) for trial in found.cells],
+        trials=[_checked(trial, found.sources) for trial in found.trials],
     )
     if found.sweep != members.manifest.sweep:
         raise ConfigError(f"{layout.SWEEP}: the manifest is another sweep's")
@@ -95,6 +98,7 @@ def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
         raise ConfigError(f"{layout.SWEEP}: {found.sweep[:40]!r} is not the hash of its trials")
     spec: dict[str, Any] = {
         "command": found.command,
+        "sources": found.sources,
         "figure": found.figure,
         "launch": launch_to_plain(launch),
         "started": found.started,
@@ -105,7 +109,7 @@ def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
     return SweepEntry(found.study, found.sweep, spec, "", "", "RUNNING")
 
 
-def _checked(trial: TrialSheet) -> TrialSheet:
+def _checked(trial: TrialSheet, sources: Collection[str]) -> TrialSheet:
     where = f"{layout.SWEEP}: {trial.config_hash[:12]}"
     plain, cell = checked_config(where, trial.plain, trial.config_hash)
     if cell != trial.cell_hash:
@@ -114,6 +118,8 @@ def _checked(trial: TrialSheet) -> TrialSheet:
         raise ConfigError(f"{where}: it takes no memory, or no pack")
     flat = flattened(plain)
     for key, value in trial.varying.items():
+        if f"{key}/{value}.yaml" in sources:
+            continue  # a user's own choice, which no key of the config names
         # A group's choice is known by its name.
         if flat.get(key, flat.get(f"{key}.name", value)) != value:
             raise ConfigError(f"{where}: {key[:40]!r} is not {value!r} in its config")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.group import cli, request, with_config_dir, with_overrides
 from sweeps.cli.names import complete_sweep, complete_trial
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial)
+@with_config_dir
 @click.option(
     "--at",
     is_flag=False,
@@ -162,7 +163,7 @@ def _tracker(asked: _Asked) -> "Tracker | None":
 @cli.command()
 @click.argument("first", shell_complete=complete_trial)
 @click.argument("second", shell_complete=complete_trial)
-@OVERRIDES
+@with_overrides
 @click.option("--json", "as_json", is_flag=True, help="Print all that differs as JSON.")
 def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show where two finished trials differ: config keys and results.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import MULTIRUN, OVERRIDES, UNSENT, cli, request
+from sweeps.cli.group import MULTIRUN, UNSENT, cli, config_dir, request, say_hidden, with_overrides
 from sweeps.cli.names import complete_sweep
 from sweeps.cli.plan import show_plan
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 @MULTIRUN
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
 @click.option("--why", is_flag=True, help="With --dry-run: what makes each new trial new.")
@@ -52,6 +52,7 @@ def run(
     if why and not dry_run:
         raise click.UsageError("--why explains a plan: give --dry-run too")
     asked = request(overrides)
+    say_hidden(asked)
     if dry_run:
         from sweeps.dry_run import dry_plan
 
@@ -68,7 +69,7 @@ def run(
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
-@OVERRIDES
+@with_overrides
 @click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
@@ -83,15 +84,15 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     from sweeps.resume import stored
     from sweeps.terminal import Terminal
 
-    found = stored(sweep, overrides)
+    found = stored(sweep, overrides, config_dir())
     terminal = Terminal(stderr=as_json)
-    options = Options(found.command, retry_failed=retry_failed)
+    options = Options(found.command, found.sources, retry_failed=retry_failed)
     finished = runner.run(found.launch, found.trials, options, terminal)
     _show(finished, found.launch, terminal, as_json)
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 def sync(overrides: tuple[str, ...]) -> None:
     """Send MLflow what it lacks of the record.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import MULTIRUN, OVERRIDES, cli, request
+from sweeps.cli.group import MULTIRUN, cli, config_dir, request, say_hidden, with_overrides
 
 if TYPE_CHECKING:
     from sweeps.novelty import Nearest
@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 @MULTIRUN
 @click.option("--resolve", is_flag=True, help="Print each trial's resolved, checked config.")
 @click.option("--hash", "hashes", is_flag=True, help="Print the config hash of each trial.")
 def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool) -> None:
-    """Print the composed config, checked, axes as they stand."""
+    """Print the composed config, checked, axes as they stand.
+
+    Above it, as comments, the config files of your own that it is composed from.
+    """
     del multirun
     from sweeps.composition import composed
     from sweeps.config import listed, trial_to_yaml
+    from sweeps.groups import own_folders
     from sweeps.identity import config_hash
 
     asked = request(overrides)
+    say_hidden(asked)
     if hashes:
         for point in listed(asked):
             click.echo(config_hash(point.trial))
@@ -38,11 +43,13 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
         trials = [point.trial for point in listed(asked)]
         click.echo("---\n".join(trial_to_yaml(trial) for trial in trials), nl=False)
     else:
-        click.echo(composed(overrides), nl=False)
+        for file in asked.files:
+            click.echo(f"# {file.name}: {file.path}")
+        click.echo(composed(overrides, own_folders(config_dir())), nl=False)
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 @MULTIRUN
 @click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
@@ -56,7 +63,9 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
     from sweeps import theory as teller
     from sweeps.terminal import Terminal
 
-    said = list(teller.say(request(overrides), loss))
+    asked = request(overrides)
+    say_hidden(asked)
+    said = list(teller.say(asked, loss))
     if as_json:
         click.echo(teller.to_json(said, loss))
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli.group import OVERRIDES, cli, request
+from sweeps.cli.group import cli, config_dir, request, with_config_dir, with_overrides
 from sweeps.cli.names import complete_sweep
 
 
@@ -13,6 +13,7 @@ from sweeps.cli.names import complete_sweep
 @click.argument(
     "overrides", nargs=-1, metavar="[SWEEP] [OVERRIDES]...", shell_complete=complete_sweep
 )
+@with_config_dir
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(overrides: tuple[str, ...], as_json: bool) -> None:
     """Say how sweeps stand: `sweeps status [SWEEP]`.
@@ -37,7 +38,7 @@ def status(overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a sweep would find; exit 1 if something will not do.
@@ -49,7 +50,7 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
     from sweeps import doctor as examiner
     from sweeps.terminal import Terminal
 
-    checks = examiner.examine(request(overrides).launch)
+    checks = examiner.examine(request(overrides).launch, config_dir())
     if as_json:
         click.echo(examiner.to_json(checks))
     else:
@@ -61,7 +62,7 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
 
 @cli.command(name="report")
 @click.argument("sweep", shell_complete=complete_sweep)
-@OVERRIDES
+@with_overrides
 def report_(sweep: str, overrides: tuple[str, ...]) -> None:
     """Write a sweep's report anew.
 
@@ -75,7 +76,7 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@OVERRIDES
+@with_overrides
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli.group import OVERRIDES, UNSENT, cli, request
+from sweeps.cli.group import UNSENT, cli, request, with_overrides
 from sweeps.cli.names import complete_sweep
 
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
-@OVERRIDES
+@with_overrides
 @click.option(
     "-o",
     "--file",
@@ -34,7 +34,7 @@ def export(sweep: str, overrides: tuple[str, ...], target: Path | None) -> None:
 
 @cli.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
-@OVERRIDES
+@with_overrides
 @click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
 def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Take an exported sweep into this output root and its MLflow.
@@ -66,7 +66,7 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
-@OVERRIDES
+@with_overrides
 def cite(sweep: str, overrides: tuple[str, ...]) -> None:
     """Print what a paper's supplement says of a sweep.
 

@@ -1,20 +1,24 @@
 """What shell completion offers for an override: groups, keys, choices and values.
 
 Quick: neither Hydra nor torch is imported. Keys come from a file that `make reference`
-writes from the config dataclasses; choices are the files of conf/.
+writes from the config dataclasses; choices are the files of conf/ and of a
+user's own folders.
 """
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from sweeps.groups import groups
+from sweeps.errors import ConfigError
+from sweeps.groups import groups, own_folders
 
+# Where a command keeps what its --config-dir names.
+CONFIG_DIR = "config_dir"
 WORDS = Path(__file__).parent / "words.json"
 # Keys whose value is a path.
 PATHS = {"data.path": "file", "data.cache": "dir", "paths.output": "dir"}
@@ -26,7 +30,16 @@ def complete_override(
     """The overrides that may be meant; after `KEY=A,` another value of the axis."""
     del parameter
     key, equals, value = incomplete.partition("=")
-    return _values(key, value) if equals else _keys(incomplete, typed(context))
+    folders = _folders(context)
+    return _values(key, value, folders) if equals else _keys(incomplete, typed(context), folders)
+
+
+def _folders(context: click.Context) -> Sequence[Path]:
+    """A user's folders of config files; none where the one that is named cannot be used."""
+    try:
+        return own_folders(context.meta.get(CONFIG_DIR))
+    except (ConfigError, OSError):
+        return ()
 
 
 def typed(context: click.Context) -> list[str]:
@@ -37,12 +50,12 @@ def typed(context: click.Context) -> list[str]:
     return found
 
 
-def _values(key: str, value: str) -> list[CompletionItem[str]]:
+def _values(key: str, value: str, folders: Sequence[Path]) -> list[CompletionItem[str]]:
     if key in PATHS:
         return [CompletionItem(value, type=PATHS[key])]
     before, comma, last = value.rpartition(",")
     given = before.split(",")
-    known = groups().get(key) or _keys_file().get(key, {}).get("values", [])
+    known = groups(folders).get(key) or _keys_file().get(key, {}).get("values", [])
     return [
         CompletionItem(f"{key}={before}{comma}{word}")
         for word in known
@@ -50,12 +63,19 @@ def _values(key: str, value: str) -> list[CompletionItem[str]]:
     ]
 
 
-def _keys(incomplete: str, words: Iterable[str]) -> list[CompletionItem[str]]:
+def _keys(
+    incomplete: str, words: Iterable[str], folders: Sequence[Path]
+) -> list[CompletionItem[str]]:
     """Groups and keys, as far as their next dot."""
+    ours = groups()
     chosen = dict(word.partition("=")[::2] for word in words)
-    found = {f"{group}=": f"one of {', '.join(names)}" for group, names in groups().items()}
+    found = {f"{group}=": f"one of {', '.join(names)}" for group, names in groups(folders).items()}
     for key, entry in _keys_file().items():
-        if _fits(key, entry["choices"], chosen):
+        group = key.partition(".")[0]
+        named = chosen.get(group, "").split(",")
+        # Another than ours is a user's, which may have any key of the group.
+        own = any(name not in ours.get(group, []) for name in named)
+        if own or not entry["choices"] or set(named) & set(entry["choices"]):
             found[f"{key}="] = entry["meaning"]
     offered: dict[str, str] = {}
     for name, meaning in found.items():
@@ -63,12 +83,6 @@ def _keys(incomplete: str, words: Iterable[str]) -> list[CompletionItem[str]]:
             step, dot, _ = name[len(incomplete) :].partition(".")
             offered.setdefault(incomplete + step + dot, "" if dot else meaning)
     return [CompletionItem(name, help=meaning or None) for name, meaning in offered.items()]
-
-
-def _fits(key: str, choices: list[str], chosen: dict[str, str]) -> bool:
-    """Whether a key is one of what its group was set to."""
-    named = chosen.get(key.partition(".")[0], "")
-    return not choices or not named or any(name in choices for name in named.split(","))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
-from sweeps.plain import from_yaml
+from sweeps.plain import from_yaml, to_yaml
 from sweeps.planning import PlannedTrial
 from sweeps.record import Columns, Record, columns_of, now
 from sweeps.redaction import without_secrets
@@ -163,7 +163,7 @@ class Tracker:
         """The trials of a sweep's run, as it began and as its search went on; names by hash."""
         with tempfile.TemporaryDirectory() as folder:
             page = self._client.download_artifacts(run.info.run_id, "sweep.yaml", folder)
-            begun: dict[str, str] = from_yaml(Path(page).read_text())["trials"]
+            begun: dict[str, str] = from_yaml(Path(page).read_text(encoding="utf-8"))["trials"]
         names = dict(_by_hash(*item) for item in begun.items())
         own = f"{TRIALS} and tags.`mlflow.parentRunId` = '{run.info.run_id}'"
         for trial in search(self._client, run.info.experiment_id, own):
@@ -253,7 +253,7 @@ class Tracker:
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
         keep_only(self._client, experiment, query, run)
         try:
-            self._client.log_dict(run, spec, BEGUN)
+            self._client.log_text(run, to_yaml(spec, ascii_only=False), BEGUN)
         except Exception:  # where artifacts go may need what is not installed: not left RUNNING
             self._client.delete_run(run)
             raise
@@ -272,7 +272,7 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a sweep's page"):
-            self._client.log_dict(run, spec, BEGUN)
+            self._client.log_text(run, to_yaml(spec, ascii_only=False), BEGUN)
 
     def has_page(self, study: str, experiment: str, run: str, sweep: str) -> bool:
         """Whether the study's experiment has this id and holds this run as the sweep's page.

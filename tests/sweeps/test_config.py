@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import deq
 from sweeps.cli import cli
-from sweeps.composition import points
+from sweeps.composition import composition
 from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
 from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir
@@ -57,7 +57,9 @@ EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_at_both_sizes_and_names_its_command(name):
     """Down to typed trials; what needs a download is composed and not loaded."""
-    laptop, paper = (list(points([f"experiment={name}", f"size={s}"])) for s in ("laptop", "paper"))
+    laptop, paper = (
+        composition([f"experiment={name}", f"size={s}"]).points for s in ("laptop", "paper")
+    )
     assert len(laptop) > 1
     assert len(paper) > 1
     for plain, _ in (*laptop, *paper):
