@@ -3,9 +3,7 @@
 import contextlib
 import functools
 import json
-import re
 import shlex
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +13,12 @@ from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
-from sweeps.plain import from_yaml, to_yaml
+from sweeps.plain import to_yaml
 from sweeps.planning import PlannedTrial
-from sweeps.record import Columns, Record, columns_of, now
+from sweeps.record import Columns, Record, now
 from sweeps.redaction import without_secrets
-from sweeps.step_metrics import Point, is_summary
-from sweeps.tracking import contents, lease, store
+from sweeps.step_metrics import Point
+from sweeps.tracking import lease, store, stored
 from sweeps.tracking.live_runs import LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
@@ -34,8 +32,6 @@ from sweeps.tracking.trial_runs import (
 
 if TYPE_CHECKING:
     from sweeps.messages import Live
-
-HASH = re.compile("[0-9a-f]{64}")
 
 
 class Tracker:
@@ -139,61 +135,23 @@ class Tracker:
             "and attributes.status = 'FINISHED'"
         )
         with self._or_tracking_error("a request for a record"):
-            found = {run.data.tags["sweeps.config_hash"]: run for run in self._anywhere(query)}
-            return [self._record(run) for run in found.values()]
+            found = {
+                run.data.tags["sweeps.config_hash"]: run
+                for run in stored.anywhere(self._client, query)
+            }
+            return [stored.record_of(self._client, run) for run in found.values()]
 
     def sweeps_like(self, prefix: str) -> dict[str, dict[str, str]]:
         """The sweeps of any experiment whose name begins so: names of finished trials by hash."""
         found: dict[str, dict[str, str]] = {}
         query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` LIKE '{prefix}%'"
         with self._or_tracking_error("a question"):
-            for run in self._anywhere(query):
-                names = self._names(run)
+            for run in stored.anywhere(self._client, query):
+                names = stored.names_of(self._client, run)
                 finished = self._trials.finished(run.info.experiment_id, set(names))
                 known = {digest: names[digest] for digest in names if digest in finished}
                 found.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
         return found
-
-    def _anywhere(self, query: str) -> Iterator[Any]:
-        """Runs of every experiment."""
-        for experiment in self._client.search_experiments():
-            yield from search(self._client, experiment.experiment_id, query)
-
-    def _names(self, run: Any) -> dict[str, str]:
-        """The trials of a sweep's run, as it began and as its search went on; names by hash."""
-        with tempfile.TemporaryDirectory() as folder:
-            page = self._client.download_artifacts(run.info.run_id, "sweep.yaml", folder)
-            begun: dict[str, str] = from_yaml(Path(page).read_text(encoding="utf-8"))["trials"]
-        names = dict(_by_hash(*item) for item in begun.items())
-        own = f"{TRIALS} and tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-        for trial in search(self._client, run.info.experiment_id, own):
-            tags = trial.data.tags
-            names.setdefault(tags["sweeps.config_hash"], tags["mlflow.runName"])
-        return names
-
-    def _record(self, run: Any) -> Record:
-        """The record a trial's run was made from."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name in contents.FILES:
-                self._client.download_artifacts(run.info.run_id, name, folder)
-            config = from_yaml((Path(folder) / contents.CONFIG).read_text())
-            trajectory = columns_of((Path(folder) / contents.TRAJECTORY).read_bytes())
-            environment = json.loads((Path(folder) / contents.ENVIRONMENT).read_text())
-        tags = run.data.tags
-        return Record(
-            config_hash=tags["sweeps.config_hash"],
-            cell_hash=tags["sweeps.cell_hash"],
-            config=config,
-            status=tags["sweeps.status"],
-            reason=tags["sweeps.reason"],
-            summary={k: v for k, v in run.data.metrics.items() if is_summary(k)},
-            notes={},
-            device=tags["sweeps.device"],
-            started=run.info.start_time,
-            finished=run.info.end_time,
-            environment=environment,
-            trajectory=trajectory,
-        )
 
     def reproduced(self, record: Record, kind: str, text: str, deviation: float) -> str:
         """A run of its own that says how a trial was reproduced; its id.
@@ -202,24 +160,7 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a verdict"):
-            query = f"{TRIALS} and tags.`sweeps.config_hash` = '{record.config_hash}'"
-            found = next(self._anywhere(query), None)
-            if found is None:
-                return ""
-            tags = {
-                "sweeps.kind": "reproduction",
-                "sweeps.reproduces": found.info.run_id,
-                "sweeps.config_hash": record.config_hash,
-                "sweeps.verdict": kind,
-                "mlflow.runName": f"reproduction of {record.config_hash[:12]}: {kind}",
-                "mlflow.note.content": text,
-            }
-            made = self._client.create_run(found.info.experiment_id, tags=tags | _context())
-            run = str(made.info.run_id)
-            if deviation < float("inf"):
-                self._client.log_metric(run, "reproduce/deviation", deviation)
-            self._client.set_terminated(run, "FINISHED")
-            return run
+            return stored.write_verdict(self._client, _context(), record, kind, text, deviation)
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
@@ -437,11 +378,6 @@ class Tracker:
             raise TrackingError(
                 f"MLflow at {self.name} did not take {what}: {without_secrets(why)}"
             ) from error
-
-
-def _by_hash(key: str, value: str) -> tuple[str, str]:
-    """A trial's hash and its name; pages of early versions hold the hash by the name."""
-    return (key, value) if HASH.fullmatch(key) else (value, key)
 
 
 def _context() -> dict[str, str]:
