@@ -92,10 +92,10 @@ def _trials(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     return [header[0], "hash", *header[1:]], with_hash
 
 
-def _statistics(cell: Cell) -> list[tuple[str, str]]:
+def _statistics(cell: Cell) -> list[list[str]]:
     """Mean and spread over the seeds, for each of SEED_METRICS."""
     values = [report.values_of(cell.lines, key) for key in SEED_METRICS.values()]
-    return [of_seeds(each) if each else ("-", "") for each in values]
+    return [of_seeds(each) if each else ["-"] for each in values]
 
 
 def _template() -> Any:

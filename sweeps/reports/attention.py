@@ -55,7 +55,11 @@ def remarks(lines: Sequence[Line]) -> list[Remark]:
 def counted(found: Sequence[Remark]) -> list[str]:
     """How many trials each kind of remark is about, the most serious kind first."""
     count = Counter(remark.kind for remark in found)
-    return [f"{count[kind]} {KINDS[kind][count[kind] > 1]}" for kind in KINDS if count[kind]]
+    return [
+        f"{n} trials {several}" if n > 1 else f"1 trial {one}"
+        for kind, (one, several) in KINDS.items()
+        if (n := count[kind])
+    ]
 
 
 def _of(line: Line) -> list[tuple[str, str]]:

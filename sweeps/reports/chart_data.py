@@ -1,5 +1,6 @@
 """Numbers that the interactive charts of a report show, thinned so that its file stays small."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,9 +150,14 @@ def _thinned(columns: Columns, name: str) -> Points:
     """Steps and values of a column where it was measured, as MLflow's step metrics are thinned."""
     rows = zip(columns["step"], columns.get(name, ()), strict=False)
     known = [(t, v) for t, v in rows if t is not None and v is not None and math.isfinite(v)]
-    last = len(known) - 1
-    some = [pair for i, pair in enumerate(known) if kept(i) or i == last]
+    some = [known[i] for i in _kept(len(known))]
     return [t for t, _ in some], [v for _, v in some]
+
+
+@functools.cache
+def _kept(count: int) -> list[int]:
+    """Which of so many values are kept; the last one is."""
+    return [i for i in range(count) if kept(i) or i == count - 1]
 
 
 def _exponential(points: Points) -> Points:

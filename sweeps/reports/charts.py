@@ -24,6 +24,8 @@ PREDICTED = ("rate/linearized", "rate/population", "rate/bound")
 RATIOS = (RATIO, "rate/measured_over_bound", "theory/lambda_0_over_m", "theory/gram_error")
 SLACKS = ("theory/slack_7", "theory/slack_8", "theory/slack_9", "theory/slack_10")
 GREY = "#767676"
+# Of points, series by series; points of one series may lie exactly over those of another.
+SYMBOLS = ("circle-open", "square", "diamond-open", "triangle-up", "x-open", "star")
 # Of more series than there are colours: this scale, up to where it is too bright on white.
 SCALE, BRIGHTEST = "Viridis", 0.85
 # A legend of longer names stands below its chart.
@@ -201,8 +203,8 @@ def _points(
     series = [(name, [rows[h] for h in found if h in rows]) for name, found in hashes]
     series = [(name, found) for name, found in series if found]
     traces = []
-    for (name, found), colour in zip(series, _colours(len(series)), strict=True):
-        traces += _series(name, colour, {"rows": found}, median=not diagonal)
+    for i, ((name, found), colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
+        traces += _series(i, name, colour, {"rows": found}, median=not diagonal)
     if diagonal:
         line = {"color": GREY, "width": 1}
         text = "measured = predicted"
@@ -212,21 +214,29 @@ def _points(
 
 def _slack_figure(table: Table, slacks: Sequence[Choice]) -> dict[str, Any]:
     traces = []
-    for (metric, name), colour in zip(slacks, COLOURS, strict=False):
-        traces += _series(name, colour, {"rows": list(range(len(table.lines))), "y": metric})
+    rows = list(range(len(table.lines)))
+    for i, (metric, name) in enumerate(slacks):
+        traces += _series(i, name, COLOURS[i], {"rows": rows, "y": metric})
     dashes = {"color": GREY, "dash": "dash", "width": 1}
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": dashes}
     return _figure(traces, [], "", "slack", "log", "log", shapes=[line])
 
 
 def _series(
-    name: str, colour: str, meta: dict[str, Any], *, median: bool = True
+    i: int, name: str, colour: str, meta: dict[str, Any], *, median: bool = True
 ) -> list[go.Scatter]:
-    """A point for each of these rows of the table, and a line through their medians."""
+    """The i-th series: a point for each of these rows, and a line through their medians."""
     look = _look(name, colour)
     hover = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{y:.4g} at %{x}<extra></extra>"
     same = {"name": look["name"], "legendgroup": look["legendgroup"]}
-    marker = {"color": colour, "size": 8, "opacity": 0.75}
+    symbol = SYMBOLS[i % len(SYMBOLS)]
+    marker = {
+        "color": colour,
+        "symbol": symbol,
+        "size": 9,
+        "opacity": 0.8,
+        "line": {"width": 1.5, "color": colour},
+    }
     found = [go.Scatter(mode="markers", marker=marker, meta=meta, hovertemplate=hover, **same)]
     if median:
         line = {"color": colour, "width": 1.4}
@@ -252,6 +262,7 @@ def _figure(
         "linecolor": "#888",
         "ticks": "outside",
         "exponentformat": "power",
+        "minexponent": 6,
     }
     layout = go.Layout(
         template={},

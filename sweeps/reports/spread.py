@@ -1,4 +1,4 @@
-"""Numbers of several trials in words: a median with its spread, or the values where they are few."""
+"""Spread of a number over several trials in words; of few trials the values themselves."""
 
 import statistics
 from collections.abc import Sequence
@@ -34,22 +34,20 @@ def spread(values: Sequence[float]) -> str:
     )
 
 
-def of_seeds(values: Sequence[float]) -> tuple[str, str]:
-    """The mean over a group's seeds, and how its values spread.
+def of_seeds(values: Sequence[float]) -> list[str]:
+    """The mean over a group's seeds, then how its values spread.
 
     The spread of fewer than FEW is the values themselves. Of more it is the standard
     deviation and the 95 % interval of the mean, or the least and the greatest value where
     that interval would go below zero and no value does.
     """
     mean = deq.mean(values)
-    if mean.count == 1 or mean.deviation is None or mean.half_width is None:
-        return number(mean.value), "one seed"
+    if mean.deviation is None or mean.half_width is None:
+        return [number(mean.value), "one seed"]
     if mean.count < FEW:
-        return number(mean.value), ", ".join(number(v) for v in values)
+        return [number(mean.value), ", ".join(short(v) for v in values)]
     low, high = mean.value - mean.half_width, mean.value + mean.half_width
-    deviation = f"sd {number(mean.deviation)}"
+    interval = f"95 %: {short(low)} to {short(high)}"
     if low <= 0 < min(values):
-        return number(
-            mean.value
-        ), f"{deviation}, all {number(min(values))} to {number(max(values))}"
-    return number(mean.value), f"{deviation}, 95 % {number(low)} to {number(high)}"
+        interval = f"all {short(min(values))} to {short(max(values))}"
+    return [number(mean.value), f"sd {short(mean.deviation)}", interval]

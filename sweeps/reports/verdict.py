@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sweeps.early_stopping import STOPPED
 from sweeps.labels import shown
 from sweeps.planning import axes_of, main_axis
-from sweeps.report import Line, cells
+from sweeps.report import Cell, Line, cells
 from sweeps.reports.attention import counted, remarks
 from sweeps.reports.spread import listed, short, spread
 
@@ -58,15 +58,15 @@ class Verdict:
 
 def verdict(lines: Sequence[Line]) -> Verdict:
     """The verdict on what came of a sweep's trials."""
-    compared = [line for line in lines if _comparable(line)]
+    compared, groups = [line for line in lines if _comparable(line)], cells(lines)
     points = [
         ("Measured against linearised", _near(lines, compared)),
         *_along(compared),
         ("Against the bound", _bound(lines)),
-        ("lambda_0 against m lambda_*", _lambda(lines)),
+        ("lambda_0 against m lambda_*", _lambda(groups)),
     ]
     attention = counted(remarks(lines))
-    return Verdict(_headline(lines, compared), points, _conditions(lines), attention)
+    return Verdict(_headline(lines, compared), points, _conditions(lines, groups), attention)
 
 
 def rated(lines: Sequence[Line]) -> list[Line]:
@@ -86,13 +86,15 @@ def _headline(lines: Sequence[Line], compared: Sequence[Line]) -> str:
         return "No trial has a measured rate."
     said = []
     if compared:
-        said.append(f"{short(_median(compared, OVER_LINEARIZED))} times the linearised prediction")
+        few = f" (in {len(compared)} trials)" if len(compared) < len(rated(lines)) else ""
+        ratio = short(_median(compared, OVER_LINEARIZED))
+        said.append(f"{ratio} times the linearised prediction{few}")
     if bounded := _with(rated(lines), OVER_BOUND):
         said.append(f"{short(_median(bounded, OVER_BOUND))} times what the theorem guarantees")
     known = _with(lines, HELD)
     held = f"Conditions (7) to (10), all four, hold in {_held(known)} of {len(known)} trials"
     guarantee = "guaranteed there and nowhere else" if _held(known) else "guaranteed in none"
-    measured = f"The measured rate is {listed(said)} (medians). " if said else ""
+    measured = f"In the median the measured rate is {listed(said)}. " if said else ""
     if not known:
         return measured or "No measured rate has a prediction beside it."
     return f"{measured}{held}: the bound is {guarantee}."
@@ -127,8 +129,8 @@ def _along(compared: Sequence[Line]) -> list[tuple[str, str]]:
     medians = [(value, statistics.median(by_value[value])) for value in sorted(by_value)]
     shown_ = ", ".join(f"{short(m)} at {_value(v)}" for v, m in _some(medians))
     (low, first), (high, last) = medians[0], medians[-1]
-    ends = f"{_off(first)} off 1 at {_value(low)}, {_off(last)} at {_value(high)}"
-    return [(f"With the {name}", f"Median measured / linearised {shown_}: {ends}.")]
+    ends = f"{_off(first)} from 1 at {_value(low)}, {_off(last)} from 1 at {_value(high)}"
+    return [(f"With the {name}", f"Median measured / linearised rate: {shown_}. That is {ends}.")]
 
 
 def _bound(lines: Sequence[Line]) -> str:
@@ -147,7 +149,7 @@ def _bound(lines: Sequence[Line]) -> str:
     ).strip()
 
 
-def _lambda(lines: Sequence[Line]) -> str:
+def _lambda(groups: Sequence[Cell]) -> str:
     """In how many groups of seeds lambda_0 >= m lambda_* / 2, in every seed of the group."""
 
     def held(line: Line) -> bool | None:
@@ -155,45 +157,47 @@ def _lambda(lines: Sequence[Line]) -> str:
         known = LAMBDA_0 in s and LAMBDA_STAR in s
         return s[LAMBDA_0] >= s[LAMBDA_STAR] / 2 if known else None
 
-    groups = [(name, held, known) for name, held, known in _by_group(lines, held) if known]
-    if not groups:
+    answers = [answer for answer in _by_group(groups, held) if answer[2]]
+    if not answers:
         return "No trial has both numbers."
-    full = sum(held == known for _, held, known in groups)
-    said = f"lambda_0 >= m lambda_* / 2 in {full} of {len(groups)} groups of seeds"
+    full = sum(held == known for _, held, known in answers)
+    said = f"lambda_0 >= m lambda_* / 2 in {full} of {len(answers)} groups of seeds"
     short_of = [
-        f"{name} ({held} of {known} trials)" for name, held, known in groups if held < known
+        f"{name} (only {held} of {known} trials)" if held else name
+        for name, held, known in answers
+        if held < known
     ]
-    return f"{said}; not in every trial of {_names(short_of)}." if short_of else f"{said}."
+    return f"{said}; not in {_names(short_of)}." if short_of else f"{said}."
 
 
-def _conditions(lines: Sequence[Line]) -> list[Condition]:
+def _conditions(lines: Sequence[Line], groups: Sequence[Cell]) -> list[Condition]:
     found = []
     for name in ("7", "8", "9", "10"):
         key = f"theory/slack_{name}"
         slacks = [line.summary[key] for line in _with(lines, key)]
         if slacks:
             held = sum(slack >= 1 for slack in slacks)
-            where = _where(lines, key, lambda slack: slack >= 1)
+            where = _where(groups, key, lambda slack: slack >= 1)
             ends = f"{short(min(slacks))} to {short(max(slacks))}"
             found.append(Condition(f"({name})", f"{held} of {len(slacks)}", ends, where))
     known = _with(lines, HELD)
     if known:
-        where = _where(lines, HELD, lambda flag: flag == 1.0)
+        where = _where(groups, HELD, lambda flag: flag == 1.0)
         found.append(Condition("all four", f"{_held(known)} of {len(known)}", "", where))
     return found
 
 
-def _where(lines: Sequence[Line], key: str, holds: Callable[[float], bool]) -> str:
+def _where(groups: Sequence[Cell], key: str, holds: Callable[[float], bool]) -> str:
     """The groups of seeds in which a condition holds, in words."""
 
     def held(line: Line) -> bool | None:
         return holds(line.summary[key]) if key in line.summary else None
 
-    groups = [group for group in _by_group(lines, held) if group[2]]
-    some = [(name, held, known) for name, held, known in groups if held]
+    answers = [answer for answer in _by_group(groups, held) if answer[2]]
+    some = [(name, held, known) for name, held, known in answers if held]
     if not some:
         return "nowhere"
-    if all(held == known for _, held, known in groups):
+    if all(held == known for _, held, known in answers):
         return "everywhere"
     return _names(
         [
@@ -204,11 +208,11 @@ def _where(lines: Sequence[Line], key: str, holds: Callable[[float], bool]) -> s
 
 
 def _by_group(
-    lines: Sequence[Line], held: Callable[[Line], bool | None]
+    groups: Sequence[Cell], held: Callable[[Line], bool | None]
 ) -> list[tuple[str, int, int]]:
     """Of each group of seeds its name, in how many trials it held, and of how many it is known."""
     found = []
-    for cell in cells(lines):
+    for cell in groups:
         answers = [answer for line in cell.lines if (answer := held(line)) is not None]
         found.append((cell.name, sum(answers), len(answers)))
     return found

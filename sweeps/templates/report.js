@@ -90,6 +90,14 @@ function showKind(plot, kind, shown) {
   Plotly.restyle(plot, {visible}, indices);
 }
 
+// No button that sends anything anywhere, and none that selects points: nothing is done with them.
+const CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d"],
+};
 const SCALES = [["linear", "linear"], ["log", "logarithmic"]];
 
 async function draw(chart, table) {
@@ -118,7 +126,7 @@ async function draw(chart, table) {
   }
 
   prepare();
-  await Plotly.newPlot(plot, data, layout, {responsive: true, displaylogo: false});
+  await Plotly.newPlot(plot, data, layout, CONFIG);
   if (chart.kinds) {
     for (const kind of ["linearised", "bound"]) toggle(controls, kind, shown => showKind(plot, kind, shown));
   }
