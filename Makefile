@@ -42,7 +42,8 @@ package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs i
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
 	for file in sweeps/cli/words.json sweeps/conf/config.yaml sweeps/templates/report.html \
-		sweeps/templates/project/conf/experiment/first.yaml; do \
+		sweeps/templates/project/conf/experiment/first.yaml \
+		sweeps/templates/report.js sweeps/templates/report.css; do \
 		$(BIN)/python -m zipfile -l dist/*.whl | grep -q $$file || exit 1; done
 
 bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ

@@ -35,6 +35,11 @@ class PlannedTrial:
     bytes: int = 0
     pack: int = 1
 
+    @property
+    def short_hash(self) -> str:
+        """The first digits of its config hash, enough to name it to any command."""
+        return self.config_hash[:12]
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -7,12 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import deq
 from sweeps import report
-from sweeps.early_stopping import STOPPED, STOPPED_AT
 from sweeps.figures import FIGURES, Study
 from sweeps.plain import to_yaml
-from sweeps.report import Cell, Line, number
+from sweeps.report import Cell, Line
+from sweeps.reports.attention import remarks
+from sweeps.reports.spread import of_seeds
+from sweeps.reports.verdict import verdict
 from sweeps.search.config import GridConfig
 from sweeps.search.findings import findings
 
@@ -43,36 +44,23 @@ class Heading:
     figure: str
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """A metric's mean over the seeds of a cell, as text."""
-
-    mean: str
-    deviation: str
-    interval: str
-
-
 def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, str | bytes]:
     """report.html, its figures as PNG, trials.csv, and search.yaml of what is no grid."""
-    figures: dict[str, bytes] = {}
-    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, heading.figure)
-    if study.lines:
-        from sweeps.figures import rates  # only now: with it comes matplotlib
+    from sweeps.reports import charts  # only now: with it comes Plotly
 
-        figures = {
-            f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, heading.figure])
-        } | {
-            "loss_curves.png": FIGURES["curves"](study),
-            "measured_vs_predicted.png": rates.scatter(study),
-        }
-    cells, known = report.cells(lines), remarks(lines)
+    shown, others = _figures(heading, study) if study.lines else ({}, {})
+    cells, known, (drawn, data) = report.cells(lines), remarks(lines), charts.charts(study)
     page = _template().render(
         heading=heading,
         counts=report.counts(lines),
         total=len(lines),
+        verdict=verdict(lines),
         found=findings(study.search, lines),
-        figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
-        table=report.table(lines[:MOST_ROWS]),
+        charts=drawn,
+        data=data,
+        library=charts.library() if drawn else "",
+        figures={name: base64.b64encode(png).decode() for name, png in shown.items()},
+        table=_trials(lines[:MOST_ROWS]),
         most_rows=MOST_ROWS,
         cells=[(cell.name, _statistics(cell)) for cell in cells[:MOST_ROWS]],
         total_cells=len(cells),
@@ -83,44 +71,31 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
     made: dict[str, str | bytes] = {"report.html": page, "trials.csv": report.to_csv(lines)}
     if not isinstance(study.search, GridConfig):
         made["search.yaml"] = to_yaml(asdict(study.search))
-    return made | figures
+    return made | shown | others
 
 
-def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """(trial, what is to be known of it): what was violated, what failed, what has no rate."""
-    found = []
-    for line in lines:
-        name, s = line.planned.name, line.summary
-        if line.error:
-            found.append((name, f"failed: {line.error}"))
-        if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
-            excess = number(s["theory/bound_violation"])
-            found.append((name, f"the theorem's bound was exceeded, by {excess} in log loss"))
-        if s.get("theory/lambda_ratio_min", 1.0) < 0.5:
-            ratio = number(s["theory/lambda_ratio_min"])
-            found.append((name, f"lambda_t fell to {ratio} lambda_0, below one half"))
-        if s.get("theory/well_posed_held", 1.0) == 0.0:
-            found.append((name, "L ||W(t)||_2 reached 1"))
-        if line.status == STOPPED:
-            found.append((name, f"stopped early at step {s[STOPPED_AT]:g}: its rate is censored"))
-        elif line.status in ("diverged", "ill_posed", "stalled"):
-            found.append((name, line.status))
-        elif line.finished and "rate/measured" not in s:
-            found.append((name, "no rate was measured (its MLflow page says why)"))
-    return found
+def _figures(heading: Heading, study: Study) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The figures that the page shows, and those that only lie beside it; PNG by file name."""
+    from sweeps.figures import rates  # only now: with it comes matplotlib
+
+    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, heading.figure)
+    shown = {f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, heading.figure])}
+    others = {"loss_curves.png": FIGURES["curves"](study)}
+    return shown, others | {"measured_vs_predicted.png": rates.scatter(study)}
 
 
-def _statistics(cell: Cell) -> list[Statistic | None]:
-    """A statistic for each of SEED_METRICS."""
-    means = [cell.mean(key) for key in SEED_METRICS.values()]
-    return [_statistic(mean) if mean else None for mean in means]
+def _trials(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of trials, with their hashes."""
+    header, rows = report.table(lines)
+    hashes = [line.planned.short_hash for line in lines]
+    with_hash = [[row[0], digest, *row[1:]] for row, digest in zip(rows, hashes, strict=True)]
+    return [header[0], "hash", *header[1:]], with_hash
 
 
-def _statistic(mean: deq.Mean) -> Statistic:
-    if mean.deviation is None or mean.half_width is None:
-        return Statistic(number(mean.value), "-", "one seed")
-    low, high = mean.value - mean.half_width, mean.value + mean.half_width
-    return Statistic(number(mean.value), number(mean.deviation), f"{number(low)} to {number(high)}")
+def _statistics(cell: Cell) -> list[list[str]]:
+    """Mean and spread over the seeds, for each of SEED_METRICS."""
+    values = [report.values_of(cell.lines, key) for key in SEED_METRICS.values()]
+    return [of_seeds(each) if each else ["-"] for each in values]
 
 
 def _template() -> Any:

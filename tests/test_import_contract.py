@@ -24,6 +24,7 @@ DOORS = {
     },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},
+    "plotly": {"sweeps/reports/charts.py"},
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/archive.py"},

@@ -23,6 +23,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
+from sweeps.figures.palette import COLOURS
+
 __all__ = [
     "GREY",
     "MOST_NATS",
@@ -45,7 +47,6 @@ __all__ = [
 
 mpl.use("Agg")
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 GREY = "0.45"
 # Curves that leave exp(+-this) are cut off: matplotlib fails on an axis of 600 decades.

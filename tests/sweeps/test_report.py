@@ -11,7 +11,9 @@ from command import SMALL, client, inside, runs
 from sweeps.figures import FIGURES, Study, rates, style
 from sweeps.planning import PlannedTrial
 from sweeps.report import FAILED, Line
-from sweeps.report_page import Heading, files, remarks
+from sweeps.report_page import Heading, files
+from sweeps.reports.attention import counted, remarks
+from sweeps.reports.spread import of_seeds
 from sweeps.terminal import Terminal
 
 
@@ -96,23 +98,35 @@ def test_series_are_told_apart_in_grey():
     assert len({look[1] for look in looks[:7]}) == 7
 
 
-def test_the_page_is_self_contained_and_says_what_was_found():
+def page_of(lines, trajectory=lambda _: None):
     heading = Heading("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
-    made = files(heading, Study(LINES, lambda _: None), LINES)
+    return files(heading, Study([line for line in lines if line.finished], trajectory), lines)
+
+
+def test_the_page_is_self_contained_and_says_what_was_found():
+    made = page_of(LINES)
     page = made["report.html"]
     embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert [base64.b64decode(e) for e in embedded] == [
-        made[name] for name in ("rates.png", "loss_curves.png", "measured_vs_predicted.png")
-    ]
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    assert "<script" not in page
+    assert [base64.b64decode(e) for e in embedded] == [made["rates.png"]]
+    assert {"loss_curves.png", "measured_vs_predicted.png"} <= set(made)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert "http://" not in page
+    assert "https://" not in page
     assert "a &lt;study&gt;" in page
-    # width 8, relu: mean 0.2 and deviation 0.1414 of 0.1 and 0.3; t(0.975, 1) = 12.706
-    assert "<td>0.2</td>" in page
-    assert "0.1414" in page
-    assert "-1.071 to 1.471" in page
-    assert "one seed" in page
     assert "width=16 tanh seed=0" in page
+
+
+def test_few_seeds_are_shown_as_they_are_and_no_interval_is_laughable():
+    assert of_seeds([0.1]) == ["0.1", "one seed"]
+    assert of_seeds([0.1, 0.3]) == ["0.2", "0.1, 0.3"]
+    assert of_seeds([0.3, 0.1, 0.3, 0.1]) == ["0.2", "0.3, 0.1, 0.3, 0.1"]
+    # t(0.975, 4) = 2.7764; the deviation of 1 to 5 is 1.5811: 3 -+ 1.9632
+    assert of_seeds([1.0, 2.0, 3.0, 4.0, 5.0]) == ["3", "sd 1.58", "95 %: 1.04 to 4.96"]
+    # The interval would reach below zero, where no rate lies.
+    assert of_seeds([0.1, 0.1, 0.1, 0.1, 2.0]) == ["0.48", "sd 0.85", "all 0.1 to 2"]
+    page = page_of(LINES)["report.html"]
+    assert "<td>0.2<br><small>0.1, 0.3</small></td>" in page
+    assert "one seed" in page
 
 
 def test_what_was_violated_is_said():
@@ -126,11 +140,28 @@ def test_what_was_violated_is_said():
         replace(good, summary={}),
         replace(good, status=FAILED, summary={}, error="it broke"),
     ]
-    said = [what for _, what in remarks(lines)]
+    said = [remark.text for remark in remarks(lines)]
     words = ("exceeded, by 0.2", "0.4 lambda_0", "reached 1", "diverged", "no rate", "it broke")
     assert len(said) == len(words)
     for what, word in zip(said, words, strict=True):
         assert word in what
+    assert counted(remarks(lines)) == [
+        "1 trial failed",
+        "1 trial diverged",
+        "1 trial has no measured rate",
+        "1 trial exceeds the bound where its conditions do not hold",
+        "1 trial has lambda_t below lambda_0 / 2 at some step",
+        "1 trial reached L ||W||_2 = 1",
+    ]
+
+
+def test_an_exceeded_bound_that_was_guaranteed_comes_first():
+    broken = {"theory/bound_violation": 0.2, "theory/condition_held": 1.0}
+    lines = [line(seed=0, status=FAILED), line(seed=1, **rate(0.1), **broken)]
+    lines[0] = replace(lines[0], error="it broke")
+    first, second = counted(remarks(lines))
+    assert "contradicts the theorem" in first
+    assert second == "1 trial failed"
 
 
 def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
@@ -165,13 +196,12 @@ def test_a_sweep_that_is_none_is_refused(tmp_path):
 def test_a_report_of_thousands_says_what_it_leaves_out_and_counts_all_seeds():
     many = [line(8, seed=seed, **rate(0.1 + seed)) for seed in range(700)]
     many += [line(w, seed=1, status="diverged") for w in range(100, 700)]
-    page = files(Heading("s", "study", "c", "rates"), Study([], lambda _: None), many)[
-        "report.html"
-    ]
+    made = files(Heading("s", "study", "c", "rates"), Study([], lambda _: None), many)
+    page = made["report.html"]
     assert "The first 500; all are in trials.csv." in page
     assert "The first 500 of 600." in page  # remarks
-    assert "The first 500 of 601 cells." in page
-    assert "<td>349.6</td>" in page  # the mean over all 700 seeds
+    assert "The first 500 of 601 groups." in page
+    assert "<td>349.6<br>" in page  # the mean over all 700 seeds
     assert page.count("<tr>") < 1600
 
 

@@ -1,0 +1,1 @@
+"""Parts of a sweep's report: its verdict, what needs attention, its interactive charts."""

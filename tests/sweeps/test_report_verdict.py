@@ -1,0 +1,115 @@
+"""The verdict a report opens with: its numbers, recomputed from the frame of the sweep."""
+
+import html
+import re
+
+import pytest
+from command import SMALL, inside
+from test_report import LINES, line, rate
+
+import sweeps
+from sweeps.reports.verdict import verdict
+
+RATIO = "rate/measured_over_linearized"
+
+
+def point(said, question):
+    return dict(said.points)[question]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep's frame, and the text of its report."""
+    where = tmp_path_factory.mktemp("verdict")
+    axes = ["model.width=8,16,32", "model.activation=relu,tanh", "seed=0,1"]
+    assert inside("run", *SMALL, *axes, "cluster=inline", cwd=where).returncode == 0
+    (folder,) = (where / "outputs" / "sweeps").iterdir()
+    text = re.sub(r"<[^>]+>", " ", (folder / "report.html").read_text().partition("<h2>Charts")[0])
+    return sweeps.load(folder.name, output=where / "outputs"), html.unescape(text)
+
+
+def test_the_numbers_are_those_of_the_frame(swept):
+    frame, text = swept
+    ratio, over = frame[RATIO], frame["rate/measured_over_bound"]
+    low, high = ratio.quantile([0.25, 0.75])
+    assert (
+        f"median {ratio.median():.3g} over {len(ratio)} trials, half of them between {low:.3g} "
+        f"and {high:.3g}, all between {ratio.min():.3g} and {ratio.max():.3g}"
+    ) in text
+    assert f"{ratio.median():.3g} times the linearised prediction" in text
+    assert f"{over.median():.3g} times what the theorem guarantees" in text
+    by_width = frame.groupby("model.width")[RATIO].median()
+    assert ", ".join(f"{v:.3g} at {width}" for width, v in by_width.items()) in text
+
+
+def test_the_conditions_and_lambdas_are_those_of_the_frame(swept):
+    frame, text = swept
+    words = " ".join(text.split())
+    for number in ("7", "8", "9", "10"):
+        slack = frame[f"theory/slack_{number}"]
+        held = (slack >= 1).sum()
+        assert f"({number}) {held} of {len(slack)} {slack.min():.3g} to {slack.max():.3g}" in words
+    holds = frame["theory/condition_held"].sum()
+    assert f"hold in {holds:g} of {len(frame)} trials" in words
+    assert f"only where conditions (7) to (10) hold: in {holds:g} of {len(frame)} trials" in words
+    enough = frame["theory/lambda_0_over_m"] >= frame["theory/lambda_star"] / 2
+    groups = enough.groupby(frame["cell_hash"]).all()
+    assert f"in {groups.sum()} of {len(groups)} groups of seeds" in words
+
+
+def test_few_values_are_listed():
+    lines = [line(8, seed=i, **rate(0.1), **{RATIO: 0.5 + i / 10}) for i in range(3)]
+    said = point(verdict(lines), "Measured against linearised")
+    assert said == "Measured / linearised rate: 0.5, 0.6 and 0.7 in the 3 trials."
+    said = point(verdict(lines[:1]), "Measured against linearised")
+    assert said == "Measured / linearised rate: 0.5 in the one trial."
+
+
+def test_a_linearised_model_that_does_not_converge_is_no_divisor():
+    lines = [line(8, **rate(0.1), **{RATIO: 0.9})]
+    lines += [line(16, **rate(0.1) | {"rate/linearized": v, RATIO: 0.1 / v}) for v in (1e-17, -2.0)]
+    said = point(verdict(lines), "Measured against linearised")
+    assert said.startswith("Measured / linearised rate: 0.9 in the one trial. In 2 more")
+
+
+def test_where_a_condition_held_is_said_by_group():
+    def slack(width, seed, value):
+        held = {"theory/slack_7": value, "theory/condition_held": float(value >= 1)}
+        return line(width, seed=seed, **rate(0.1), **held)
+
+    lines = [slack(8, 0, 0.5), slack(8, 1, 0.9), slack(16, 0, 0.9), slack(16, 1, 1.0)]
+    said = verdict([*lines, slack(32, 0, 7.0)])
+    seven, all_four = said.conditions
+    assert (seven.held, seven.slack) == ("2 of 5", "0.5 to 7")
+    assert seven.where == "width=16 relu (1 of 2 trials) and width=32 relu"
+    assert all_four.where == seven.where
+    assert "hold in 2 of 5 trials: the bound is guaranteed there and nowhere else" in said.headline
+    assert [row.where for row in verdict(lines[:2]).conditions] == ["nowhere", "nowhere"]
+    assert [row.where for row in verdict([slack(8, 0, 2.0)]).conditions] == ["everywhere"] * 2
+
+
+def test_a_group_counts_only_with_every_seed_above_half_of_lambda_star():
+    def lambdas(width, seed, value):
+        numbers = {"theory/lambda_0_over_m": value, "theory/lambda_star": 0.2}
+        return line(width, seed=seed, **rate(0.1), **numbers)
+
+    lines = [lambdas(8, 0, 0.1), lambdas(8, 1, 0.05), lambdas(16, 0, 0.1), lambdas(32, 0, 0.01)]
+    assert point(verdict(lines), "lambda_0 against m lambda_*") == (
+        "lambda_0 >= m lambda_* / 2 in 1 of 3 groups of seeds; not in "
+        "width=8 relu (only 1 of 2 trials) and width=32 relu."
+    )
+
+
+@pytest.mark.parametrize("lines", [[], [line(8, status="diverged")]], ids=["none", "no rate"])
+def test_a_sweep_without_rates_says_so(lines):
+    assert verdict(lines).headline == "No trial has a measured rate."
+
+
+def test_a_trial_that_was_stopped_early_has_no_rate_that_counts():
+    stopped = line(16, status="stopped", **rate(9.0), **{RATIO: 9.0, "train/stopped_at": 3.0})
+    said = verdict([line(8, **rate(0.1), **{RATIO: 0.9}), stopped])
+    assert "0.9 in the one trial" in point(said, "Measured against linearised")
+
+
+def test_numbers_that_no_trial_has_are_no_error():
+    assert verdict(LINES).headline
