@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.tracking import contents
-from sweeps.tracking.trial_runs import ended_as, has_files, on_disk, search
+from sweeps.tracking.trial_runs import ended_as, has_files, is_deleted, on_disk, search
 
 # Run ids in one question: MLflow's parser of filters takes about 3,300 and no more.
 ASKED = 2500
@@ -65,15 +65,11 @@ class Presence:
 
     def restore_page(self, experiment: str, sweep: str, run: str) -> bool:
         """Bring a page that was deleted back from MLflow's bin; whether it lay there."""
-        from mlflow.entities import ViewType
-
         with self._guard("a sweep's page"):
-            deleted = self._client.search_runs(
-                [experiment], _page(run, sweep), ViewType.DELETED_ONLY, max_results=1
-            )
-            if deleted:
+            found = is_deleted(self._client, experiment, _page(run, sweep))
+            if found:
                 self._client.restore_run(run)
-            return bool(deleted)
+            return found
 
     def adopt(self, experiment: str, sweep: str, page: str) -> None:
         """Nest the runs of a sweep's trials under its page, which was begun anew."""

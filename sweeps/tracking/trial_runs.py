@@ -212,6 +212,13 @@ def pages_of(client: Any, experiment: str, query: str) -> Iterator[Any]:
             return
 
 
+def is_deleted(client: Any, experiment: str, query: str) -> bool:
+    """Whether a query finds a run in MLflow's bin."""
+    from mlflow.entities import ViewType
+
+    return bool(client.search_runs([experiment], query, ViewType.DELETED_ONLY, max_results=1))
+
+
 def keep_only(client: Any, experiment: str, query: str, run: str) -> None:
     """Delete the other runs of a query.
 
