@@ -171,10 +171,11 @@ class Ledger(Outbox):
         ).fetchone()
         return row[0] if row else b""
 
-    def records_like(self, prefix: str) -> list[Record]:
-        """The whole results whose hash begins so."""
+    def records_like(self, prefix: str, *, steps: bool = True) -> list[Record]:
+        """The results whose hash begins so, with or without their steps."""
+        columns = "head, text, trajectory" if steps else "head, text"
         rows = self._db.execute(
-            "SELECT head, text, trajectory FROM results JOIN environments ON environment = digest "
+            f"SELECT {columns} FROM results JOIN environments ON environment = digest "  # noqa: S608
             "WHERE substr(config_hash, 1, ?) = ? AND instr(config_hash, '@') = 0",
             (len(prefix), prefix),
         )

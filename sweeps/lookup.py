@@ -16,8 +16,13 @@ from sweeps.tracking.tracker import Tracker
 MIN_PREFIX = 6
 
 
-def record_of(prefix: str, config: LaunchConfig) -> Record:
+def record_of(prefix: str, config: LaunchConfig, *, steps: bool = True) -> Record:
     """The finished trial whose config hash begins so.
+
+    Args:
+        prefix: of the hash.
+        config: where to look.
+        steps: whether its trajectory is needed.
 
     Raises:
         ConfigError: none, or more than one, does.
@@ -29,7 +34,9 @@ def record_of(prefix: str, config: LaunchConfig) -> Record:
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
         with reading(output / LEDGER) as ledger:
-            found = {record.config_hash: record for record in ledger.records_like(prefix)}
+            found = {
+                record.config_hash: record for record in ledger.records_like(prefix, steps=steps)
+            }
     if not found and _in_mlflow(config):
         tracker = Tracker(config.tracking, output)
         found = {record.config_hash: record for record in tracker.records_like(prefix)}

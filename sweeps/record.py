@@ -69,12 +69,15 @@ class Record:
         return sink.getvalue()
 
     @classmethod
-    def joined(cls, head: str, environment: str, parquet: bytes) -> "Record":
-        """The record that `head`, `environment_json` and `parquet` wrote."""
+    def joined(cls, head: str, environment: str, parquet: bytes = b"") -> "Record":
+        """The record that `head`, `environment_json` and `parquet` wrote.
+
+        Its trajectory is empty where `parquet` is.
+        """
         return cls(
             **json.loads(head),
             environment=json.loads(environment),
-            trajectory=columns_of(parquet),
+            trajectory=columns_of(parquet) if parquet else {},
         )
 
 

@@ -175,7 +175,7 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
     from sweeps.terminal import Terminal
 
     launch = request(overrides).launch
-    a, b = record_of(first, launch), record_of(second, launch)
+    a, b = (record_of(name, launch, steps=False) for name in (first, second))
     found = difference.difference(a, b)
     if as_json:
         click.echo(json.dumps({"keys": found.keys, "results": found.results}, indent=2))

@@ -8,7 +8,9 @@ import sqlite3
 import time
 
 import pytest
+from alembic.script import ScriptDirectory
 from command import client, inside, runs, started
+from mlflow.store.db import utils
 from places import enlarged, little
 
 from sweeps.errors import TrackingError
@@ -216,3 +218,9 @@ def test_a_command_ended_while_it_makes_the_store(number, tmp_path):
     done = inside(*WORDS, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert_complete(root)
+
+
+def test_the_revisions_read_as_text_are_those_that_alembic_knows():
+    """How MLflow writes its migrations is its own affair: here is noticed when it changes."""
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+    assert schema._revisions() == [script.revision for script in scripts.walk_revisions()]
