@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from sweeps.record import Record
 from sweeps.report import number
+from sweeps.reports.spread import listed, short
+from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
 
-MEASURED, LINEARIZED, BOUND = "rate/measured", "rate/linearized", "rate/bound"
+BOUND = "rate/bound"
 CONDITIONS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
-# A linearised rate below this share of the measured one is zero, up to rounding.
-NO_RATE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _compared(record: Record) -> str:
         why = record.notes.get(MEASURED) or record.notes.get("rate") or record.reason
         return f"No measured rate: {why}."
     beside = [text for text in (_beside_prediction(s), _beside_bound(s)) if text]
-    compared = f", {' and '.join(beside)}" if beside else ""
+    compared = f", {listed(beside)}" if beside else ""
     return f"Measured {s[MEASURED]:.3g} nats a step{compared}."
 
 
@@ -52,29 +52,19 @@ def _beside_prediction(s: dict[str, float]) -> str:
     """How the measured rate lies to the linearised prediction."""
     if LINEARIZED not in s:
         return ""
-    if not converges(s):
+    if s[LINEARIZED] <= NO_RATE * abs(s[MEASURED]):
         return "where the linearised model does not converge"
     ratio = s[MEASURED] / s[LINEARIZED]
     if not 0.1 < ratio < 2:
-        return f"{times(ratio)} times the linearised prediction"
+        return f"{short(ratio)} times the linearised prediction"
     percent = f"{abs(ratio - 1) * 100:.2g} %"
     return f"{percent} {'below' if ratio < 1 else 'above'} the linearised prediction"
-
-
-def converges(s: dict[str, float]) -> bool:
-    """Whether the linearised model has a rate that a measured one can be divided by."""
-    return s.get(LINEARIZED, 0) > NO_RATE * abs(s[MEASURED])
 
 
 def _beside_bound(s: dict[str, float]) -> str:
     if s.get(BOUND, 0) <= 0:
         return ""
-    return f"{times(s[MEASURED] / s[BOUND])} times the bound"
-
-
-def times(ratio: float) -> str:
-    """Three significant digits, without a power of ten where a reader can do without."""
-    return f"{ratio:.0f}" if 100 <= abs(ratio) < 1e6 else f"{ratio:.3g}"
+    return f"{short(s[MEASURED] / s[BOUND])} times the bound"
 
 
 def _guarantee(s: dict[str, float]) -> str:
@@ -91,7 +81,7 @@ def _guarantee(s: dict[str, float]) -> str:
     elif len(failed) == 1:
         which = f"Condition {failed[0]} does not hold"
     else:
-        which = f"Conditions {', '.join(failed[:-1])} and {failed[-1]} do not hold"
+        which = f"Conditions {listed(failed)} do not hold"
     return f"{exceeded}{which}, so the bound is not guaranteed here."
 
 

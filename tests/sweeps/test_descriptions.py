@@ -115,7 +115,10 @@ def line(width, seed, ratio, status="budget", **changes):
     varying = {"model.width": width, "seed": seed}
     trial = PlannedTrial(digest, f"{width}", f"width={width} seed={seed}", varying, {})
     summary = with_(
-        rate__linearized=0.0123 / ratio, rate__measured_over_linearized=ratio, **changes
+        rate__linearized=0.0123 / ratio,
+        rate__measured_over_linearized=ratio,
+        rate__measured_over_bound=310.0,
+        **changes,
     )
     return Line(trial, status, {} if status == FAILED else summary)
 
@@ -124,26 +127,24 @@ def test_a_sweeps_description_begins_with_the_verdict():
     lines = [line(8, 0, 0.8), line(8, 1, 0.9), line(16, 0, 0.96, theory__condition_held=1.0)]
     text = describe("sweeps run", lines, LINKS)
     assert text.startswith(
-        "The measured rate is 0.9 times the linearised prediction (median; 0.8 to 0.96) and 310 "
-        "times the bound. Conditions (7) to (10) all hold in 1 of 3 trials: the bound is "
-        "guaranteed there only.\n"
+        "In the median the measured rate is 0.9 times the linearised prediction and 310 times "
+        "what the theorem guarantees. Conditions (7) to (10), all four, hold in 1 of 3 trials: "
+        "the bound is guaranteed there and nowhere else.\n"
     )
     assert "[Charts of them](http://charts), [table of them](http://table)." in text
-    assert "| width=8 | 2 | 0.0123 | 0.85 (0.8 to 0.9) | - |" in text
-    assert "| width=16 | 1 | 0.0123 | 0.96 | - |" in text
+    assert "| width=8 | 2 | 0.0123 (0.0123, 0.0123) | 0.85 (0.8, 0.9) | 310 (310, 310) |" in text
+    assert "| width=16 | 1 | 0.0123 | 0.96 | 310 |" in text
+    assert "- With the width: Median measured / linearised rate: 0.85 at 8, 0.96 at 16." in text
     assert "- `model.width`: 8, 16" in text
-    assert "Needs a look" not in text
 
 
-def test_a_sweeps_verdict_names_what_needs_a_look():
-    odd = [
-        line(8, 0, 0.8, FAILED),
-        line(8, 1, 0.8, rate__measured=None),
-        line(8, 2, 0.8, theory__bound_held=0.0),
-    ]
-    text = sweep_description.verdict(odd)
-    assert "**Needs a look**: 1 failed, 1 without a measured rate, 1 above the bound." in text
-    assert sweep_description.verdict(odd[:1]).startswith("No trial has a measured rate.")
+def test_a_sweeps_description_names_what_needs_attention_after_the_verdict():
+    odd = [line(8, 0, 0.8, FAILED), line(8, 1, 0.8, rate__measured=None)]
+    text = describe("sweeps run", odd, LINKS)
+    assert text.startswith("No trial has a measured rate.\n\n**Needs attention**: ")
+    assert "1 trial has no measured rate" in text.split("\n\n")[1]
+    fine = line(8, 0, 0.8, theory__lambda_ratio_min=0.9)
+    assert "Needs attention" not in describe("sweeps run", [fine], LINKS)
 
 
 def test_a_searchs_findings_follow_the_verdict():
