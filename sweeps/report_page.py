@@ -12,7 +12,7 @@ from sweeps import report
 from sweeps.early_stopping import STOPPED, STOPPED_AT
 from sweeps.figures import FIGURES, Study
 from sweeps.plain import to_yaml
-from sweeps.report import Cell, Line, number
+from sweeps.report import STOPPED_BY_PERSON, Cell, Line, number
 from sweeps.search.config import GridConfig
 from sweeps.search.findings import findings
 
@@ -92,7 +92,8 @@ def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
     for line in lines:
         name, s = line.planned.name, line.summary
         if line.error:
-            found.append((name, f"failed: {line.error}"))
+            stopped = line.status == STOPPED_BY_PERSON
+            found.append((name, line.error if stopped else f"failed: {line.error}"))
         if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
             excess = number(s["theory/bound_violation"])
             found.append((name, f"the theorem's bound was exceeded, by {excess} in log loss"))

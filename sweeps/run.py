@@ -68,5 +68,8 @@ def run(
         TrackingError: MLflow cannot be reached; nothing was started.
     """
     check_cluster(launched.cluster)  # refused before anything is written
-    with opened(launched) as (tracker, ledger):
-        return Driver(launched, trials, options, terminal, tracker, ledger).complete()
+    with contextlib.ExitStack() as stack:
+        with terminal.waiting("opening the record"):
+            tracker, ledger = stack.enter_context(opened(launched))
+            driver = Driver(launched, trials, options, terminal, tracker, ledger)
+        return driver.complete()

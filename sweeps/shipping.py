@@ -138,7 +138,8 @@ def publish(
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
-    tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines, search), folder, files)
+    points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
+    tracker.end_sweep(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
 

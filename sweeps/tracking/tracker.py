@@ -237,6 +237,8 @@ class Tracker:
             if not self.local:
                 lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
+            if contents.STOPPED_BY in found.data.tags:
+                self._client.delete_tag(run, contents.STOPPED_BY)
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
@@ -318,8 +320,11 @@ class Tracker:
         metrics: list[Point],
         folder: Path,
         files: Collection[str],
+        stopped_by: str = "",
     ) -> None:
         """Close the parent run with what the sweep found; `files` lie in `folder`.
+
+        It is told which person stopped the sweep or a trial of it, if any did.
 
         Raises:
             TrackingError: MLflow did not take it.
@@ -329,6 +334,7 @@ class Tracker:
         at = now()
         values = [Metric(p.key, p.value, at, p.step) for p in metrics]
         tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
+        tags += [RunTag(contents.STOPPED_BY, stopped_by)] if stopped_by else []
         with self._or_tracking_error("a sweep's page"):
             self._client.log_batch(run, tags=tags)
             log_metrics(self._client, run, values)

@@ -17,6 +17,7 @@ from sweeps.config import ClusterConfig
 from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
+from sweeps.stop_requests import Guard, StopRequests
 from sweeps.trial import Message, run_pack
 from sweeps.workers.rounds import Packs, rounds
 
@@ -71,6 +72,7 @@ def training(
     folder: Path,
     checkpoints: Checkpoints,
     early: Early | None = None,
+    requests: StopRequests | None = None,
 ) -> Iterator[Train]:
     """Workers, ready to train these packs and, while the block lasts, others like them.
 
@@ -80,6 +82,8 @@ def training(
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
         early: how trials are stopped early, and how high those stand that ended before.
+        requests: where it is asked for that the sweep, or trials of it, end. When the sweep
+            is to end, the messages do, and what trains writes its checkpoint.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
@@ -95,7 +99,8 @@ def training(
             from sweeps.workers import asha
 
             stopping = Stopping(early[0], asha.here(*early))
-        yield lambda packs: _inline(packs, device, config.cpus_per_trial, checkpoints, stopping)
+        threads = config.cpus_per_trial
+        yield lambda packs: _inline(packs, device, threads, checkpoints, stopping, requests)
     else:
         from sweeps.workers import asha
         from sweeps.workers.cluster import ready
@@ -103,9 +108,9 @@ def training(
 
         with ready(config, packs, folder) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
-            tune = Tune(config, device, folder, code, checkpoints, stopping)
+            tune = Tune(config, device, folder, code, checkpoints, stopping, requests)
             try:
-                yield lambda packs: rounds(packs, config.max_retries, tune.fit)
+                yield lambda packs: rounds(packs, config.max_retries, tune.fit, requests)
             finally:
                 tune.end()
 
@@ -116,6 +121,11 @@ def _inline(
     threads: int,
     checkpoints: Checkpoints,
     stopping: Stopping | None,
+    requests: StopRequests | None,
 ) -> Iterator[Message]:
     for pack in packs:
-        yield from run_pack([trial.plain for trial in pack], device, threads, checkpoints, stopping)
+        guard = Guard(requests)
+        if guard.asked().sweep:
+            return
+        plains = [trial.plain for trial in pack]
+        yield from run_pack(plains, device, threads, checkpoints, stopping, guard=guard)
