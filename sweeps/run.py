@@ -50,7 +50,7 @@ def launch(
     """Make the sweep complete that these overrides were composed to, recorded as typed.
 
     Raises:
-        ConfigError, TrackingError: as `run`.
+        ConfigError, TrackingError, StoppedError: as `run`.
     """
     command = without_secrets(shlex.join(["sweeps", "run", *overrides]))
     options = Options(command, force=force, retry_failed=retry_failed)
@@ -66,6 +66,7 @@ def run(
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
+        StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
     with contextlib.ExitStack() as stack:

@@ -128,13 +128,13 @@ class Guard:
 
     def asked(self) -> Asked:
         """What is asked of the trials that train."""
-        now = time.monotonic()
+        now, pending = time.monotonic(), set(self._pending)
         if self._requests and now - self._read_at >= EVERY:
             self._read_at, self._found = now, self._requests.read()
         over = {}
         if 0 < self.timeout <= now - self._begun:
-            over = dict.fromkeys(self._pending, StopRequest(seconds=now - self._begun))
-        return Asked(self._found.get(SWEEP), over | self.of(self._pending))
+            over = dict.fromkeys(pending, StopRequest(seconds=now - self._begun))
+        return Asked(self._found.get(SWEEP), over | self.of(pending))
 
     def of(self, hashes: Collection[str]) -> dict[str, StopRequest]:
         """The requests for some trials, as last read."""

@@ -39,7 +39,7 @@ class Terminal:
     @property
     def is_live(self) -> bool:
         """Whether there is a picture that redraws itself; otherwise lines must do."""
-        return self._console.is_terminal
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def say(self, text: str) -> None:
         """One line, as it stands."""

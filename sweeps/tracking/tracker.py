@@ -237,8 +237,7 @@ class Tracker:
             if not self.local:
                 lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
-            if contents.STOPPED_BY in found.data.tags:
-                self._client.delete_tag(run, contents.STOPPED_BY)
+            self._trials.untag(found, contents.STOPPED_BY)
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
@@ -322,9 +321,7 @@ class Tracker:
         files: Collection[str],
         stopped_by: str = "",
     ) -> None:
-        """Close the parent run with what the sweep found; `files` lie in `folder`.
-
-        It is told which person stopped the sweep or a trial of it, if any did.
+        """Close the parent run with what the sweep found, and who stopped it if a person did.
 
         Raises:
             TrackingError: MLflow did not take it.
@@ -332,12 +329,11 @@ class Tracker:
         from mlflow.entities import Metric, RunTag
 
         at = now()
-        values = [Metric(p.key, p.value, at, p.step) for p in metrics]
-        tags = [RunTag("mlflow.note.content", description), RunTag("sweeps.version", __version__)]
-        tags += [RunTag(contents.STOPPED_BY, stopped_by)] if stopped_by else []
+        texts = {"mlflow.note.content": description, "sweeps.version": __version__}
+        texts |= {contents.STOPPED_BY: stopped_by} if stopped_by else {}
         with self._or_tracking_error("a sweep's page"):
-            self._client.log_batch(run, tags=tags)
-            log_metrics(self._client, run, values)
+            self._client.log_batch(run, tags=[RunTag(*text) for text in texts.items()])
+            log_metrics(self._client, run, [Metric(p.key, p.value, at, p.step) for p in metrics])
             for name in files:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -178,8 +179,10 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
     words = [*LONG, "train.steps=30000", "cluster=inline", "pack=2", "seed=range(0,4)"]
     with started(*words, cwd=tmp_path) as driver:
         sweep = next(line for line in driver.stdout if line.startswith("Sweep ")).split()[1][:-1]
-        watched = watching(tmp_path, sweep)
         status = wait_for(tmp_path, lambda s: s["running"] == 2)
+        watched, left = watching(tmp_path, sweep), watching(tmp_path, sweep[:6])
+        assert sweep in left.stdout.readline()
+        left.send_signal(signal.SIGINT)
         first, _ = [t["config_hash"] for t in status["trials"] if t["state"] == "running"]
         asked = inside("stop", sweep[:8], first[:10], cwd=tmp_path)
         assert (asked.returncode, asked.stderr) == (0, "")
@@ -198,6 +201,8 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
         out, _ = watched.communicate(timeout=60)
         assert watched.returncode == 0
         assert "running" in out
+        left.communicate(timeout=60)
+        assert left.returncode == 0
     (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert status["state"] == "interrupted"
     assert status["left"] == 4
@@ -225,15 +230,14 @@ def watching(cwd, sweep):
 
 def wait_for(cwd, right):
     """The status of the one sweep when it is so."""
-    end = time.monotonic() + 120
+    end, found = time.monotonic() + 120, []
     while time.monotonic() < end:
-        found = inside("status", "--json", cwd=cwd)
-        if found.returncode == 0:
-            (status,) = json.loads(found.stdout)
-            if right(status):
-                return status
+        asked = inside("status", "--json", cwd=cwd)
+        found = json.loads(asked.stdout) if asked.returncode == 0 else []
+        if found and right(found[0]):
+            return found[0]
         time.sleep(0.2)
-    raise AssertionError(status)
+    raise AssertionError(found)
 
 
 HANGS = """import time
@@ -271,11 +275,11 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     data = deq.load(config.data)
     _, u, _ = starting_weights([config], [data], torch.device("cpu"))
     (tmp_path / "mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
-    done = sweeps("run", *words, "cluster.trial_timeout=2", cwd=tmp_path)
+    done = sweeps("run", *words, "cluster.trial_timeout=20", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("seed=1 failed: ")]
-    assert line.startswith("seed=1 failed: cluster.trial_timeout=2: ended after ")
+    assert line.startswith("seed=1 failed: cluster.trial_timeout=20: ended after ")
     assert line.endswith(" s, within a step that did not end")
     _, trials = runs(client(tmp_path / "outputs"))
     assert sorted(run.data.params["seed"] for run in trials) == ["0", "2"]
