@@ -73,11 +73,11 @@ class Ended:
 
     def __init__(self, checkpoints: Checkpoints, packs: Sequence[Pack]) -> None:
         lefts = [(checkpoints.folder(pack), set(pack)) for pack in packs]
-        self._packs = {digest: (folder, left) for folder, left in lefts for digest in left}
+        self.packs = {digest: (folder, left) for folder, left in lefts for digest in left}
 
     def add(self, digest: str) -> None:
         """A trial's result is on disk, or it will have none."""
-        folder, left = self._packs[digest]
+        folder, left = self.packs[digest]
         left.discard(digest)
         if not left:
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,30 +2,33 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import nullcontext as nothing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sweeps.announcement import announcement, next_round
 from sweeps.checkpoints import Ended, checkpoints_of
-from sweeps.config import LaunchConfig, launch_to_plain
+from sweeps.config import ClusterConfig, LaunchConfig, launch_to_plain
 from sweeps.early_stopping import AshaConfig, heights, of_sweep
 from sweeps.entry import enter, note
-from sweeps.errors import TrackingError
+from sweeps.errors import StoppedError, TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.ledger import Ledger, SweepEntry
-from sweeps.messages import Done, Failed, Live, Message
+from sweeps.live_view import LiveView
+from sweeps.messages import Done, Failed, Live, Message, Stopped
 from sweeps.output_root import folder_of
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.pulse import Pulse
 from sweeps.reaping import reap
 from sweeps.record import now
 from sweeps.redaction import without_secrets
-from sweeps.report import Line
+from sweeps.report import STOPPED_BY_PERSON, Line
 from sweeps.search.config import is_adaptive
 from sweeps.search.findings import findings
 from sweeps.search.start import kinds, name_of
 from sweeps.settling import Unsent, settle
 from sweeps.shipping import Shipper
+from sweeps.stop_requests import STOPPED_BY, SWEEP, StopRequests
 from sweeps.terminal import Terminal
 from sweeps.tracking.tracker import Tracker
 from sweeps.unfolding import Unfolding
@@ -71,8 +74,13 @@ class Finished:
 
     @property
     def failed(self) -> int:
-        """How many trials have no result."""
-        return sum(not line.finished for line in self.lines)
+        """How many trials have no result and were not stopped by a person."""
+        return sum(not line.finished for line in self.lines) - self.stopped
+
+    @property
+    def stopped(self) -> int:
+        """How many trials a person stopped."""
+        return sum(line.status == STOPPED_BY_PERSON for line in self.lines)
 
 
 class Driver:
@@ -106,6 +114,8 @@ class Driver:
         self._name = name_of(launched, trials)
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
+        self._requests = StopRequests.of(self._folder, launched.cluster.trial_timeout)
+        self._view = LiveView(terminal, self._name)
         self._sweep = Unfolding(
             launched,
             trials,
@@ -121,25 +131,22 @@ class Driver:
             ConfigError: there are no workers for it; nothing was started.
             TrackingError: MLflow does not take its page; nothing was started.
         """
-        for text in reap(self._tracker, self._ledger, self._experiment):
-            self._terminal.say(text)
-        if self._tracker.local:  # this process holds the root: nobody else trains here
-            self._close_running((self._experiment, ""))
-        settled = settle(self._tracker, self._ledger, [self._launched.study])
+        waiting = self._terminal.waiting
+        with waiting("comparing the record with MLflow"):
+            for text in reap(self._tracker, self._ledger, self._experiment):
+                self._terminal.say(text)
+            if self._tracker.local:  # this process holds the root: nobody else trains here
+                self._close_running((self._experiment, ""))
+            settled = settle(self._tracker, self._ledger, [self._launched.study])
         for study, missing in settled.again.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
-        planned = self._sweep.advance()
+        planned = self._advance()
         self._announce(planned)
-        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
-        cluster = self._launched.cluster
-        with training(
-            packs,
-            cluster,
-            self._folder,
-            self._checkpoints,
-            self._early(),
-            self._launched.tracking.live_seconds,
-        ) as train:
+        self._requests.clear()
+        with contextlib.ExitStack() as stack:
+            with waiting(_workers(self._launched.cluster)) if planned.packs else nothing():
+                train = stack.enter_context(self._training(planned))
+            stack.enter_context(Pulse(self._folder, self._terminal.progress, self._view.on_stuck))
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = enter(self._tracker, self._ledger, self._experiment, planned, spec)
@@ -147,6 +154,26 @@ class Driver:
         page = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
         links = self._tracker.links(page[0], self._name, page[1])
         return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
+
+    def _advance(self) -> Plan:
+        """The plan of the next round."""
+        planned = self._sweep.advance()
+        self._terminal.progress.plan(planned, self._sweep.reused)
+        self._trials = {trial.config_hash: trial for trial in planned.trials}
+        return planned
+
+    def _training(self, planned: Plan) -> contextlib.AbstractContextManager[Train]:
+        """The workers for this plan and what follows from it."""
+        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
+        return training(
+            packs,
+            self._launched.cluster,
+            self._folder,
+            self._checkpoints,
+            self._early(),
+            self._launched.tracking.live_seconds,
+            self._requests,
+        )
 
     def _look(self, asked: list[PlannedTrial]) -> Known:
         """What is known of trials before they are trained."""
@@ -202,19 +229,23 @@ class Driver:
     ) -> tuple[Plan, list[Line], Unsent]:
         """Train, and close the page whatever happens: the last plan, the lines, what waits."""
         status, run = "KILLED", entry.run_id
-        try:
-            page = entry.study, entry.sweep
-            shipping = Shipper(self._tracker, self._ledger.path, page, self._terminal.mlflow)
-            with shipping as shipper, self._tracker.leased(run):
-                planned = self._rounds(entry, planned, train, shipper)
-            self._checkpoints.tidy(self._sweep.known.ended)
-            lines = self._lines()
-            status = "FINISHED" if all(line.finished for line in lines) else "FAILED"
-        finally:
-            self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
-            lease = self._tracker.leased(run)
-            settled = settle(self._tracker, self._ledger, [entry.study], lease)
-            self._close_running(self._ledger.page(self._tracker.name, entry.study, entry.sweep))
+        with contextlib.ExitStack() as sending:
+            try:
+                page = entry.study, entry.sweep
+                shipping = Shipper(self._tracker, self._ledger.path, page, self._terminal.mlflow)
+                with shipping as shipper, self._tracker.leased(run):
+                    try:
+                        planned = self._rounds(entry, planned, train, shipper)
+                    finally:
+                        sending.enter_context(self._terminal.waiting("sending to MLflow"))
+                self._checkpoints.tidy(self._sweep.known.ended)
+                lines = self._lines()
+                status = _status(lines)
+            finally:
+                self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
+                lease = self._tracker.leased(run)
+                settled = settle(self._tracker, self._ledger, [entry.study], lease)
+                self._close_running(self._ledger.page(self._tracker.name, *page))
         waits = settled.unsent.get(entry.study, Unsent())
         self._terminal.mlflow(waits.why)
         return planned, lines, waits
@@ -228,10 +259,10 @@ class Driver:
         """Train round after round until the search asks for nothing; the plan at the end."""
         while planned.packs:
             ended = Ended(self._checkpoints, planned.hashes)
-            self._pull(train(planned.packs), planned, shipper, ended)
+            self._pull(train(planned.packs), entry, shipper, ended)
             known = known_of(planned.trials, self._ledger, sweep=self._name)
             self._sweep.learn(planned, known)
-            planned = self._sweep.advance()
+            planned = self._advance()
             if planned.packs:
                 self._forget(planned)
                 unfolded = replace(entry, spec=entry.spec | self._sweep.spec())
@@ -245,30 +276,64 @@ class Driver:
         return table_of(self._sweep.trials, self._sweep.reused, self._sweep.known)
 
     def _pull(
-        self, messages: Iterator[Message], planned: Plan, shipper: Shipper, ended: Ended
+        self, messages: Iterator[Message], entry: SweepEntry, shipper: Shipper, ended: Ended
     ) -> None:
-        """Pull what the workers say; every result is in the ledger before it is shown."""
-        watch = self._terminal.watch(planned)
-        trials = {trial.config_hash: trial for pack in planned.packs for trial in pack}
-        with (
-            watch as view,
-            Pulse(self._folder, view.on_silence) as pulse,
-            self._terminal.interruptible(),
-        ):
+        """Pull what the workers say; every result is in the ledger before it is shown.
+
+        Raises:
+            StoppedError: a person asked for the sweep to end.
+        """
+        progress = self._terminal.progress
+        with self._view.shown(), self._terminal.interruptible():
             for message in map(_masked, messages):
-                if isinstance(message, Done):
-                    self._ledger.put(of_sweep(message.record, self._name), message.figure)
-                    ended.add(message.record.config_hash)
-                    shipper.notify()
-                elif isinstance(message, Failed):
-                    self._ledger.fail(message.config_hash, message.error, final=message.final)
-                    shipper.failed(trials[message.config_hash], message.error)
-                    if message.final:
-                        ended.add(message.config_hash)
-                elif isinstance(message, Live):
-                    shipper.show(trials[message.config_hash], message)
-                pulse.tell(message)
-                view.tell(message)
+                self._record(message, shipper, ended)
+                if isinstance(message, Stopped):
+                    self._note_stop(entry, message.by)
+                progress.tell(message)
+                self._view.tell(message)
+        stop = self._requests.read().get(SWEEP)
+        if stop and progress.ended < progress.asked:
+            self._note_stop(entry, stop.by)
+            again = f"the same command, or `sweeps resume {self._name}`, goes on from here"
+            raise StoppedError(f"{STOPPED_BY} {stop.by}; {again}")
+
+    def _record(self, message: Message, shipper: Shipper, ended: Ended) -> None:
+        """Write into the ledger how a trial ended, if this says so."""
+        if isinstance(message, Done):
+            self._ledger.put(of_sweep(message.record, self._name), message.figure)
+            ended.add(message.record.config_hash)
+            shipper.notify()
+        elif isinstance(message, Failed):
+            self._ledger.fail(message.config_hash, message.error, final=message.final)
+            shipper.close(message.config_hash, "FAILED", message.error)
+            if message.final:
+                ended.add(message.config_hash)
+        elif isinstance(message, Stopped):
+            self._ledger.fail(message.config_hash, str(message), final=False)
+            shipper.close(message.config_hash, "KILLED", str(message), message.by)
+        elif isinstance(message, Live):
+            shipper.show(self._trials[message.config_hash], message)
+
+    def _note_stop(self, entry: SweepEntry, by: str) -> None:
+        """Write into the ledger who stopped the sweep or a trial of it, for its page."""
+        current = self._ledger.sweep(self._tracker.name, entry.study, entry.sweep)
+        assert current is not None
+        spec = current.spec | {"stopped_by": by}
+        self._ledger.unfolded(self._tracker.name, replace(current, spec=spec))
+
+
+def _workers(cluster: ClusterConfig) -> str:
+    """What is waited for until there are workers."""
+    names = {"local": "starting Ray", "ray": f"joining Ray at {cluster.address}"}
+    return names.get(cluster.name, "loading the engine")
+
+
+def _status(lines: list[Line]) -> str:
+    """How a sweep has ended that was run to its end: FINISHED, FAILED, or KILLED by a person."""
+    if all(line.finished for line in lines):
+        return "FINISHED"
+    others = [line for line in lines if not line.finished and line.status != STOPPED_BY_PERSON]
+    return "FAILED" if others else "KILLED"
 
 
 def _masked(message: Message) -> Message:

@@ -24,5 +24,9 @@ class DiskError(SweepsError):
     """The disk is full or fails: the same command goes on when there is room."""
 
 
+class StoppedError(SweepsError):
+    """A person ended the sweep: the same command goes on from there."""
+
+
 class TrackingError(SweepsError):
     """The MLflow store cannot be reached or used."""

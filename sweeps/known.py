@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sweeps.config import search_from_plain
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
 from sweeps.planning import PlannedTrial
-from sweeps.report import FAILED, MISSING, Line
+from sweeps.report import FAILED, MISSING, STOPPED_BY_PERSON, Line
 from sweeps.search.config import SearchConfig
 from sweeps.tracking.tracker import Tracker
 
@@ -58,7 +58,8 @@ def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) 
             used = trial.config_hash in reused
             lines.append(Line(trial, result.status, result.summary, reused=used))
         elif failure:
-            lines.append(Line(trial, FAILED, error=failure.error))
+            status = STOPPED_BY_PERSON if failure.stopped else FAILED
+            lines.append(Line(trial, status, error=failure.error))
         else:
             lines.append(Line(trial, MISSING))
     return lines

@@ -34,6 +34,8 @@ class ClusterConfig:
         memory_gb_per_trial: GB (10^9 bytes) a node must have free of other trials' share.
         resources: the cluster's own resources, by their names there.
         max_retries: how often a pack is tried again whose worker died.
+        trial_timeout: seconds that a trial, or a pack of them, may train; 0: any. One that
+            takes longer has failed; where it hangs within a step, its worker is ended.
     """
 
     name: Literal["local", "ray", "inline"] = "local"
@@ -43,6 +45,7 @@ class ClusterConfig:
     memory_gb_per_trial: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
     max_retries: int = 2
+    trial_timeout: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse resources nothing could run on, and an address that would not be used."""
@@ -54,6 +57,8 @@ class ClusterConfig:
             raise ValueError(
                 "gpus_per_trial, memory_gb_per_trial and max_retries must be at least 0"
             )
+        if not 0 <= self.trial_timeout < math.inf:
+            raise ValueError(f"trial_timeout must be at least 0, not {self.trial_timeout:g}")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"gpus_per_trial={self.gpus_per_trial:g}: above 1, whole GPUs only")
         for name, amount in self.resources.items():

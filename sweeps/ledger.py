@@ -17,6 +17,7 @@ from sweeps import ledger_file
 from sweeps.outbox import Outbox
 from sweeps.output_errors import DATABASE_ERRORS, explained
 from sweeps.record import Columns, Record, columns_of, stopped_key
+from sweeps.stop_requests import STOPPED_BY
 
 LEDGER = "ledger.db"
 # What to do where the file is damaged.
@@ -56,6 +57,11 @@ class Failure:
 
     error: str
     final: bool
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a person stopped the trial: it is launched again like one that never ran."""
+        return not self.final and self.error.startswith(STOPPED_BY)
 
 
 @dataclass(frozen=True)

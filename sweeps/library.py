@@ -85,7 +85,7 @@ def launch(
         retry_failed: try again the trials that raised before.
 
     Returns:
-        plan, trained, lines (what came of each trial), links, failed, unsent, and waits:
+        plan, trained, lines (what came of each trial), links, failed, stopped, unsent, and waits:
         true while MLflow has not taken all of it, which is exit code 3 of `sweeps run`.
         `load` makes a table of it.
 
@@ -93,6 +93,7 @@ def launch(
         ConfigError: an override is wrong, there are no workers, or the output root is in
             use; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
+        StoppedError: a person ended the sweep by `sweeps stop`.
     """
     from sweeps import run as runner
     from sweeps.terminal import Terminal

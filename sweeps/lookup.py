@@ -28,7 +28,7 @@ def record_of(prefix: str, config: LaunchConfig, *, steps: bool = True) -> Recor
         ConfigError: none, or more than one, does.
         TrackingError: MLflow cannot be reached.
     """
-    _check(prefix)
+    check_prefix(prefix)
     check_server(config.tracking)
     found: dict[str, Record] = {}
     output = Path(config.paths.output)
@@ -54,7 +54,7 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
         ConfigError: none, or more than one, does.
         TrackingError: MLflow cannot be reached.
     """
-    _check(prefix)
+    check_prefix(prefix)
     check_server(config.tracking)
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
@@ -81,7 +81,8 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
     return next(iter(names))
 
 
-def _check(prefix: str) -> None:
+def check_prefix(prefix: str) -> None:
+    """Raise ConfigError unless this may be the beginning of a config hash."""
     if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
         raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
 

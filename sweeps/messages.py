@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sweeps.record import Record
 from sweeps.step_metrics import Point
+from sweeps.stop_requests import STOPPED_BY
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,28 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A trial that a person ended; launched again, it goes on from its checkpoint.
+
+    Attributes:
+        config_hash: which.
+        by: the person.
+        step, steps: where it was; steps is 0 where it had not begun, or that is not known.
+        kept: whether there is a checkpoint of that step.
+    """
+
+    config_hash: str
+    by: str
+    step: int = 0
+    steps: int = 0
+    kept: bool = False
+
+    def __str__(self) -> str:
+        where = f" at step {self.step}/{self.steps}" if self.steps else ""
+        return f"{STOPPED_BY} {self.by}{where}" + ", checkpoint kept" * self.kept
+
+
+@dataclass(frozen=True)
 class Note:
     """A line for the user about a trial, or about the pack that begins with it."""
 
@@ -69,4 +92,4 @@ class Live:
     points: list[Point]
 
 
-Message = Progress | Done | Failed | Note | Live
+Message = Progress | Done | Failed | Stopped | Note | Live

@@ -157,6 +157,12 @@ def plan(
     )
 
 
+def cost(plain: dict[str, Any]) -> float:
+    """How long a trial takes, in a unit of its own: the entries its products go through."""
+    found: float = plain["model"]["width"] ** 2 * plain["data"]["n"] * plain["train"]["steps"]
+    return found
+
+
 def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     """The values of every key that varies, each once, as they came."""
     axes: dict[str, dict[str, Any]] = {}
@@ -212,7 +218,7 @@ def _packs(
 
 def _longest_first(packs: list[list[PlannedTrial]]) -> list[list[PlannedTrial]]:
     """So that no worker is left alone with a long one at the end."""
-    return sorted(packs, key=lambda pack: -_cost(pack[0].plain) * len(pack))
+    return sorted(packs, key=lambda pack: -cost(pack[0].plain) * len(pack))
 
 
 def _likeness(plain: dict[str, Any]) -> str:
@@ -220,8 +226,3 @@ def _likeness(plain: dict[str, Any]) -> str:
     rest = {key: plain[key] for key in ("data", "train", "solver", "diagnostics", "dtype")}
     rest["train"] = {"steps": plain["train"]["steps"]}
     return repr((model["width"], model["activation"], rest))
-
-
-def _cost(plain: dict[str, Any]) -> float:
-    cost: float = plain["model"]["width"] ** 2 * plain["data"]["n"] * plain["train"]["steps"]
-    return cost

@@ -13,14 +13,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeps.messages import Done, Failed, Message, Progress
+from sweeps.progress import SweepProgress
 from sweeps.root_lock import is_held
 
 NAME = "running.json"
 # Seconds between two beats, and after which a driver that does not beat is taken for dead.
 EVERY, DEAD_AFTER = 2.0, 20.0
-# Seconds after which a trial that says nothing is named; it says something twice a second.
-SILENT_AFTER = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,72 +29,69 @@ class Beat:
         at: seconds since the epoch.
         host, pid: of the driver.
         running: step and steps of the trials under way, by config hash.
-        silent: for how many seconds nothing was heard of a trial, of those that is long of.
+        stuck: for how many seconds a trial has made no step, of those that is long of.
+        says: how many trials are done, running, failed and reused, and the time left.
+        waits: what the driver waits for, as "starting Ray 12 s"; empty while trials train.
     """
 
     at: float
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     running: dict[str, list[int]] = field(default_factory=dict)
-    silent: dict[str, int] = field(default_factory=dict)
+    stuck: dict[str, int] = field(default_factory=dict)
+    says: str = ""
+    waits: str = ""
 
 
 class Pulse:
-    """Beats while its block lasts; a context manager that is told every message."""
+    """Beats while its block lasts; a context manager."""
 
-    def __init__(self, folder: Path, on_silence: Callable[[dict[str, int]], None]) -> None:
+    def __init__(
+        self, folder: Path, progress: SweepProgress, on_stuck: Callable[[dict[str, int]], None]
+    ) -> None:
         """Beat into a sweep's folder.
 
         Args:
             folder: the sweep's.
-            on_silence: is told at every beat of which trials nothing was heard for long, by
+            progress: what to say.
+            on_stuck: is told at every beat which trials have made no step for long, by
                 config hash, and for how many seconds; called in a thread of its own.
         """
-        self._path, self._on_silence = folder / NAME, on_silence
-        self._running: dict[str, list[int]] = {}
-        self._heard: dict[str, float] = {}
+        self._path, self._progress, self._on_stuck = folder / NAME, progress, on_stuck
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
 
-    def __enter__(self) -> "Pulse":
+    def __enter__(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._thread.start()
-        return self
 
     def __exit__(self, *raised: object) -> None:
         self._stop.set()
         self._thread.join()
         self._path.unlink(missing_ok=True)
 
-    def tell(self, message: Message) -> None:
-        """Take in what a worker said."""
-        if isinstance(message, Progress):
-            self._heard[message.config_hash] = time.monotonic()
-            self._running[message.config_hash] = [message.step, message.steps]
-        elif isinstance(message, Done):
-            self._running.pop(message.record.config_hash, None)
-        elif isinstance(message, Failed):
-            self._running.pop(message.config_hash, None)
-
     def _work(self) -> None:
         beside = self._path.with_suffix(".new")
         while True:
-            running, silent = dict(self._running), self._silent()
+            beat = self._beat()
             # A full disk must not end a sweep for want of a pulse.
             with contextlib.suppress(OSError):
-                text = json.dumps(asdict(Beat(time.time(), running=running, silent=silent)))
-                beside.write_text(text)
+                beside.write_text(json.dumps(asdict(beat)))
                 beside.replace(self._path)
             with contextlib.suppress(OSError):  # nor a stream that takes nothing
-                self._on_silence(silent)
+                self._on_stuck(beat.stuck)
             if self._stop.wait(EVERY):
                 return
 
-    def _silent(self) -> dict[str, int]:
-        """The trials under way of which nothing was heard for long, and for how many seconds."""
-        now = time.monotonic()
-        since = {digest: int(now - self._heard[digest]) for digest in list(self._running)}
-        return {digest: seconds for digest, seconds in since.items() if seconds >= SILENT_AFTER}
+    def _beat(self) -> Beat:
+        progress = self._progress
+        return Beat(
+            time.time(),
+            running={digest: [at.step, at.steps] for digest, at in progress.running().items()},
+            stuck=progress.stuck(),
+            says=progress.sentence(),
+            waits=progress.waits(),
+        )
 
 
 def last_beat(folder: Path) -> Beat | None:
@@ -128,14 +123,15 @@ def _exists(pid: int) -> bool:
 
 
 def _is_beat(found: object) -> bool:
-    """Whether what a file holds are the fields of a Beat, each of its type."""
-    kinds: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict, "silent": dict}
+    """Whether what a file holds are fields of a Beat, each of its type."""
+    needed: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
+    kinds: dict[str, type] = {**needed, "stuck": dict, "says": str, "waits": str}
     return (
         isinstance(found, dict)
-        and found.keys() == kinds.keys()
-        and all(isinstance(found[name], kind) for name, kind in kinds.items())
+        and needed.keys() <= found.keys() <= kinds.keys()
+        and all(isinstance(value, kinds[name]) for name, value in found.items())
         and all(_is_step(steps) for steps in found["running"].values())
-        and all(isinstance(seconds, int) for seconds in found["silent"].values())
+        and all(isinstance(seconds, int) for seconds in found.get("stuck", {}).values())
     )
 
 

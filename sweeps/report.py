@@ -20,7 +20,9 @@ COLUMNS = {
     "lambda_*": "theory/lambda_star",
     "seconds": "time/seconds",
 }
-FAILED, MISSING = "failed", "missing"
+FAILED, MISSING, STOPPED_BY_PERSON = "failed", "missing", "stopped by a person"
+# Of a trial without a result.
+UNFINISHED = (FAILED, MISSING, STOPPED_BY_PERSON)
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ class Line:
 
     Attributes:
         planned: the trial.
-        status: how it ended; FAILED when it raised, MISSING when it never ran.
+        status: how it ended; FAILED when it raised, MISSING when it never ran,
+            STOPPED_BY_PERSON when `sweeps stop` ended it.
         summary: its summary metrics, where it has a result.
-        error: what it raised.
+        error: what it raised, or who stopped it.
         reused: whether it was finished before the sweep was launched.
     """
 
@@ -44,7 +47,7 @@ class Line:
     @property
     def finished(self) -> bool:
         """Whether there is a result."""
-        return self.status not in (FAILED, MISSING)
+        return self.status not in UNFINISHED
 
 
 @dataclass(frozen=True)

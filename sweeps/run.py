@@ -1,5 +1,6 @@
 """A sweep, from what was composed to what came of it; and its plan alone."""
 
+import contextlib
 import logging
 import shlex
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def launch(
     """Make the sweep complete that these overrides were composed to, recorded as typed.
 
     Raises:
-        ConfigError, TrackingError: as `run`.
+        ConfigError, TrackingError, StoppedError: as `run`.
     """
     named = ["--config-dir", asked.config_dir] if asked.config_dir else []
     command = without_secrets(shlex.join(["sweeps", "run", *named, *overrides]))
@@ -44,7 +45,11 @@ def run(
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
+        StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
-    with opened(launched) as (tracker, ledger):
-        return Driver(launched, trials, options, terminal, tracker, ledger).complete()
+    with contextlib.ExitStack() as stack:
+        with terminal.waiting("opening the record"):
+            tracker, ledger = stack.enter_context(opened(launched))
+            driver = Driver(launched, trials, options, terminal, tracker, ledger)
+        return driver.complete()

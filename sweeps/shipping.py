@@ -22,10 +22,12 @@ from sweeps.report import Line
 from sweeps.report_page import Heading
 from sweeps.search.findings import findings
 from sweeps.tracking import pages
-from sweeps.tracking.live_runs import Page
+from sweeps.tracking.live_runs import Ending, Page
 from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.tracker import Tracker
 
+# Points of a trial that is training, or that it ended without a result.
+News = tuple[PlannedTrial, Live] | Ending
 # Seconds until a store that did not answer is tried again.
 RETRY_AFTER = 20.0
 
@@ -54,8 +56,8 @@ class Shipper:
         """
         self._tracker, self._ledger, self._say, self._page = tracker, ledger, say, page
         # What is not in the ledger: it is sent once more with the result, and may be lost.
-        self._news: queue.SimpleQueue[tuple[PlannedTrial, Live | str]] = queue.SimpleQueue()
-        self._next: tuple[PlannedTrial, Live | str] | None = None
+        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._next: News | None = None
         self._text = ""
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
@@ -78,9 +80,9 @@ class Shipper:
         self._news.put((trial, live))
         self._wake.set()
 
-    def failed(self, trial: PlannedTrial, error: str) -> None:
-        """A trial has failed: its run, where it was shown, is closed."""
-        self._news.put((trial, error))
+    def close(self, config_hash: str, status: str, reason: str, by: str = "") -> None:
+        """Close the run of a trial that has ended without a result, where it was shown."""
+        self._news.put(Ending(config_hash, status, reason, by))
         self._wake.set()
 
     def describe(self, text: str) -> None:
@@ -106,7 +108,7 @@ class Shipper:
             while not self._stop.is_set():
                 if self._next is None:
                     self._next = self._news.get_nowait()
-                self._tell(page, *self._next)
+                self._tell(page, self._next)
                 self._next = None
         except queue.Empty:
             pass
@@ -114,11 +116,11 @@ class Shipper:
             return str(error)
         return self._describe(run)
 
-    def _tell(self, page: Page, trial: PlannedTrial, news: Live | str) -> None:
-        if isinstance(news, str):
-            self._tracker.failed(trial.config_hash, news)
+    def _tell(self, page: Page, news: News) -> None:
+        if isinstance(news, Ending):
+            self._tracker.close(news)
         else:
-            self._tracker.show(page, trial, news)
+            self._tracker.show(page, *news)
 
     def _describe(self, run: str) -> str:
         text, self._text = self._text, ""
@@ -200,7 +202,8 @@ def publish(
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
-    tracker.end_sweep(entry.run_id, entry.status, text, pages.points(lines, search), folder, files)
+    points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
+    tracker.end_sweep(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
 

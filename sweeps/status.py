@@ -1,6 +1,7 @@
 """How sweeps stand, live or afterwards: from the ledger, and the pulse of a driver at work."""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +12,18 @@ from sweeps.ledger import Ledger, SweepEntry, reading
 from sweeps.output_root import folder_of, has_record, ledger_path, only
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
+from sweeps.report import STOPPED_BY_PERSON
 from sweeps.search.findings import findings
-from sweeps.terminal import Terminal
+from sweeps.terminal import Rows, Terminal
 
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One trial: its ending, or `failed`, `running` or `left`; a word on why or how far."""
+    """One trial: its state, and a word on why or how far.
+
+    The state is its ending, or `failed`, `running`, `left` or `stopped by a person`. One
+    that a person stopped counts as left.
+    """
 
     trial: str
     config_hash: str
@@ -40,6 +46,9 @@ class SweepStatus:
         done, reused, failed, running, left: how many trials; they add up to all.
         trials: each of them.
         found: what its search found so far, row by row.
+        progress: of a running one, its counts and the time left, in words.
+        waits: of a running one, what it waits for; empty while trials train.
+        stopped_by: the person who stopped it, or a trial of it, since it was last launched.
     """
 
     sweep: str
@@ -57,6 +66,9 @@ class SweepStatus:
     left: int
     trials: list[TrialStatus]
     found: list[dict[str, str]]
+    progress: str = ""
+    waits: str = ""
+    stopped_by: str = ""
 
 
 def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
@@ -81,7 +93,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     if entry.status != "RUNNING":
         beat = None
     reused = set(entry.spec["reused"])
-    trials = [_trial(trial, known, beat, reused) for trial in planned]
+    trials = [_trial(trial, known, beat, reused, entry.sweep) for trial in planned]
     kinds = ["reused" if t.config_hash in reused else _kind(t.state) for t in trials]
     found = findings(search_of(entry), table_of(planned, reused, known))
     owed = [(o.study, o.sweep) for o in ledger.owed(entry.tracker)]
@@ -96,12 +108,17 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         unsent=owed.count((entry.study, entry.sweep)),
         trials=trials,
         found=found.plain if found else [],
+        progress=beat.says if beat else "",
+        waits=beat.waits if beat else "",
+        stopped_by=entry.spec.get("stopped_by", ""),
         **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
     )
 
 
 def _kind(state: str) -> str:
-    """What a trial that was not reused counts as; any ending is one."""
+    """What a trial that was not reused counts as; any ending is one, save a person's stop."""
+    if state == STOPPED_BY_PERSON:
+        return "left"
     return state if state in ("failed", "running", "left") else "done"
 
 
@@ -111,7 +128,9 @@ def _state(entry: SweepEntry, beat: Beat | None) -> str:
     return {"FINISHED": "finished", "FAILED": "failed"}.get(entry.status, "interrupted")
 
 
-def _trial(planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[str]) -> TrialStatus:
+def _trial(
+    planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[str], sweep: str
+) -> TrialStatus:
     digest = planned.config_hash
     state, note = "left", ""
     if digest in known.results:
@@ -121,10 +140,12 @@ def _trial(planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[s
     elif beat and digest in beat.running:
         step, steps = beat.running[digest]
         state, note = "running", f"step {step}/{steps}"
-        if digest in beat.silent:
-            note += f", nothing heard for {beat.silent[digest]} s"
+        if digest in beat.stuck:
+            note += f", no step for {beat.stuck[digest]} s; to stop it: "
+            note += f"sweeps stop {sweep} {digest[:12]}"
     elif digest in known.failures:
-        state, note = "failed", known.failures[digest].error
+        failure = known.failures[digest]
+        state, note = STOPPED_BY_PERSON if failure.stopped else "failed", failure.error
     return TrialStatus(planned.name, digest, state, note)
 
 
@@ -134,6 +155,8 @@ def _iso(milliseconds: int | None) -> str:
     return datetime.fromtimestamp(milliseconds / 1000).astimezone().isoformat(timespec="seconds")
 
 
+# Trials shown while a sweep is watched.
+WATCHED = 20
 COUNTS = ("done", "reused", "failed", "running", "left")
 
 
@@ -148,6 +171,8 @@ def show(found: list[SweepStatus], terminal: Terminal) -> None:
     terminal.table(header, rows, left=5)
     for s in found:
         terminal.say(f"{s.sweep}  {s.command}")
+        for text in _now(s):
+            terminal.say(f"{s.sweep}  {text}")
     if len(found) == 1:
         terminal.table(
             ["hash", "trial", "state", "note"],
@@ -158,6 +183,48 @@ def show(found: list[SweepStatus], terminal: Terminal) -> None:
         if found[0].found:
             rows = [list(row.values()) for row in found[0].found]
             terminal.table(list(found[0].found[0]), rows)
+
+
+def _now(s: SweepStatus) -> list[str]:
+    """What a sweep is doing, or who stopped it."""
+    stopped = f"stopped by {s.stopped_by}" if s.stopped_by and s.state != "running" else ""
+    return [text for text in (s.progress, s.waits, stopped) if text]
+
+
+def watch(config: LaunchConfig, prefix: str, every: float, terminal: Terminal) -> None:
+    """Show a sweep, the latest where none is named, until it no longer runs.
+
+    Drawn anew on a terminal; elsewhere a line whenever its counts have changed.
+
+    Args:
+        config: names the output root.
+        prefix: of the sweep's name; empty for the latest.
+        every: seconds from one look to the next.
+        terminal: where to show it.
+
+    Raises:
+        ConfigError: there is no such sweep.
+    """
+    found = statuses(config, prefix)[0]
+    told = ""
+    with terminal.picture(lambda: _watched(found)):
+        while found.state == "running":
+            counts = found.progress.partition(";")[0]
+            if counts != told and not terminal.is_live:
+                terminal.say(f"{found.sweep}  {'; '.join(_now(found))}")
+            told = counts
+            time.sleep(every)
+            found = statuses(config, found.sweep)[0]
+    show([found], terminal)
+
+
+def _watched(s: SweepStatus) -> Rows:
+    """The rows of a sweep that is watched: its counts, and the trials under way."""
+    lines = [[f"Sweep {s.sweep} of study {s.study}: {s.state}"], *([text] for text in _now(s))]
+    under_way = [t for t in s.trials if t.state == "running"]
+    ended = [t for t in s.trials if t.state in ("failed", STOPPED_BY_PERSON)]
+    shown = [*under_way, *ended][:WATCHED]
+    return [*lines, *([f"  {t.config_hash[:12]}", t.trial, t.state, t.note] for t in shown)]
 
 
 def to_json(found: list[SweepStatus]) -> str:

@@ -1,34 +1,45 @@
-"""The door to rich: lines, tables, and the live view of a sweep."""
+"""The door to rich: lines, tables, and a picture that redraws itself while a command works."""
 
 import contextlib
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.messages import Done, Failed, Message, Note, Progress
-from sweeps.planning import Plan
+from sweeps.progress import SweepProgress
 
-# Trials shown at work at once.
-SHOWN = 8
 # A table's width where no terminal says one.
 WIDTH = 140
 # Rows of a table; more are too many to read, and take seconds to set.
 ROWS = 500
+# Seconds after which it is said in a line what is waited for, where no picture shows it.
+LONG = 30.0
+
+Rows = list[list[str]]
 
 
 class Terminal:
-    """Where a command speaks to a person."""
+    """Where a command speaks to a person.
+
+    Attributes:
+        progress: how far the sweep is that the command works on, and what it waits for.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
         stream = sys.stderr if stderr else sys.stdout
         self._console = Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
+        self.progress = SweepProgress()
         self._away = ""
+        self._pictures: list[Callable[[], Rows]] = []
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a picture that redraws itself; otherwise lines must do."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def say(self, text: str) -> None:
         """One line, as it stands."""
@@ -67,108 +78,58 @@ class Terminal:
             self.say("Interrupted: what is finished is being written; once more leaves at once.")
             raise
 
-    def watch(self, plan: Plan) -> "View":
-        """A live view of a sweep."""
-        return View(plan, self._console, lambda: self._away)
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show what is waited for, and for how long, while the block lasts.
 
-
-class View:
-    """What a sweep is doing: one live picture on a terminal, plain lines otherwise.
-
-    A context manager that is told every message.
-    """
-
-    def __init__(self, plan: Plan, console: Console, away: Callable[[], str]) -> None:
-        """Show a plan; `away` says why MLflow does not take results, "" while it does."""
-        self._plan, self._console, self._away = plan, console, away
-        self._names = {trial.config_hash: trial.name for trial in plan.trials}
-        self._running: dict[str, Progress] = {}
-        self._silent: dict[str, int] = {}
-        self._told: set[str] = set()
-        self._done = self._failed = 0
-        self._started = time.monotonic()
-        self._live = Live(self._picture(), console=console, transient=True)
-
-    def __enter__(self) -> "View":
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-
-    def tell(self, message: Message) -> None:
-        """Take in what a worker said."""
-        if isinstance(message, Progress):
-            self._running[message.config_hash] = message
-        elif isinstance(message, Note):
-            self._print(f"{self._name(message.config_hash)}: {message.text}")
-        elif isinstance(message, Done | Failed):
-            digest = (
-                message.record.config_hash if isinstance(message, Done) else message.config_hash
-            )
-            self._running.pop(digest, None)
-            self._done += isinstance(message, Done)
-            self._failed += isinstance(message, Failed)
-            self._print(self._line(digest, message))
-        if self._console.is_terminal:
-            self._live.update(self._picture())
-
-    def on_silence(self, silent: dict[str, int]) -> None:
-        """Name the trials of which nothing was heard for so many seconds.
-
-        In the live picture; where there is none, each once, in a line.
+        Without a picture it is said in a line where it takes long.
         """
-        self._silent = silent
-        if self._console.is_terminal:
-            self._live.update(self._picture())
-            return
-        for digest, seconds in silent.items():
-            at = self._running.get(digest)
-            if at and digest not in self._told:
-                self._told.add(digest)
-                step = f"step {at.step}/{at.steps}"
-                self._print(f"{self._name(digest)}: nothing heard for {seconds} s ({step})")
+        late = threading.Timer(LONG, lambda: self.say(f"{what}: {LONG:.0f} s so far"))
+        late.daemon = True
+        if not self.is_live:
+            late.start()
+        try:
+            with self.progress.waiting(what), self.picture(list):
+                yield
+        finally:
+            late.cancel()
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    @contextlib.contextmanager
+    def picture(self, rows: Callable[[], Rows]) -> Iterator[None]:
+        """Show these rows while the block lasts, drawn anew several times a second.
 
-    def _name(self, digest: str) -> str:
-        return self._names.get(digest, digest[:12])
+        A row of one cell is a line; the others are a table below the lines. Shown besides is
+        why MLflow does not take results, and what is waited for. A picture within another is
+        added to it.
+        """
+        self._pictures.append(rows)
+        try:
+            if self.is_live and len(self._pictures) == 1:
+                with Live(_Picture(self._drawn), console=self._console, transient=True):
+                    yield
+            else:
+                yield
+        finally:
+            self._pictures.remove(rows)
 
-    def _line(self, digest: str, message: Done | Failed) -> str:
-        ended = self._done + self._failed
-        place = f"[{ended}/{self._plan.left}] {self._name(digest)}"
-        if isinstance(message, Failed):
-            return f"{place}: failed: {message.error}"
-        rate = message.record.summary.get("rate/measured")
-        shown = f", rate {rate:.4g}" if rate is not None else ""
-        seconds = message.record.summary["time/seconds"]
-        return f"{place}: {message.record.status}{shown}, {seconds:.1f} s"
-
-    def _picture(self) -> Table:
+    def _drawn(self) -> Group:
+        lines = [f"MLflow does not take results: {self._away}"] if self._away else []
         table = Table.grid(padding=(0, 2))
-        if away := self._away():
-            table.add_row(Text(f"MLflow does not take results: {away}"))
-        ended, left = self._done + self._failed, self._plan.left
-        elapsed = time.monotonic() - self._started
-        eta = f"about {elapsed / ended * (left - ended):.0f} s left" if ended else "starting"
-        table.add_row(
-            f"{self._done} done, {len(self._running)} running, {self._failed} failed, "
-            f"{len(self._plan.finished)} reused of {len(self._plan.trials)}; "
-            f"{elapsed:.0f} s, {eta}"
-        )
-        # Those that say nothing come first, the others in the order they began in.
-        under_way = sorted(self._running.copy().items(), key=lambda one: one[0] not in self._silent)
-        for digest, at in under_way[:SHOWN]:
-            heard = f"loss {at.loss:.3g}"
-            if digest in self._silent:
-                heard = f"nothing heard for {self._silent[digest]} s"
-            table.add_row(f"  {self._name(digest)}", f"step {at.step}/{at.steps}", heard)
-        return table
+        for row in (row for rows in list(self._pictures) for row in rows()):
+            if len(row) == 1:
+                lines += row
+            else:
+                table.add_row(*map(Text, row))
+        if waits := self.progress.waits():
+            lines.append(waits)
+        return Group(*map(Text, lines), table)
+
+
+class _Picture:
+    """What rich draws; it is computed each time."""
+
+    def __init__(self, drawn: Callable[[], Group]) -> None:
+        self._drawn = drawn
+
+    def __rich__(self) -> Group:
+        return self._drawn()

@@ -5,7 +5,7 @@ Runs wherever it is called: in a Ray actor or in this very process.
 
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import deq
@@ -14,12 +14,14 @@ from sweeps.checkpoint_writer import CheckpointWriter
 from sweeps.checkpoints import Checkpoints, without
 from sweeps.config import trial_from_plain
 from sweeps.early_stopping import STOPPED_AT, Stopping
+from sweeps.endings import endings
 from sweeps.environment import environment
 from sweeps.identity import cell_hash, config_hash
 from sweeps.live import Showing, plain_columns
-from sweeps.messages import Done, Failed, Live, Message, Note, Progress
+from sweeps.messages import Done, Failed, Live, Message, Note, Progress, Stopped
 from sweeps.plain import in_bytes, one_line
 from sweeps.record import Record, now
+from sweeps.stop_requests import Asked, Guard
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
@@ -32,15 +34,19 @@ def run_pack(
     checkpoints: Checkpoints | None = None,
     stopping: Stopping | None = None,
     live_seconds: float = 0.0,
+    guard: Guard | None = None,
 ) -> Generator[Message]:
     """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
 
     A pack that does not fit in memory is halved, once; a half that does not fit fails, and
     says what it needs. A pack that has a checkpoint goes on from it. What `stopping` ends
     early is done with the status `stopped`. Every `live_seconds` the trials' points are shown.
+    What is asked through `guard` is done between two GD steps: a trial that is to be stopped
+    leaves the pack with a checkpoint of its own, and of a whole pack one is written.
     """
     deq.set_threads(threads)
-    yield from _tried(plains, device, checkpoints, stopping, live_seconds, halved=False)
+    guard = guard or Guard()
+    yield from _tried(plains, device, checkpoints, stopping, live_seconds, guard, halved=False)
 
 
 def needed(plains: list[dict[str, Any]]) -> str:
@@ -59,25 +65,36 @@ def _tried(
     checkpoints: Checkpoints | None,
     stopping: Stopping | None,
     live_seconds: float,
+    guard: Guard,
     *,
     halved: bool,
 ) -> Iterator[Message]:
+    hashes = [config_hash(trial_from_plain(plain)) for plain in plains]
+    asked = guard.of(hashes)  # before they begin, or after their worker was ended
+    yield from endings(asked, guard.timeout)
+    left = {h: plain for h, plain in zip(hashes, plains, strict=True) if h not in asked}
+    plains = list(left.values())
     configs = [trial_from_plain(plain) for plain in plains]
-    left = {config_hash(config): plain for config, plain in zip(configs, plains, strict=True)}
-    try:
-        for message in _run(configs, plains, device, checkpoints, stopping, live_seconds):
-            yield message
-            if isinstance(message, Done):
-                del left[message.record.config_hash]
+    if not left or guard.asked().sweep:
         return
+    try:
+        for message in _run(configs, plains, device, checkpoints, stopping, live_seconds, guard):
+            yield message
+            left.pop(_ended(message), None)
+        if not left or guard.asked().sweep:
+            return
+        split, memory, unusable, why = True, False, False, ""
     except Exception as error:  # whatever a trial raises is that trial's failure
-        memory, why = _is_out_of_memory(error), one_line(error)
+        split, memory, why = False, _is_out_of_memory(error), one_line(error)
         unusable = isinstance(error, UnusableError)
     # Not inside the except: there the error's traceback holds the pack's tensors.
-    if unusable:
+    if split:
+        rest = list(left.values())
+        yield from _tried(rest, device, checkpoints, stopping, live_seconds, guard, halved=halved)
+    elif unusable:
         yield from _notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
         checkpoints = without(checkpoints, list(left))
-        yield from _tried(plains, device, checkpoints, stopping, live_seconds, halved=halved)
+        yield from _tried(plains, device, checkpoints, stopping, live_seconds, guard, halved=halved)
     elif memory and (halved or len(plains) == 1):
         for digest in left:
             yield Failed(digest, f"out of memory: {needed(list(left.values()))}")
@@ -89,7 +106,16 @@ def _tried(
         for i in range(0, len(rest), size):
             part = rest[i : i + size]
             again = halved or memory
-            yield from _tried(part, device, checkpoints, stopping, live_seconds, halved=again)
+            yield from _tried(
+                part, device, checkpoints, stopping, live_seconds, guard, halved=again
+            )
+
+
+def _ended(message: Message) -> str:
+    """The config hash of the trial that a message is the last of; empty where it is of none."""
+    if isinstance(message, Done):
+        return message.record.config_hash
+    return message.config_hash if isinstance(message, Failed | Stopped) else ""
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -105,31 +131,66 @@ def _run(
     checkpoints: Checkpoints | None,
     stopping: Stopping | None,
     live_seconds: float,
+    guard: Guard,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
+    guard.begin(hashes)
     keeper = CheckpointWriter(checkpoints, hashes, device)
-    checkpoint, said = keeper.newest()
-    yield from _notes(hashes, said)
+    checkpoint, news = keeper.newest()
+    yield from _notes(hashes, news)
     showing = Showing(live_seconds, keeper.started, keeper.folder, resumed=checkpoint is not None)
-    last, pending = 0.0, dict(zip(hashes, range(len(hashes)), strict=True))
+    last, apart, pending = 0.0, False, dict(zip(hashes, range(len(hashes)), strict=True))
+    begun = checkpoint.step if checkpoint else 0
+    steps = configs[0].train.steps
+    yield from [Progress(digest, begun, steps, math.nan) for digest in hashes]
     for descent in deq.train_pack(configs, device=device, checkpoint=checkpoint):
         try:
             if time.monotonic() - last >= PROGRESS_EVERY:
                 last = time.monotonic()
-                for digest, k in pending.items():
-                    yield _progress(digest, descent.courses[k])
+                yield from [_progress(digest, descent.courses[k]) for digest, k in pending.items()]
             for digest, k in list(pending.items()):
                 if stopping is not None:
                     _stop(descent, k, digest, stopping)
                 if descent.courses[k].status is not None:
                     del pending[digest]
+                    guard.ended(digest)
                     yield Done(_record(descent.courses[k], plains[k], device, keeper, showing))
+            apart, said = _heed(descent, pending, keeper, guard)
+            yield from said
+            if apart:
+                return
             for k, points in showing.points({k: descent.courses[k] for k in pending.values()}):
                 yield Live(hashes[k], keeper.started, device, points)
             yield from _notes(hashes, keeper.keep(descent))
         except GeneratorExit:  # interrupted, between two steps
-            list(keeper.write(descent))
+            if not apart:
+                list(keeper.write(descent))
             raise
+
+
+def _heed(
+    descent: deq.Descent, pending: dict[str, int], keeper: CheckpointWriter, guard: Guard
+) -> tuple[bool, list[Message]]:
+    """End what is asked to end; whether the pack is to be left, and what is said of it.
+
+    It is left where the whole sweep ends, and where its parts have checkpoints of their own.
+    """
+    asked, hashes = guard.look() if pending else Asked(), keeper.pack
+    if asked.sweep:
+        return True, list(_notes(hashes, keeper.write(descent)))
+    if not asked.trials:
+        return False, []
+    stopped = [digest for digest in hashes if digest in asked.trials and asked.trials[digest].by]
+    rest = [digest for digest in hashes if digest not in asked.trials]
+    apart = bool(stopped) and keeper.split(descent, [part for part in (stopped, rest) if part])
+    if not apart:  # a checkpoint of this pack would hold trials as ended that are not
+        keeper.close()
+    steps = {digest: _progress(digest, descent.courses[k]) for digest, k in pending.items()}
+    said = list(endings(asked.trials, guard.timeout, steps, kept=apart))
+    for message in said:
+        descent.stop(descent.courses[pending.pop(message.config_hash)], "")
+        guard.ended(message.config_hash)
+    return apart, [*said]
 
 
 def _stop(descent: deq.Descent, k: int, digest: str, stopping: Stopping) -> None:
@@ -148,7 +209,7 @@ def _progress(digest: str, course: deq.Course) -> Progress:
     return Progress(digest, step, course.config.train.steps, loss)
 
 
-def _notes(hashes: list[str], lines: Iterable[str]) -> Iterator[Note]:
+def _notes(hashes: Sequence[str], lines: Iterable[str]) -> Iterator[Note]:
     pack = f"pack of {len(hashes)}: " if len(hashes) > 1 else ""
     for line in lines:
         yield Note(hashes[0], pack + line)

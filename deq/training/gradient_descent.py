@@ -1,7 +1,7 @@
 """Gradient descent on a pack of DEQs, with what is measured on the way."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 
@@ -90,6 +90,14 @@ class Descent:
             group.drop_ended()
         self.groups = [group for group in self.groups if group.courses]
 
+    def only(self, courses: Sequence[Course]) -> None:
+        """Keep these trials and forget the others, between two steps."""
+        kept = {id(course) for course in courses}
+        self.courses = [course for course in self.courses if id(course) in kept]
+        for group in self.groups:
+            group.drop_others(kept)
+        self.groups = [group for group in self.groups if group.courses]
+
 
 class Group:
     """Trials that are solved together: their courses, their numerics, their spectra."""
@@ -131,6 +139,10 @@ class Group:
     def drop_ended(self) -> None:
         """Take the trials out that have ended."""
         self._keep(lambda course: course.status is None)
+
+    def drop_others(self, kept: Collection[int]) -> None:
+        """Take the trials out whose course has none of these ids."""
+        self._keep(lambda course: id(course) in kept)
 
     def promote(self) -> list["Group"]:
         """Hand over the trials that go on in float64, each in a group of its own."""

@@ -11,9 +11,10 @@ from types import TracebackType
 import click
 
 from sweeps.cli.commands import cli
+from sweeps.cli.group import INTERRUPTED
 from sweeps.cli.shells import VARIABLE
 from sweeps.cli.streams import full_stdout, prepare_streams
-from sweeps.errors import ConfigError, DiskError, SweepsError
+from sweeps.errors import ConfigError, DiskError, StoppedError, SweepsError
 from sweeps.output_errors import explanation
 from sweeps.redaction import without_secrets
 
@@ -28,6 +29,9 @@ def enter() -> None:
     logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
     try:
         cli.main(standalone_mode=False, complete_var=VARIABLE)
+    except StoppedError as error:
+        click.echo(f"sweeps: {error}", err=True)
+        sys.exit(INTERRUPTED)
     except SweepsError as error:
         _refuse(error)
     except click.ClickException as error:

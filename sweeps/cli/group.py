@@ -11,8 +11,9 @@ from sweeps.cli.words import CONFIG_DIR, complete_override
 if TYPE_CHECKING:
     from sweeps.config import Request
 
-# Exit code: every trial has a result, and MLflow has not taken all of it.
-UNSENT = 3
+# Exit codes: every trial has a result, and MLflow has not taken all of it; a person
+# interrupted the sweep or stopped some of its trials.
+UNSENT, INTERRUPTED = 3, 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import MULTIRUN, UNSENT, cli, config_dir, request, say_hidden, with_overrides
+from sweeps.cli.group import (
+    INTERRUPTED,
+    MULTIRUN,
+    UNSENT,
+    cli,
+    config_dir,
+    request,
+    say_hidden,
+    with_config_dir,
+    with_overrides,
+)
 from sweeps.cli.names import complete_sweep
 from sweeps.cli.plan import show_plan
 
@@ -46,12 +56,16 @@ def run(
 
     Exit codes: 0 complete, 1 a trial failed or the disk is full, 2 the command is wrong and
     nothing was started, 3 every trial has a result but MLflow has not taken all of it
-    (`sweeps sync` sends the rest), 130 interrupted.
+    (`sweeps sync` sends the rest), 130 interrupted, or stopped in part by `sweeps stop`.
     """
     del multirun  # every command here may sweep
     if why and not dry_run:
         raise click.UsageError("--why explains a plan: give --dry-run too")
-    asked = request(overrides)
+    from sweeps.terminal import Terminal
+
+    terminal = Terminal(stderr=as_json)
+    with terminal.waiting("composing"):
+        asked = request(overrides)
     say_hidden(asked)
     if dry_run:
         from sweeps.dry_run import dry_plan
@@ -60,9 +74,7 @@ def run(
         show_plan(planned, as_json, asked.launch.paths.output if why else "")
         return
     from sweeps import run as runner
-    from sweeps.terminal import Terminal
 
-    terminal = Terminal(stderr=as_json)
     finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
     _show(finished, asked.launch, terminal, as_json)
 
@@ -79,16 +91,39 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     change cluster, tracking, pack, checkpoint and paths. Trials go on from checkpoints.
     Exit codes are those of `sweeps run`.
     """
-    from sweeps import run as runner
-    from sweeps.driver import Options
-    from sweeps.resume import stored
     from sweeps.terminal import Terminal
 
-    found = stored(sweep, overrides, config_dir())
     terminal = Terminal(stderr=as_json)
+    with terminal.waiting("reading the record"):
+        from sweeps import run as runner
+        from sweeps.driver import Options
+        from sweeps.resume import stored
+
+        found = stored(sweep, overrides, config_dir())
     options = Options(found.command, found.sources, retry_failed=retry_failed)
     finished = runner.run(found.launch, found.trials, options, terminal)
     _show(finished, found.launch, terminal, as_json)
+
+
+@cli.command()
+@click.argument("sweep", shell_complete=complete_sweep)
+@click.argument("words", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
+@with_config_dir
+def stop(sweep: str, words: tuple[str, ...]) -> None:
+    """End a running sweep, or some of its trials, from another terminal or machine.
+
+    SWEEP is the name that `sweeps run` printed, HASH a trial's, each six or more digits of
+    it. What ends writes a checkpoint first. The same command, or `sweeps resume`, goes on
+    from there.
+
+    A sweep that was stopped, or lacks a result for a trial that was, ends with exit code 130
+    unless a trial failed; its MLflow run is KILLED, with the tag `sweeps.stopped_by`.
+    """
+    from sweeps import stopping
+
+    config = request([word for word in words if "=" in word]).launch
+    for text in stopping.stop(config, sweep, [word for word in words if "=" not in word]):
+        click.echo(text)
 
 
 @cli.command()
@@ -117,7 +152,10 @@ def sync(overrides: tuple[str, ...]) -> None:
 def _show(
     finished: "Finished", launch: "LaunchConfig", terminal: "Terminal", as_json: bool
 ) -> None:
-    """Say how a sweep ended; exit 1 when a trial has no result, 3 when MLflow lacks some."""
+    """Say how a sweep ended.
+
+    Exit 1 when a trial failed, 130 when a person stopped one, 3 when MLflow lacks results.
+    """
     from sweeps import report
     from sweeps.search.findings import findings
 
@@ -128,7 +166,8 @@ def _show(
         terminal.table(found.header, found.rows)
     for line in finished.lines:
         if line.error:
-            terminal.say(f"{line.planned.name} failed: {line.error}")
+            failed = "" if line.status == report.STOPPED_BY_PERSON else "failed: "
+            terminal.say(f"{line.planned.name} {failed}{line.error}")
     for text in _where(finished, launch):
         terminal.say(text)
     if as_json:
@@ -137,6 +176,9 @@ def _show(
         )
     if finished.failed:
         sys.exit(1)
+    if finished.stopped:
+        terminal.say("The same command goes on with what was stopped.")
+        sys.exit(INTERRUPTED)
     if finished.waits:
         sys.exit(UNSENT)
 

@@ -1,5 +1,6 @@
 """Commands that look at what is recorded, and at what is there: status, report, ui, doctor."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -15,11 +16,22 @@ from sweeps.cli.names import complete_sweep
 )
 @with_config_dir
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status(overrides: tuple[str, ...], as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it anew until the sweep ends, or Ctrl-C.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="With --watch: seconds from one look to the next.",
+)
+def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float) -> None:
     """Say how sweeps stand: `sweeps status [SWEEP]`.
 
-    Without SWEEP (a name, or six or more digits of one) all of the output root's.
+    Without SWEEP (a name, or six or more digits of one) all of the output root's; with
+    --watch the latest. Works on any machine that shares the output root.
     """
+    if watch and as_json:
+        raise click.UsageError("--watch draws for a person: give it without --json")
     from sweeps import status as teller
     from sweeps.reaping import reap_on_server
     from sweeps.terminal import Terminal
@@ -28,6 +40,10 @@ def status(overrides: tuple[str, ...], as_json: bool) -> None:
     if len(named) > 1:
         raise click.UsageError(f"one sweep at a time, not {' and '.join(named)}")
     config = request([word for word in overrides if "=" in word]).launch
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            teller.watch(config, "".join(named), every, Terminal())
+        return
     for text in reap_on_server(config):
         click.echo(text, err=True)
     found = teller.statuses(config, *named)

@@ -15,6 +15,7 @@ ARTIFACTS = {
     ENVIRONMENT: "versions, hardware, threads, the code's commit and its uncommitted changes",
     FIGURE: "loss against the GD step: measured, linearised at t = 0, the theorem's bound",
 }
+STOPPED_BY = "sweeps.stopped_by"
 TAGS = {
     "sweeps.kind": "trial, sweep (the parent run) or reproduction",
     "sweeps.config_hash": "the trial's identity, 64 hex digits",
@@ -29,6 +30,7 @@ TAGS = {
 OTHER_TAGS = {
     "sweeps.early_stopped": "true where early stopping ended the trial",
     "sweeps.early_stopped_step": "and the GD step at which it did",
+    STOPPED_BY: "a sweep's: who ended it, or a trial of it, by `sweeps stop`",
     "sweeps.lease": "a sweep's: until when its driver is taken to be alive, seconds since 1970",
     "sweeps.host": "a sweep's: the driver's machine",
     "sweeps.closed": "a sweep's: who closed it, when its driver had died",

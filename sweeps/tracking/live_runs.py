@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import __version__
 from sweeps.planning import PlannedTrial
+from sweeps.tracking.contents import STOPPED_BY
 from sweeps.tracking.lease import UNTIL
 from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
 
@@ -22,6 +23,23 @@ class Page:
     experiment: str
     run: str
     sweep: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A trial that ended without a result.
+
+    Attributes:
+        config_hash: which.
+        status: of its run from now on, FAILED or KILLED.
+        reason: why.
+        by: the person who stopped it; empty where nobody did.
+    """
+
+    config_hash: str
+    status: str
+    reason: str
+    by: str = ""
 
 
 class LiveRuns:
@@ -43,13 +61,14 @@ class LiveRuns:
             log(self._client, run.run_id, live.points)
             self._runs.remember(page.experiment, live.config_hash, run)
 
-    def fail(self, config_hash: str, error: str) -> None:
-        """Close the run of a trial that was shown and has failed."""
-        _, run = self._shown.pop(config_hash, (0, None))
+    def close(self, ending: Ending) -> None:
+        """Close the run of a trial that was shown and has no result."""
+        _, run = self._shown.pop(ending.config_hash, (0, None))
         if run is not None:
-            self._client.set_tag(run.run_id, "sweeps.reason", error)
-            self._client.set_tag(run.run_id, "mlflow.note.content", f"**failed**: {error}")
-            self._client.set_terminated(run.run_id, "FAILED")
+            tags = {"sweeps.reason": ending.reason, "mlflow.note.content": ending.reason}
+            tags |= {STOPPED_BY: ending.by} if ending.by else {}
+            log(self._client, run.run_id, [], tags=tags)
+            self._client.set_terminated(run.run_id, ending.status)
 
     def _begin(self, page: Page, trial: PlannedTrial, live: "Live") -> Found | None:
         """The run of this training: one that was begun before, or a new one.

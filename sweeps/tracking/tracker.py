@@ -18,8 +18,8 @@ from sweeps.planning import PlannedTrial
 from sweeps.record import Columns, Record, now
 from sweeps.redaction import without_secrets
 from sweeps.step_metrics import Point
-from sweeps.tracking import lease, store, stored
-from sweeps.tracking.live_runs import LiveRuns, Page
+from sweeps.tracking import contents, lease, store, stored
+from sweeps.tracking.live_runs import Ending, LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
 from sweeps.tracking.trial_runs import (
@@ -188,6 +188,7 @@ class Tracker:
                 lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
             self._write_view(experiment, sweep, view)  # an earlier version's may be there
+            self._trials.untag(found, contents.STOPPED_BY)
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
@@ -273,14 +274,14 @@ class Tracker:
         with self._or_tracking_error("points of a trial"):
             self._live.show(page, trial, live)
 
-    def failed(self, trial: str, error: str) -> None:
-        """Close the run of a trial that was shown and has failed.
+    def close(self, ending: Ending) -> None:
+        """Close the run of a trial that was shown and has no result.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("the closing of a run"):
-            self._live.fail(trial, error)
+            self._live.close(ending)
 
     def close_running(self, experiment: str, page: str = "") -> None:
         """Close the runs of trials that nobody trains any more.
@@ -315,8 +316,9 @@ class Tracker:
         metrics: list[Point],
         folder: Path,
         files: Collection[str],
+        stopped_by: str = "",
     ) -> None:
-        """Close the parent run with what the sweep found; `files` lie in `folder`.
+        """Close the parent run with what the sweep found, and who stopped it if a person did.
 
         Raises:
             TrackingError: MLflow did not take it.
@@ -324,6 +326,7 @@ class Tracker:
         at = now()
         points = [replace(point, at=at) for point in metrics]
         tags = {"mlflow.note.content": description, "sweeps.version": __version__}
+        tags |= {contents.STOPPED_BY: stopped_by} if stopped_by else {}
         with self._or_tracking_error("a sweep's page"):
             log(self._client, run, points, tags=tags)
             for name in files:

@@ -100,6 +100,11 @@ class TrialRuns:
                     self._client.delete_run(run.info.run_id)
         self._known |= {(experiment, digest): None for digest in hashes}
 
+    def untag(self, run: Any, tag: str) -> None:
+        """Delete a tag of a run, where it has it."""
+        if tag in run.data.tags:
+            self._client.delete_tag(run.info.run_id, tag)
+
     def send(
         self, experiment: str, parent: str, sweep: str, name: str, record: Record, figure: bytes
     ) -> str:

@@ -18,6 +18,7 @@ from sweeps.early_stopping import AshaConfig, Heights, Stopping
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
 from sweeps.messages import Message
+from sweeps.stop_requests import Guard, StopRequests
 from sweeps.workers.rounds import Packs, rounds
 
 # Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
@@ -72,6 +73,7 @@ def training(
     checkpoints: Checkpoints,
     early: Early | None = None,
     live_seconds: float = 0.0,
+    requests: StopRequests | None = None,
 ) -> Iterator[Train]:
     """Workers, ready to train these packs and, while the block lasts, others like them.
 
@@ -82,6 +84,8 @@ def training(
         checkpoints: where packs keep theirs.
         early: how trials are stopped early, and how high those stand that ended before.
         live_seconds: how often a trial's points are shown while it trains; 0: never.
+        requests: where it is asked for that the sweep, or trials of it, end. When the sweep
+            is to end, the messages do, and what trains writes its checkpoint.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
@@ -98,7 +102,7 @@ def training(
 
             stopping = Stopping(early[0], asha.here(*early))
         yield lambda packs: _inline(
-            packs, device, config.cpus_per_trial, checkpoints, stopping, live_seconds
+            packs, device, config.cpus_per_trial, checkpoints, stopping, live_seconds, requests
         )
     else:
         from sweeps.workers import asha
@@ -107,9 +111,9 @@ def training(
 
         with ready(config, packs, folder) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
-            tune = Tune(config, device, folder, code, checkpoints, stopping, live_seconds)
+            tune = Tune(config, device, folder, code, checkpoints, stopping, live_seconds, requests)
             try:
-                yield lambda packs: rounds(packs, config.max_retries, tune.fit)
+                yield lambda packs: rounds(packs, config.max_retries, tune.fit, requests)
             finally:
                 tune.end()
 
@@ -121,9 +125,13 @@ def _inline(
     checkpoints: Checkpoints,
     stopping: Stopping | None,
     live_seconds: float,
+    requests: StopRequests | None,
 ) -> Iterator[Message]:
     from sweeps.trial import run_pack  # imports torch
 
     for pack in packs:
+        guard = Guard(requests)
+        if guard.asked().sweep:
+            return
         plains = [trial.plain for trial in pack]
-        yield from run_pack(plains, device, threads, checkpoints, stopping, live_seconds)
+        yield from run_pack(plains, device, threads, checkpoints, stopping, live_seconds, guard)

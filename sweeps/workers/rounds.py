@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from sweeps.messages import Done, Failed, Message
+from sweeps.endings import endings
+from sweeps.messages import Done, Failed, Message, Stopped
 from sweeps.planning import PlannedTrial
+from sweeps.stop_requests import SWEEP, StopRequests
 
 Pack = list[PlannedTrial]
 Packs = list[Pack]
@@ -46,12 +48,15 @@ class Lost:
 Fit = Callable[[Packs, int], Iterator[Message | Lost]]
 
 
-def rounds(packs: Packs, retries: int, fit: Fit) -> Iterator[Message]:
+def rounds(
+    packs: Packs, retries: int, fit: Fit, requests: StopRequests | None = None
+) -> Iterator[Message]:
     """Train the packs, then once more what was lost; each trial ends once.
 
     A pack that was ended for its memory is halved; one that a node took with it is tried
     again as it is, when the node is known to be gone; of any other, the trials are tried
-    singly. What is lost again has failed.
+    singly. What is lost again has failed. A trial that was asked to end, and whose worker was
+    ended for it, ends by that and is not tried again; once the whole sweep is, nothing is.
     """
     ended: set[str] = set()
     smaller: Packs = []
@@ -60,6 +65,8 @@ def rounds(packs: Packs, retries: int, fit: Fit) -> Iterator[Message]:
         if not isinstance(said, Lost):
             yield from _once(said, ended)
             continue
+        for message in asked_to_end(said.pack, requests):
+            yield from _once(message, ended)
         rest = [trial for trial in said.pack if trial.config_hash not in ended]
         if said.cause is Cause.NODE:
             moved += parts(rest, len(said.pack))
@@ -69,11 +76,13 @@ def rounds(packs: Packs, retries: int, fit: Fit) -> Iterator[Message]:
         else:
             yield from _failed(rest, said)
     for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
-        if not again:
+        if not again or (requests and SWEEP in requests.read()):
             continue
         time.sleep(pause)
         for said in fit(again, budget):
             if isinstance(said, Lost):
+                for message in asked_to_end(said.pack, requests):
+                    yield from _once(message, ended)
                 yield from _failed([t for t in said.pack if t.config_hash not in ended], said)
             else:
                 yield from _once(said, ended)
@@ -82,6 +91,14 @@ def rounds(packs: Packs, retries: int, fit: Fit) -> Iterator[Message]:
 def parts(pack: Pack, size: int) -> Packs:
     """A pack cut into packs of at most this size."""
     return [pack[i : i + size] for i in range(0, len(pack), size)]
+
+
+def asked_to_end(pack: Pack, requests: StopRequests | None) -> Iterator[Stopped | Failed]:
+    """The endings of the trials of a lost pack that were asked to end."""
+    if requests is None:
+        return
+    found, hashes = requests.read(), [trial.config_hash for trial in pack]
+    yield from endings({h: found[h] for h in hashes if h in found}, requests.timeout)
 
 
 def _failed(trials: Pack, lost: Lost) -> Iterator[Message]:
@@ -99,6 +116,6 @@ def _once(said: Message, ended: set[str]) -> Iterator[Message]:
     digest = said.record.config_hash if isinstance(said, Done) else said.config_hash
     if digest in ended:
         return
-    if isinstance(said, Done | Failed):
+    if isinstance(said, Done | Failed | Stopped):
         ended.add(digest)
     yield said

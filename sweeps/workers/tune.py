@@ -3,9 +3,12 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import queue
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from sweeps.messages import Done, Failed, Message
 from sweeps.plain import one_line
 from sweeps.planning import PlannedTrial
 from sweeps.redaction import without_secrets
+from sweeps.stop_requests import EVERY, SWEEP, Guard, StopRequests, Watchdog
 from sweeps.trial import run_pack
 from sweeps.workers.cluster import Code, needs
 from sweeps.workers.reports import drawn, together
@@ -52,10 +56,11 @@ class Tune:
         checkpoints: Checkpoints,
         stopping: Stopping | None = None,
         live_seconds: float = 0.0,
+        requests: StopRequests | None = None,
     ) -> None:
         """Train on `device`, with Tune's state in `folder`; `code` was shipped there."""
         self._config, self._device, self._checkpoints = config, device, checkpoints
-        self._stopping, self._live_seconds = stopping, live_seconds
+        self._stopping, self._live_seconds, self._requests = stopping, live_seconds, requests
         self._folder, self._code = folder.resolve(), code
         self._running: tuple[threading.Thread, Stop] | None = None
 
@@ -72,10 +77,23 @@ class Tune:
         self._running = worker, stop
         worker.start()
         try:
-            while (said := inbox.get()) is not None:
-                yield self._stamped(said)
+            yield from map(self._stamped, self._said(inbox))
         finally:
             self.end()
+
+    def _said(self, inbox: Inbox) -> Iterator[Said]:
+        """What comes into the inbox, until all has or the sweep is asked to end."""
+        looked = time.monotonic()
+        while True:
+            if self._requests and time.monotonic() - looked >= EVERY:
+                looked = time.monotonic()
+                if SWEEP in self._requests.read():
+                    return
+            with contextlib.suppress(queue.Empty):
+                said = inbox.get(timeout=EVERY)
+                if said is None:
+                    return
+                yield said
 
     def end(self) -> None:
         """End what still trains, and wait for it: Ray left under Tune ends the process.
@@ -110,6 +128,7 @@ class Tune:
             "checkpoints": self._checkpoints,
             "stopping": self._stopping,
             "live_seconds": self._live_seconds,
+            "requests": self._requests,
         }
         try:
             tune.Tuner(
@@ -207,6 +226,7 @@ def _trainable(
     checkpoints: Checkpoints,
     stopping: Stopping | None,
     live_seconds: float,
+    requests: StopRequests | None,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
     wrong = mismatch(versions, here())
@@ -216,11 +236,18 @@ def _trainable(
         failed = [Failed(h, f"this node's {wrong}", final=False) for h in hashes[config["pack"]]]
         tune.report({"messages": failed})
         return
+    guard = Guard(requests)
     # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
-    messages = run_pack(packs[config["pack"]], device, threads, checkpoints, stopping, live_seconds)
-    with contextlib.closing(messages):
+    pack = packs[config["pack"]]
+    messages = run_pack(pack, device, threads, checkpoints, stopping, live_seconds, guard)
+    with Watchdog(guard, _end_process), contextlib.closing(messages):
         for report in together(drawn(messages)):
             tune.report({"messages": report})
+
+
+def _end_process() -> None:
+    """End this worker, whose trial hangs: Tune sees it as one that was killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _all(packs: Packs) -> Iterator[PlannedTrial]:

@@ -1,6 +1,7 @@
 """A driver at work is seen by its lock, not its clock; a trial that says nothing is named."""
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -11,8 +12,9 @@ import time
 import pytest
 from command import inside
 
-from sweeps import pulse, root_lock
+from sweeps import progress, pulse, root_lock
 from sweeps.config import request
+from sweeps.live_view import LiveView
 from sweeps.messages import Failed, Progress
 from sweeps.planning import plan, trials_of
 from sweeps.terminal import Terminal
@@ -76,42 +78,43 @@ def test_a_root_is_held_by_one(tmp_path):
 @pytest.fixture
 def hasty(monkeypatch):
     """Seconds for minutes."""
-    monkeypatch.setattr(pulse, "SILENT_AFTER", 1)
+    monkeypatch.setattr(progress, "STUCK_AFTER", 1)
     monkeypatch.setattr(pulse, "EVERY", 0.05)
 
 
-def test_a_trial_that_says_nothing_is_named_once(folder, hasty, capsys):
+def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
+    """Also where it is heard of; with the command that stops it."""
     trials = trials_of(request(["data.n=8", "model.width=16", "seed=0,1,2"]))
     hashes = [trial.config_hash for trial in trials]
-    with (
-        Terminal().watch(plan(trials, study="")) as view,
-        pulse.Pulse(folder, view.on_silence) as told,
-    ):
-        view_and_pulse = (view.tell, told.tell)
+    terminal = Terminal()
+    terminal.progress.plan(plan(trials, study="", sweep="abc"), [])
+    view, tell = LiveView(terminal, "abc"), terminal.progress.tell
+    with pulse.Pulse(folder, terminal.progress, view.on_stuck):
         for digest in hashes:
-            for tell in view_and_pulse:
-                tell(Progress(digest, 12, 1500, 0.1))
-        for tell in view_and_pulse:
-            tell(Failed(hashes[2], "why"))
-        begun = time.monotonic()
-        while not said_silent(folder) or time.monotonic() - begun < 2.2:
-            told.tell(Progress(hashes[1], 13, 1500, 0.1))
+            tell(Progress(digest, 12, 1500, 0.1))
+        tell(Failed(hashes[2], "why"))
+        for step in itertools.count(13):
+            tell(Progress(hashes[0], 12, 1500, 0.1))
+            tell(Progress(hashes[1], step, 1500, 0.1))
             time.sleep(0.02)
-        assert set(said_silent(folder)) == {hashes[0]}
-        told.tell(Progress(hashes[0], 13, 1500, 0.1))
-        while said_silent(folder):
-            told.tell(Progress(hashes[1], 14, 1500, 0.1))
+            if said_stuck(folder).get(hashes[0], 0) >= 2:
+                break
+        assert set(said_stuck(folder)) == {hashes[0]}
+        tell(Progress(hashes[0], 13, 1500, 0.1))
+        while said_stuck(folder):
             time.sleep(0.02)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "heard" in line]
+            tell(Progress(hashes[1], 0, 1500, 0.1))
+            tell(Progress(hashes[1], 1, 1500, 0.1))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no step" in line]
     assert len(lines) == 1
-    assert lines[0].startswith("seed=0: nothing heard for ")
-    assert lines[0].endswith(" s (step 12/1500)")
+    assert lines[0].startswith("seed=0: no step for ")
+    assert lines[0].endswith(f" s (step 12/1500); to stop it: sweeps stop abc {hashes[0][:12]}")
 
 
-def said_silent(folder):
-    """Of which trials a driver has heard nothing for long."""
+def said_stuck(folder):
+    """Which trials a driver says make no step, and for how long."""
     with contextlib.suppress(OSError):
-        return json.loads((folder / pulse.NAME).read_text())["silent"]
+        return json.loads((folder / pulse.NAME).read_text())["stuck"]
     return {}
 
 
@@ -132,11 +135,14 @@ def test_status_names_it(tmp_path):
         host=pulse.socket.gethostname(),
         pid=os.getpid(),
         running={digest: [3, 20]},
-        silent={digest: 75},
+        stuck={digest: 75},
+        says="0 done, 1 running, 0 failed, 0 reused of 1; about 3 min left",
     )
     with locked(folder):
         (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert status["state"] == "running"
-    assert status["trials"][0]["note"] == "step 3/20, nothing heard for 75 s"
+    stop = f"sweeps stop {status['sweep']} {digest[:12]}"
+    assert status["trials"][0]["note"] == f"step 3/20, no step for 75 s; to stop it: {stop}"
+    assert status["progress"].endswith("about 3 min left")
     (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert status["state"] == "interrupted"

@@ -1,0 +1,158 @@
+"""Time left goes by the trials' cost; the picture ticks by itself; what takes long is said."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+from command import ENV
+
+from sweeps import progress, terminal
+from sweeps.config import request
+from sweeps.live_view import LiveView
+from sweeps.messages import Failed, Progress, Stopped
+from sweeps.planning import plan, trials_of
+from sweeps.progress import SweepProgress, duration
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, which stands until it is moved on."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    moved = Clock()
+    monkeypatch.setattr(progress, "time", moved)
+    return moved
+
+
+def planned(*words):
+    trials = trials_of(request(["data.n=8", "train.steps=100", *words]))
+    return [trial.config_hash for trial in trials], plan(trials, study="s", sweep="abc")
+
+
+def test_time_left_is_by_cost(clock):
+    """A trial four times as wide takes 16 times as long; of a count it would be one of two."""
+    (small, large), both = planned("model.width=16,64")
+    found = SweepProgress()
+    found.plan(both, ["x", "y", "z"])
+    assert found.sentence() == "0 done, 0 running, 0 failed, 3 reused of 2"
+    found.tell(Progress(small, 0, 100, 1.0))
+    clock.now += 10
+    found.tell(Progress(small, 50, 100, 1.0))
+    assert found.share() == pytest.approx(0.5 / 17)
+    found.tell(Failed(small, "why"))
+    assert found.share() == pytest.approx(1 / 17)
+    assert found.seconds_left() == pytest.approx(160)
+    assert found.rate() == pytest.approx(1 / 170)
+    said = "0 done, 0 running, 1 failed, 3 reused of 2; about 3 min left"
+    assert found.sentence() == said
+    assert found.speed() == "6 % of the work, 35 % a minute"
+    # What a checkpoint brought along was not done in these seconds.
+    found.tell(Progress(large, 50, 100, 1.0))
+    assert found.share() == pytest.approx(1 / 9)
+    found.tell(Stopped(large, "alice"))
+    assert found.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
+
+
+def test_what_is_waited_for(clock):
+    (digest,), one = planned("model.width=16")
+    found = SweepProgress()
+    with found.waiting("composing"):
+        clock.now += 12.4
+        assert found.waits() == "composing 12 s"
+        with found.waiting("starting Ray"):
+            assert found.waits() == "starting Ray 0 s"
+    assert found.waits() == ""
+    found.plan(one, [])
+    clock.now += 3
+    assert found.waits() == "waiting for a worker 3 s"
+    found.tell(Progress(digest, 1, 100, 1.0))
+    assert found.waits() == ""
+    assert found.stuck() == {}
+    clock.now += 75
+    found.tell(Progress(digest, 1, 100, 1.0))
+    assert found.stuck() == {digest: 75}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(45, "45 s"), (1500, "25 min"), (12600, "3.5 h"), (7.25 * 86400, "7.2 days")],
+)
+def test_a_time_as_a_person_says_it(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_without_a_terminal_only_what_takes_long_is_said(capsys, monkeypatch):
+    quiet = terminal.Terminal()
+    with quiet.waiting("starting Ray"):
+        pass
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(terminal, "LONG", 0.01)
+    with quiet.waiting("starting Ray"):
+        said = ""
+        while not said:
+            said = capsys.readouterr().out
+    assert said.startswith("starting Ray: ")
+
+
+def test_the_picture_names_what_is_stuck(clock):
+    hashes, three = planned("model.width=16", "seed=0,1,2")
+    shown = terminal.Terminal()
+    shown.progress.plan(three, [])
+    view = LiveView(shown, "abc")
+    for digest in hashes[:2]:
+        shown.progress.tell(Progress(digest, 5, 100, 0.25))
+    clock.now += 70
+    shown.progress.tell(Progress(hashes[0], 6, 100, 0.25))
+    head, stuck, other = view.rows()
+    assert "0 done, 2 running, 0 failed, 0 reused of 3; about " in head[0]
+    how = f"to stop it: sweeps stop abc {hashes[1][:12]}"
+    assert stuck == ["  seed=1", "step 5/100", f"no step for 70 s; {how}"]
+    assert other == ["  seed=0", "step 6/100", "loss 0.25"]
+
+
+# Waits for a worker, and says nothing.
+WAITS = """import sys
+import time
+from sweeps.terminal import Terminal
+
+assert not {"torch", "mlflow", "ray", "hydra"} & set(sys.modules)
+terminal = Terminal()
+with terminal.waiting("starting Ray"):
+    sys.stdin.readline()
+terminal.say("The end.")
+"""
+
+
+def test_the_seconds_move_while_nothing_is_said():
+    primary, secondary = pty.openpty()
+    env = ENV | {"TERM": "xterm"}
+    command = [sys.executable, "-c", WAITS]
+    with subprocess.Popen(command, stdin=secondary, stdout=secondary, env=env) as waits:
+        os.close(secondary)
+        said = until(primary, "starting Ray 2 s")
+        seen = [said.index(f"starting Ray {second} s") for second in range(3)]
+        assert all(a < b for a, b in pairwise(seen))
+        os.write(primary, b"\n")
+        assert until(primary, "The end.")
+        assert waits.wait(30) == 0
+    os.close(primary)
+
+
+def until(terminal, text):
+    """What is written to a terminal up to this text."""
+    heard, end = "", time.monotonic() + 60
+    while text not in heard:
+        ready, _, _ = select.select([terminal], [], [], end - time.monotonic())
+        assert ready, heard
+        heard += os.read(terminal, 4096).decode(errors="replace")
+    return heard

@@ -1,0 +1,326 @@
+"""`sweeps stop` and cluster.trial_timeout: what ends, what is kept, what goes on."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from command import ENV, client, inside, runs, started, sweeps
+
+from sweeps import stop_requests
+from sweeps.checkpoints import Checkpoints
+from sweeps.config import request
+from sweeps.messages import Done, Failed, Progress, Stopped
+from sweeps.planning import trials_of
+from sweeps.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
+from sweeps.trial import run_pack
+from sweeps.workers.rounds import Lost, rounds
+
+WORDS = ["data.n=8", "model.width=16", "train.steps=60", "train.loss_tol=0"]
+ALICE = StopRequest("alice on here")
+
+
+def planned(count):
+    return trials_of(request([*WORDS, f"seed=range(0,{count})"]))
+
+
+@pytest.fixture
+def requests(tmp_path, monkeypatch):
+    """A sweep's requests, which are looked for at every step."""
+    monkeypatch.setattr(stop_requests, "EVERY", 0.0)
+    return StopRequests.of(tmp_path / "sweeps" / "abc")
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints.under(tmp_path, 60.0)
+
+
+def trained(trials, requests, checkpoints=None, at=None):
+    """What a worker says; at the first step done, `at` is called."""
+    guard = Guard(requests)
+    for message in run_pack([t.plain for t in trials], "cpu", 1, checkpoints, guard=guard):
+        if at and isinstance(message, Progress) and message.loss > 0:
+            at()
+            at = None
+        yield message
+
+
+def of(kind, messages):
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def trajectory(record):
+    return {name: record.trajectory[name] for name in ("loss", "norm_w", "residual")}
+
+
+def test_a_stopped_trial_leaves_its_pack_and_goes_on_from_its_checkpoint(requests, checkpoints):
+    """So do the others, to the same last bit as without checkpoints."""
+    trials = planned(3)
+    hashes = [trial.config_hash for trial in trials]
+
+    def stop():
+        requests.write(hashes[1], ALICE)
+
+    said = list(trained(trials, requests, checkpoints, stop))
+    (stopped,) = of(Stopped, said)
+    assert str(stopped) == "stopped by alice on here at step 0/60, checkpoint kept"
+    ended = {m.record.config_hash: m.record for m in of(Done, said)}
+    assert set(ended) == {hashes[0], hashes[2]}
+    assert not of(Failed, said)
+    assert [hashes[1]] in checkpoints.packs().values()
+    # A worker that takes its place does not begin it again.
+    assert of(Stopped, trained(trials[1:2], requests, checkpoints)) == [
+        Stopped(hashes[1], ALICE.by)
+    ]
+    requests.clear()
+    (done,) = of(Done, trained(trials[1:2], requests, checkpoints))
+    assert done.record.environment["resumed_at"] == [1]
+    assert done.record.status == "budget"
+    assert len(done.record.trajectory["loss"]) == 61
+    # The same without checkpoints.
+    without = list(trained(trials, requests, None, stop))
+    assert [str(m) for m in of(Stopped, without)] == ["stopped by alice on here at step 0/60"]
+    for done in of(Done, without):
+        assert trajectory(done.record) == trajectory(ended[done.record.config_hash])
+
+
+def test_a_stopped_sweep_leaves_the_checkpoint_of_the_whole_pack(requests, checkpoints):
+    trials = planned(2)
+    said = list(trained(trials, requests, checkpoints, lambda: requests.write(SWEEP, ALICE)))
+    assert not of((Done, Failed, Stopped), said)
+    assert list(checkpoints.packs().values()) == [[trial.config_hash for trial in trials]]
+    assert list(trained(trials, requests, checkpoints)) == []
+    requests.clear()
+    assert len(of(Done, trained(trials, requests, checkpoints))) == 2
+
+
+def test_a_trial_whose_time_is_over_has_failed(requests, checkpoints):
+    """Between two steps; a pack's trials share its time."""
+    short = StopRequests(requests.folder, timeout=1e-9)
+    said = of(Failed, trained(planned(2), short, checkpoints))
+    assert len(said) == 2
+    for failed in said:
+        assert failed.final
+        assert failed.error.startswith("cluster.trial_timeout=1e-09: ended after 0 s, at step ")
+
+
+def test_what_hangs_within_a_step_is_ended(requests, monkeypatch):
+    """What looks is not; whoever takes its place is told whose time was over."""
+    monkeypatch.setattr(stop_requests, "EVERY", 0.01)
+    monkeypatch.setattr(stop_requests, "HANGS_AFTER", 0.2)
+    guard, ended = Guard(StopRequests(requests.folder, timeout=0.01)), threading.Event()
+    guard.begin(["a" * 64])
+    with Watchdog(guard, ended.set):
+        for _ in range(30):
+            guard.look()
+            time.sleep(0.02)
+        assert not ended.is_set()
+        assert ended.wait(30)
+    assert requests.read()["a" * 64].by == ""
+    quiet = Guard(requests)
+    quiet.begin(["b" * 64])
+    time.sleep(0.3)
+    assert not quiet.hangs()
+
+
+def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
+    trials = planned(3)
+    hashes = [trial.config_hash for trial in trials]
+    tried = []
+
+    def fit(packs, retries):
+        tried.append([[trial.config_hash for trial in pack] for pack in packs])
+        if len(tried) == 1:
+            requests.write(hashes[0], ALICE)
+            requests.write(hashes[1], StopRequest(seconds=15.0))
+            yield Lost(packs[0], "its worker died")
+        else:
+            yield Failed(hashes[2], "why")
+
+    said = list(rounds([trials], 0, fit, requests))
+    assert said[0] == Stopped(hashes[0], ALICE.by)
+    assert said[1].error.endswith("ended after 15 s, within a step that did not end")
+    assert said[2:] == [Failed(hashes[2], "why")]
+    assert tried == [[hashes], [[hashes[2]]]]
+    requests.write(SWEEP, ALICE)
+    tried.clear()
+    assert list(rounds([trials[2:]], 0, lambda *_: iter([Lost(trials[2:], "died")]), requests)) == [
+        Failed(hashes[2], "died", final=False)
+    ]
+
+
+def test_two_commands_that_ask_at_once_lose_nothing(requests):
+    script = "import sys; from pathlib import Path; from sweeps.stop_requests import *\n"
+    script += "for n in range(40): StopRequests(Path(sys.argv[1])).write("
+    script += "f'{sys.argv[2]}{n}', StopRequest(sys.argv[2]))"
+    words = [sys.executable, "-c", script, str(requests.folder)]
+    with contextlib.ExitStack() as stack:
+        for who in ("x", "y"):
+            stack.enter_context(subprocess.Popen([*words, who], env=ENV))
+    found = requests.read()
+    assert sorted(found) == sorted(f"{who}{n}" for who in "xy" for n in range(40))
+    assert {request.by for request in found.values()} == {"x", "y"}
+    (requests.folder / "z.json").write_text('{"by": "a\\u001b[2Jb", "seconds": 0}')
+    assert requests.read()["z"].by == "a[2Jb"
+    (requests.folder / "z.json").write_text("[")
+    assert requests.read()["z"].by == "somebody"
+
+
+LONG = ["run", "data.n=8", "model.width=16", "train.steps=4000", "train.loss_tol=0"]
+LONG += ["diagnostics.every=100"]
+
+
+def test_stop_a_trial_and_then_the_sweep(tmp_path):
+    """From another process; `resume` completes it."""
+    words = [*LONG, "train.steps=30000", "cluster=inline", "pack=2", "seed=range(0,4)"]
+    with started(*words, cwd=tmp_path) as driver:
+        sweep = next(line for line in driver.stdout if line.startswith("Sweep ")).split()[1][:-1]
+        status = wait_for(tmp_path, lambda s: s["running"] == 2)
+        watched, left = watching(tmp_path, sweep), watching(tmp_path, sweep[:6])
+        assert sweep in left.stdout.readline()
+        left.send_signal(signal.SIGINT)
+        first, _ = [t["config_hash"] for t in status["trials"] if t["state"] == "running"]
+        asked = inside("stop", sweep[:8], first[:10], cwd=tmp_path)
+        assert (asked.returncode, asked.stderr) == (0, "")
+        assert asked.stdout.startswith("seed=")
+        line = next(line for line in driver.stdout if "stopped by " in line)
+        assert line.rstrip().endswith("checkpoint kept")
+        wait_for(tmp_path, lambda s: s["trials"][0]["state"] == "stopped by a person")
+        again = inside("stop", sweep[:8], "000000", cwd=tmp_path)
+        assert "names 0 trials" in again.stderr
+        asked = inside("stop", sweep[:8], cwd=tmp_path)
+        assert (asked.returncode, asked.stderr) == (0, "")
+        _, said = driver.communicate(timeout=120)
+        assert driver.returncode == 130
+        assert said.startswith("sweeps: stopped by ")
+        assert len(said.splitlines()) == 1
+        out, _ = watched.communicate(timeout=60)
+        assert watched.returncode == 0
+        assert "running" in out
+        left.communicate(timeout=60)
+        assert left.returncode == 0
+    (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
+    assert status["state"] == "interrupted"
+    assert status["left"] == 4
+    assert " on " in status["stopped_by"]
+    (parent,), _ = runs(client(tmp_path / "outputs"))
+    assert parent.info.status == "KILLED"
+    assert parent.data.tags["sweeps.stopped_by"] == status["stopped_by"]
+    again = inside("stop", sweep, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "does not run" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+    assert not inside("status", sweep, "--watch", cwd=tmp_path).returncode
+    done = inside("resume", sweep, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step" in done.stdout
+    (parent,), trials = runs(client(tmp_path / "outputs"))
+    assert parent.info.status == "FINISHED"
+    assert "sweeps.stopped_by" not in parent.data.tags
+    assert [run.info.status for run in trials] == ["FINISHED"] * 4
+
+
+def watching(cwd, sweep):
+    return started("status", sweep, "--watch", "--every", "0.2", cwd=cwd)
+
+
+def wait_for(cwd, right):
+    """The status of the one sweep when it is so."""
+    end, found = time.monotonic() + 120, []
+    while time.monotonic() < end:
+        asked = inside("status", "--json", cwd=cwd)
+        found = json.loads(asked.stdout) if asked.returncode == 0 else []
+        if found and right(found[0]):
+            return found[0]
+        time.sleep(0.2)
+    raise AssertionError(found)
+
+
+HANGS = """import time
+from pathlib import Path
+
+import torch
+
+import deq
+
+MARK = Path(__file__).parent / "mark"
+
+
+def sin(x):
+    if x.dim() == 3 and MARK.exists():
+        if bool(((x[:, 0, 0] - float(MARK.read_text())).abs() < 1e-12).any()):
+            time.sleep(3600)
+    return x.sin()
+
+
+wave = deq.Activation("wave", sin, torch.cos, 1.0, 1.0, 0.0, True)
+"""
+
+
+def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
+    """Its worker is ended, once; the others have results, and it has its reason."""
+    import torch
+
+    import deq
+    from deq.theory.rejection_sampling import starting_weights
+
+    (tmp_path / "hangs.py").write_text(HANGS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [*WORDS, "model.activation=hangs:wave", "seed=0,1,2", "pack=1"]
+    config = request(words).trials[1].trial
+    data = deq.load(config.data)
+    _, u, _ = starting_weights([config], [data], torch.device("cpu"))
+    (tmp_path / "mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
+    done = sweeps("run", *words, "cluster.trial_timeout=20", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("seed=1 failed: ")]
+    assert line.startswith("seed=1 failed: cluster.trial_timeout=20: ended after ")
+    assert line.endswith(" s, within a step that did not end")
+    _, trials = runs(client(tmp_path / "outputs"))
+    assert sorted(run.data.params["seed"] for run in trials) == ["0", "2"]
+    plan = inside("run", *words, "--dry-run", cwd=tmp_path)
+    assert "1 failed before" in plan.stdout
+
+
+def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path):
+    """Checkpoints are written; the same command goes on from them."""
+    words = [*LONG, "train.steps=30000", "seed=range(0,4)", "pack=1"]
+    with started(*words, cwd=tmp_path) as driver:
+        wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
+        asked = inside("stop", sweep_of(tmp_path), cwd=tmp_path)
+        assert asked.returncode == 0
+        _, said = driver.communicate(timeout=120)
+    assert driver.returncode == 130, said
+    assert said.startswith("sweeps: stopped by ")
+    assert list((tmp_path / "outputs" / "checkpoints").glob("*/step-*.npz"))
+    done = inside(*words, "cluster=inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step" in done.stdout
+    (parent,), trials = runs(client(tmp_path / "outputs"))
+    assert parent.info.status == "FINISHED"
+    assert len(trials) == 4
+
+
+def sweep_of(cwd):
+    (folder,) = (cwd / "outputs" / "sweeps").iterdir()
+    return folder.name
+
+
+def test_a_time_below_0(tmp_path):
+    done = inside("run", "cluster.trial_timeout=-1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "trial_timeout must be at least 0" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_stop_where_nothing_was_launched(tmp_path):
+    done = inside("stop", "abcdef", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
