@@ -1,6 +1,7 @@
 """The driver: the one process that makes a sweep complete, and alone writes its record."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext as nothing
 from dataclasses import asdict, dataclass, field, replace
@@ -94,6 +95,7 @@ class Driver:
         terminal: Terminal,
         tracker: Tracker,
         ledger: Ledger,
+        announced: str = "",
     ) -> None:
         """Nothing is planned yet.
 
@@ -104,6 +106,7 @@ class Driver:
             terminal: where to say what happens.
             tracker: the MLflow to record in.
             ledger: the output root's.
+            announced: what was said of the plan before MLflow was asked.
 
         Raises:
             TrackingError: the study's experiment cannot be had.
@@ -112,6 +115,7 @@ class Driver:
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
         self._name = name_of(launched, trials)
+        self._described, self._announced = time.monotonic(), announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._requests = StopRequests.of(self._folder, launched.cluster.trial_timeout)
@@ -188,7 +192,8 @@ class Driver:
     def _announce(self, planned: Plan) -> None:
         """Say what is to be trained, after the checkpoints nobody needs are gone."""
         self._checkpoints.tidy(planned.finished | planned.failed)
-        self._terminal.say(announcement(planned))
+        if (text := announcement(planned)) != self._announced:
+            self._terminal.say(text)
         if strays := self._checkpoints.strays(planned.hashes):
             self._terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
 
@@ -291,11 +296,19 @@ class Driver:
                     self._note_stop(entry, message.by)
                 progress.tell(message)
                 self._view.tell(message)
+                self._describe(shipper)
         stop = self._requests.read().get(SWEEP)
         if stop and progress.ended < progress.asked:
             self._note_stop(entry, stop.by)
             again = f"the same command, or `sweeps resume {self._name}`, goes on from here"
             raise StoppedError(f"{STOPPED_BY} {stop.by}; {again}")
+
+    def _describe(self, shipper: Shipper) -> None:
+        """Have the sweep's page in MLflow say how it stands, every `tracking.live_seconds`."""
+        every, now_ = self._launched.tracking.live_seconds, time.monotonic()
+        if every and now_ - self._described >= every:
+            self._described = now_
+            shipper.describe(f"**Running**: {self._terminal.progress.sentence()}.")
 
     def _record(self, message: Message, shipper: Shipper, ended: Ended) -> None:
         """Write into the ledger how a trial ended, if this says so."""

@@ -4,7 +4,7 @@ import contextlib
 import logging
 
 from sweeps.checkpoints import checkpoints_of
-from sweeps.config import Request
+from sweeps.config import LaunchConfig, Request
 from sweeps.known import Known, known_of
 from sweeps.ledger import reading
 from sweeps.output_root import ledger_path
@@ -18,10 +18,21 @@ _log = logging.getLogger(__name__)
 
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
     """The plan of a command, looking and not touching."""
-    path, trials = ledger_path(request.launch), trials_of(request)
+    trials = trials_of(request)
     if missing := missing_gpus(request.launch.cluster):
         _log.warning("this plan cannot be carried out here: %s", missing)
-    name = name_of(request.launch, trials)
+    return plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
+
+
+def plan_by_ledger(
+    launch: LaunchConfig, trials: list[PlannedTrial], *, force: bool, retry_failed: bool
+) -> Plan:
+    """The plan of these trials by what the ledger knows; MLflow is not asked.
+
+    Raises:
+        OutputRootError: the ledger cannot be read.
+    """
+    path, name = ledger_path(launch), name_of(launch, trials)
     with contextlib.ExitStack() as stack:
         ledger = None
         if path.exists() and not force:
@@ -30,6 +41,6 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
         def look(asked: list[PlannedTrial]) -> Known:
             return known_of(asked, ledger, sweep=name) if ledger else Known()
 
-        begun = list(checkpoints_of(request.launch, name).packs().values())
-        sweep = Unfolding(request.launch, trials, look, begun=begun, retry_failed=retry_failed)
+        begun = list(checkpoints_of(launch, name).packs().values())
+        sweep = Unfolding(launch, trials, look, begun=begun, retry_failed=retry_failed)
         return sweep.advance()

@@ -5,8 +5,10 @@ import logging
 import shlex
 from collections.abc import Sequence
 
+from sweeps.announcement import announcement
 from sweeps.config import LaunchConfig, Request
 from sweeps.driver import Driver, Finished, Options
+from sweeps.dry_run import plan_by_ledger
 from sweeps.output_root import opened
 from sweeps.planning import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
@@ -48,8 +50,12 @@ def run(
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
+    announced = announcement(
+        plan_by_ledger(launched, trials, force=options.force, retry_failed=options.retry_failed)
+    )
+    terminal.say(announced)  # before MLflow is imported, which takes seconds
     with contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
             tracker, ledger = stack.enter_context(opened(launched))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger)
+            driver = Driver(launched, trials, options, terminal, tracker, ledger, announced)
         return driver.complete()
