@@ -1,4 +1,4 @@
-"""What a command costs before it does anything: CPU time of short commands, as ratios.
+"""CPU time of short commands, as ratios to the imports that they need.
 
 Each command is run by turns with its floor, in processes of their own, and their CPU time is
 compared: quick commands with the import of the libraries that read a configuration, a trivial

@@ -79,7 +79,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """How equilibria and adjoints are solved.
+    """Solver of equilibria and adjoints.
 
     Attributes:
         name: picard, the plain iteration, asymptotically optimal where it converges, since
@@ -147,7 +147,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DiagnosticsConfig:
-    """What is measured how often.
+    """Cadence of the measurements.
 
     Attributes:
         every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and

@@ -33,11 +33,11 @@ class CheckpointWriter:
 
     @property
     def folder(self) -> Path | None:
-        """Where the pack's checkpoints are; None where it writes none."""
+        """Folder of the pack's checkpoints; None where it writes none."""
         return self._checkpoints.folder(self.pack) if self._checkpoints else None
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """What to go on from, and what is to be said of it."""
+        """Find the newest usable checkpoint, and the lines to tell the user about it."""
         if self._checkpoints is None:
             return None, []
         folder = self._checkpoints.folder(self.pack)

@@ -84,7 +84,7 @@ class Ended:
 
 
 def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
-    """The same without a pack's own; None where they cannot be removed."""
+    """Remove a pack's checkpoints; return None where they cannot be removed."""
     folder = checkpoints and checkpoints.folder(pack)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)

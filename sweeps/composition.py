@@ -73,7 +73,7 @@ class _Command:
 
 @dataclass(frozen=True)
 class Composition:
-    """What overrides were composed to.
+    """Result of composing overrides.
 
     Attributes:
         points: every cell of the grid: its plain config, and its axis values. What a search
@@ -196,7 +196,7 @@ def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
 
 
 def _steps(own: list[Setting], typed: list[Setting]) -> list[Setting]:
-    """What makes a cell of the composed config, in order.
+    """Steps that make a cell of the composed config, in order.
 
     An experiment's axes, those that were typed, and again what was typed after an axis over
     the same keys: the last one counts.

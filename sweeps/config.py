@@ -163,7 +163,7 @@ def _composed(
 
 
 def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What all points say of the launch.
+    """Launch settings that all points agree on.
 
     Raises:
         ConfigError: they differ in it, as with `study=w${model.width}`.

@@ -86,7 +86,7 @@ def _gpu(config: LaunchConfig) -> Check:
 
 
 def _git() -> Check:
-    """What is recorded with a result of its code."""
+    """Check that the commit can be recorded with a result."""
     code = code_version()
     if refusal := code.get("error"):
         return Check("git", False, f"the commit is not recorded with results: {refusal}")

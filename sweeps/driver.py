@@ -75,12 +75,12 @@ class Finished:
 
     @property
     def failed(self) -> int:
-        """How many trials have no result and were not stopped by a person."""
+        """Number of trials that have no result and were not stopped by a person."""
         return sum(not line.finished for line in self.lines) - self.stopped
 
     @property
     def stopped(self) -> int:
-        """How many trials a person stopped."""
+        """Number of trials that a person stopped."""
         return sum(line.status == STOPPED_BY_PERSON for line in self.lines)
 
 
@@ -336,13 +336,13 @@ class Driver:
 
 
 def _workers(cluster: ClusterConfig) -> str:
-    """What is waited for until there are workers."""
+    """Text to show until there are workers."""
     names = {"local": "starting Ray", "ray": f"joining Ray at {cluster.address}"}
     return names.get(cluster.name, "loading the engine")
 
 
 def _status(lines: list[Line]) -> str:
-    """How a sweep has ended that was run to its end: FINISHED, FAILED, or KILLED by a person."""
+    """Final status of a sweep: FINISHED, FAILED, or KILLED by a person."""
     if all(line.finished for line in lines):
         return "FINISHED"
     others = [line for line in lines if not line.finished and line.status != STOPPED_BY_PERSON]

@@ -13,7 +13,7 @@ def endings(
     *,
     kept: bool = False,
 ) -> Iterator[Stopped | Failed]:
-    """What becomes of trials that are asked to end.
+    """Yield the endings of trials that were asked to end.
 
     Args:
         asked: why, by config hash.

@@ -50,7 +50,7 @@ def begin_page(
 def page_of(
     study: str, sweep: str, spec: dict[str, Any], trials: Sequence[PlannedTrial]
 ) -> dict[str, Any]:
-    """What `sweep.yaml` on a sweep's page says: how it was launched, and its trials.
+    """Content of `sweep.yaml` on a sweep's page: how it was launched, and its trials.
 
     `axes` has the values of every key that varies, `files` the texts of a user's config files.
     """

@@ -43,7 +43,7 @@ def code_version() -> dict[str, str]:
 
 
 def _with_remedy(refusal: str) -> str:
-    """What git said, and what to do where the checkout is another user's."""
+    """Message of git, with the remedy where the checkout is another user's."""
     if not any(words in refusal for words in ("dubious ownership", "unsafe repository")):
         return refusal
     return f"{refusal}: `git config --global --add safe.directory {shlex.quote(str(ROOT))}`"

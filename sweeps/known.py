@@ -78,5 +78,5 @@ def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = 
 
 
 def search_of(entry: SweepEntry) -> SearchConfig:
-    """How a sweep was searched."""
+    """Search settings of a recorded sweep."""
     return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))

@@ -299,7 +299,7 @@ class Ledger(Outbox):
         return [row[0] for row in self._db.execute(query, (tracker,))]
 
     def pages(self, tracker: str, study: str) -> dict[str, Page]:
-        """What is remembered of the pages of a study's sweeps; the latest sweep last."""
+        """Remembered pages of a study's sweeps, the latest sweep last."""
         rows = self._db.execute(
             "SELECT sweep, run_id, status, published FROM sweeps "
             "WHERE tracker = ? AND study = ? ORDER BY rowid",

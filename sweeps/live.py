@@ -1,4 +1,4 @@
-"""What a worker shows of a trial while it trains: step metrics and use of the machine.
+"""Step metrics and use of the machine that a worker sends while a trial trains.
 
 A point that was shown is part of what the finished run holds, with the same time, also after
 a resume from a checkpoint, when steps are done again: the moments at which points were shown
@@ -24,7 +24,7 @@ FILE = "shown.json"
 
 @dataclass
 class Shown:
-    """What was shown of a pack so far, as its records and checkpoints carry it.
+    """Record of the points that were sent of a pack so far.
 
     Attributes:
         moments: (rows of the trajectory, milliseconds since the epoch) of each time.
@@ -38,7 +38,7 @@ class Shown:
 
     @classmethod
     def read(cls, path: Path) -> "Shown":
-        """What was written there; nothing where that cannot be read."""
+        """Read the file; empty where it cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             plain = json.loads(path.read_text())
             moments = [(int(rows), int(at)) for rows, at in plain["moments"]]

@@ -1,4 +1,4 @@
-"""What a sweep is doing: rows of a picture on a terminal, and a line for each trial that ends."""
+"""Live view of a sweep on a terminal, and a line for each trial that ends."""
 
 import contextlib
 import time

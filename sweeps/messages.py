@@ -9,7 +9,7 @@ from sweeps.stop_requests import STOPPED_BY
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a trial is."""
+    """Current step and loss of a trial."""
 
     config_hash: str
     step: int

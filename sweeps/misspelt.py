@@ -50,7 +50,7 @@ def no_choice(override: str, group: str, choices: Sequence[str]) -> str:
 
 
 def _broken(error: BaseException, folders: Sequence[Path]) -> str:
-    """What is wrong with a user's file of which no config can be read; else empty."""
+    """Describe what is wrong with a user's file that cannot be read as a config; else empty."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"

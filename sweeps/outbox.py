@@ -28,7 +28,7 @@ class Outbox:
             self._db.executemany("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, NULL)", rows)
 
     def owed(self, tracker: str) -> list[Owed]:
-        """What is still to be sent and has a result."""
+        """Results that are still to be sent."""
         rows = self._db.execute(
             "SELECT study, config_hash, sweep, name FROM outbox WHERE tracker = ? "
             "AND run_id IS NULL AND config_hash IN (SELECT config_hash FROM results)",

@@ -72,7 +72,7 @@ def _locked(output: Path) -> Iterator[None]:
 
 
 def _who(output: Path) -> str:
-    """What is at work on a root that is held, as the beginning of a sentence."""
+    """Name the process that holds the root, as the beginning of a sentence."""
     for place in sorted(folder_of(output, "").glob(f"*/{pulse.NAME}")):
         beat = pulse.last_beat(place.parent)
         if beat:

@@ -158,7 +158,7 @@ def plan(
 
 
 def cost(plain: dict[str, Any]) -> float:
-    """How long a trial takes, in a unit of its own: the entries its products go through."""
+    """Relative cost of a trial: the entries its matrix products go through."""
     found: float = plain["model"]["width"] ** 2 * plain["data"]["n"] * plain["train"]["steps"]
     return found
 

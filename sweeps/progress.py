@@ -1,4 +1,4 @@
-"""How far a sweep is: counts, what is being waited for, and the time left by the trials' cost."""
+"""Progress of a sweep: counts, what is being waited for, and the time left by cost."""
 
 import contextlib
 import time
@@ -81,7 +81,7 @@ class SweepProgress:
             self._waits.pop()
 
     def waits_for(self) -> tuple[str, float] | None:
-        """What is being waited for, and for how many seconds; None while trials train."""
+        """Name what is being waited for, and for how many seconds; None while trials train."""
         for what, since in self._waits[-1:]:
             return what, time.monotonic() - since
         if self._left and not self._running:
@@ -89,7 +89,7 @@ class SweepProgress:
         return None
 
     def waits(self) -> str:
-        """The same in words, as "starting Ray 12 s"; empty while trials train."""
+        """Say what is being waited for, as "starting Ray 12 s"; empty while trials train."""
         found = self.waits_for()
         return f"{found[0]} {found[1]:.0f} s" if found else ""
 
@@ -98,7 +98,7 @@ class SweepProgress:
         return self._names.get(digest, digest[:12])
 
     def running(self) -> "dict[str, Progress]":
-        """Where the trials under way are, by config hash, in the order they began in."""
+        """Latest progress of the trials under way, by config hash, in the order they began."""
         return dict(self._running)
 
     def stuck(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from sweeps.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Missing:
-    """What MLflow lacked of a study.
+    """Count of what MLflow lacked of a study.
 
     Attributes:
         trials: results that are to be sent again.

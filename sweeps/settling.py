@@ -19,7 +19,7 @@ from sweeps.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Unsent:
-    """What MLflow has not taken; false when that is nothing.
+    """Results and pages that MLflow has not taken; false when there are none.
 
     Attributes:
         results, pages: how many results, and how many pages of sweeps.
@@ -40,7 +40,7 @@ class Unsent:
 
 @dataclass
 class Settled:
-    """What came of a settling, by study.
+    """Outcome of a synchronisation, by study.
 
     Attributes:
         sent: how many results waited and were sent.

@@ -116,7 +116,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
 
 
 def _kind(state: str) -> str:
-    """What a trial that was not reused counts as; any ending is one, save a person's stop."""
+    """Count a trial that was not reused as done, failed, running or left."""
     if state == STOPPED_BY_PERSON:
         return "left"
     return state if state in ("failed", "running", "left") else "done"
@@ -186,7 +186,7 @@ def show(found: list[SweepStatus], terminal: Terminal) -> None:
 
 
 def _now(s: SweepStatus) -> list[str]:
-    """What a sweep is doing, or who stopped it."""
+    """Describe what a sweep is doing, or who stopped it."""
     stopped = f"stopped by {s.stopped_by}" if s.stopped_by and s.state != "running" else ""
     return [text for text in (s.progress, s.waits, stopped) if text]
 

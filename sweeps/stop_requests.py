@@ -58,7 +58,7 @@ class StopRequests:
 
     @classmethod
     def of(cls, sweep_folder: Path, timeout: float = 0.0) -> "StopRequests":
-        """Those that lie in a sweep's folder."""
+        """Requests that lie in a sweep's folder."""
         return cls(sweep_folder.resolve() / FOLDER, timeout)
 
     def write(self, name: str, request: StopRequest) -> None:
@@ -83,7 +83,7 @@ class StopRequests:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a pack.
+    """Requests that concern a pack.
 
     Attributes:
         sweep: why the whole sweep is to end; None where it is not.
@@ -121,13 +121,13 @@ class Guard:
         self._pending.discard(digest)
 
     def look(self) -> Asked:
-        """What is asked of the trials that train; by the thread that trains them."""
+        """Look for requests, in the thread that trains."""
         before, self._looked = self._looked, time.monotonic()
         self._longest = max(self._longest, self._looked - before)
         return self.asked()
 
     def asked(self) -> Asked:
-        """What is asked of the trials that train."""
+        """Requests that concern the trials that train."""
         now, pending = time.monotonic(), set(self._pending)
         if self._requests and now - self._read_at >= EVERY:
             self._read_at, self._found = now, self._requests.read()

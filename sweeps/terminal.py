@@ -23,7 +23,7 @@ Rows = list[list[str]]
 
 
 class Terminal:
-    """Where a command speaks to a person.
+    """Output of a command for a person.
 
     Attributes:
         progress: how far the sweep is that the command works on, and what it waits for.
@@ -126,7 +126,7 @@ class Terminal:
 
 
 class _Picture:
-    """What rich draws; it is computed each time."""
+    """Table for rich to draw; it is computed each time."""
 
     def __init__(self, drawn: Callable[[], Group]) -> None:
         self._drawn = drawn

@@ -46,7 +46,7 @@ def is_mapping(key: str) -> bool:
 
 
 def _counting(kinds: Sequence[Any], path: list[str]) -> list[bool]:
-    """Of each field the path may lead to, whether it takes part in the identity.
+    """Say of each field the path may lead to whether it takes part in the identity.
 
     What a digest stands for (metadata `digest`) does: the digest is another one.
     """

@@ -181,7 +181,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
 
 
 def _parsed(path: Path, device: torch.device) -> Checkpoint:
-    """What a file says that is as it was written."""
+    """Read a file that is as it was written."""
     with np.load(path, allow_pickle=False) as arrays:
         header = json.loads(arrays[HEADER].tobytes())
         state = header["state"]

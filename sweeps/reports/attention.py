@@ -53,7 +53,7 @@ def remarks(lines: Sequence[Line]) -> list[Remark]:
 
 
 def counted(found: Sequence[Remark]) -> list[str]:
-    """How many trials each kind of remark is about, the most serious kind first."""
+    """Count the trials of each kind of remark, the most serious kind first."""
     count = Counter(remark.kind for remark in found)
     return [
         f"{n} trials {several}" if n > 1 else f"1 trial {one}"
@@ -80,7 +80,7 @@ def _of(line: Line) -> list[tuple[str, str]]:
 
 
 def _violations(line: Line) -> list[tuple[str, str]]:
-    """What the theorem promises and the trial did not keep."""
+    """Remarks on promises of the theorem that the trial did not keep."""
     s, found = line.summary, []
     if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
         excess = number(s["theory/bound_violation"])

@@ -39,7 +39,7 @@ Points = tuple[list[float], list[float]]
 
 @dataclass(frozen=True)
 class Table:
-    """What the charts of one point a trial are drawn from.
+    """Data of the charts that have one point for each trial.
 
     Attributes:
         lines: the trials, evenly chosen where they are many.

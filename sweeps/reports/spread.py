@@ -21,7 +21,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Where the values lie: all of them when they are few, else quartiles and ends."""
+    """Describe the values: all of them when they are few, else quartiles and ends."""
     ordered = sorted(values)
     if len(ordered) == 1:
         return f"{short(ordered[0])} in the one trial"

@@ -41,7 +41,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a report opens with.
+    """Opening of a report.
 
     Attributes:
         headline: the answer in one sentence or two.
@@ -115,7 +115,7 @@ def _near(lines: Sequence[Line], compared: Sequence[Line]) -> str:
 
 
 def _along(compared: Sequence[Line]) -> list[tuple[str, str]]:
-    """How measured / linearised changes with the width, or with the axis that varies most."""
+    """Change of measured / linearised with the width, or with the axis that varies most."""
     varying = [line.planned.varying for line in compared]
     widths = axes_of(varying).get(WIDTH, [])
     axis = WIDTH if len(widths) > 1 else main_axis(varying)
@@ -210,7 +210,7 @@ def _where(groups: Sequence[Cell], key: str, holds: Callable[[float], bool]) -> 
 def _by_group(
     groups: Sequence[Cell], held: Callable[[Line], bool | None]
 ) -> list[tuple[str, int, int]]:
-    """Of each group of seeds its name, in how many trials it held, and of how many it is known."""
+    """Name of each group of seeds, the trials in which it held, and those of which it is known."""
     found = []
     for cell in groups:
         answers = [answer for line in cell.lines if (answer := held(line)) is not None]

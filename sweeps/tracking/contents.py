@@ -1,4 +1,4 @@
-"""What a trial's run in MLflow holds besides its metrics: artifacts and tags."""
+"""Artifacts and tags of a trial's run in MLflow."""
 
 from pathlib import Path
 

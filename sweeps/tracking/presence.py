@@ -1,4 +1,4 @@
-"""What of a sweep is there in MLflow: its page, its trials' runs, their artifacts.
+"""Looks for a sweep in MLflow: its page, its trials' runs, their artifacts.
 
 To list 10,000 runs takes MLflow half a minute. Whether all runs of a list exist is asked
 instead: of the runs with these ids, is there one in the last place?
@@ -80,7 +80,7 @@ class Presence:
                 self._client.set_tag(run.info.run_id, "mlflow.parentRunId", page)
 
     def absent(self, experiment: str, runs: Sequence[str], *, stopped: bool) -> list[str]:
-        """Those of these trials' runs that are gone, or no longer say that they have ended.
+        """Find the trials' runs that are gone, or no longer say that they have ended.
 
         Args:
             experiment: where they were sent to.
@@ -95,7 +95,7 @@ class Presence:
         return found
 
     def bare(self, experiment: str, runs: Collection[str]) -> list[str]:
-        """Those of these trials' runs that lack artifacts."""
+        """Find the trials' runs that lack artifacts."""
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
             folder = on_disk(location) if self._alone else None

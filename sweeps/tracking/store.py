@@ -27,7 +27,7 @@ _DAMAGED = "move it and its -wal and -shm away; the same command makes a new one
 
 
 def path_of(output: Path) -> Path:
-    """Where the embedded store's database lies."""
+    """Path of the embedded store's database."""
     return output / "mlflow" / "mlflow.db"
 
 

@@ -1,4 +1,4 @@
-"""What was recorded in MLflow, read back: trials' records, sweeps' trials; and verdicts on them."""
+"""Reads records of trials and the trials of sweeps back from MLflow; writes verdicts."""
 
 import json
 import re

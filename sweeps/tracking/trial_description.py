@@ -49,7 +49,7 @@ def _compared(record: Record) -> str:
 
 
 def _beside_prediction(s: dict[str, float]) -> str:
-    """How the measured rate lies to the linearised prediction."""
+    """Compare the measured rate with the linearised prediction."""
     if LINEARIZED not in s:
         return ""
     if s[LINEARIZED] <= NO_RATE * abs(s[MEASURED]):
@@ -133,7 +133,7 @@ def _checks(s: dict[str, float]) -> str:
 
 
 def _end(record: Record) -> str:
-    """How the trial ended, and where it was interrupted."""
+    """Say how the trial ended, and where it was interrupted."""
     at = record.environment.get("resumed_at", [])
     again = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
     figure = " `theory_vs_measurement.png` among the artifacts shows the losses."

@@ -82,7 +82,7 @@ class Tune:
             self.end()
 
     def _said(self, inbox: Inbox) -> Iterator[Said]:
-        """What comes into the inbox, until all has or the sweep is asked to end."""
+        """Yield what comes into the inbox, until all has come or the sweep is asked to end."""
         looked = time.monotonic()
         while True:
             if self._requests and time.monotonic() - looked >= EVERY:
