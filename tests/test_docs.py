@@ -22,8 +22,9 @@ from sweeps.figures import style
 SMALL = {"data.n": "6", "train.steps": "20", "cluster": "inline"}
 # Parts of a command that need what is not here: such a run is planned only.
 ELSEWHERE = ("cluster=ray", "tracking=server", "gpus_per_trial")
-# Servers that go on for ever, checkouts that install, and examinations of the machine.
-HELP_ONLY = ("ui", "doctor", "reproduce HASH --at")
+# Servers that go on for ever, checkouts that install, examinations of the machine; and stops,
+# which need a sweep that runs.
+HELP_ONLY = ("ui", "doctor", "stop", "reproduce HASH --at")
 NOT_RUN = ("docker compose ", ". .venv/bin/activate", "umask ", "export ", "mkdir ", "ssh ")
 NOT_RUN += ("mlflow server ", "ray get-auth-token ")
 PLANS = ("run", "show", "theory")

@@ -17,7 +17,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
 # Those that would start something long, or go on for ever, are asked for their help only.
-LONG = {"ui", "sync", "report", "reproduce", "diff", "status", "resume", "doctor"} | {
+LONG = {"ui", "sync", "report", "reproduce", "diff", "status", "resume", "stop", "doctor"} | {
     *("export", "import", "cite"),
 }
 

@@ -73,7 +73,8 @@ def run(
         planned = dry_plan(asked, force=force, retry_failed=retry_failed)
         show_plan(planned, as_json, asked.launch.paths.output if why else "")
         return
-    from sweeps import run as runner
+    with terminal.waiting("loading the engine"):
+        from sweeps import run as runner
 
     finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
     _show(finished, asked.launch, terminal, as_json)
