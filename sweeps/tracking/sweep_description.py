@@ -8,14 +8,15 @@ from sweeps.report import Cell, Line
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
 from sweeps.search.findings import Findings
+from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {
-    "measured rate": MEASURED,
+    "measured rate, nats per GD step": MEASURED,
     "measured / linearised": OVER_LINEARIZED,
     "measured / bound": OVER_BOUND,
 }
-# Rows of a table; of more groups the report has them all.
-MOST_ROWS = 100
+# Characters of a table: MLflow cuts a description off after 8000. The report has all rows.
+ROOM = 3000
 
 
 def describe(
@@ -25,13 +26,15 @@ def describe(
     said = verdict(lines)
     ended = ", ".join(f"{count} {status}" for status, count in report.counts(lines).items())
     blocks = [
-        said.headline,
-        f"**Needs attention**: {listed(said.attention)}." if said.attention else "",
+        escaped(said.headline),
+        f"**Needs attention**: {escaped(listed(said.attention))}." if said.attention else "",
         f"**{len(lines)} trials**: {ended}. "
         f"[Charts of them]({links['trials']}), [table of them]({links['table']}).",
         _in_markdown(found),
         _groups(lines),
-        "\n".join(f"- {question}: {answer}" for question, answer in said.points),
+        heading("What was found"),
+        "\n".join(f"- {escaped(f'{question}: {answer}')}" for question, answer in said.points),
+        heading("What was swept"),
         "\n".join(_swept(lines)),
         f"Launched by `{command}`; the same command again trains only what is missing. "
         "All trials: `trials.csv` among the artifacts; figures and what was violated: "
@@ -41,19 +44,24 @@ def describe(
 
 
 def _groups(lines: Sequence[Line]) -> str:
-    """Table over groups of seeds; of more than MOST_ROWS groups, the first."""
-    groups = report.cells(lines)
+    """Table over groups of seeds: the first ones where there is no room for all."""
     rows = [
-        f"| {group.name} | {len(group.lines)} | "
-        + " | ".join(_values(group, key) for key in COLUMNS.values())
-        + " |"
-        for group in groups[:MOST_ROWS]
+        [
+            escaped(group.name),
+            str(len(group.lines)),
+            *(_values(group, key) for key in COLUMNS.values()),
+        ]
+        for group in report.cells(lines)
     ]
-    more = len(groups) - len(rows)
-    header = [f"| trials | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
-    note = "Rates in nats per GD step: the mean over the seeds, and in brackets how they spread."
-    note += f" {more} more groups of seeds are in the report." if more else ""
-    return "\n".join([*header, *rows, "", note])
+    return _titled("Means over seeds", ["trials", "seeds", *COLUMNS], rows)
+
+
+def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table under its title; it says so where it has not all rows."""
+    shown = fitting(rows, ROOM)
+    more = len(rows) - len(shown)
+    note = f"The first {len(shown)} of {len(rows)}: all are in `report.html`.\n\n" if more else ""
+    return f"{heading(escaped(title))}\n\n{note}{table(header, shown)}"
 
 
 def _values(group: Cell, key: str) -> str:
@@ -68,7 +76,9 @@ def _values(group: Cell, key: str) -> str:
 def _swept(lines: Sequence[Line]) -> list[str]:
     """The axes and their values."""
     axes = axes_of(line.planned.varying for line in lines)
-    return [f"- `{key}`: {_some([str(v) for v in values])}" for key, values in axes.items()]
+    return [
+        f"- `{key}`: {escaped(_some([str(v) for v in values]))}" for key, values in axes.items()
+    ]
 
 
 def _some(values: list[str]) -> str:
@@ -78,7 +88,7 @@ def _some(values: list[str]) -> str:
 
 def _in_markdown(found: Findings | None) -> str:
     """Table of what a search found."""
-    if found is None:
+    if found is None or not found.rows:
         return ""
-    table = [found.header, ["---"] * len(found.header), *found.rows[:MOST_ROWS]]
-    return "\n".join([f"**{found.title}**", "", *(f"| {' | '.join(row)} |" for row in table)])
+    rows = [[escaped(cell) for cell in row] for row in found.rows]
+    return _titled(found.title, found.header, rows)

@@ -1,35 +1,32 @@
 """Description of a finished trial's MLflow page: the verdict, the rates, the checks."""
 
-from dataclasses import dataclass
-
 from sweeps.record import Record
 from sweeps.report import number
 from sweeps.reports.spread import listed, short
 from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
+from sweeps.tracking.markdown import escaped, heading, table
 
 BOUND = "rate/bound"
 CONDITIONS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
-
-
-@dataclass(frozen=True)
-class _Check:
-    """One row of the table of checks.
-
-    Attributes:
-        name: what has to hold.
-        value: the number that decides it, as text.
-        held: whether it holds.
-    """
-
-    name: str
-    value: str
-    held: bool
+# Of what the theorem promises: whether it was so, what it is, and the number that decides it.
+PROMISES = (
+    (
+        "theory/bound_held",
+        "loss under the bound: greatest log(loss / bound)",
+        "theory/bound_violation",
+    ),
+    (
+        "theory/lambda_held",
+        "lambda_t >= lambda_0 / 2: least lambda_t / lambda_0",
+        "theory/lambda_ratio_min",
+    ),
+    ("theory/well_posed_held", "L ||W(t)||_2 < 1 at every measured step", ""),
+)
 
 
 def describe_trial(record: Record) -> str:
     """A trial's description, in Markdown; its first sentence is the verdict."""
-    blocks = [verdict(record), _rates(record.summary), _checks(record.summary), _end(record)]
-    blocks.append("\n".join(f"- no `{name}`: {why}" for name, why in record.notes.items()))
+    blocks = [verdict(record), _end(record), _rates(record.summary), _checks(record.summary)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -42,7 +39,7 @@ def _compared(record: Record) -> str:
     s = record.summary
     if MEASURED not in s:
         why = record.notes.get(MEASURED) or record.notes.get("rate") or record.reason
-        return f"No measured rate: {why}."
+        return f"No measured rate: {escaped(why)}."
     beside = [text for text in (_beside_prediction(s), _beside_bound(s)) if text]
     compared = f", {listed(beside)}" if beside else ""
     return f"Measured {s[MEASURED]:.3g} nats a step{compared}."
@@ -87,23 +84,22 @@ def _guarantee(s: dict[str, float]) -> str:
 
 def _rates(s: dict[str, float]) -> str:
     """Table of what is guaranteed, predicted and measured."""
-    rows = [
-        ("guaranteed (if the conditions hold)", s.get(BOUND)),
-        ("predicted for infinite width (population)", s.get("rate/population")),
-        ("predicted, linearised at t = 0", s.get(LINEARIZED)),
-    ]
     measured = s.get(MEASURED)
-    table = [
-        f"| {name} | {number(rate)} | {_ratio(measured, rate)} |"
-        for name, rate in rows
-        if rate is not None
+    rows = [
+        [name, number(s[key]), _ratio(measured, s[key])]
+        for name, key in (
+            ("guaranteed where (7) to (10) hold: the bound", BOUND),
+            ("predicted for infinite width (population)", "rate/population"),
+            ("predicted, linearised at t = 0", LINEARIZED),
+        )
+        if key in s
     ]
     if measured is not None:
         error = s.get("rate/measured_stderr")
         spread = "" if error is None else f" ± {error:.1g}"
-        table.append(f"| **measured** | **{number(measured)}**{spread} | |")
-    header = ["| rate | nats a GD step | measured / this |", "|---|---|---|"]
-    return "\n".join(header + table) if table else ""
+        rows.append(["**measured**", f"**{number(measured)}**{spread}", ""])
+    drawn = table(["rate", "nats per GD step", "measured / this"], rows)
+    return f"{heading('Rates')}\n\n{drawn}" if drawn else ""
 
 
 def _ratio(measured: float | None, rate: float) -> str:
@@ -111,31 +107,30 @@ def _ratio(measured: float | None, rate: float) -> str:
 
 
 def _checks(s: dict[str, float]) -> str:
-    """Table of the theorem's conditions and of what it says of the training."""
+    """Table of the theorem's conditions and of what it promises of the training."""
     rows = [
-        _Check(f"condition {name}: slack, holds at 1 and above", number(s[key]), s[key] >= 1)
+        [f"condition {name}: slack, holds at 1 and above", number(s[key]), _held(s[key] >= 1)]
         for name, key in CONDITIONS.items()
         if key in s
     ]
-    for flag, name, key in (
-        ("theory/bound_held", "loss under the bound: log loss above it at most", "bound_violation"),
-        (
-            "theory/lambda_held",
-            "lambda_t >= lambda_0 / 2: least lambda_t / lambda_0",
-            "lambda_ratio_min",
-        ),
-        ("theory/well_posed_held", "L &#124;&#124;W(t)&#124;&#124;_2 < 1 at every step", ""),
-    ):
+    for flag, name, key in PROMISES:
         if flag in s:
-            rows.append(_Check(name, number(s.get(f"theory/{key}")) if key else "", s[flag] == 1))
-    table = [f"| {row.name} | {row.value} | {'yes' if row.held else '**no**'} |" for row in rows]
-    return "\n".join(["| check | value | holds |", "|---|---|---|", *table]) if rows else ""
+            rows.append([name, number(s[key]) if key in s else "", _held(s[flag] == 1)])
+    drawn = table(["asked or promised", "value", "holds"], rows)
+    return f"{heading('The theorem')}\n\n{drawn}" if drawn else ""
+
+
+def _held(held: bool) -> str:
+    return "yes" if held else "**no**"
 
 
 def _end(record: Record) -> str:
-    """Say how the trial ended, and where it was interrupted."""
+    """Say how the trial ended, where it was interrupted, and what is absent."""
     at = record.environment.get("resumed_at", [])
     again = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
     figure = " `theory_vs_measurement.png` among the artifacts shows the losses."
     drawn = figure if record.trajectory["loss"] else ""
-    return f"Ended as **{record.status}**: {record.reason}.{again}{drawn}"
+    absent = [f"- no `{name}`: {escaped(why)}" for name, why in record.notes.items()]
+    return "\n".join(
+        [f"Ended as **{escaped(record.status)}**: {escaped(record.reason)}.{again}{drawn}", *absent]
+    )

@@ -145,7 +145,7 @@ def test_a_filter_of_the_docs_finds_its_runs_in_the_search_box(page):
 
 def test_the_link_to_the_sweep_opens_its_page_with_charts(page):
     driver, links = page
-    show(driver, links["sweep"], "The measured rate is", "sweep/trials")
+    show(driver, links["sweep"], "the measured rate is", "sweep/trials")
     shot(driver, "sweep")
     show(driver, links["sweep"].replace("?", "/model-metrics?"), "rate/bound", "(2)", "tanh")
     shot(driver, "charts")
@@ -164,7 +164,7 @@ def test_a_trials_page_begins_with_the_verdict(page):
     show(driver, run + VIEW, "Parent run", "theory/lambda_star", *verdict)
     shot(driver, "trial")
     driver.find_element("xpath", "//button[contains(., 'Show more')]").click()
-    for text in ("guaranteed (if the conditions hold)", "L ||W(t)||_2 < 1", "all 30 steps"):
+    for text in ("guaranteed where (7) to (10) hold", "L ||W(t)||_2 < 1", "all 30 steps"):
         assert text in body(driver)
 
 
