@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from sweeps import report_page
+from sweeps import report_page, weights
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
 from sweeps.known import search_of
@@ -171,7 +171,8 @@ def _send(tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Itera
         record = ledger.get(item.config_hash)
         assert record is not None
         figure = ledger.figure(item.config_hash)
-        run_id = tracker.ship(experiment, page, sweep, item.name, record, figure)
+        kept = weights.path_of(ledger.path.parent, record)
+        run_id = tracker.ship(experiment, page, sweep, item.name, record, figure, kept)
         ledger.shipped(tracker.name, item, run_id)
     return replaced
 

@@ -94,14 +94,15 @@ class Presence:
                 found += _absent(self._client, experiment, part, ended_as(stopped=stopped))
         return found
 
-    def bare(self, experiment: str, runs: Collection[str]) -> list[str]:
-        """Find the trials' runs that lack artifacts."""
+    def bare(self, experiment: str, runs: Collection[str], *, weights: bool = False) -> list[str]:
+        """Find the trials' runs that lack artifacts; weights too where they were kept."""
+        files = contents.files_of(weights=weights)
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
             folder = on_disk(location) if self._alone else None
             if folder:
-                return [r for r in runs if not contents.are_in(folder / r / "artifacts")]
-            return [run for run in runs if not has_files(self._client, run, contents.FILES)]
+                return [r for r in runs if not contents.are_in(folder / r / "artifacts", files)]
+            return [run for run in runs if not has_files(self._client, run, files)]
 
 
 def at_least(client: Any, experiment: str, query: str, count: int) -> bool:

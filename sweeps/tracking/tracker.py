@@ -24,9 +24,11 @@ from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
 from sweeps.tracking.trial_runs import (
     TRIALS,
+    WITH_WEIGHTS,
     TrialRuns,
     keep_only,
     log,
+    of_hash,
     search,
 )
 
@@ -248,6 +250,25 @@ class Tracker:
         with self._or_tracking_error("a request for a trajectory"):
             return self._trials.trajectory(experiment, config_hash)
 
+    def with_weights(self, experiment: str) -> set[str]:
+        """Config hashes of the finished trials of an experiment that have weights here.
+
+        Raises:
+            TrackingError: MLflow did not answer.
+        """
+        with self._or_tracking_error("a question"):
+            return self._trials.with_weights(experiment)
+
+    def weights(self, config_hash: str, folder: Path) -> Path | None:
+        """A finished trial's weights, downloaded to a folder; None where there are none.
+
+        Raises:
+            TrackingError: MLflow did not answer.
+        """
+        query = f"{of_hash(config_hash)} and {WITH_WEIGHTS}"
+        with self._or_tracking_error("a request for weights"):
+            return stored.weights_of(self._client, query, folder)
+
     def ship(
         self,
         experiment: str,
@@ -256,14 +277,17 @@ class Tracker:
         name: str,
         record: Record,
         figure: bytes = b"",
+        weights: Path | None = None,
     ) -> str:
         """Send a finished trial, with its figure or one drawn now; again, it changes nothing.
+
+        Its weights are sent too, where a file of them is given.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a result"):
-            return self._trials.send(experiment, parent, sweep, name, record, figure)
+            return self._trials.send(experiment, parent, sweep, name, record, figure, weights)
 
     def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
         """Send points of a trial that is still training; its run is RUNNING.
