@@ -16,7 +16,7 @@ import deq
 import sweeps
 
 mpl.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 TRIAL = ["data.n=32", "model.width=128", "train.steps=300", "cluster=inline"]
 FIGURE = Path("spectrum_before_and_after.png")
@@ -56,9 +56,8 @@ def main(overrides: list[str]) -> None:
     large = int((singular > 1e-3 * singular[0]).sum())
     for name, w in (("before", before), ("after", after)):
         radius = float(torch.linalg.eigvals(w).abs().max())
-        print(
-            f"{name:>6}: spectral radius {radius:.4f}, ||W||_2 {float(torch.linalg.matrix_norm(w, 2)):.4f}"
-        )
+        norm = float(torch.linalg.matrix_norm(w, 2))
+        print(f"{name:>6}: spectral radius {radius:.4f}, ||W||_2 {norm:.4f}")
     print(f"of {len(singular)} singular values of the change, {large} are above 1e-3 of the first")
     print(f"figure: {FIGURE}")
 

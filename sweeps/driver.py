@@ -206,7 +206,7 @@ class Driver:
         """Say which finished trials have no weights: the user has asked for them."""
         held = self._ledger.with_weights()
         if weights.lacking(planned, held):  # another machine may have kept them
-            held |= self._tracker.with_weights(self._experiment)
+            held |= self._tracker.presence.with_weights(self._experiment)
         for line in weights.lacking(planned, held):
             self._terminal.say(line)
 

@@ -30,7 +30,7 @@ def trained_of(prefix: str, config: LaunchConfig) -> deq.Trained:
     if in_mlflow(config):
         tracker = Tracker(config.tracking, Path(config.paths.output))
         with tempfile.TemporaryDirectory() as folder:
-            loaded = tracker.weights(record.config_hash, Path(folder))
+            loaded = tracker.presence.weights(record.config_hash, Path(folder))
             if loaded:
                 return _model(loaded, record.config_hash)
     raise ConfigError(

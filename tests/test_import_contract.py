@@ -20,7 +20,7 @@ DOORS = {
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
     "mlflow": {
         f"sweeps/tracking/{name}.py"
-        for name in ("presence", "schema", "server", "tracker", "trial_runs")
+        for name in ("inputs", "presence", "schema", "server", "tracker", "trial_runs")
     },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},

@@ -60,14 +60,6 @@ def record_of(client: Any, run: Any) -> Record:
     )
 
 
-def weights_of(client: Any, query: str, folder: Path) -> Path | None:
-    """The weights of the first of these runs, in any experiment, downloaded to a folder."""
-    run = next(anywhere(client, query), None)
-    if run is None:
-        return None
-    return Path(client.download_artifacts(run.info.run_id, contents.WEIGHTS, str(folder)))
-
-
 def write_verdict(
     client: Any, context: dict[str, str], record: Record, kind: str, text: str, deviation: float
 ) -> str:

@@ -19,16 +19,15 @@ from sweeps.record import Columns, Record, now
 from sweeps.redaction import without_secrets
 from sweeps.step_metrics import Point
 from sweeps.tracking import contents, lease, store, stored
+from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
 from sweeps.tracking.trial_runs import (
     TRIALS,
-    WITH_WEIGHTS,
     TrialRuns,
     keep_only,
     log,
-    of_hash,
     search,
 )
 
@@ -59,6 +58,7 @@ class Tracker:
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
         self._live = LiveRuns(self._client, self._trials, alone=self.local)
         self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
+        self.inputs = Inputs(self._client, self._or_tracking_error, alone=self.local)
         # Pages that were begun anew since: by the old run the new one.
         self._replaced: dict[str, str] = {}
 
@@ -249,25 +249,6 @@ class Tracker:
         """
         with self._or_tracking_error("a request for a trajectory"):
             return self._trials.trajectory(experiment, config_hash)
-
-    def with_weights(self, experiment: str) -> set[str]:
-        """Config hashes of the finished trials of an experiment that have weights here.
-
-        Raises:
-            TrackingError: MLflow did not answer.
-        """
-        with self._or_tracking_error("a question"):
-            return self._trials.with_weights(experiment)
-
-    def weights(self, config_hash: str, folder: Path) -> Path | None:
-        """A finished trial's weights, downloaded to a folder; None where there are none.
-
-        Raises:
-            TrackingError: MLflow did not answer.
-        """
-        query = f"{of_hash(config_hash)} and {WITH_WEIGHTS}"
-        with self._or_tracking_error("a request for weights"):
-            return stored.weights_of(self._client, query, folder)
 
     def ship(
         self,

@@ -24,7 +24,7 @@ TRIALS = "tags.`sweeps.kind` = 'trial'"
 # Runs of trials that a sweep stopped early: no result of their configuration.
 STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
 
-WITH_WEIGHTS = f"tags.`sweeps.weights` = '{contents.WEIGHTS}'"
+WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{contents.WEIGHTS}'"
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,6 @@ class TrialRuns:
                 self._client.download_artifacts(run.info.run_id, name, folder)
                 return columns_of((Path(folder) / name).read_bytes())
         return None
-
-    def with_weights(self, experiment: str) -> set[str]:
-        """Config hashes of the finished trials that have weights."""
-        query = f"{TRIALS} and {WITH_WEIGHTS} and attributes.status = 'FINISHED'"
-        found = search(self._client, experiment, query)
-        return {run.data.tags["sweeps.config_hash"] for run in found}
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
