@@ -14,7 +14,14 @@ from typing import Any
 
 from sweeps.tracking import contents
 from sweeps.tracking.stored import anywhere
-from sweeps.tracking.trial_runs import WITH_WEIGHTS, ended_as, has_files, is_deleted, on_disk, search
+from sweeps.tracking.trial_runs import (
+    WITH_WEIGHTS,
+    ended_as,
+    has_files,
+    is_deleted,
+    on_disk,
+    search,
+)
 
 # Run ids in one question: MLflow's parser of filters takes about 3,300 and no more.
 ASKED = 2500
