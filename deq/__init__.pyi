@@ -24,6 +24,9 @@ from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
 from .training.forecast import Forecast, curves_of, forecast, last_half
 from .training.gradient_descent import Descent
+from .training.trained import Trained
+from .training.weights import Weights
+from .training.weights_file import load_trained, read_weights, save_weights
 
 __all__ = [
     "ACTIVATIONS",
@@ -50,7 +53,9 @@ __all__ = [
     "SphereConfig",
     "Status",
     "TrainConfig",
+    "Trained",
     "TrialConfig",
+    "Weights",
     "activation_digest",
     "columns",
     "compare",
@@ -61,12 +66,15 @@ __all__ = [
     "hardware",
     "last_half",
     "load",
+    "load_trained",
     "mean",
     "memory",
     "memory_of",
     "pack_size",
     "population",
     "power_law",
+    "read_weights",
+    "save_weights",
     "set_threads",
     "shape_of",
     "train",

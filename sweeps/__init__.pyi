@@ -1,6 +1,6 @@
 from .errors import ConfigError, SweepsError, TrackingError
 from .identity import cell_hash, config_hash
-from .library import compose, launch, load, plan
+from .library import compose, launch, load, load_trial, plan
 
 __version__: str
 
@@ -13,5 +13,6 @@ __all__ = [
     "config_hash",
     "launch",
     "load",
+    "load_trial",
     "plan",
 ]

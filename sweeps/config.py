@@ -45,6 +45,8 @@ __all__ = [
     "trial_to_yaml",
 ]
 
+# Keys whose value is true or false.
+SWITCHES = ("allow_ill_posed", "weights")
 TRIAL_KEYS = ("data", "model", "train", "solver", "diagnostics", "seed", "dtype")
 
 
@@ -225,10 +227,10 @@ def launch_from_plain(
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         group, _, leaf = key.partition(".")
-        if group not in ("cluster", "tracking", "pack", "paths", "checkpoint"):
+        if group not in ("cluster", "tracking", "pack", "paths", "checkpoint", "record"):
             raise ConfigError(
                 f"{override}: a sweep goes on with the trials it has; "
-                "only cluster, tracking, pack, checkpoint and paths may change"
+                "only cluster, tracking, pack, checkpoint, record and paths may change"
             )
         if leaf:
             merged[group] = merged.get(group, {}) | {leaf: composed[group][leaf.partition(".")[0]]}
@@ -297,7 +299,7 @@ def _refuse_odd(plain: dict[str, Any]) -> None:
     for key, value in flattened(plain).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
-        if isinstance(value, bool) and key.rsplit(".", 1)[-1] != "allow_ill_posed":
+        if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in SWITCHES:
             raise ConfigError(f"{key}={str(value).lower()}: true and false have no meaning here")
 
 

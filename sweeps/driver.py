@@ -7,6 +7,7 @@ from contextlib import nullcontext as nothing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from sweeps import weights
 from sweeps.announcement import announcement, next_round
 from sweeps.checkpoints import Ended, checkpoints_of
 from sweeps.config import ClusterConfig, LaunchConfig, launch_to_plain
@@ -16,7 +17,7 @@ from sweeps.errors import StoppedError, TrackingError
 from sweeps.known import Known, known_of, table_of
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.live_view import LiveView
-from sweeps.messages import Done, Failed, Live, Message, Stopped
+from sweeps.messages import Done, Failed, Live, Message, Note, Stopped
 from sweeps.output_root import folder_of
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.pulse import Pulse
@@ -118,6 +119,7 @@ class Driver:
         self._described, self._announced = time.monotonic(), announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
+        self._weights = weights.folder_of(ledger.path.parent)
         self._requests = StopRequests.of(self._folder, launched.cluster.trial_timeout)
         self._view = LiveView(terminal, self._name)
         self._sweep = Unfolding(
@@ -177,6 +179,7 @@ class Driver:
             self._early(),
             self._launched.tracking.live_seconds,
             self._requests,
+            self._weights if self._launched.record.weights else None,
         )
 
     def _look(self, asked: list[PlannedTrial]) -> Known:
@@ -194,8 +197,18 @@ class Driver:
         self._checkpoints.tidy(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._announced:
             self._terminal.say(text)
+        if self._launched.record.weights:
+            self._say_lacking(planned)
         if strays := self._checkpoints.strays(planned.hashes):
             self._terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
+
+    def _say_lacking(self, planned: Plan) -> None:
+        """Say which finished trials have no weights: the user has asked for them."""
+        held = self._ledger.with_weights()
+        if weights.lacking(planned, held):  # another machine may have kept them
+            held |= self._tracker.presence.with_weights(self._experiment)
+        for line in weights.lacking(planned, held):
+            self._terminal.say(line)
 
     def _early(self) -> Early | None:
         """How trials are stopped early, and how high those stand that have ended."""
@@ -215,6 +228,7 @@ class Driver:
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
+        weights.forget(self._weights, hashes)
         self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
@@ -313,7 +327,10 @@ class Driver:
     def _record(self, message: Message, shipper: Shipper, ended: Ended) -> None:
         """Write into the ledger how a trial ended, if this says so."""
         if isinstance(message, Done):
-            self._ledger.put(of_sweep(message.record, self._name), message.figure)
+            record, said = weights.found(self._weights, message.record)
+            for line in said:
+                self._view.tell(Note(record.config_hash, line))
+            self._ledger.put(of_sweep(record, self._name), message.figure)
             ended.add(message.record.config_hash)
             shipper.notify()
         elif isinstance(message, Failed):

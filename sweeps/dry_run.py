@@ -3,6 +3,7 @@
 import contextlib
 import logging
 
+from sweeps import weights
 from sweeps.checkpoints import checkpoints_of
 from sweeps.config import LaunchConfig, Request
 from sweeps.known import Known, known_of
@@ -21,7 +22,12 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     trials = trials_of(request)
     if missing := missing_gpus(request.launch.cluster):
         _log.warning("this plan cannot be carried out here: %s", missing)
-    return plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
+    planned = plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
+    if request.launch.record.weights and planned.finished:
+        with reading(ledger_path(request.launch)) as ledger:
+            for line in weights.lacking(planned, ledger.with_weights()):
+                _log.warning("%s", line)
+    return planned
 
 
 def plan_by_ledger(

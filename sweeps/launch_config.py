@@ -114,6 +114,17 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class RecordConfig:
+    """What is recorded of a trial beside its numbers.
+
+    Attributes:
+        weights: keep W, U and a as training leaves them, the artifact weights.safetensors.
+    """
+
+    weights: bool = False
+
+
+@dataclass(frozen=True)
 class PathsConfig:
     """Where everything a command writes lies.
 
@@ -145,6 +156,7 @@ class LaunchConfig:
         search: which trials a sweep consists of.
         early_stopping: whether trials that fall behind are ended early.
         checkpoint: how often a pack that trains is written to disk.
+        record: what is recorded of a trial beside its numbers.
         paths: where everything a command writes lies.
     """
 
@@ -159,6 +171,7 @@ class LaunchConfig:
     search: SearchConfig = field(default_factory=GridConfig)
     early_stopping: EarlyStoppingConfig = field(default_factory=NoStoppingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:

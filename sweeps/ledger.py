@@ -177,15 +177,25 @@ class Ledger(Outbox):
         ).fetchone()
         return row[0] if row else b""
 
-    def records_like(self, prefix: str, *, steps: bool = True) -> list[Record]:
-        """The results whose hash begins so, with or without their steps."""
+    def records_like(
+        self, prefix: str, *, steps: bool = True, stopped: bool = False
+    ) -> list[Record]:
+        """The results whose hash begins so, with or without their steps.
+
+        Those of trials that came to their end, or those of trials that were stopped early.
+        """
         columns = "head, text, trajectory" if steps else "head, text"
         rows = self._db.execute(
             f"SELECT {columns} FROM results JOIN environments ON environment = digest "  # noqa: S608
-            "WHERE substr(config_hash, 1, ?) = ? AND instr(config_hash, '@') = 0",
-            (len(prefix), prefix),
+            "WHERE substr(config_hash, 1, ?) = ? AND (instr(config_hash, '@') > 0) = ?",
+            (len(prefix), prefix, stopped),
         )
         return [Record.joined(*row) for row in rows]
+
+    def with_weights(self) -> set[str]:
+        """Keys of the results whose weights were kept: `HASH`, or `HASH@SWEEP`."""
+        query = "SELECT config_hash FROM results WHERE json_extract(head, '$.weights') IS NOT NULL"
+        return {row[0] for row in self._db.execute(query)}
 
     def made(self, config_hash: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """A result's head and environment, without its trajectory."""

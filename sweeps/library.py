@@ -6,9 +6,11 @@
 >>> sweeps.plan(["model.width=64,128", "seed=range(0,3)"]).left  # nothing is started
 >>> done = sweeps.launch(["model.width=64,128", "seed=range(0,3)"])
 >>> sweeps.load(done.plan.sweep).groupby("model.width")["rate/measured"].mean()
+>>> sweeps.load_trial("3f2a9c41").predict(x)  # a trial of record.weights=true
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,3 +130,29 @@ def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":
         row |= {"status": line.status, "error": line.error}
         rows.append(row | flattened(p.plain) | line.summary)
     return pd.DataFrame(rows)
+
+
+def load_trial(
+    trial: str, overrides: Sequence[str] = (), *, output: str | Path | None = None
+) -> deq.Trained:
+    """The model of a trial whose weights were kept, as training left it.
+
+    They are looked for under the output root, then among the artifacts in MLflow. Of a trial
+    that was only ever stopped early, those of the latest step.
+
+    Args:
+        trial: its config hash, or six or more digits of it.
+        overrides: as typed after `sweeps run`; such as `tracking=server`.
+        output: the output root it was launched under; that of the overrides when None.
+
+    Raises:
+        ConfigError: no trial, or more than one, begins so; its weights were not kept, or
+            the file of them is damaged or another trial's.
+        TrackingError: MLflow cannot be reached.
+    """
+    from sweeps.trained import trained_of
+
+    launch = request(overrides).launch
+    if output:
+        launch = replace(launch, paths=PathsConfig(str(output)))
+    return trained_of(trial, launch)

@@ -37,7 +37,7 @@ def record_of(prefix: str, config: LaunchConfig, *, steps: bool = True) -> Recor
             found = {
                 record.config_hash: record for record in ledger.records_like(prefix, steps=steps)
             }
-    if not found and _in_mlflow(config):
+    if not found and in_mlflow(config):
         tracker = Tracker(config.tracking, output)
         found = {record.config_hash: record for record in tracker.records_like(prefix)}
     if len(found) != 1:
@@ -63,7 +63,7 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
             if entries:
                 lines = lines_of_entry(entries[one_sweep(entries, prefix)], ledger)
                 return {p.config_hash: p.name for p in (x.planned for x in lines if x.finished)}
-    found = Tracker(config.tracking, output).sweeps_like(prefix) if _in_mlflow(config) else {}
+    found = Tracker(config.tracking, output).sweeps_like(prefix) if in_mlflow(config) else {}
     return found[one_sweep(found, prefix)]
 
 
@@ -87,6 +87,6 @@ def check_prefix(prefix: str) -> None:
         raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
 
 
-def _in_mlflow(config: LaunchConfig) -> bool:
+def in_mlflow(config: LaunchConfig) -> bool:
     """Whether there is an MLflow to look into."""
     return config.tracking.name == "server" or store.exists(Path(config.paths.output))

@@ -108,6 +108,8 @@ def _trials(
         runs = [run for run, key in sent.items() if ("@" in key) is stopped]
         lost.update(tracker.presence.absent(experiment, runs, stopped=stopped))
     if look_at_files or tracker.local:
-        left = [run for run in sent if run not in lost]
-        lost.update(tracker.presence.bare(experiment, left))
+        left, kept = set(sent) - lost, ledger.with_weights()
+        heavy = {run for run in left if sent[run] in kept}
+        lost.update(tracker.presence.bare(experiment, left - heavy))
+        lost.update(tracker.presence.bare(experiment, heavy, weights=True))
     return [sent[run] for run in lost]

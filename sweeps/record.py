@@ -29,6 +29,7 @@ class Record:
         environment: versions, hardware and code of the process that trained it.
         trajectory: columns of every recorded step; None where not measured.
         stopped_in: the sweep that stopped it early; empty of a trial that came to its end.
+        weights: the file of its weights under the output root; empty where none were kept.
     """
 
     config_hash: str
@@ -44,6 +45,7 @@ class Record:
     environment: dict[str, Any]
     trajectory: Columns
     stopped_in: str = ""
+    weights: str = ""
 
     @property
     def key(self) -> str:
@@ -52,7 +54,7 @@ class Record:
 
     def head(self) -> str:
         """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
-        left_out = ("environment", "trajectory")
+        left_out = ["environment", "trajectory"] + ["weights"] * (not self.weights)
         small = {key: value for key, value in vars(self).items() if key not in left_out}
         return json.dumps(small, allow_nan=False)
 

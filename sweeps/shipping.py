@@ -7,8 +7,9 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
-from sweeps import report_page
+from sweeps import report_page, weights
 from sweeps.errors import TrackingError
 from sweeps.figures import Study
 from sweeps.known import search_of
@@ -30,6 +31,8 @@ from sweeps.tracking.tracker import Tracker
 News = tuple[PlannedTrial, Live] | Ending
 # Seconds until a store that did not answer is tried again.
 RETRY_AFTER = 20.0
+# Results after which the ledger notes that they were sent.
+TOGETHER = 16
 
 
 class Shipper:
@@ -167,13 +170,31 @@ def _send(tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Itera
     if replaced:  # by another database, say: ids that are remembered mean something else
         reconcile(tracker, ledger, study)
         experiment, page = ledger.page(tracker.name, study, sweep)
-    for item in items:
-        record = ledger.get(item.config_hash)
-        assert record is not None
-        figure = ledger.figure(item.config_hash)
-        run_id = tracker.ship(experiment, page, sweep, item.name, record, figure)
-        ledger.shipped(tracker.name, item, run_id)
+    waiting = list(items)
+    for i in range(0, len(waiting), TOGETHER):
+        _send_some(tracker, ledger, Page(experiment, page, sweep), waiting[i : i + TOGETHER])
     return replaced
+
+
+def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Owed]) -> None:
+    """Send results of a sweep; what their runs trained on is sent for all together."""
+    sent: list[tuple[Owed, str]] = []
+    data: dict[str, dict[str, Any]] = {}
+    try:
+        for item in items:
+            record = ledger.get(item.config_hash)
+            assert record is not None
+            figure = ledger.figure(item.config_hash)
+            kept = weights.path_of(ledger.path.parent, record)
+            run = tracker.ship(
+                page.experiment, page.run, page.sweep, item.name, record, figure, kept
+            )
+            sent.append((item, run))
+            data[run] = record.config["data"]
+    finally:  # also of those that were sent before one was not taken
+        tracker.inputs.log(page.experiment, data)
+        for item, run in sent:
+            ledger.shipped(tracker.name, item, run)
 
 
 def publish(

@@ -6,6 +6,7 @@ Runs wherever it is called: in a Ray actor or in this very process.
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import deq
@@ -22,6 +23,7 @@ from sweeps.messages import Done, Failed, Live, Message, Note, Progress, Stopped
 from sweeps.plain import in_bytes, one_line
 from sweeps.record import Record, now
 from sweeps.stop_requests import Asked, Guard
+from sweeps.weights import kept
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
@@ -35,6 +37,7 @@ def run_pack(
     stopping: Stopping | None = None,
     live_seconds: float = 0.0,
     guard: Guard | None = None,
+    weights: Path | None = None,
 ) -> Generator[Message]:
     """Train a pack; a trial that raises fails alone: those not yet done are trained singly.
 
@@ -42,11 +45,12 @@ def run_pack(
     says what it needs. A pack that has a checkpoint goes on from it. What `stopping` ends
     early is done with the status `stopped`. Every `live_seconds` the trials' points are shown.
     What is asked through `guard` is done between two GD steps: a trial that is to be stopped
-    leaves the pack with a checkpoint of its own, and of a whole pack one is written.
+    leaves the pack with a checkpoint of its own, and of a whole pack one is written. The
+    weights of each result are in the folder `weights`, where one is given.
     """
     deq.set_threads(threads)
-    guard = guard or Guard()
-    yield from _tried(plains, device, checkpoints, stopping, live_seconds, guard, halved=False)
+    options = (stopping, live_seconds, guard or Guard(), weights)
+    yield from _tried(plains, device, checkpoints, *options, halved=False)
 
 
 def needed(plains: list[dict[str, Any]]) -> str:
@@ -66,9 +70,11 @@ def _tried(
     stopping: Stopping | None,
     live_seconds: float,
     guard: Guard,
+    weights: Path | None,
     *,
     halved: bool,
 ) -> Iterator[Message]:
+    options = (stopping, live_seconds, guard, weights)
     hashes = [config_hash(trial_from_plain(plain)) for plain in plains]
     asked = guard.of(hashes)  # before they begin, or after their worker was ended
     yield from endings(asked, guard.timeout)
@@ -78,7 +84,7 @@ def _tried(
     if not left or guard.asked().sweep:
         return
     try:
-        for message in _run(configs, plains, device, checkpoints, stopping, live_seconds, guard):
+        for message in _run(configs, plains, device, checkpoints, *options):
             yield message
             left.pop(_ended(message), None)
         if not left or guard.asked().sweep:
@@ -90,11 +96,11 @@ def _tried(
     # Not inside the except: there the error's traceback holds the pack's tensors.
     if split:
         rest = list(left.values())
-        yield from _tried(rest, device, checkpoints, stopping, live_seconds, guard, halved=halved)
+        yield from _tried(rest, device, checkpoints, *options, halved=halved)
     elif unusable:
         yield from _notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
         checkpoints = without(checkpoints, list(left))
-        yield from _tried(plains, device, checkpoints, stopping, live_seconds, guard, halved=halved)
+        yield from _tried(plains, device, checkpoints, *options, halved=halved)
     elif memory and (halved or len(plains) == 1):
         for digest in left:
             yield Failed(digest, f"out of memory: {needed(list(left.values()))}")
@@ -106,9 +112,7 @@ def _tried(
         for i in range(0, len(rest), size):
             part = rest[i : i + size]
             again = halved or memory
-            yield from _tried(
-                part, device, checkpoints, stopping, live_seconds, guard, halved=again
-            )
+            yield from _tried(part, device, checkpoints, *options, halved=again)
 
 
 def _ended(message: Message) -> str:
@@ -132,6 +136,7 @@ def _run(
     stopping: Stopping | None,
     live_seconds: float,
     guard: Guard,
+    weights: Path | None,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
     guard.begin(hashes)
@@ -143,7 +148,9 @@ def _run(
     begun = checkpoint.step if checkpoint else 0
     steps = configs[0].train.steps
     yield from [Progress(digest, begun, steps, math.nan) for digest in hashes]
-    for descent in deq.train_pack(configs, device=device, checkpoint=checkpoint):
+    keep = weights is not None
+    training = deq.train_pack(configs, device=device, checkpoint=checkpoint, keep_weights=keep)
+    for descent in training:
         try:
             if time.monotonic() - last >= PROGRESS_EVERY:
                 last = time.monotonic()
@@ -154,7 +161,10 @@ def _run(
                 if descent.courses[k].status is not None:
                     del pending[digest]
                     guard.ended(digest)
-                    yield Done(_record(descent.courses[k], plains[k], device, keeper, showing))
+                    record = _record(descent.courses[k], plains[k], device, keeper, showing)
+                    record, lines = kept(weights, record, descent.courses[k])
+                    yield from [Note(digest, line) for line in lines]
+                    yield Done(record)
             apart, said = _heed(descent, pending, keeper, guard)
             yield from said
             if apart:

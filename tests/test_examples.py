@@ -42,3 +42,14 @@ def test_width_sweep(tmp_path):
     second = example("width_sweep.py", *words, cwd=tmp_path)
     assert second.startswith("0 trials to train")
     assert second.splitlines()[1:] == first.splitlines()[1:]
+
+
+def test_spectrum_before_and_after(tmp_path):
+    words = ("data.n=8", "model.width=32", "train.steps=40")
+    lines = example("spectrum_before_and_after.py", *words, cwd=tmp_path).splitlines()
+    before, after = (float(line.split()[-1]) for line in lines[:2])
+    assert 0.2 < before < 1  # the bulk's edge is 2 sqrt(2 sigma_w2) = 0.8 at large width
+    assert after != before
+    rank = int(lines[2].split("change, ")[1].split()[0])
+    assert 1 <= rank < 32
+    assert (tmp_path / "spectrum_before_and_after.png").read_bytes().startswith(b"\x89PNG")

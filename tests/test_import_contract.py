@@ -20,7 +20,7 @@ DOORS = {
     "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
     "mlflow": {
         f"sweeps/tracking/{name}.py"
-        for name in ("presence", "schema", "server", "tracker", "trial_runs")
+        for name in ("inputs", "presence", "schema", "server", "tracker", "trial_runs")
     },
     "matplotlib": {"sweeps/figures/style.py"},
     "optuna": {"sweeps/search/tpe.py"},
@@ -28,12 +28,13 @@ DOORS = {
     "jinja2": {"sweeps/report_page.py"},
     "pyarrow": {"sweeps/record.py"},
     "sklearn": {"deq/data/archive.py"},
+    "safetensors": {"deq/training/weights_file.py"},
     "lazy_loader": {"deq/__init__.py", "sweeps/__init__.py"},
     "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
     "rich": {"sweeps/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
-MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "deq", "lazy_loader"}
+MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "safetensors", "deq", "lazy_loader"}
 
 
 def imported(text):

@@ -62,6 +62,17 @@ def draw(config: ModelConfig, stream: torch.Generator, w: Tensor, u: Tensor, a: 
     _fill(a, config.sigma_a / m**0.5, stream)
 
 
+def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> Tensor:
+    """U (m, d) of the first network of a seed, without W's storage."""
+    stream, m = torch.Generator().manual_seed(seed), config.width
+    for _ in range(m):  # the rows of W come first in the stream
+        torch.randn(m, dtype=torch.float64, generator=stream)
+    u = torch.empty(m, d, dtype=dtype)
+    for row in u:
+        _fill(row, (2 / d) ** 0.5, stream)
+    return u
+
+
 def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
     row.copy_(scale * torch.randn(row.shape[0], dtype=torch.float64, generator=generator))
 

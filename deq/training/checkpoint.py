@@ -55,7 +55,13 @@ class Checkpoint:
     carried: Plain
     state: State
 
-    def descent(self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset]) -> Descent:
+    def descent(
+        self,
+        configs: Sequence[TrialConfig],
+        datasets: Sequence[Dataset],
+        *,
+        keep_weights: bool = False,
+    ) -> Descent:
         """The descent, to be gone on with; once, for it takes the tensors with it.
 
         Raises:
@@ -64,7 +70,7 @@ class Checkpoint:
         state = dict(self.state)
         self.state.clear()
         try:
-            return Descent.restored(configs, datasets, state)
+            return Descent.restored(configs, datasets, state, keep_weights=keep_weights)
         except OUT_OF_MEMORY:
             raise
         except Exception as error:

@@ -62,18 +62,23 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
 
 
 def train_pack(
-    configs: Sequence[TrialConfig], *, device: str = "cpu", checkpoint: Checkpoint | None = None
+    configs: Sequence[TrialConfig],
+    *,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+    keep_weights: bool = False,
 ) -> Iterator[Descent]:
     """Train trials of one shape together, yielding the descent after every GD step.
 
-    From `checkpoint` on, where there is one of these trials; it is used up.
+    From `checkpoint` on, where there is one of these trials; it is used up. With
+    `keep_weights`, `Descent.weights` gives those of a trial that has ended too.
     """
     loaded = {data: load(data) for data in {config.data for config in configs}}
     datasets = [loaded[config.data] for config in configs]
     if checkpoint is None:
-        descent = Descent(configs, datasets, device)
+        descent = Descent(configs, datasets, device, keep_weights=keep_weights)
     else:
-        descent = checkpoint.descent(configs, datasets)
+        descent = checkpoint.descent(configs, datasets, keep_weights=keep_weights)
     for _ in descent:
         yield descent
 

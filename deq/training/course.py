@@ -11,6 +11,7 @@ from deq.data.dataset import Dataset
 from deq.solvers.fixed_point import Solved
 from deq.theory.convergence import Initial
 from deq.training.state import State
+from deq.training.weights import Weights
 
 # The loss has stalled when its least value has not fallen for this many GD steps.
 STALL_STEPS = 100
@@ -74,6 +75,10 @@ class Course:
         reason: one sentence on why it ended.
         initial: what the theory reads at t = 0; None when there was no equilibrium.
         seconds: this trial's share of the time spent.
+        keep_weights: whether to hold the weights when it has ended.
+        weights: those of its last row, or, of a trial that was stopped, those of the step
+            after it; None where they are not kept, or where it had ended before the
+            checkpoint that it was restored from was written.
     """
 
     config: TrialConfig
@@ -84,10 +89,12 @@ class Course:
     reason: str = ""
     initial: Initial | None = None
     seconds: float = 0.0
+    keep_weights: bool = False
+    weights: Weights | None = None
     _best: float = math.inf
     _best_step: int = 0
 
-    # The state beside rows, status and initial.
+    # The state beside rows, status and initial; weights are no part of it.
     PLAIN = ("eta", "reason", "seconds", "_best", "_best_step")
 
     def state(self) -> State:

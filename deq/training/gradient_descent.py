@@ -16,6 +16,7 @@ from deq.training.lookahead import Reading, Speculation
 from deq.training.pack import Pack, half_square
 from deq.training.state import State, put, state_of
 from deq.training.step_size import step_size
+from deq.training.weights import Weights
 
 
 class Descent:
@@ -32,9 +33,14 @@ class Descent:
     """
 
     def __init__(
-        self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: str = "cpu"
+        self,
+        configs: Sequence[TrialConfig],
+        datasets: Sequence[Dataset],
+        device: str = "cpu",
+        *,
+        keep_weights: bool = False,
     ) -> None:
-        """Draw the weights.
+        """Draw the weights; with `keep_weights`, a course that ends holds its own from then on.
 
         Raises:
             ValueError: the trials do not fit in one pack (see `shape`), or a trial that
@@ -43,13 +49,19 @@ class Descent:
         if len({shape(c, s) for c, s in zip(configs, datasets, strict=True)}) > 1:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
         forbid_tf32()
-        self.courses = [Course(c, s) for c, s in zip(configs, datasets, strict=True)]
+        parts = zip(configs, datasets, strict=True)
+        self.courses = [Course(*part, keep_weights=keep_weights) for part in parts]
         self.groups = [Group(list(self.courses), Pack(configs, datasets, torch.device(device)))]
         self.step = 0
 
     @classmethod
     def restored(
-        cls, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], state: State
+        cls,
+        configs: Sequence[TrialConfig],
+        datasets: Sequence[Dataset],
+        state: State,
+        *,
+        keep_weights: bool = False,
     ) -> "Descent":
         """The descent of these trials that `state` was taken of, on its groups' device."""
         forbid_tf32()
@@ -57,6 +69,8 @@ class Descent:
         parts = zip(configs, datasets, state["courses"], strict=True)
         descent.courses = [Course.restored(*part) for part in parts]
         descent.groups = [Group.restored(descent.courses, part) for part in state["groups"]]
+        for course in descent.courses:
+            course.keep_weights = keep_weights
         descent.step = state["step"]
         return descent
 
@@ -82,6 +96,21 @@ class Descent:
             self.groups = [group for group in self.groups if group.courses]
             self.step += 1
             yield self.step - 1
+
+    def weights(self, k: int) -> Weights:
+        """The weights of trial k as they stand; of one that has ended, where they were kept.
+
+        Raises:
+            ValueError: it has ended, and they were not kept.
+        """
+        course = self.courses[k]
+        for group in self.groups:
+            places = [i for i, other in enumerate(group.courses) if other is course]
+            if places:
+                return group.pack.weights(places[0], course.config, course.dataset)
+        if course.weights is None:
+            raise ValueError("the trial has ended and its weights were not kept: keep_weights=True")
+        return course.weights
 
     def stop(self, course: Course, reason: str) -> None:
         """End one trial before its end, between two steps; the others go on."""
@@ -184,6 +213,9 @@ class Group:
     def _keep(self, stays: Callable[[Course], bool]) -> list[int]:
         """Take the other trials out of the pack; the places of those that stay."""
         keep = [k for k, course in enumerate(self.courses) if stays(course)]
+        for k, course in enumerate(self.courses):
+            if k not in keep and course.keep_weights and course.status is not None:
+                course.weights = self.pack.weights(k, course.config, course.dataset)
         if len(keep) < len(self.courses):
             self.courses = [self.courses[k] for k in keep]
             self.diagnostics = self.diagnostics.only(keep)

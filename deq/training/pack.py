@@ -6,7 +6,8 @@ mask and V = a 1^T + W^T (D * V), R = D * V,
     grad_W = (R diag(e)) Z^T,  grad_U = (R diag(e)) X^T,  grad_a = Z e.
 
 A GD step costs the products of its two fixed points and one more for grad_W, which is
-taken from W in place. U is never formed: P = U X is kept current through X^T X. Held as
+taken from W in place. U is not formed: P = U X is kept current through X^T X, and U follows
+from it where it is asked for (see weights). Held as
 rows, one for each sample: P, Z, V, R are (B, n, m).
 """
 
@@ -28,6 +29,7 @@ from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.state import State, put
+from deq.training.weights import Weights, input_weights
 
 # The equilibria's errors may move a prediction by this share of rms(e) at most.
 SHARE = 1e-3
@@ -257,6 +259,11 @@ class Pack:
         other.tol = other.tied.clone()
         other._start(self.forward.last[k : k + 1].double(), self.adjoint.last[k : k + 1].double())
         return other
+
+    def weights(self, k: int, config: TrialConfig, dataset: Dataset) -> Weights:
+        """Trial k's weights as they stand, in storage of their own."""
+        w, a = (part[k].cpu().clone() for part in (self.w, self.a))
+        return Weights(w, input_weights(config, dataset, self.p[k]), a)
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""

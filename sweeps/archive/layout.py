@@ -82,7 +82,7 @@ class SweepSheet:
         figure: what its report draws first.
         started: when it was launched, milliseconds since the epoch.
         axes: the values of every key that varies, as they came.
-        launch: how it was launched, but for cluster, tracking, checkpoint and paths.
+        launch: how it was launched, but for cluster, tracking, checkpoint, record and paths.
         cells: of a search that learns as it goes, what it searches.
         trials: all of them, in the order of the axes.
         reused: hashes of those that were finished before.

@@ -18,7 +18,7 @@ from sweeps.planning import PlannedTrial, axes_of
 from sweeps.search.start import name_of
 
 # How a sweep was launched stays where it was: addresses and paths of another machine.
-ELSEWHERE = ("cluster", "tracking", "checkpoint", "paths")
+ELSEWHERE = ("cluster", "tracking", "checkpoint", "record", "paths")
 MOST_TEXT, MOST_COMMAND = 500, 5000
 
 

@@ -89,8 +89,8 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     """Launch a sweep again, as it was.
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it. OVERRIDES may
-    change cluster, tracking, pack, checkpoint and paths. Trials go on from checkpoints.
-    Exit codes are those of `sweeps run`.
+    change cluster, tracking, pack, checkpoint, record and paths. Trials go on from
+    checkpoints. Exit codes are those of `sweeps run`.
     """
     from sweeps.terminal import Terminal
 

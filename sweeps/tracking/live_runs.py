@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps import __version__
 from sweeps.planning import PlannedTrial
 from sweeps.tracking.contents import STOPPED_BY
+from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
 from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
 
@@ -89,6 +90,8 @@ class LiveRuns:
         if ours is None:
             ours = self._runs.create(page.experiment, live.started, _tags(page, trial, live))
             log(self._client, ours.run_id, [], trial.plain)
+            data = {ours.run_id: trial.plain["data"]}
+            log_inputs(self._client, page.experiment, data, alone=self._alone)
         else:
             self._client.update_run(ours.run_id, status="RUNNING")
             log(self._client, ours.run_id, [], tags=_tags(page, trial, live))

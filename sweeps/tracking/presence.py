@@ -9,10 +9,19 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sweeps.tracking import contents
-from sweeps.tracking.trial_runs import ended_as, has_files, is_deleted, on_disk, search
+from sweeps.tracking.stored import anywhere
+from sweeps.tracking.trial_runs import (
+    WITH_WEIGHTS,
+    ended_as,
+    has_files,
+    is_deleted,
+    on_disk,
+    search,
+)
 
 # Run ids in one question: MLflow's parser of filters takes about 3,300 and no more.
 ASKED = 2500
@@ -94,14 +103,32 @@ class Presence:
                 found += _absent(self._client, experiment, part, ended_as(stopped=stopped))
         return found
 
-    def bare(self, experiment: str, runs: Collection[str]) -> list[str]:
-        """Find the trials' runs that lack artifacts."""
+    def with_weights(self, experiment: str) -> set[str]:
+        """Config hashes of the finished trials of an experiment whose weights are there."""
+        query = f"{WITH_WEIGHTS} and attributes.status = 'FINISHED'"
+        with self._guard("a question"):
+            found = search(self._client, experiment, query)
+            return {run.data.tags["sweeps.config_hash"] for run in found}
+
+    def weights(self, config_hash: str, folder: Path) -> Path | None:
+        """A trial's weights from any experiment, downloaded to a folder; None without any."""
+        query = f"{WITH_WEIGHTS} and tags.`sweeps.config_hash` = '{config_hash}'"
+        with self._guard("a request for weights"):
+            run = next(anywhere(self._client, query), None)
+            if run is None:
+                return None
+            name = contents.WEIGHTS
+            return Path(self._client.download_artifacts(run.info.run_id, name, str(folder)))
+
+    def bare(self, experiment: str, runs: Collection[str], *, weights: bool = False) -> list[str]:
+        """Find the trials' runs that lack artifacts; weights too where they were kept."""
+        files = contents.files_of(weights=weights)
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
             folder = on_disk(location) if self._alone else None
             if folder:
-                return [r for r in runs if not contents.are_in(folder / r / "artifacts")]
-            return [run for run in runs if not has_files(self._client, run, contents.FILES)]
+                return [r for r in runs if not contents.are_in(folder / r / "artifacts", files)]
+            return [run for run in runs if not has_files(self._client, run, files)]
 
 
 def at_least(client: Any, experiment: str, query: str, count: int) -> bool:

@@ -19,6 +19,7 @@ from sweeps.record import Columns, Record, now
 from sweeps.redaction import without_secrets
 from sweeps.step_metrics import Point
 from sweeps.tracking import contents, lease, store, stored
+from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
@@ -57,6 +58,7 @@ class Tracker:
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
         self._live = LiveRuns(self._client, self._trials, alone=self.local)
         self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
+        self.inputs = Inputs(self._client, self._or_tracking_error, alone=self.local)
         # Pages that were begun anew since: by the old run the new one.
         self._replaced: dict[str, str] = {}
 
@@ -256,14 +258,17 @@ class Tracker:
         name: str,
         record: Record,
         figure: bytes = b"",
+        weights: Path | None = None,
     ) -> str:
         """Send a finished trial, with its figure or one drawn now; again, it changes nothing.
+
+        Its weights are sent too, where a file of them is given.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a result"):
-            return self._trials.send(experiment, parent, sweep, name, record, figure)
+            return self._trials.send(experiment, parent, sweep, name, record, figure, weights)
 
     def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
         """Send points of a trial that is still training; its run is RUNNING.

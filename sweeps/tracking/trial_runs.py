@@ -24,6 +24,8 @@ TRIALS = "tags.`sweeps.kind` = 'trial'"
 # Runs of trials that a sweep stopped early: no result of their configuration.
 STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
 
+WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{contents.WEIGHTS}'"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -106,15 +108,22 @@ class TrialRuns:
             self._client.delete_tag(run.info.run_id, tag)
 
     def send(
-        self, experiment: str, parent: str, sweep: str, name: str, record: Record, figure: bytes
+        self,
+        experiment: str,
+        parent: str,
+        sweep: str,
+        name: str,
+        record: Record,
+        figure: bytes,
+        weights: Path | None,
     ) -> str:
         """Write a finished trial's run, or finish one of this record that was begun; its id."""
-        known = self._taken_over(experiment, record)
-        tags = _tags(parent, sweep, name, record)
+        known = self._taken_over(experiment, record, weights)
+        tags = _tags(parent, sweep, name, record, weights)
         if known is None:
             known, tags = self.create(experiment, record.started, tags), {}
         if not known.finished:
-            self._write(known, record, figure, tags)
+            self._write(known, record, figure, weights, tags)
         if not self._alone:
             keep_only(self._client, experiment, _of(record), known.run_id)
         return known.run_id
@@ -127,7 +136,7 @@ class TrialRuns:
         """A new run with these tags, and those of user, source and code."""
         return found_run(self._client.create_run(experiment, started, tags=self._context | tags))
 
-    def _taken_over(self, experiment: str, record: Record) -> Found | None:
+    def _taken_over(self, experiment: str, record: Record, weights: Path | None) -> Found | None:
         """The run to go on with: a whole one, or one that holds points of this record only.
 
         Another driver's result of this trial has points of other times: its run, where it
@@ -135,7 +144,7 @@ class TrialRuns:
         it go on sending.
         """
         alike = self._look_up(experiment, record) + self._begun(experiment, record)
-        whole = [run for run in alike if run.finished and self._has_artifacts(run)]
+        whole = [run for run in alike if run.finished and self._has(run, weights)]
         if whole:
             return whole[0]
         ours = [run for run in alike if run.started == record.started]
@@ -159,28 +168,39 @@ class TrialRuns:
             return [known] if known else []
         return [found_run(run) for run in search(self._client, experiment, _of(record))]
 
-    def _has_artifacts(self, run: Found) -> bool:
+    def _has(self, run: Found, weights: Path | None) -> bool:
+        """Whether a run has all artifacts."""
+        files = contents.files_of(weights=weights is not None)
         if self._alone and (folder := on_disk(run.folder)):
-            return contents.are_in(folder)
-        return has_files(self._client, run.run_id, contents.FILES)
+            return contents.are_in(folder, files)
+        return has_files(self._client, run.run_id, files)
 
-    def _write(self, run: Found, record: Record, figure: bytes, tags: dict[str, str]) -> None:
+    def _write(
+        self,
+        run: Found,
+        record: Record,
+        figure: bytes,
+        weights: Path | None,
+        tags: dict[str, str],
+    ) -> None:
         """All that a trial's run holds; writing it again changes nothing."""
         summary = sorted(record.summary.items())
         points = [Point(key, value, 0, record.started) for key, value in summary]
         log(self._client, run.run_id, points + points_of(record), record.config, tags)
-        self._write_artifacts(run, record, figure)
+        self._write_artifacts(run, record, figure, weights)
         status = ended_as(stopped=bool(record.stopped_in))
         self._client.set_terminated(run.run_id, status, record.finished)
 
-    def _write_artifacts(self, run: Found, record: Record, figure: bytes) -> None:
+    def _write_artifacts(
+        self, run: Found, record: Record, figure: bytes, weights: Path | None
+    ) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
         if self._alone and (folder := on_disk(run.folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            contents.write_artifacts(record, folder, figure)
+            contents.write_artifacts(record, folder, figure, weights)
             return
         with tempfile.TemporaryDirectory() as temporary:
-            contents.write_artifacts(record, Path(temporary), figure)
+            contents.write_artifacts(record, Path(temporary), figure, weights)
             try:
                 self._client.log_artifacts(run.run_id, temporary)
             except Exception:  # their store may need what is not installed: not left RUNNING
@@ -284,17 +304,21 @@ def _result(run: Any) -> Result:
     return Result(run.data.tags["sweeps.status"], summary)
 
 
-def _tags(parent: str, sweep: str, name: str, record: Record) -> dict[str, str]:
+def _tags(
+    parent: str, sweep: str, name: str, record: Record, weights: Path | None
+) -> dict[str, str]:
     # The code that trained it, which need not be this one: it may have come in an archive.
     commit = record.environment.get("code", {}).get("commit")
     version = record.environment.get("packages", {}).get("deq-sweeps")
     code = {"mlflow.source.git.commit": commit} if commit else {}
+    kept = {"sweeps.weights": contents.WEIGHTS} if weights else {}
     stopped = {}
     if record.stopped_in:
         step = int(record.summary[STOPPED_AT])
         stopped = {"sweeps.early_stopped": "true", "sweeps.early_stopped_step": str(step)}
     return (
         code
+        | kept
         | stopped
         | {
             "mlflow.parentRunId": parent,

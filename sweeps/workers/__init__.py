@@ -74,6 +74,7 @@ def training(
     early: Early | None = None,
     live_seconds: float = 0.0,
     requests: StopRequests | None = None,
+    weights: Path | None = None,
 ) -> Iterator[Train]:
     """Workers, ready to train these packs and, while the block lasts, others like them.
 
@@ -86,6 +87,7 @@ def training(
         live_seconds: how often a trial's points are shown while it trains; 0: never.
         requests: where it is asked for that the sweep, or trials of it, end. When the sweep
             is to end, the messages do, and what trains writes its checkpoint.
+        weights: the folder of trials' weights, on storage of all nodes; None: none are kept.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
@@ -102,7 +104,14 @@ def training(
 
             stopping = Stopping(early[0], asha.here(*early))
         yield lambda packs: _inline(
-            packs, device, config.cpus_per_trial, checkpoints, stopping, live_seconds, requests
+            packs,
+            device,
+            config.cpus_per_trial,
+            checkpoints,
+            stopping,
+            live_seconds,
+            requests,
+            weights,
         )
     else:
         from sweeps.workers import asha
@@ -111,7 +120,8 @@ def training(
 
         with ready(config, packs, folder) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
-            tune = Tune(config, device, folder, code, checkpoints, stopping, live_seconds, requests)
+            options = (checkpoints, stopping, live_seconds, requests, weights)
+            tune = Tune(config, device, folder, code, *options)
             try:
                 yield lambda packs: rounds(packs, config.max_retries, tune.fit, requests)
             finally:
@@ -126,6 +136,7 @@ def _inline(
     stopping: Stopping | None,
     live_seconds: float,
     requests: StopRequests | None,
+    weights: Path | None,
 ) -> Iterator[Message]:
     from sweeps.trial import run_pack  # imports torch
 
@@ -134,4 +145,5 @@ def _inline(
         if guard.asked().sweep:
             return
         plains = [trial.plain for trial in pack]
-        yield from run_pack(plains, device, threads, checkpoints, stopping, live_seconds, guard)
+        options = (checkpoints, stopping, live_seconds, guard, weights)
+        yield from run_pack(plains, device, threads, *options)

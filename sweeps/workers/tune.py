@@ -57,10 +57,12 @@ class Tune:
         stopping: Stopping | None = None,
         live_seconds: float = 0.0,
         requests: StopRequests | None = None,
+        weights: Path | None = None,
     ) -> None:
         """Train on `device`, with Tune's state in `folder`; `code` was shipped there."""
         self._config, self._device, self._checkpoints = config, device, checkpoints
         self._stopping, self._live_seconds, self._requests = stopping, live_seconds, requests
+        self._weights = weights
         self._folder, self._code = folder.resolve(), code
         self._running: tuple[threading.Thread, Stop] | None = None
 
@@ -129,6 +131,7 @@ class Tune:
             "stopping": self._stopping,
             "live_seconds": self._live_seconds,
             "requests": self._requests,
+            "weights": self._weights,
         }
         try:
             tune.Tuner(
@@ -227,6 +230,7 @@ def _trainable(
     stopping: Stopping | None,
     live_seconds: float,
     requests: StopRequests | None,
+    weights: Path | None,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
     wrong = mismatch(versions, here())
@@ -239,7 +243,8 @@ def _trainable(
     guard = Guard(requests)
     # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
     pack = packs[config["pack"]]
-    messages = run_pack(pack, device, threads, checkpoints, stopping, live_seconds, guard)
+    options = (checkpoints, stopping, live_seconds, guard, weights)
+    messages = run_pack(pack, device, threads, *options)
     with Watchdog(guard, _end_process), contextlib.closing(messages):
         for report in together(drawn(messages)):
             tune.report({"messages": report})

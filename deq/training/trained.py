@@ -1,0 +1,108 @@
+"""A trained DEQ: its equilibria, predictions and Gram matrices at any inputs.
+
+Z = phi(W Z + U X), yhat = a^T Z (THEORY section 1).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deq.config import TrialConfig
+from deq.models.activation import Activation
+from deq.models.activations import activation
+from deq.models.equilibrium import AdjointMap, EquilibriumMap
+from deq.solvers.by_name import SOLVERS
+from deq.solvers.fixed_point import Map, Solved, solve
+from deq.theory.kernels import gram, tangent
+
+# The tolerance, in units of rounding, and the most maps: there is no start to go on from.
+RESOLVED, MOST_MAPS = 8.0, 10_000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trial's model as its training left it.
+
+    Inputs x are (d, n), samples as columns. They are taken as they are: the model was
+    trained on columns of norm sqrt(d), as `deq.load(config.data).x` has them, images with
+    the mean of the training samples subtracted first. Fixed points are solved as precisely
+    as the weights' dtype allows, by the trial's own solver.
+
+    Attributes:
+        config: the trial that was trained.
+        w, u, a: W (m, m), U (m, d), a (m,).
+    """
+
+    config: TrialConfig
+    w: Tensor
+    u: Tensor
+    a: Tensor
+
+    def equilibrium(self, x: Tensor) -> Tensor:
+        """Z (m, n) with Z = phi(W Z + U X).
+
+        Raises:
+            ValueError: x is not (d, n) and finite, or there is no equilibrium.
+        """
+        return self._activation.function(self._preactivation(x)).T
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Yhat = a^T Z, (n,).
+
+        Raises:
+            ValueError: as `equilibrium`.
+        """
+        return self.a @ self.equilibrium(x)
+
+    def gram(self, x: Tensor) -> Tensor:
+        """G = Z^T Z, (n, n) float64.
+
+        Raises:
+            ValueError: as `equilibrium`.
+        """
+        return gram(self.equilibrium(x))
+
+    def tangent(self, x: Tensor) -> Tensor:
+        """H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
+
+        Raises:
+            ValueError: as `equilibrium`, or there is no adjoint.
+        """
+        q = self._preactivation(x)
+        z = self._activation.function(q)
+        mask = self._activation.derivative_at(q, z)
+        start = self.a.repeat(len(q), 1)
+        v = self._solve(AdjointMap(self.w[None], self.a[None], mask[None]), start, "adjoint")
+        x = x.double()
+        return tangent(gram(z.T), gram((mask * v).T), x.T @ x)
+
+    @property
+    def _activation(self) -> Activation:
+        model = self.config.model
+        return activation(model.activation, sha256=model.activation_sha256)
+
+    def _preactivation(self, x: Tensor) -> Tensor:
+        """Q (n, m), one row for each sample."""
+        d = self.u.shape[1]
+        if x.ndim != 2 or x.shape[0] != d or not x.isfinite().all():
+            raise ValueError(f"x must be finite and ({d}, n), samples as columns: {tuple(x.shape)}")
+        p = (self.u @ x.to(self.u.dtype)).T.contiguous()
+        f = EquilibriumMap(self._activation, self.w[None], p[None])
+        return self._solve(f, p.clone(), "equilibrium")
+
+    def _solve(self, f: Map, start: Tensor, which: str) -> Tensor:
+        least = RESOLVED * torch.finfo(start.dtype).eps
+        solution = solve(
+            f,
+            start[None],
+            (torch.empty_like(start)[None], torch.empty_like(start)[None]),
+            tol=torch.tensor([least], dtype=torch.float64),
+            max_steps=MOST_MAPS,
+            step=SOLVERS[self.config.solver.name](),
+        )
+        solved, residual = solution.solved[0], solution.residual[0]
+        good = solved is Solved.STAGNATED and residual <= self.config.solver.tol
+        if solved is not Solved.CONVERGED and not good:
+            raise ValueError(f"there is no {which} at these inputs: {solved.advice}")
+        return solution.value[0]

@@ -1,0 +1,70 @@
+"""Data sets as MLflow's dataset inputs."""
+
+import json
+
+import numpy as np
+import pytest
+from command import SMALL, client, inside, runs
+
+from sweeps.tracking.inputs import described, log_inputs
+
+
+def inputs(api):
+    """(name, digest, profile, source, context) of each trial's run; each run has one."""
+    found = []
+    for run in runs(api)[1]:
+        (one,) = run.inputs.dataset_inputs
+        data = one.dataset
+        (tag,) = one.tags
+        assert (tag.key, tag.value) == ("mlflow.data.context", "training")
+        found.append((data.name, data.digest, json.loads(data.profile), json.loads(data.source)))
+    return sorted(found, key=str)
+
+
+def test_every_trials_run_says_what_it_trained_on(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.normal(size=(5, 7)), y=rng.normal(size=7))
+    words = ["cluster=inline", "train.steps=5", "model.width=8"]
+    for data in (["data=digits", "data.n=8,10", "seed=0,1"], ["data=npz", "data.path=mine.npz"]):
+        assert inside("run", *words, *data, cwd=tmp_path).returncode == 0
+    found = inputs(client(tmp_path / "outputs"))
+    names = [(name, profile) for name, _, profile, _ in found]
+    eight, ten, mine = {"n": 8, "d": 64}, {"n": 10, "d": 64}, {"n": 7, "d": 5}
+    trained_on = [("digits", eight), ("digits", eight), ("digits", ten), ("digits", ten)]
+    assert sorted(names, key=str) == sorted([*trained_on, ("mine", mine)], key=str)
+    assert len({digest for _, digest, _, _ in found}) == 3
+    assert all(8 <= len(digest) <= 36 for _, digest, _, _ in found)
+    (source,) = [source for name, _, _, source in found if name == "mine"]
+    assert len(source["sha256"]) == 64
+
+
+def test_a_file_that_is_not_here_leaves_its_dimension_out():
+    config = {"name": "npz", "path": "gone/mine.npz", "n": 12, "sha256": "ab" * 32}
+    found = described(json.dumps(config))
+    assert (found.name, json.loads(found.profile)) == ("mine", {"n": 12})
+
+
+def test_sent_again_it_is_there_once(tmp_path):
+    assert inside("run", *SMALL, "cluster=inline", cwd=tmp_path).returncode == 0
+    api = client(tmp_path / "outputs")
+    before = inputs(api)
+    (run,) = runs(api)[1]
+    api.set_terminated(run.info.run_id, "FAILED")  # what sync sends again
+    assert "sent again: 1 trial" in inside("sync", cwd=tmp_path).stdout
+    log_inputs(api, run.info.experiment_id, {run.info.run_id: before[0][3]}, alone=True)
+    assert inputs(api) == before
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_both_ways_of_writing_them_leave_the_same(tmp_path, alone):
+    """What is written past MLflow's client is what that would write."""
+    assert inside("run", *SMALL, "cluster=inline", cwd=tmp_path).returncode == 0
+    api = client(tmp_path / "outputs")
+    experiment = api.get_experiment_by_name("default").experiment_id
+    (sent,) = inputs(api)
+    for data in ({"name": "sphere", "n": 4, "d": 3, "seed": 0}, sent[3]):
+        made = api.create_run(experiment, tags={"sweeps.kind": "trial"}).info.run_id
+        for way in (alone, not alone):
+            log_inputs(api, experiment, {made: data}, alone=way)
+    assert [name for name, *_ in inputs(api)] == ["digits", "digits", "sphere"]
+    assert inputs(api)[0] == inputs(api)[1] == sent
