@@ -195,7 +195,7 @@ def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
     told = []
     monkeypatch.setattr(trainer.tune, "report", told.append)
     monkeypatch.setattr(trainer, "gpus", lambda: 0)
-    trainer._trainable({"pack": 0}, [[]], [["ab"]], "cuda", 1, here(), None, None, 0.0, None)
+    trainer._trainable({"pack": 0}, [[]], [["ab"]], "cuda", 1, here(), None, None, 0.0, None, None)
     (failed,) = told[0]["messages"]
     assert not failed.final
     assert "sees no GPU" in failed.error
