@@ -144,7 +144,7 @@ def test_a_pack_that_goes_on_from_a_checkpoint_has_the_weights_of_all(tmp_path):
     plains = packed("seed=0,1")
     plains[0]["train"] |= {"loss_tol": 0.5}
     checkpoints = Checkpoints.under(tmp_path, 1e-9)
-    first = run_pack(plains, "cpu", 1, checkpoints, None, 1e-4, tmp_path / "weights")
+    first = run_pack(plains, "cpu", 1, checkpoints, live_seconds=1e-4, weights=tmp_path / "weights")
     ended = next(message.record for message in first if isinstance(message, Done))
     for message in first:
         if isinstance(message, Live):
