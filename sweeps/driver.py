@@ -141,8 +141,6 @@ class Driver:
         with waiting("comparing the record with MLflow"):
             for text in reap(self._tracker, self._ledger, self._experiment):
                 self._terminal.say(text)
-            if self._tracker.local:  # this process holds the root: nobody else trains here
-                self._close_running((self._experiment, ""))
             settled = settle(self._tracker, self._ledger, [self._launched.study])
         for study, missing in settled.again.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")

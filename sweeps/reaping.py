@@ -21,6 +21,8 @@ def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
         there = {tracker.found(study) for study in ledger.studies(tracker.name)} - {""}
         for experiment in sorted({*experiments, *there}):
             said += tracker.reap(experiment)
+            if tracker.local:  # this process holds the output root: no trial trains there
+                tracker.close_running(experiment)
     return said
 
 

@@ -49,6 +49,10 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
         assert tags["mlflow.source.name"]
         assert run.data.params["model.width"] == "16"
         expected = [
+            "curve/loss",
+            "curve/loss_linearized",
+            "curve/loss_bound",
+            "curve/lambda_ratio",
             "train/loss",
             "train/residual",
             "train/grad_norm",
@@ -84,6 +88,7 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
         assert {"config.yaml", "trajectory.parquet", "environment.json"} <= names
         # What docs/reference.md lists is what is recorded: no more, no less.
         stepped = {column.metric for column in metrics.COLUMNS if column.metric}
+        stepped |= {curve.name for curve in metrics.CURVES}
         summary = {metric.name for metric in metrics.SUMMARY}
         assert set(run.data.metrics) == stepped | summary - {"train/stopped_at"}
         assert {tag for tag in tags if tag.startswith("sweeps.")} == set(contents.TAGS)
