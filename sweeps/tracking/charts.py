@@ -28,6 +28,7 @@ TABLE_METRICS = (
 # Columns that MLflow has of its own: the run's name, and its description, which begins with
 # the verdict: rounded numbers, where MLflow shows a metric with all its digits.
 NAME, VERDICT = "attributes.`Run Name`", "attributes.`Description`"
+DATASET = "attributes.`Dataset`"
 # Sections of charts: name, and the step metrics drawn in it with the scale of their axis.
 LOSSES = "Loss against the GD step"
 RATES = "Measured against predicted rate"
@@ -49,7 +50,7 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
     Sorting by anything but the date makes MLflow show trials in a flat list, not nested under
     a sweep.
     """
-    columns = [VERDICT, "tags.`sweeps.status`"]
+    columns = [VERDICT, DATASET, "tags.`sweeps.status`"]
     columns += [f"metrics.`{key}`" for key in TABLE_METRICS]
     columns += [f"params.`{key}`" for key in _varying_params(trials)]
     return {
@@ -60,7 +61,7 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
         "selectedColumns": columns,
         "columnOrder": [NAME, *columns],
         "columnWidths": {column: _width(column) for column in columns}
-        | {NAME: _name_width(trials), VERDICT: 340},
+        | {NAME: _name_width(trials), VERDICT: 340, DATASET: 130},
         # Otherwise only ten runs are drawn.
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,
