@@ -321,7 +321,7 @@ def test_a_search_that_learns_keeps_its_name():
     asked = request([*words, "model.sigma_w2=interval(1e-3, 0.1)"])
     cells = trials_of(asked)
     trial = Proposer(asked.launch, cells)(cells[0], {"model.sigma_w2": 0.02})
-    spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": []}
+    spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": [], "sources": {}}
     spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
     spec |= {"cells": [asdict(cell) for cell in cells]}
     entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
