@@ -1,5 +1,6 @@
 """What a sweep says before it trains: at its beginning, and of a search's next round."""
 
+from sweeps.plain import counted
 from sweeps.planning import Plan
 from sweeps.search.findings import Findings
 
@@ -7,9 +8,10 @@ from sweeps.search.findings import Findings
 def announcement(planned: Plan) -> str:
     """What is known of a sweep's trials, and what is to train."""
     total = len(planned.trials)
-    trials = f"{total} trial{'s' if total > 1 else ''}"
+    trials = counted(total, "trial")
     if planned.left == 0 and not planned.failed:
-        return f"Sweep {planned.sweep}: nothing to do, all {trials} finished before."
+        all_ = f"all {trials}" if total > 1 else "its trial"
+        return f"Sweep {planned.sweep}: nothing to do, {all_} finished before."
     parts = [trials, f"{len(planned.finished)} finished before"]
     if planned.failed:
         parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")

@@ -73,10 +73,12 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
     Raises:
         ConfigError: there is none, or more than one, or too few digits were given.
     """
+    if not names:
+        raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")
     if len(prefix) < MIN_PREFIX or len(names) != 1:
-        hint = f"it may be {', '.join(list(names)[:5])}" if names else "`sweeps run` prints names"
         raise ConfigError(
-            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; {hint}"
+            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; "
+            f"it may be {', '.join(list(names)[:5])}"
         )
     return next(iter(names))
 

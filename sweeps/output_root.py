@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sweeps import pulse, root_lock
@@ -38,8 +38,14 @@ def has_record(output: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
+def opened(
+    config: LaunchConfig, held: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Tracker, Ledger]]:
     """Hold the output root for this process alone, with its ledger and MLflow open.
+
+    Args:
+        config: where it is, and which MLflow.
+        held: called once the root is held, before MLflow is imported, which takes seconds.
 
     Raises:
         ConfigError: another process holds it, or it cannot be used.
@@ -57,6 +63,7 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
         path = ledger_path(config)
         with explained(path, DAMAGED):
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
+        held()
         tracker = Tracker(config.tracking, output)
         stack.enter_context(explained(path, DAMAGED, sqlite3.Error))
         yield tracker, ledger

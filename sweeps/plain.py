@@ -77,6 +77,11 @@ def in_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 trial", "2 trials"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
     """The end of an error message: the known name a misspelt one is nearest to."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)

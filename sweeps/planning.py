@@ -175,14 +175,14 @@ def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
 def main_axis(
     varying: Sequence[dict[str, Any]], kind: type | UnionType = int | float
 ) -> str | None:
-    """The key with the most different numbers, the seed aside; None when there is none.
+    """The key with the most different numbers, seeds aside; None when there is none.
 
     Only a key counts that every trial has, with a number of this kind in each.
     """
     numbers = {
         key: values
         for key, values in axes_of(varying).items()
-        if key != "seed" and all(_is_number(value, kind) for value in values)
+        if key.rsplit(".", 1)[-1] != "seed" and all(_is_number(value, kind) for value in values)
     }
     common = [key for key in numbers if all(key in values for values in varying)]
     return max(common, key=lambda key: len(numbers[key]), default=None)

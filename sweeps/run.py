@@ -50,12 +50,16 @@ def run(
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
-    announced = announcement(
-        plan_by_ledger(launched, trials, force=options.force, retry_failed=options.retry_failed)
-    )
-    terminal.say(announced)  # before MLflow is imported, which takes seconds
+    force, retry = options.force, options.retry_failed
+    announced: list[str] = []
+
+    def announce() -> None:
+        planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry)
+        announced.append(announcement(planned))
+        terminal.say(announced[0])
+
     with contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
-            tracker, ledger = stack.enter_context(opened(launched))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger, announced)
+            tracker, ledger = stack.enter_context(opened(launched, announce))
+            driver = Driver(launched, trials, options, terminal, tracker, ledger, *announced)
         return driver.complete()

@@ -10,7 +10,7 @@ from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
 from sweeps.known import lines_of_entry
 from sweeps.ledger import Ledger
-from sweeps.output_root import folder_of, has_record, ledger_path, only, opened
+from sweeps.output_root import folder_of, has_record, only, opened
 from sweeps.reaping import reap
 from sweeps.reconciliation import Missing, reconcile
 from sweeps.shipping import publish, ship
@@ -126,10 +126,10 @@ def sync(config: LaunchConfig) -> Settled:
     """Send what MLflow is owed or has lost, of every study.
 
     Raises:
+        ConfigError: nothing was launched under this output root.
         TrackingError: MLflow cannot be reached.
     """
-    if not ledger_path(config).exists():
-        return Settled()
+    has_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         reap(tracker, ledger)
         return settle(tracker, ledger, ledger.studies(tracker.name))

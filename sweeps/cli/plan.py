@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, cli, config_dir, request, say_hidden, with_overrides
+from sweeps.plain import counted
 
 if TYPE_CHECKING:
     from sweeps.novelty import Nearest
@@ -111,6 +112,7 @@ def _lines(plan: "Plan", why: "Why") -> Iterator[str]:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
     more = f", at most {plan.more} more by what they say" if plan.more else ""
     yield (
-        f"sweep {plan.sweep}: {len(plan.trials)} trials, {len(plan.finished)} finished, "
-        f"{len(plan.failed)} failed before, {plan.left} to train in {len(plan.packs)} packs{more}"
+        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, {len(plan.finished)} finished, "
+        f"{len(plan.failed)} failed before, {plan.left} to train in "
+        f"{counted(len(plan.packs), 'pack')}{more}"
     )

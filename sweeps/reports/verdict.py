@@ -90,7 +90,7 @@ def _headline(lines: Sequence[Line], compared: Sequence[Line]) -> str:
         ratio = short(_median(compared, OVER_LINEARIZED))
         said.append(f"{ratio} times the linearised prediction{few}")
     if bounded := _with(rated(lines), OVER_BOUND):
-        said.append(f"{short(_median(bounded, OVER_BOUND))} times what the theorem guarantees")
+        said.append(f"{short(_median(bounded, OVER_BOUND))} times the theorem's bound")
     known = _with(lines, HELD)
     held = f"Conditions (7) to (10), all four, hold in {_held(known)} of {len(known)} trials"
     guarantee = "guaranteed there and nowhere else" if _held(known) else "guaranteed in none"

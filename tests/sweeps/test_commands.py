@@ -199,3 +199,16 @@ def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
     (failed,) = told[0]["messages"]
     assert not failed.final
     assert "sees no GPU" in failed.error
+
+
+def test_sync_under_a_root_that_does_not_exist_is_refused(tmp_path):
+    done = inside("sync", f"paths.output={tmp_path / 'absent'}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "launch a sweep first" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_is_not_shown_where_the_root_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = inside("run", *SMALL, "cluster=inline", "paths.output=file", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")

@@ -134,7 +134,7 @@ def test_a_sweeps_description_begins_with_the_verdict():
     text = plain(describe("sweeps run", lines, LINKS))
     assert text.startswith(
         "In the median the measured rate is 0.9 times the linearised prediction and 310 times "
-        "what the theorem guarantees. Conditions (7) to (10), all four, hold in 1 of 3 trials: "
+        "the theorem's bound. Conditions (7) to (10), all four, hold in 1 of 3 trials: "
         "the bound is guaranteed there and nowhere else.\n"
     )
     assert "[Charts of them](http://charts), [table of them](http://table)." in text

@@ -37,7 +37,7 @@ def test_the_numbers_are_those_of_the_frame(swept):
         f"and {high:.3g}, all between {ratio.min():.3g} and {ratio.max():.3g}"
     ) in text
     assert f"{ratio.median():.3g} times the linearised prediction" in text
-    assert f"{over.median():.3g} times what the theorem guarantees" in text
+    assert f"{over.median():.3g} times the theorem's bound" in text
     by_width = frame.groupby("model.width")[RATIO].median()
     assert ", ".join(f"{v:.3g} at {width}" for width, v in by_width.items()) in text
 

@@ -260,7 +260,7 @@ def test_a_sweep_of_another_machine_is_reproduced(swept, tmp_path):
         assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
     none = inside("reproduce", "--sweep", "ffffff", cwd=tmp_path)
     assert none.returncode == 2
-    assert "names 0 sweeps" in none.stderr
+    assert "no sweep's name begins with" in none.stderr
 
 
 def test_a_sample_of_a_sweep_is_reproduced(swept):

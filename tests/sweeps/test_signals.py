@@ -85,7 +85,7 @@ def test_where_python_compiles_text_and_where_the_error_is_another(sent):
 def test_under_nohup_a_closed_terminal_ends_nothing(sent):
     done = sent(DRY, signal.SIGHUP, "torch", ignored=(signal.SIGHUP,))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 trials" in done.stdout
+    assert "1 trial" in done.stdout
 
 
 def test_a_terminal_that_is_closed(tmp_path):
