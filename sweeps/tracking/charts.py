@@ -9,8 +9,9 @@ from typing import Any
 
 from sweeps.planning import PlannedTrial, main_axis
 
-# MLflow loads this many runs at first: with more trials, one of each group of seeds comes first.
-PAGE = 100
+# Up to this many trials are all drawn. Of more, the first twenty: with a hundred, MLflow takes
+# twice as long, and the lines cover each other.
+ALL = 50
 # With more trials than these the table is sorted by the runs' own column, which takes MLflow
 # a tenth of the time; its sort button then has no name for it.
 MANY = 1000
@@ -62,8 +63,7 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
         "columnOrder": [NAME, *columns],
         "columnWidths": {column: _width(column) for column in columns}
         | {NAME: _name_width(trials), VERDICT: 340, DATASET: 130},
-        # Otherwise only ten runs are drawn.
-        "runsHiddenMode": "SHOW_ALL",
+        "runsHiddenMode": "SHOW_ALL" if len(trials) <= ALL else "FIRST_20_RUNS",
         "isAccordionReordered": True,
         "compareRunSections": _sections(),
         "compareRunCharts": _charts(trials),
@@ -74,7 +74,8 @@ def _order(trials: Sequence[PlannedTrial]) -> str:
     """Column that the trials are sorted by."""
     if len(trials) > MANY:
         return "attributes.run_name"
-    if len(trials) > PAGE and all("seed" in trial.varying for trial in trials):
+    # Those of one seed first: one of each group of seeds.
+    if len(trials) > ALL and all("seed" in trial.varying for trial in trials):
         return "params.`seed`"
     return "tags.`mlflow.runName`"
 
@@ -113,7 +114,7 @@ def _chart(kind: str, section: str, uuid: str) -> dict[str, Any]:
     return {
         "type": kind,
         "uuid": uuid,
-        "runsCountToCompare": PAGE,
+        "runsCountToCompare": 100,
         "metricSectionId": section,
         "deleted": False,
         "isGenerated": False,

@@ -13,7 +13,7 @@ from sweeps.metrics import COLUMNS, SUMMARY
 from sweeps.plain import flattened
 from sweeps.planning import PlannedTrial
 from sweeps.step_metrics import CURVES
-from sweeps.tracking.charts import CLOSED, MANY, PAGE, trials_view
+from sweeps.tracking.charts import ALL, CLOSED, MANY, trials_view
 
 FRONT_END = Path(mlflow.__file__).parent / "server/js/build/static/js"
 
@@ -57,7 +57,17 @@ def test_mlflows_front_end_still_reads_every_key_that_we_write(front_end):
         assert re.search(rf"\b{key}:", front_end), key
     for text in ("viewStateShareKey", "mlflow.sharedViewState.", "compareRunsMode", "CHART"):
         assert f'"{text}"' in front_end or f"{text}:" in front_end, text
-    for value in ("SHOW_ALL", "LINE", "SCATTER", "PARALLEL", "METRIC", "PARAM", "log", "linear"):
+    for value in (
+        "SHOW_ALL",
+        "FIRST_20_RUNS",
+        "LINE",
+        "SCATTER",
+        "PARALLEL",
+        "METRIC",
+        "PARAM",
+        "log",
+        "linear",
+    ):
         assert f'"{value}"' in front_end, value
 
 
@@ -130,14 +140,19 @@ def planned(count, seeds):
 @pytest.mark.parametrize(
     ("count", "seeds", "key"),
     [
-        (PAGE, True, "tags.`mlflow.runName`"),
-        (PAGE + 1, True, "params.`seed`"),
-        (PAGE + 1, False, "tags.`mlflow.runName`"),
+        (ALL, True, "tags.`mlflow.runName`"),
+        (ALL + 1, True, "params.`seed`"),
+        (ALL + 1, False, "tags.`mlflow.runName`"),
         (MANY + 1, True, "attributes.run_name"),
     ],
 )
-def test_of_many_trials_the_first_page_has_one_of_each_group_of_seeds(count, seeds, key):
+def test_of_many_trials_one_of_each_group_of_seeds_comes_first(count, seeds, key):
     assert trials_view("abc", planned(count, seeds))["orderByKey"] == key
+
+
+def test_all_of_few_trials_are_drawn_and_the_first_of_many():
+    shown = [trials_view("abc", planned(n, True))["runsHiddenMode"] for n in (ALL, ALL + 1)]
+    assert shown == ["SHOW_ALL", "FIRST_20_RUNS"]
 
 
 def test_the_view_fits_into_mlflows_tag_even_when_everything_varies():
