@@ -141,7 +141,7 @@ def _bound(lines: Sequence[Line]) -> str:
     values = [line.summary[OVER_BOUND] for line in over]
     return " ".join(
         [
-            f"Measured / guaranteed rate: {spread(values)}." if values else "",
+            f"Measured rate / bound: {spread(values)}." if values else "",
             f"The loss stayed under the bound in {under} of {len(stayed)} trials.",
             "The bound is guaranteed only where conditions (7) to (10) hold: in "
             f"{_held(known)} of {len(known)} trials.",

@@ -88,16 +88,17 @@ def test_seeds_are_grouped_by_hash_in_the_frame_the_report_and_mlflow(swept):
     assert means["count"].tolist() == [2] * 4
     shown = [f"{mean:.4g}" for mean in means["mean"]]
     page = (folder / "report.html").read_text().partition("Over seeds")[2]
-    rows = re.findall(r"<td>(data.seed=\d eta=[\d.]+)</td>\s*<td>([^<]+)</td>", page)
+    rows = re.findall(r"<td>(data.seed=\d eta=[\d.]+)</td>\s*<td>([^<]+)<br>", page)
     names = [f"data.seed={s} eta={eta}" for s in (0, 1) for eta in ("0.1234567", "0.12345671")]
     assert rows[:4] == list(zip(names, shown, strict=True))
     (parent,), trials = runs(client(output))
     rows = re.findall(
-        r"\| (data.seed=\S+ eta=\S+) \| (\S+) ", parent.data.tags["mlflow.note.content"]
+        r"\| (data.seed=\S+ eta=[\d.]+)&emsp; \| 2&emsp; \| (\S+) ",
+        parent.data.tags["mlflow.note.content"],
     )
     assert rows == list(zip(names, shown, strict=True))
     assert {run.data.tags["mlflow.runName"] for run in trials} == set(frame["trial"])
-    # The curves' steps are the greatest whole-number axis: data.seed.
+    # Seeds are no axis to draw against, the data set's neither.
     curves = [k for k in parent.data.metrics if k.startswith("rate/measured/")]
     run = parent.info.run_id
     drawn = [point for key in curves for point in client(output).get_metric_history(run, key)]
