@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from sweeps.known import search_of
 from sweeps.ledger import Ledger, SweepEntry
 from sweeps.messages import Live
 from sweeps.outbox import Owed
+from sweeps.output_errors import explanation
 from sweeps.planning import PlannedTrial
 from sweeps.reconciliation import reconcile
 from sweeps.record import Columns
@@ -99,9 +101,24 @@ class Shipper:
             while not self._stop.is_set():
                 self._wake.wait(RETRY_AFTER if why else None)
                 self._wake.clear()
-                why = next(iter(ship(self._tracker, ledger).values()), "")
-                why = why or self._show(ledger)
+                why = self._send(ledger)
                 self._say(why)
+            self._close_ended()
+
+    def _send(self, ledger: Ledger) -> str:
+        """Send results and news; why they could not be sent, or empty."""
+        try:
+            return next(iter(ship(self._tracker, ledger).values()), "") or self._show(ledger)
+        except (sqlite3.Error, OSError) as error:  # of the ledger: the driver's own writes fail too
+            return str(explanation(error, self._ledger) or error)
+
+    def _close_ended(self) -> None:
+        """Close the runs of the trials that ended last without a result."""
+        with contextlib.suppress(TrackingError, queue.Empty):
+            while True:
+                news, self._next = self._next or self._news.get_nowait(), None
+                if isinstance(news, Ending):
+                    self._tracker.close(news)
 
     def _show(self, ledger: Ledger) -> str:
         """Send the news of trials under way; why MLflow did not take it, or empty."""

@@ -255,7 +255,7 @@ def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path,
 
 @pytest.fixture
 def little(tmp_path, request):
-    """An output root on a small disk, of 12 MB unless a test asks for another."""
+    """An output root on a small disk, of 40 MB unless a test asks for another."""
     root = tmp_path / "outputs"
     root.mkdir()
     words = [
@@ -263,7 +263,7 @@ def little(tmp_path, request):
         "-t",
         "tmpfs",
         "-o",
-        f"size={getattr(request, 'param', '12m')}",
+        f"size={getattr(request, 'param', '40m')}",
         "none",
         str(root),
     ]

@@ -14,6 +14,7 @@ from sweeps.step_metrics import Point, points_of
 from sweeps.tracking.live_runs import LiveRuns, Page
 from sweeps.tracking.trial_runs import TrialRuns
 
+PLAIN = {"seed": 0, "data": {"name": "sphere", "n": 4, "d": 3, "seed": 0}}
 WORDS = ["run", "data=sphere", "data.n=16", "model.width=32", "train.loss_tol=0", "train.eta=0.05"]
 LIVE = ["tracking.live_seconds=0.2", "checkpoint.every_seconds=0.3"]
 FAILS = """import torch
@@ -142,7 +143,7 @@ def store(tmp_path):
         for tags in ({}, {"sweeps.lease": "9e9"})
     ]
     live = LiveRuns(api, TrialRuns(api, {}, alone=False), alone=False)
-    trial = SimpleNamespace(config_hash="a" * 64, cell_hash="b" * 64, name="x", plain={"seed": 0})
+    trial = SimpleNamespace(config_hash="a" * 64, cell_hash="b" * 64, name="x", plain=PLAIN)
 
     def show(started, page=pages[0]):
         live.show(page, trial, Live("a" * 64, started, "cpu", [Point("train/loss", 1.0, 0, 5)]))
