@@ -187,7 +187,7 @@ def test_a_sweep_that_is_none_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
     inside("run", *SMALL, "cluster=inline", cwd=tmp_path)
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    for name, why in (("abcdef0", "0 sweeps"), (folder.name[:5], "6 or more digits")):
+    for name, why in (("abcdef0", "no sweep's name"), (folder.name[:5], "6 or more digits")):
         done = inside("report", name, cwd=tmp_path)
         assert done.returncode == 2
         assert why in done.stderr
