@@ -53,7 +53,7 @@ def test_a_sweep_is_loaded_as_a_table(tmp_path):
     config = library.compose([*SMALL, "seed=1"])
     assert table["config_hash"][3] == library.config_hash(config)
     assert table["cell_hash"][3] == table["cell_hash"][2] == library.cell_hash(config)
-    with pytest.raises(library.ConfigError, match="no sweep.s name"):
+    with pytest.raises(library.ConfigError, match="no sweep"):
         library.load("abcdef0", output=tmp_path / "outputs")
 
 

@@ -166,7 +166,7 @@ def test_the_command_that_is_printed_opens_that_root(monkeypatch):
     links = {"trials": "", "sweep": ""}
     for output in ["outputs", "null", "1e3", "~", " begin", *(f"/a/{name}/{name}" for name in ODD)]:
         launch = LaunchConfig(paths=PathsConfig(output))
-        said = _where(SimpleNamespace(links=links, unsent=0), launch)[0]
+        said = _where(SimpleNamespace(links=links, waits=None), launch)[0]
         typed = said.partition("To browse: ")[2].removesuffix(", then open")
         *settings, program, command = shlex.split(typed)
         assert (program, command) == ("sweeps", "ui")

@@ -89,7 +89,7 @@ class Client:
         self.runs.append(SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={})))
         return self.runs[-1]
 
-    def log_batch(self, run, metrics=(), params=()):
+    def log_batch(self, run, metrics=(), params=(), tags=()):
         self.calls.append(len(metrics) + len(params))
         if self.fails:
             self.fails -= 1
@@ -100,7 +100,7 @@ class Client:
 
 
 def send(runs, record):
-    return runs.send("0", "parent", "sweep", "name", record, b"png")
+    return runs.send("0", "parent", "sweep", "name", record, b"png", None)
 
 
 def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tmp_path):

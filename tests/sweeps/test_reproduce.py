@@ -176,7 +176,7 @@ def clone(tmp_path_factory):
     assert [line.split()[0] for line in changed] == ["M", "??", "??"]
     git(repo, "checkout", "--quiet", ".")
     git(repo, "clean", "--quiet", "--force")
-    edit(repo, "(2 / d)", "(3 / d)")
+    edit(repo, "config.sigma_a / m**0.5", "2 * config.sigma_a / m**0.5")
     git(repo, "commit", "--quiet", "--all", "--message", "B")
     return where, repo, json.loads(done.stdout)["trials"][0]["config_hash"]
 
@@ -190,7 +190,7 @@ def git(repo, *words):
 
 def edit(repo, old, new):
     """Change how networks are drawn there."""
-    path = repo / "deq" / "model.py"
+    path = repo / "deq" / "models" / "equilibrium.py"
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
 
