@@ -33,6 +33,8 @@ LONGEST = 103 if sys.platform == "darwin" else 107
 # is Ray's way on macOS and Windows.
 OF_SEVERAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - a name
+# The user's own token meanwhile: it is not used, and masked in all that is recorded.
+SHELL_TOKEN = "SWEEPS_SHELL_TOKEN"  # noqa: S105 - a name
 
 
 @contextlib.contextmanager
@@ -72,11 +74,14 @@ def closed() -> Iterator[None]:
     kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN_PATH")}
     of_several = ray_constants.ENABLE_RAY_CLUSTER
     os.environ.update(ours)
+    if users := kept[TOKEN]:
+        os.environ[SHELL_TOKEN] = users
     ray_constants.ENABLE_RAY_CLUSTER = False
     _read_again()
     try:
         yield
     finally:
+        os.environ.pop(SHELL_TOKEN, None)
         for name, value in kept.items():
             os.environ.pop(name, None)
             if value is not None:
