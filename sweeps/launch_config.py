@@ -115,7 +115,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What is recorded of a trial beside its numbers.
+    """Settings of what is recorded of a trial beside its numbers.
 
     Attributes:
         weights: keep W, U and a as training leaves them, the artifact weights.safetensors.

@@ -1,7 +1,6 @@
 """A sweep, from what was composed to what came of it; and its plan alone."""
 
 import contextlib
-import logging
 import shlex
 from collections.abc import Sequence
 
@@ -14,8 +13,6 @@ from sweeps.planning import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
 from sweeps.terminal import Terminal
 from sweeps.workers import check_cluster
-
-_log = logging.getLogger(__name__)
 
 
 def launch(

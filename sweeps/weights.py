@@ -23,7 +23,7 @@ REMEDY = "--force trains it again"
 
 
 def folder_of(output: Path) -> Path:
-    """Where weights lie under an output root; on a cluster, on storage of all nodes."""
+    """Folder of the weights under an output root; on a cluster, on storage of all nodes."""
     return (output / FOLDER).resolve()
 
 
@@ -73,7 +73,7 @@ def forget(folder: Path, hashes: Collection[str]) -> None:
 
 
 def lacking(planned: Plan, held: Collection[str]) -> list[str]:
-    """What is to be said of a plan's finished trials whose weights were not kept.
+    """Lines on a plan's finished trials whose weights were not kept.
 
     Args:
         planned: the plan.

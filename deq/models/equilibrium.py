@@ -54,11 +54,10 @@ def draw_pack(
 
 def draw(config: ModelConfig, stream: torch.Generator, w: Tensor, u: Tensor, a: Tensor) -> None:
     """Fill one trial's W (m, m), U (m, d), a (m,) with the next network of its stream."""
-    m, d = u.shape
+    m = w.shape[0]
     for row in w:
         _fill(row, (2 * config.sigma_w2 / m) ** 0.5, stream)
-    for row in u:
-        _fill(row, (2 / d) ** 0.5, stream)
+    _fill_inputs(u, stream)
     _fill(a, config.sigma_a / m**0.5, stream)
 
 
@@ -68,9 +67,14 @@ def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> T
     for _ in range(m):  # the rows of W come first in the stream
         torch.randn(m, dtype=torch.float64, generator=stream)
     u = torch.empty(m, d, dtype=dtype)
-    for row in u:
-        _fill(row, (2 / d) ** 0.5, stream)
+    _fill_inputs(u, stream)
     return u
+
+
+def _fill_inputs(u: Tensor, stream: torch.Generator) -> None:
+    """Fill U (m, d) with the next numbers of a stream."""
+    for row in u:
+        _fill(row, (2 / u.shape[1]) ** 0.5, stream)
 
 
 def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
