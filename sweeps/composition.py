@@ -26,8 +26,9 @@ from sweeps.groups import MAIN, ConfigFile, conf_dir, groups
 from sweeps.hydra_session import files_of, session
 from sweeps.misspelt import explained
 from sweeps.overrides import Setting, check, interpolates, last_counts, parse
-from sweeps.plain import UNREADABLE, flattened, from_yaml, value_at, with_values, yaml_fault
+from sweeps.plain import flattened, value_at, with_values
 from sweeps.search.space import Choice, Interval
+from sweeps.yaml_text import UNREADABLE, from_yaml, yaml_fault
 
 # `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
 OmegaConf.register_new_resolver(

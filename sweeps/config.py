@@ -19,12 +19,13 @@ from sweeps.launch_config import (
     PathsConfig,
     TrackingConfig,
 )
-from sweeps.plain import flattened, nearest, to_yaml, with_values
+from sweeps.plain import flattened, nearest, with_values
 from sweeps.redaction import without_secrets
 from sweeps.sealing import Sealed, seal_data, sealed
 from sweeps.search.config import RandomConfig, SearchConfig, check_space, is_adaptive
 from sweeps.search.random import draws
 from sweeps.search.space import Choice
+from sweeps.yaml_text import to_yaml
 
 __all__ = [
     "TRIAL_KEYS",

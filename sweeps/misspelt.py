@@ -7,8 +7,9 @@ from pathlib import Path
 from yaml import MarkedYAMLError
 
 from sweeps import groups
-from sweeps.plain import UNREADABLE, flattened, from_yaml, nearest, yaml_fault
+from sweeps.plain import flattened, nearest
 from sweeps.trial_keys import is_mapping
+from sweeps.yaml_text import UNREADABLE, from_yaml, yaml_fault
 
 _NO_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'")
 

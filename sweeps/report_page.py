@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweeps import report
 from sweeps.figures import FIGURES, Study
-from sweeps.plain import to_yaml
 from sweeps.report import Cell, Line
 from sweeps.reports.attention import remarks
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
 from sweeps.search.config import GridConfig
 from sweeps.search.findings import findings
+from sweeps.yaml_text import to_yaml
 
 # Metrics whose means over seeds the page shows, with what it calls them.
 SEED_METRICS = {

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from sweeps.plain import to_yaml
 from sweeps.record import Record
+from sweeps.yaml_text import to_yaml
 
 CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
 FIGURE, WEIGHTS = "theory_vs_measurement.png", "weights.safetensors"

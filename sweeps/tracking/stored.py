@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.plain import from_yaml
 from sweeps.record import Record, columns_of
 from sweeps.step_metrics import is_summary
 from sweeps.tracking import contents
 from sweeps.tracking.trial_runs import TRIALS, search
+from sweeps.yaml_text import from_yaml
 
 HASH = re.compile("[0-9a-f]{64}")
 

@@ -13,7 +13,6 @@ from sweeps import __version__
 from sweeps.config import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.ledger import Result
-from sweeps.plain import to_yaml
 from sweeps.planning import PlannedTrial
 from sweeps.record import Columns, Record, now
 from sweeps.redaction import without_secrets
@@ -30,6 +29,7 @@ from sweeps.tracking.trial_runs import (
     log,
     search,
 )
+from sweeps.yaml_text import to_yaml
 
 if TYPE_CHECKING:
     from sweeps.messages import Live

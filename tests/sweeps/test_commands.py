@@ -73,9 +73,9 @@ def test_status_and_resume_want_six_digits_and_a_record(root):
         with pytest.raises(ConfigError, match="no record"):
             call(SWEEP)
     entered(root)
-    for prefix in (SWEEP[:5], "ffffff"):
+    for prefix, said in {SWEEP[:5]: "6 or more digits", "ffffff": "no sweep's name"}.items():
         for call in (lambda p: statuses(request([]).launch, p), lambda p: stored(p, [])):
-            with pytest.raises(ConfigError, match="6 or more digits"):
+            with pytest.raises(ConfigError, match=said):
                 call(prefix)
 
 

@@ -12,7 +12,6 @@ import sweeps
 from sweeps.config import TrackingConfig
 from sweeps.figures import FIGURES, Study
 from sweeps.labels import Labels, distinct
-from sweeps.plain import from_yaml, to_yaml
 from sweeps.planning import PlannedTrial, main_axis
 from sweeps.report import Line
 from sweeps.search.config import FrontierConfig, OptunaConfig
@@ -20,6 +19,7 @@ from sweeps.search.findings import bests, edges
 from sweeps.search.space import Interval
 from sweeps.tracking import pages
 from sweeps.tracking.tracker import Tracker
+from sweeps.yaml_text import from_yaml, to_yaml
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from command import ENV, ROOT, client, inside
-from places import as_nobody, read_only
+from places import as_nobody, other_users, read_only
 
 from sweeps import config, ledger_file
 from sweeps.cli.launch import _where
@@ -257,8 +257,7 @@ def test_a_log_without_its_index_in_a_folder_that_is_read_only(root, short):
 
 def test_no_home(tmp_path):
     """A user whom the system does not know, without HOME."""
-    if os.geteuid():
-        pytest.skip("only root may become another user")
+    other_users()
     tmp_path.chmod(0o777)
     env = {k: v for k, v in ENV.items() if k != "HOME"}
     words = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]

@@ -13,7 +13,7 @@ from sweeps.cli import cli
 from sweeps.config import request
 from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir
-from sweeps.plain import from_yaml
+from sweeps.yaml_text import from_yaml
 
 EXPERIMENT = """\
 # @package _global_

@@ -297,7 +297,7 @@ def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path
     (parent,), trials = runs(api)
     assert parent.data.metrics["frontier/held/all"] == held
     assert parent.data.metrics["frontier/failed/all"] == failed
-    assert "largest in [" in parent.data.tags["mlflow.note.content"]
+    assert r"largest in \[" in parent.data.tags["mlflow.note.content"]
     names = {file.path for file in api.list_artifacts(parent.info.run_id)}
     assert {"frontier.png", "search.yaml"} <= names
     page = (tmp_path / "outputs" / "sweeps" / said["sweep"] / "report.html").read_text()

@@ -206,7 +206,7 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
         assert left.returncode == 0
     (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert status["state"] == "interrupted"
-    assert status["left"] == 4
+    assert status["left"] == 4 - status["done"] >= 2  # on a slow machine one ends before
     assert " on " in status["stopped_by"]
     (parent,), _ = runs(client(tmp_path / "outputs"))
     assert parent.info.status == "KILLED"
