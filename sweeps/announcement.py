@@ -1,5 +1,7 @@
 """What a sweep says before it trains: at its beginning, and of a search's next round."""
 
+from collections.abc import Collection
+
 from sweeps.plain import counted
 from sweeps.planning import Plan
 from sweeps.search.findings import Findings
@@ -26,3 +28,17 @@ def next_round(planned: Plan, found: Findings | None) -> str:
     more = f", at most {planned.more} more" if planned.more else ""
     said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
     return f"{said}. {found.brief}" if found else said
+
+
+def without_weights(planned: Plan, held: Collection[str]) -> list[str]:
+    """Lines on a plan's finished trials whose weights were not kept.
+
+    Args:
+        planned: the plan.
+        held: what those trials are known by that have weights: hashes, or `HASH@SWEEP`.
+    """
+    bare = [h for h in planned.finished if not {h, f"{h}@{planned.sweep}"} & set(held)]
+    if not bare:
+        return []
+    trials = "1 finished trial was" if len(bare) == 1 else f"{len(bare)} finished trials were"
+    return [f"{trials} recorded without weights: --force trains finished trials again."]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config import LaunchConfig
+from sweeps.known import only
 from sweeps.ledger import SweepEntry, reading
-from sweeps.output_root import has_record, ledger_path, only
+from sweeps.output_root import has_record, ledger_path
 
 # The theory that every trial is compared with.
 BIBTEX = """\

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sweeps import weights
-from sweeps.announcement import announcement, next_round
+from sweeps.announcement import announcement, next_round, without_weights
 from sweeps.checkpoints import Ended, checkpoints_of
 from sweeps.config import ClusterConfig, LaunchConfig, launch_to_plain
-from sweeps.early_stopping import AshaConfig, heights, of_sweep
+from sweeps.early_stopping import AshaConfig, rung_losses
 from sweeps.entry import enter, note
 from sweeps.errors import StoppedError, TrackingError
 from sweeps.known import Known, known_of, table_of
@@ -203,9 +203,9 @@ class Driver:
     def _say_lacking(self, planned: Plan) -> None:
         """Say which finished trials have no weights: the user has asked for them."""
         held = self._ledger.with_weights()
-        if weights.lacking(planned, held):  # another machine may have kept them
+        if without_weights(planned, held):  # another machine may have kept them
             held |= self._tracker.presence.with_weights(self._experiment)
-        for line in weights.lacking(planned, held):
+        for line in without_weights(planned, held):
             self._terminal.say(line)
 
     def _early(self) -> Early | None:
@@ -216,7 +216,9 @@ class Driver:
         for trial in self._sweep.trials:
             columns = self._ledger.trajectory_in(self._name, trial.config_hash)
             if columns:
-                found[trial.config_hash] = heights(config, columns, trial.plain["train"]["steps"])
+                found[trial.config_hash] = rung_losses(
+                    config, columns, trial.plain["train"]["steps"]
+                )
         return config, found
 
     def _forget(self, planned: Plan) -> None:
@@ -328,7 +330,7 @@ class Driver:
             record, said = weights.found(self._weights, message.record)
             for line in said:
                 self._view.tell(Note(record.config_hash, line))
-            self._ledger.put(of_sweep(record, self._name), message.figure)
+            self._ledger.put(record.in_sweep(self._name), message.figure)
             ended.add(message.record.config_hash)
             shipper.notify()
         elif isinstance(message, Failed):

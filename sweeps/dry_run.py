@@ -3,7 +3,7 @@
 import contextlib
 import logging
 
-from sweeps import weights
+from sweeps.announcement import without_weights
 from sweeps.checkpoints import checkpoints_of
 from sweeps.config import LaunchConfig, Request
 from sweeps.known import Known, known_of
@@ -25,7 +25,7 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     planned = plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
     if request.launch.record.weights and planned.finished:
         with reading(ledger_path(request.launch)) as ledger:
-            for line in weights.lacking(planned, ledger.with_weights()):
+            for line in without_weights(planned, ledger.with_weights()):
                 _log.warning("%s", line)
     return planned
 

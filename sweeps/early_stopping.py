@@ -4,12 +4,9 @@ A stopped trial is a fact of its sweep, not of its configuration: it has no rate
 without early stopping trains it to its end.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from sweeps.record import Columns, Record
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 STOPPED = "stopped"
 # The summary metric that says at which GD step.
@@ -45,7 +42,7 @@ class AshaConfig:
     reduction_factor: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse rungs that are none."""
+        """Validate ASHA's parameters."""
         if self.min_steps < 1:
             raise ValueError(f"min_steps must be at least 1, not {self.min_steps}")
         if self.reduction_factor < 2:
@@ -62,8 +59,8 @@ class AshaConfig:
 
 EarlyStoppingConfig = NoStoppingConfig | AshaConfig
 
-# Losses over the first one at the rungs that a trial has come to, by GD step.
-Heights = dict[int, float]
+# Relative losses Phi(t) / Phi(0) at the rungs that a trial has reached, by GD step.
+RungLosses = dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -84,13 +81,16 @@ class Stopping:
         return step in self.config.rungs(steps) and self.ask(digest, step, ratio)
 
 
-def of_sweep(record: "Record", sweep: str) -> "Record":
-    """A result as the sweep's driver keeps it: a stopped trial is the sweep's, and no other's."""
-    return replace(record, stopped_in=sweep) if record.status == STOPPED else record
+def rung_losses(
+    config: AshaConfig, columns: Mapping[str, Sequence[float | None]], steps: int
+) -> RungLosses:
+    """Relative losses of a trial that has ended, at the rungs it reached.
 
-
-def heights(config: AshaConfig, columns: "Columns", steps: int) -> Heights:
-    """What a trial that has ended was worth at the rungs it came to."""
+    Args:
+        config: which rungs there are.
+        columns: of its trajectory: `step` and `loss`.
+        steps: the trial's budget of GD steps.
+    """
     losses = {int(t or 0): v for t, v in zip(columns["step"], columns["loss"], strict=True)}
     first = losses.get(0)
     if not first:

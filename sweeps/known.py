@@ -2,10 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sweeps.config import search_from_plain
-from sweeps.ledger import Failure, Ledger, Result, SweepEntry
+from sweeps.ledger import Failure, Ledger, Result, SweepEntry, reading
+from sweeps.output_root import LEDGER, has_record
 from sweeps.planning import PlannedTrial
+from sweeps.prefixes import one_sweep
 from sweeps.report import FAILED, MISSING, STOPPED_BY_PERSON, Line
 from sweeps.search.config import SearchConfig
 from sweeps.tracking.tracker import Tracker
@@ -80,3 +83,24 @@ def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = 
 def search_of(entry: SweepEntry) -> SearchConfig:
     """Search settings of a recorded sweep."""
     return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))
+
+
+def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+    """The one sweep a prefix names; of several studies with that set of trials, the latest.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins so.
+    """
+    names = {entry.sweep: entry for entry in found}
+    return names[one_sweep(names, prefix)]
+
+
+def lines_of(prefix: str, output: Path) -> list[Line]:
+    """What the ledger knows of a sweep's trials.
+
+    Raises:
+        ConfigError: no sweep, or more than one, begins with this prefix.
+    """
+    has_record(output)
+    with reading(output / LEDGER) as ledger:
+        return lines_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)

@@ -19,7 +19,6 @@ from sweeps.output_errors import DATABASE_ERRORS, explained
 from sweeps.record import Columns, Record, columns_of, stopped_key
 from sweeps.stop_requests import STOPPED_BY
 
-LEDGER = "ledger.db"
 # What to do where the file is damaged.
 DAMAGED = "move it and its -wal and -shm away; what MLflow holds of its trials is then used"
 _VERSION = 2

@@ -120,7 +120,7 @@ def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    from sweeps.output_root import lines_of
+    from sweeps.known import lines_of
 
     root = PathsConfig(str(output)) if output else request(()).launch.paths
     rows = []

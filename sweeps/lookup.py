@@ -1,19 +1,17 @@
 """From a prefix to what it names: in the ledger, or in MLflow where another put it."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.known import lines_of_entry
-from sweeps.ledger import LEDGER, reading
+from sweeps.ledger import reading
+from sweeps.output_root import LEDGER
+from sweeps.prefixes import check_prefix, one_sweep
 from sweeps.record import Record
 from sweeps.tracking import store
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
-
-# Digits of a hash that must be given at least.
-MIN_PREFIX = 6
 
 
 def record_of(prefix: str, config: LaunchConfig, *, steps: bool = True) -> Record:
@@ -65,28 +63,6 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
                 return {p.config_hash: p.name for p in (x.planned for x in lines if x.finished)}
     found = Tracker(config.tracking, output).sweeps_like(prefix) if in_mlflow(config) else {}
     return found[one_sweep(found, prefix)]
-
-
-def one_sweep(names: Collection[str], prefix: str) -> str:
-    """The one of these sweeps' names, all of which begin so.
-
-    Raises:
-        ConfigError: there is none, or more than one, or too few digits were given.
-    """
-    if not names:
-        raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")
-    if len(prefix) < MIN_PREFIX or len(names) != 1:
-        raise ConfigError(
-            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; "
-            f"it may be {', '.join(list(names)[:5])}"
-        )
-    return next(iter(names))
-
-
-def check_prefix(prefix: str) -> None:
-    """Raise ConfigError unless this may be the beginning of a config hash."""
-    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
-        raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
 
 
 def in_mlflow(config: LaunchConfig) -> bool:

@@ -11,7 +11,8 @@ import deq
 from sweeps.config import trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.foreign import canonical_of
-from sweeps.ledger import LEDGER, reading
+from sweeps.ledger import reading
+from sweeps.output_root import LEDGER
 from sweeps.plain import flattened
 from sweeps.planning import Plan
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
-from sweeps.ledger import LEDGER, Ledger, reading
+from sweeps.ledger import Ledger, reading
+from sweeps.output_root import LEDGER
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
 

@@ -4,8 +4,10 @@ import io
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from sweeps.early_stopping import STOPPED
 
 # What is read of somebody else's trajectory: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
@@ -51,6 +53,10 @@ class Record:
     def key(self) -> str:
         """What the ledger knows it by: a stopped trial is no result of its configuration."""
         return stopped_key(self.config_hash, self.stopped_in)
+
+    def in_sweep(self, sweep: str) -> "Record":
+        """The record as a sweep keeps it: a trial that was stopped early belongs to that sweep."""
+        return replace(self, stopped_in=sweep) if self.status == STOPPED else self
 
     def head(self) -> str:
         """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from sweeps.config import LaunchConfig, launch_from_plain, request, trial_from_plain
 from sweeps.errors import ConfigError
 from sweeps.identity import config_hash
+from sweeps.known import only
 from sweeps.ledger import reading
-from sweeps.output_root import has_record, ledger_path, only
+from sweeps.output_root import has_record, ledger_path
 from sweeps.planning import PlannedTrial
 
 

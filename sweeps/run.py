@@ -8,9 +8,9 @@ from sweeps.announcement import announcement
 from sweeps.config import LaunchConfig, Request
 from sweeps.driver import Driver, Finished, Options
 from sweeps.dry_run import plan_by_ledger
-from sweeps.output_root import opened
 from sweeps.planning import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
+from sweeps.session import opened
 from sweeps.terminal import Terminal
 from sweeps.workers import check_cluster
 

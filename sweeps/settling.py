@@ -8,11 +8,12 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import TrackingError
-from sweeps.known import lines_of_entry
+from sweeps.known import lines_of_entry, only
 from sweeps.ledger import Ledger
-from sweeps.output_root import folder_of, has_record, only, opened
+from sweeps.output_root import folder_of, has_record
 from sweeps.reaping import reap
 from sweeps.reconciliation import Missing, reconcile
+from sweeps.session import opened
 from sweeps.shipping import publish, ship
 from sweeps.tracking.tracker import Tracker
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeps.config import LaunchConfig
-from sweeps.known import Known, known_of, planned_of, search_of, table_of
+from sweeps.known import Known, known_of, only, planned_of, search_of, table_of
 from sweeps.ledger import Ledger, SweepEntry, reading
-from sweeps.output_root import folder_of, has_record, ledger_path, only
+from sweeps.output_root import folder_of, has_record, ledger_path
 from sweeps.planning import PlannedTrial
 from sweeps.pulse import Beat, last_beat
 from sweeps.report import STOPPED_BY_PERSON

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.known import known_of, planned_of
+from sweeps.known import known_of, only, planned_of
 from sweeps.ledger import Ledger, SweepEntry, reading
-from sweeps.lookup import check_prefix
 from sweeps.output_errors import explained
-from sweeps.output_root import folder_of, has_record, ledger_path, only
+from sweeps.output_root import folder_of, has_record, ledger_path
 from sweeps.planning import PlannedTrial
+from sweeps.prefixes import check_prefix
 from sweeps.pulse import last_beat
 from sweeps.stop_requests import SWEEP, StopRequest, StopRequests, person
 

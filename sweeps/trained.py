@@ -7,8 +7,10 @@ import deq
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.identity import config_hash
-from sweeps.ledger import LEDGER, reading
-from sweeps.lookup import check_prefix, in_mlflow, record_of
+from sweeps.ledger import reading
+from sweeps.lookup import in_mlflow, record_of
+from sweeps.output_root import LEDGER
+from sweeps.prefixes import check_prefix
 from sweeps.record import Record
 from sweeps.tracking.tracker import Tracker
 from sweeps.weights import path_of

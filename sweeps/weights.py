@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from sweeps.early_stopping import STOPPED_AT
 from sweeps.plain import one_line
-from sweeps.planning import Plan
 from sweeps.record import Record
 
 if TYPE_CHECKING:
@@ -70,20 +69,6 @@ def forget(folder: Path, hashes: Collection[str]) -> None:
         for path in folder.glob(f"{digest}*"):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-
-
-def lacking(planned: Plan, held: Collection[str]) -> list[str]:
-    """Lines on a plan's finished trials whose weights were not kept.
-
-    Args:
-        planned: the plan.
-        held: what those trials are known by that have weights: hashes, or `HASH@SWEEP`.
-    """
-    bare = [h for h in planned.finished if not {h, f"{h}@{planned.sweep}"} & set(held)]
-    if not bare:
-        return []
-    trials = "1 finished trial was" if len(bare) == 1 else f"{len(bare)} finished trials were"
-    return [f"{trials} recorded without weights: --force trains finished trials again."]
 
 
 def _name(record: Record) -> str:

@@ -10,16 +10,16 @@ from sweeps.archive import sheet, trials
 from sweeps.archive.layout import SweepSheet
 from sweeps.archive.members import Members, opened
 from sweeps.config import LaunchConfig
-from sweeps.early_stopping import STOPPED, of_sweep
+from sweeps.early_stopping import STOPPED
 from sweeps.entry import enter as enter_sweep
 from sweeps.entry import stops_early
 from sweeps.errors import ConfigError, SweepsError
 from sweeps.known import Known, known_of, planned_of, table_of
 from sweeps.ledger import Failure, Ledger, Result, SweepEntry
-from sweeps.output_root import opened as output_root
 from sweeps.plain import one_line
 from sweeps.planning import Plan
 from sweeps.reproduction.verdict import DIFFERENT, verdict
+from sweeps.session import opened as output_root
 from sweeps.settling import Unsent, settle
 from sweeps.shipping import report_of
 from sweeps.tracking.tracker import Tracker

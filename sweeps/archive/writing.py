@@ -17,11 +17,11 @@ from sweeps.archive.sheet import sheet
 from sweeps.citation import Made, cite
 from sweeps.config import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.known import Known, planned_of, table_of
+from sweeps.known import Known, only, planned_of, table_of
 from sweeps.ledger import Ledger, Result, SweepEntry, reading
 from sweeps.lookup import record_of
 from sweeps.output_errors import explained
-from sweeps.output_root import has_record, ledger_path, only
+from sweeps.output_root import has_record, ledger_path
 from sweeps.planning import PlannedTrial
 from sweeps.record import Record, stopped_key
 from sweeps.shipping import report_of

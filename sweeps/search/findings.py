@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.labels import Labels, shown
-from sweeps.ledger import Result
 from sweeps.plain import flattened
 from sweeps.report import MISSING, Line, apart, cells, labels_of, number
 from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
@@ -114,7 +113,7 @@ def _best(config: OptunaConfig, name: str, cell: dict[str, Any], points: list[li
         if not all(line.finished for line in lines):
             continue
         tried += 1
-        value = mean(config.metric, [Result(line.status, line.summary) for line in lines])
+        value = mean(config.metric, [line.summary for line in lines])
         lost += value is None
         if value is not None and (best is None or sign * value > sign * best):
             best, at = value, {key: lines[0].planned.varying[key] for key in config.space}
@@ -133,9 +132,7 @@ def edges(config: FrontierConfig, lines: Sequence[Line]) -> list[Edge]:
 def _edge(config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[Line]) -> Edge:
     condition = Condition.read(config.condition)
     answers = {
-        float(flattened(line.planned.plain)[config.key]): condition.held(
-            Result(line.status, line.summary)
-        )
+        float(flattened(line.planned.plain)[config.key]): condition.held(line.status, line.summary)
         for line in lines
         if line.finished
     }

@@ -102,8 +102,8 @@ class Bisection:
         """Take in the answers; a cell whose probe failed has none, and ends there."""
         for cell in self._cells:
             for value, trial in cell.asked.items():
-                if trial.config_hash in results:
-                    cell.answers[value] = self._condition.held(results[trial.config_hash])
+                if result := results.get(trial.config_hash):
+                    cell.answers[value] = self._condition.held(result.status, result.summary)
                 else:
                     cell.over = True
             cell.asked = {}

@@ -3,15 +3,12 @@
 import operator
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sweeps.metrics import STOPPED, SUMMARY
 from sweeps.plain import nearest
-
-if TYPE_CHECKING:
-    from sweeps.ledger import Result
 
 METRICS = tuple(metric.name for metric in (*SUMMARY, *STOPPED))
 STABLE = "stable"
@@ -31,10 +28,10 @@ def check_metric(name: str) -> None:
         raise ValueError(f"there is no metric {name!r}{hint or ', see the README for them'}")
 
 
-def mean(metric: str, results: Sequence["Result"]) -> float | None:
-    """The mean of a metric over seeds; None when one has none, as where it diverged."""
-    values = [result.summary[metric] for result in results if metric in result.summary]
-    return statistics.fmean(values) if values and len(values) == len(results) else None
+def mean(metric: str, summaries: Sequence[Mapping[str, Any]]) -> float | None:
+    """Mean of a metric over the summaries of seeds; None when one has none, as after divergence."""
+    values = [summary[metric] for summary in summaries if metric in summary]
+    return statistics.fmean(values) if values and len(values) == len(summaries) else None
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,9 @@ class Condition:
         check_metric(metric)
         return condition
 
-    def held(self, result: "Result") -> bool:
-        """Whether a result meets it; one without the metric, as where it diverged, does not."""
+    def held(self, status: str, summary: Mapping[str, Any]) -> bool:
+        """Whether a result meets it; one without the metric, as after divergence, does not."""
         if not self.metric:
-            return result.status not in ("diverged", "ill_posed")
-        value = result.summary.get(self.metric)
+            return status not in ("diverged", "ill_posed")
+        value = summary.get(self.metric)
         return value is not None and _RELATIONS[self.relation](value, self.bound)

@@ -90,7 +90,7 @@ class _Study:
             if len(known) < len(found):  # a trial raised: it says nothing of the point
                 self._study.tell(point.asked, state=TrialState.FAIL)
                 continue
-            value = mean(self._config.metric, known)
+            value = mean(self._config.metric, [result.summary for result in known])
             if value is None:
                 # For TPE worse than every point with a value, whatever the values' scale.
                 self._study.tell(point.asked, state=TrialState.PRUNED)

@@ -14,7 +14,7 @@ from pathlib import Path
 from deq.linalg.hardware import gpus
 from sweeps.checkpoints import Checkpoints
 from sweeps.config import ClusterConfig
-from sweeps.early_stopping import AshaConfig, Heights, Stopping
+from sweeps.early_stopping import AshaConfig, RungLosses, Stopping
 from sweeps.errors import ConfigError
 from sweeps.git import code_version
 from sweeps.messages import Message
@@ -32,7 +32,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 _log = logging.getLogger(__name__)
 
 # How trials are stopped early, and how high those stand that have ended, by config hash.
-Early = tuple[AshaConfig, Mapping[str, Heights]]
+Early = tuple[AshaConfig, Mapping[str, RungLosses]]
 # Trains packs; training begins when the messages are pulled.
 Train = Callable[[Packs], Iterator[Message]]
 

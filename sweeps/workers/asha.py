@@ -12,13 +12,13 @@ from typing import Any
 import ray
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from sweeps.early_stopping import AshaConfig, Heights
+from sweeps.early_stopping import AshaConfig, RungLosses
 
 
 class Judge:
     """Holds the rungs of a sweep; one for all its workers."""
 
-    def __init__(self, config: AshaConfig, known: Mapping[str, Heights]) -> None:
+    def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
         """Begin with what is known of trials that ended before, by config hash."""
         self._trials: dict[str, SimpleNamespace] = {}
         self._asha = AsyncHyperBandScheduler(
@@ -45,7 +45,7 @@ class Judge:
 class Remote:
     """A judge in a process of its own, on the Ray this process is connected to."""
 
-    def __init__(self, config: AshaConfig, known: Mapping[str, Heights]) -> None:
+    def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
         self._judge: Any = ray.remote(num_cpus=0)(Judge).remote(config, dict(known))
 
     def __call__(self, digest: str, step: int, ratio: float) -> bool:
@@ -55,6 +55,6 @@ class Remote:
         return False
 
 
-def here(config: AshaConfig, known: Mapping[str, Heights]) -> Callable[[str, int, float], bool]:
+def here(config: AshaConfig, known: Mapping[str, RungLosses]) -> Callable[[str, int, float], bool]:
     """A judge in this very process."""
     return Judge(config, known).stops

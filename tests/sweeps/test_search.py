@@ -220,9 +220,9 @@ def test_a_probe_under_way_is_no_answer_yet():
 
 def test_conditions():
     steep = Condition.read("rate/measured>0.1")
-    assert steep.held(Result("budget", {"rate/measured": 0.2}))
-    assert not steep.held(Result("budget", {"rate/measured": 0.1}))
-    assert not steep.held(Result("diverged", {}))
+    assert steep.held("budget", {"rate/measured": 0.2})
+    assert not steep.held("budget", {"rate/measured": 0.1})
+    assert not steep.held("diverged", {})
     stable = Condition.read("stable")
     held = {status.value: stable.held(Result(status.value, {})) for status in deq.Status}
     assert {status for status, yes in held.items() if not yes} == {"diverged", "ill_posed"}

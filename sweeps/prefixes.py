@@ -1,0 +1,30 @@
+"""Prefixes of hashes, as a user types them for a trial or a sweep."""
+
+from collections.abc import Collection
+
+from sweeps.errors import ConfigError
+
+# Digits of a hash that must be given at least.
+MIN_PREFIX = 6
+
+
+def one_sweep(names: Collection[str], prefix: str) -> str:
+    """The one of these sweeps' names, all of which begin so.
+
+    Raises:
+        ConfigError: there is none, or more than one, or too few digits were given.
+    """
+    if not names:
+        raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")
+    if len(prefix) < MIN_PREFIX or len(names) != 1:
+        raise ConfigError(
+            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; "
+            f"it may be {', '.join(list(names)[:5])}"
+        )
+    return next(iter(names))
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise ConfigError unless this may be the beginning of a config hash."""
+    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
+        raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
