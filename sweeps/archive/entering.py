@@ -114,7 +114,7 @@ def _enter_results(
 ) -> None:
     """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
     for digest in members.hashes():
-        record = of_sweep(trials.record(members, digest), done.sweep)
+        record = trials.record(members, digest).in_sweep(done.sweep)
         before = ledger.get(record.key)
         if before is None and record.key in elsewhere:
             there = elsewhere[digest]
