@@ -19,10 +19,10 @@ import torch
 from benchmarks import packing
 from benchmarks.peer import CONTESTANTS, Peer, Weights
 from benchmarks.timing import Spread, low_products, report, wall_seconds, with_goals
+from deq.activations.lookup import activation
 from deq.config import ModelConfig, Precision, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.linalg.hardware import forbid_tf32, hardware
-from deq.models.activations import activation
 from deq.models.memory import memory
 from deq.training import lookahead as speculation
 from deq.training.gradient_descent import Descent

@@ -41,6 +41,8 @@ from benchmarks.timing import (
     timed,
     with_goals,
 )
+from deq.activations.activation import Activation
+from deq.activations.lookup import activation
 from deq.config import (
     DiagnosticsConfig,
     ModelConfig,
@@ -51,8 +53,6 @@ from deq.config import (
 )
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.linalg.hardware import set_threads
-from deq.models.activation import Activation
-from deq.models.activations import activation
 from deq.training.diagnostics import Spectra
 from deq.training.gradient_descent import Descent
 from deq.training.pack import Pack

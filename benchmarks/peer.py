@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deq.models.activation import Activation
+from deq.activations.activation import Activation
 
 # Its solvers, and whether an equilibrium starts from the step before.
 CONTESTANTS = {

@@ -28,9 +28,9 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 import deq
-from sweeps.config import request, trial_from_plain
-from sweeps.planning import trials_of
-from sweeps.step_metrics import MEASURED
+from sweeps.config.request import request, trial_from_plain
+from sweeps.planning.plan import trials_of
+from sweeps.storage.step_metrics import MEASURED
 
 
 def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: bool) -> None:

@@ -1,3 +1,6 @@
+from .activations.activation import Activation
+from .activations.builtin import ACTIVATIONS
+from .activations.source import activation_digest
 from .config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from .data import (
     Cifar10Config,
@@ -13,10 +16,7 @@ from .data import (
 )
 from .data.dataset import Dataset
 from .linalg.hardware import hardware, memory_of, set_threads
-from .models.activation import Activation
-from .models.activations import ACTIVATIONS
 from .models.memory import memory, pack_size
-from .models.source import activation_digest
 from .theory.population import Population, population
 from .theory.statistics import Mean, PowerLaw, mean, power_law
 from .training.comparison import Outcome, columns, compare, train, train_pack

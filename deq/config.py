@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from deq.activations.properties import lipschitz
 from deq.data.config import DataConfig, DigitsConfig
-from deq.models.constants import lipschitz
 
 if TYPE_CHECKING:
     import torch

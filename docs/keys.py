@@ -9,8 +9,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import deq
-from deq.models.activations import ACTIVATIONS
-from sweeps.config import LaunchConfig
+from deq.activations.builtin import ACTIVATIONS
+from sweeps.config.request import LaunchConfig
 from sweeps.metrics import SUMMARY
 
 # Keys whose values are names that no type lists.

@@ -14,10 +14,10 @@ import click
 from docs.keys import Key, config_keys
 from sweeps import metrics
 from sweeps.cli import cli
-from sweeps.cli.words import WORDS
-from sweeps.groups import conf_dir, groups
-from sweeps.step_metrics import DENSE
-from sweeps.tracking import contents
+from sweeps.cli.complete_overrides import WORDS
+from sweeps.config.config_files import conf_dir, groups
+from sweeps.storage.step_metrics import DENSE
+from sweeps.tracking import artifacts
 
 # More names than these have a table of their own.
 MOST_NAMES = 20
@@ -30,8 +30,8 @@ Written from the code by `make reference`; edit the docstrings, not this file. `
 KEYS_HEAD = """A key is set by `KEY=VALUE`; several values, `KEY=A,B`, are an axis. Keys marked *
 are part of a trial's identity: another value is another trial with another hash. Only these
 may be an axis, and `data.path`, whose file's digest is part of it."""
-STEP_HEAD = f"""One row for each GD step in `{contents.TRAJECTORY}`, empty where not measured. Those
-with a metric are in MLflow too: the first {DENSE} values, then {DENSE // 2} of each doubling,
+STEP_HEAD = f"""One row for each GD step in `{artifacts.TRAJECTORY}`, empty where not measured.
+Those with a metric are in MLflow too: the first {DENSE} values, then {DENSE // 2} of each doubling,
 and the last. They arrive while the trial trains (`tracking.live_seconds`). Those with a * say
 how the engine came to the others: two runs that differ in them alone are equal to
 `sweeps reproduce`."""
@@ -139,10 +139,10 @@ def _recorded() -> Iterator[str]:
     yield f"## Other metrics\n\n{OTHER_HEAD}"
     yield _metrics([*metrics.STOPPED, *metrics.SWEEP, *metrics.REPRODUCTION])
     yield "## Tags\n\nBeside MLflow's own: user, source, git commit, parent run, run name."
-    tags = contents.TAGS | contents.OTHER_TAGS
+    tags = artifacts.TAGS | artifacts.OTHER_TAGS
     yield _table(("tag", "meaning"), [(f"`{tag}`", text) for tag, text in tags.items()])
     yield "## Params and artifacts\n\nParams are the trial's config, keys as above."
-    files = [(f"`{name}`", text) for name, text in contents.ARTIFACTS.items()]
+    files = [(f"`{name}`", text) for name, text in artifacts.ARTIFACTS.items()]
     yield _table(("artifact", "meaning"), files)
 
 

@@ -1,6 +1,6 @@
+from .api import compose, launch, load, load_trial, plan
+from .config.hashing import cell_hash, config_hash
 from .errors import ConfigError, SweepsError, TrackingError
-from .identity import cell_hash, config_hash
-from .library import compose, launch, load, load_trial, plan
 
 __version__: str
 

@@ -11,7 +11,7 @@ from benchmarks import device, packing, scale
 from benchmarks.engine import Case, measure
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
-from deq.models.activations import activation
+from deq.activations.lookup import activation
 
 
 def weights(m=20, n=6, d=5):

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from documents import PAGES, ROOT, links, steps
 
-from sweeps import composition, groups, hydra_session
 from sweeps.cli import cli
-from sweeps.figures import style
+from sweeps.config import config_files, hydra, hydra_session
+from sweeps.reports.figures import style
 
 SMALL = {"data.n": "6", "train.steps": "20", "cluster": "inline"}
 # Parts of a command that need what is not here: such a run is planned only.
@@ -100,7 +100,7 @@ def reader(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("SWEEPS_OUTPUT", "outputs")
         patch.syspath_prepend(folder)
-        for module in (composition, groups, hydra_session):
+        for module in (hydra, config_files, hydra_session):
             patch.setattr(module, "conf_dir", lambda: folder / "conf")
         reader = Reader(folder)
         reader.sweeps(["run", "seed=0,1", "model.width=16"])

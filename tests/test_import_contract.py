@@ -11,27 +11,30 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOORS = {
     "hydra": {
-        f"sweeps/{name}.py"
-        for name in ("composition", "experiment_axes", "hydra_session", "overrides")
+        f"sweeps/config/{name}.py"
+        for name in ("hydra", "experiment_axes", "hydra_session", "overrides")
     },
-    "omegaconf": {"sweeps/composition.py"},
-    "pydantic": {"sweeps/config.py", "sweeps/archive/strict.py"},
-    "pandas": {"sweeps/library.py"},
-    "ray": {f"sweeps/workers/{name}.py" for name in ("asha", "cluster", "head", "local", "tune")},
+    "omegaconf": {"sweeps/config/hydra.py"},
+    "pydantic": {"sweeps/config/request.py", "sweeps/archive/validation.py"},
+    "pandas": {"sweeps/api.py"},
+    "ray": {
+        f"sweeps/execution/{name}.py"
+        for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")
+    },
     "mlflow": {
         f"sweeps/tracking/{name}.py"
         for name in ("inputs", "presence", "schema", "server", "tracker", "trial_runs")
     },
-    "matplotlib": {"sweeps/figures/style.py"},
-    "optuna": {"sweeps/search/tpe.py"},
+    "matplotlib": {"sweeps/reports/figures/style.py"},
+    "optuna": {"sweeps/search/optuna.py"},
     "plotly": {"sweeps/reports/charts.py"},
-    "jinja2": {"sweeps/report_page.py"},
-    "pyarrow": {"sweeps/record.py"},
+    "jinja2": {"sweeps/reports/page.py"},
+    "pyarrow": {"sweeps/storage/record.py"},
     "sklearn": {"deq/data/archive.py"},
     "safetensors": {"deq/training/weights_file.py"},
     "lazy_loader": {"deq/__init__.py", "sweeps/__init__.py"},
     "click": {f"sweeps/cli/{path.name}" for path in (ROOT / "sweeps/cli").glob("*.py")},
-    "rich": {"sweeps/terminal.py"},
+    "rich": {"sweeps/driver/terminal.py"},
 }
 NUMERICS = {"torch", "numpy", "scipy", "sklearn"}
 MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "safetensors", "deq", "lazy_loader"}

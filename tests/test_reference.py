@@ -8,8 +8,8 @@ import pytest
 
 import sweeps
 from docs import keys, reference
-from sweeps.cli.words import WORDS
-from sweeps.tracking import contents
+from sweeps.cli.complete_overrides import WORDS
+from sweeps.tracking import artifacts
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_identity_is_marked():
 def test_every_tag_the_code_names_has_a_meaning():
     sources = "".join(path.read_text() for path in Path(sweeps.__file__).parent.rglob("*.py"))
     named = set(re.findall(r'"(sweeps\.[a-z_]+)"', sources))
-    assert named == set(contents.TAGS | contents.OTHER_TAGS)
+    assert named == set(artifacts.TAGS | artifacts.OTHER_TAGS)

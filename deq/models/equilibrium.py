@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from deq.activations.activation import Activation
 from deq.config import ModelConfig
-from deq.models.activation import Activation
 from deq.solvers.fixed_point import Map, take
 
 

@@ -2,8 +2,8 @@
 
 import math
 
+from deq.activations.properties import has_kink
 from deq.config import BYTES, TrialConfig
-from deq.models.constants import has_kink
 from deq.solvers.sizes import PREDICTION_DEPTH as DEPTH
 from deq.solvers.sizes import TENSORS
 

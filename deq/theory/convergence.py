@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.activations.lookup import activation
 from deq.config import ModelConfig
 from deq.linalg.eigenvalues import greatest_eigenvalue, least_eigenvalue
-from deq.models.activations import activation
 
 # delta / (1/L - ||W||_2) is searched between sigmoid(-SEARCH) = 1e-13 and 1 - 1e-13.
 _SEARCH = 30.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.models.activation import Activation
+from deq.activations.activation import Activation
 from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14

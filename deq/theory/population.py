@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.activations.activation import Activation
+from deq.activations.lookup import activation as lookup
 from deq.linalg.eigenvalues import least_eigenvalue
-from deq.models.activation import Activation
-from deq.models.activations import activation as lookup
 from deq.theory.dual_activation import DualActivation, dual_activation
 from deq.theory.hermite import gaussian_mean
 

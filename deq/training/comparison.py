@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
-from deq.models.activations import activation
 from deq.theory.convergence import Initial
 from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
 from deq.theory.rate_fit import fit_rate

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
-from deq.models.activations import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_point import Map, Solution, solve

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.activations.activation import Activation
+from deq.activations.lookup import activation
 from deq.config import TrialConfig
-from deq.models.activation import Activation
-from deq.models.activations import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_point import Map, Solved, solve

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.archive.strict import Number, Text, Truth, Whole
+from sweeps.archive.validation import Number, Text, Truth, Whole
 
 FORMAT = 1
 MANIFEST, SWEEP, README, CITE = "manifest.json", "sweep.json", "README.txt", "CITE.txt"
@@ -53,7 +53,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class TrialSheet:
-    """A trial as a sweep plans it; see `sweeps.planning.PlannedTrial`."""
+    """A trial as a sweep plans it; see `sweeps.planning.plan.PlannedTrial`."""
 
     config_hash: Text
     cell_hash: Text
@@ -106,7 +106,7 @@ class SweepSheet:
 
 @dataclass(frozen=True)
 class ResultSheet:
-    """What came of a trial; see `sweeps.record.Record`."""
+    """What came of a trial; see `sweeps.storage.record.Record`."""
 
     config_hash: Text
     cell_hash: Text

@@ -9,14 +9,14 @@ from typing import Any
 import deq
 from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
-from sweeps.archive.members import Members
-from sweeps.archive.strict import plain_of, refuse_long, refuse_unprintable, typed
-from sweeps.early_stopping import STOPPED, STOPPED_AT
+from sweeps.archive.reader import Members
+from sweeps.archive.validation import plain_of, refuse_long, refuse_unprintable, typed
+from sweeps.config.early_stopping import STOPPED, STOPPED_AT
+from sweeps.config.hashing import digests
+from sweeps.config.stored import canonical_of, completed
 from sweeps.errors import ConfigError
-from sweeps.foreign import canonical_of, completed
-from sweeps.identity import digests
-from sweeps.record import Record, foreign_columns
-from sweeps.step_metrics import MEASURED
+from sweeps.storage.record import Record, foreign_columns
+from sweeps.storage.step_metrics import MEASURED
 
 STATUSES = frozenset(status.value for status in deq.Status)
 METRIC = re.compile(r"[A-Za-z0-9_./: -]{1,200}")

@@ -6,7 +6,7 @@ signals are heeded from the first moment.
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.interruption import heeded
+from sweeps.cli.signals import heeded
 
 if TYPE_CHECKING:
     from sweeps.cli.group import cli

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sweeps.cli.complete_ids import complete_sweep, complete_trial
 from sweeps.cli.group import cli, request, with_config_dir, with_overrides
-from sweeps.cli.names import complete_sweep, complete_trial
 
 if TYPE_CHECKING:
-    from sweeps.config import LaunchConfig
-    from sweeps.reproduction.attempts import Attempt
-    from sweeps.terminal import Terminal
+    from sweeps.config.request import LaunchConfig
+    from sweeps.driver.terminal import Terminal
+    from sweeps.reproduction.runs import Attempt
     from sweeps.tracking.tracker import Tracker
 
 
@@ -88,10 +88,10 @@ class _Asked:
 
 def _again_one(asked: _Asked, prefix: str) -> None:
     """Reproduce a trial; exit 1 when it differs."""
-    from sweeps.lookup import record_of
-    from sweeps.reproduction.attempts import attempt, to_plain
+    from sweeps.inspect.lookup import record_of
+    from sweeps.reproduction.comparison import DIFFERENT
     from sweeps.reproduction.reproduce import places
-    from sweeps.reproduction.verdict import DIFFERENT
+    from sweeps.reproduction.runs import attempt, to_plain
 
     record = record_of(prefix, asked.launch)
     tracker = _tracker(asked)
@@ -111,10 +111,10 @@ def _again_one(asked: _Asked, prefix: str) -> None:
 
 def _again_sample(asked: _Asked, sweep: str, count: int | None, seed: int) -> None:
     """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
-    from sweeps.lookup import finished_of
-    from sweeps.reproduction.attempts import FAILED, refuse_all_drifted, sample, table, to_plain
-    from sweeps.reproduction.verdict import DIFFERENT
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect.lookup import finished_of
+    from sweeps.reproduction.comparison import DIFFERENT
+    from sweeps.reproduction.runs import FAILED, refuse_all_drifted, sample, table, to_plain
 
     terminal = Terminal(stderr=asked.as_json)
     names = finished_of(sweep, asked.launch)
@@ -134,9 +134,9 @@ def _tried(
     asked: _Asked, names: dict[str, str], chosen: list[str], terminal: "Terminal"
 ) -> Iterator[tuple[str, "Attempt", str]]:
     """Each chosen trial as it is trained again: its name, how that went, its verdict's run."""
-    from sweeps.lookup import record_of
-    from sweeps.reproduction.attempts import attempts
+    from sweeps.inspect.lookup import record_of
     from sweeps.reproduction.reproduce import places
+    from sweeps.reproduction.runs import attempts
 
     tracker = _tracker(asked)
     with places(asked.at, asked.output) as place:
@@ -170,14 +170,14 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
 
     FIRST, SECOND: six or more digits of their hashes.
     """
-    from sweeps import difference
-    from sweeps.lookup import record_of
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect.lookup import record_of
+    from sweeps.planning import diff
 
     launch = request(overrides).launch
     a, b = (record_of(name, launch, steps=False) for name in (first, second))
-    found = difference.difference(a, b)
+    found = diff.difference(a, b)
     if as_json:
         click.echo(json.dumps({"keys": found.keys, "results": found.results}, indent=2))
     else:
-        Terminal().table(*difference.table(found, a, b), left=1)
+        Terminal().table(*diff.table(found, a, b), left=1)

@@ -11,12 +11,12 @@ from types import TracebackType
 import click
 
 from sweeps.cli.commands import cli
+from sweeps.cli.completion import VARIABLE
 from sweeps.cli.group import INTERRUPTED
-from sweeps.cli.shells import VARIABLE
 from sweeps.cli.streams import full_stdout, prepare_streams
 from sweeps.errors import ConfigError, DiskError, StoppedError, SweepsError
-from sweeps.output_errors import explanation
 from sweeps.redaction import without_secrets
+from sweeps.storage.disk_errors import explanation
 
 
 def enter() -> None:

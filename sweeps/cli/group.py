@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sweeps import __version__
-from sweeps.cli.words import CONFIG_DIR, complete_override
+from sweeps.cli.complete_overrides import CONFIG_DIR, complete_override
 
 if TYPE_CHECKING:
-    from sweeps.config import Request
+    from sweeps.config.request import Request
 
 # Exit codes: every trial has a result, and MLflow has not taken all of it; a person
 # interrupted the sweep or stopped some of its trials.
@@ -59,15 +59,15 @@ def config_dir() -> str | None:
 
 
 def request(overrides: Sequence[str]) -> "Request":
-    """Compose a command's overrides, as `sweeps.config.request` does.
+    """Compose a command's overrides, as `sweeps.config.request.request` does.
 
     Raises:
         ConfigError: any override, key, type or value is wrong, or the folder that
             --config-dir names cannot be used.
     """
-    from sweeps import config  # torch and Hydra come with it: not for --help
+    from sweeps.config.request import request  # imports Hydra: not for --help
 
-    return config.request(overrides, config_dir())
+    return request(overrides, config_dir())
 
 
 def say_hidden(asked: "Request") -> None:

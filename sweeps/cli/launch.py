@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sweeps.cli.complete_ids import complete_sweep
 from sweeps.cli.group import (
     INTERRUPTED,
     MULTIRUN,
@@ -19,13 +20,12 @@ from sweeps.cli.group import (
     with_config_dir,
     with_overrides,
 )
-from sweeps.cli.names import complete_sweep
 from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
-    from sweeps.config import LaunchConfig
-    from sweeps.driver import Finished
-    from sweeps.terminal import Terminal
+    from sweeps.config.request import LaunchConfig
+    from sweeps.driver.driver import Finished
+    from sweeps.driver.terminal import Terminal
 
 
 @cli.command()
@@ -61,20 +61,20 @@ def run(
     del multirun  # every command here may sweep
     if why and not dry_run:
         raise click.UsageError("--why explains a plan: give --dry-run too")
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
 
     terminal = Terminal(stderr=as_json)
     with terminal.waiting("composing"):
         asked = request(overrides)
     say_hidden(asked)
     if dry_run:
-        from sweeps.dry_run import dry_plan
+        from sweeps.driver.dry_run import dry_plan
 
         planned = dry_plan(asked, force=force, retry_failed=retry_failed)
         show_plan(planned, as_json, asked.launch.paths.output if why else "")
         return
     with terminal.waiting("loading the engine"):
-        from sweeps import run as runner
+        from sweeps.driver import run as runner
 
     finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
     _show(finished, asked.launch, terminal, as_json)
@@ -92,13 +92,13 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     change cluster, tracking, pack, checkpoint, record and paths. Trials go on from
     checkpoints. Exit codes are those of `sweeps run`.
     """
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
 
     terminal = Terminal(stderr=as_json)
     with terminal.waiting("reading the record"):
-        from sweeps import run as runner
-        from sweeps.driver import Options
-        from sweeps.resume import stored
+        from sweeps.driver import run as runner
+        from sweeps.driver.driver import Options
+        from sweeps.driver.resume import stored
 
         found = stored(sweep, overrides, config_dir())
     options = Options(found.command, found.sources, retry_failed=retry_failed)
@@ -120,7 +120,7 @@ def stop(sweep: str, words: tuple[str, ...]) -> None:
     A sweep that was stopped, or lacks a result for a trial that was, ends with exit code 130
     unless a trial failed; its MLflow run is KILLED, with the tag `sweeps.stopped_by`.
     """
-    from sweeps import stopping
+    from sweeps.driver import stopping
 
     config = request([word for word in words if "=" in word]).launch
     for text in stopping.stop(config, sweep, [word for word in words if "=" not in word]):
@@ -135,9 +135,9 @@ def sync(overrides: tuple[str, ...]) -> None:
     Results it was away for; and runs, pages and artifacts that it lost or that were changed
     by hand. Nothing is trained. Exit 3 when MLflow did not take all.
     """
-    from sweeps import settling
+    from sweeps.driver import sync
 
-    done = settling.sync(request(overrides).launch)
+    done = sync.sync(request(overrides).launch)
     for study, count in done.sent.items():
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
     for study, missing in done.again.items():
@@ -157,17 +157,17 @@ def _show(
 
     Exit 1 when a trial failed, 130 when a person stopped one, 3 when MLflow lacks results.
     """
-    from sweeps import report
-    from sweeps.search.findings import findings
+    from sweeps.planning import outcomes
+    from sweeps.search.summary import findings
 
-    terminal.table(*report.table(finished.lines), rest="trials.csv beside the report has all")
+    terminal.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
     found = findings(launch.search, finished.lines)
     if found:
         terminal.say(f"{found.title}:")
         terminal.table(found.header, found.rows)
     for line in finished.lines:
         if line.error:
-            failed = "" if line.status == report.STOPPED_BY_PERSON else "failed: "
+            failed = "" if line.status == outcomes.STOPPED_BY_PERSON else "failed: "
             terminal.say(f"{line.planned.name} {failed}{line.error}")
     for text in _where(finished, launch):
         terminal.say(text)

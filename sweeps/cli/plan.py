@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, cli, config_dir, request, say_hidden, with_overrides
-from sweeps.plain import counted
+from sweeps.config.nested import counted
 
 if TYPE_CHECKING:
-    from sweeps.novelty import Nearest
-    from sweeps.planning import Plan
+    from sweeps.inspect.nearest import Nearest
+    from sweeps.planning.plan import Plan
 
     # Of a new trial, by its config hash.
     Why = dict[str, Nearest | None]
@@ -30,10 +30,10 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
     Above it, as comments, the config files of your own that it is composed from.
     """
     del multirun
-    from sweeps.composition import composed
-    from sweeps.config import listed, trial_to_yaml
-    from sweeps.groups import own_folders
-    from sweeps.identity import config_hash
+    from sweeps.config.config_files import own_folders
+    from sweeps.config.hashing import config_hash
+    from sweeps.config.hydra import composed
+    from sweeps.config.request import listed, trial_to_yaml
 
     asked = request(overrides)
     say_hidden(asked)
@@ -61,8 +61,8 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
     from the initial network and its equilibrium at step 0. Nothing is written.
     """
     del multirun
-    from sweeps import theory as teller
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect import forecast as teller
 
     asked = request(overrides)
     say_hidden(asked)
@@ -75,7 +75,7 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
 
 def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
     """Print what a command would do; with an output root, beside which finished trials."""
-    from sweeps.novelty import novelties
+    from sweeps.inspect.nearest import novelties
 
     why = novelties(plan, Path(output)) if output else {}
     if as_json:

@@ -16,9 +16,9 @@ def init(folder: Path) -> None:
     An experiment, an activation of its own, and a README of five commands; it runs at once.
     A file that is there already is never replaced: exit 2, and nothing is written.
     """
-    from sweeps import project
+    from sweeps.config import project_template
 
-    for name in project.begin(folder):
+    for name in project_template.begin(folder):
         click.echo(f"wrote {folder / name}")
     here = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"To run it: {here}sweeps run experiment=first")

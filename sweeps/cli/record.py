@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from sweeps.cli.complete_ids import complete_sweep
 from sweeps.cli.group import cli, config_dir, request, with_config_dir, with_overrides
-from sweeps.cli.names import complete_sweep
 
 
 @cli.command()
@@ -32,9 +32,9 @@ def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float)
     """
     if watch and as_json:
         raise click.UsageError("--watch draws for a person: give it without --json")
-    from sweeps import status as teller
-    from sweeps.reaping import reap_on_server
-    from sweeps.terminal import Terminal
+    from sweeps.driver.expired_runs import reap_on_server
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect import status as teller
 
     named = [word for word in overrides if "=" not in word]
     if len(named) > 1:
@@ -63,8 +63,8 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
 
     With `cluster=ray` and `tracking=server` also whether those answer. Nothing is started.
     """
-    from sweeps import doctor as examiner
-    from sweeps.terminal import Terminal
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect import doctor as examiner
 
     checks = examiner.examine(request(overrides).launch, config_dir())
     if as_json:
@@ -86,7 +86,7 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
 
     SWEEP is the name that `sweeps run` printed, or six or more digits of it.
     """
-    from sweeps.settling import rewrite_report
+    from sweeps.driver.sync import rewrite_report
 
     click.echo(rewrite_report(request(overrides).launch, sweep))
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.early_stopping import STOPPED, STOPPED_AT
-from sweeps.report import MISSING, Line, number
+from sweeps.config.early_stopping import STOPPED, STOPPED_AT
+from sweeps.planning.outcomes import MISSING, Line, number
 
 # How a kind of remark is counted: of one trial, of several.
 KINDS = {

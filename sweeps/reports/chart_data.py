@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.figures import Study
-from sweeps.figures.study import value
-from sweeps.planning import axes_of
-from sweeps.record import Columns
-from sweeps.report import Line, cells
-from sweeps.step_metrics import kept
+from sweeps.planning.outcomes import Line, cells
+from sweeps.planning.plan import axes_of
+from sweeps.reports.figures import Study
+from sweeps.reports.figures.study import value
+from sweeps.storage.record import Columns
+from sweeps.storage.step_metrics import kept
 
 # Curves of at most this many trials, and points of at most this many, are drawn.
 MOST_CURVES, MOST_POINTS = 50, 2000

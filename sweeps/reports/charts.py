@@ -13,11 +13,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from sweeps.figures import Study
-from sweeps.figures.palette import COLOURS
-from sweeps.labels import Labels
+from sweeps.planning.labels import Labels
 from sweeps.reports import chart_data
 from sweeps.reports.chart_data import METRICS, Curves, Table
+from sweeps.reports.figures import Study
+from sweeps.reports.figures.palette import COLOURS
 
 RATIO, MEASURED = "rate/measured_over_linearized", "rate/measured"
 PREDICTED = ("rate/linearized", "rate/population", "rate/bound")

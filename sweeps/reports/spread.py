@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 import deq
-from sweeps.report import number
+from sweeps.planning.outcomes import number
 
 # Fewer values than these are listed: an interval or a quartile of them says nothing.
 FEW = 5

@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sweeps.early_stopping import STOPPED
-from sweeps.labels import shown
-from sweeps.planning import axes_of, main_axis
-from sweeps.report import Cell, Line, cells
+from sweeps.config.early_stopping import STOPPED
+from sweeps.planning.labels import shown
+from sweeps.planning.outcomes import Cell, Line, cells
+from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counted, remarks
 from sweeps.reports.spread import listed, short, spread
 

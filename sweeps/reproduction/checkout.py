@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps import git
-from sweeps.environment import environment
 from sweeps.errors import ConfigError
-from sweeps.record import Record
+from sweeps.execution import git
+from sweeps.execution.environment import environment
 from sweeps.reproduction import rerun
+from sweeps.storage.record import Record
 
 _log = logging.getLogger(__name__)
 # What `--at` says for the commit of the record itself.

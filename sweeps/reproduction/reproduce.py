@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import deq
-from sweeps.environment import environment
+from sweeps.config.nested import flattened
 from sweeps.errors import ConfigError
-from sweeps.messages import Done, Failed
-from sweeps.plain import flattened
-from sweeps.record import Record
+from sweeps.execution.environment import environment
+from sweeps.execution.events import Done, Failed
+from sweeps.execution.worker import run_pack
 from sweeps.reproduction.checkout import Checkout, checkout, packages, source
-from sweeps.trial import run_pack
+from sweeps.storage.record import Record
 
 Drift = dict[str, tuple[Any, Any]]
 

@@ -11,9 +11,15 @@ import sys
 from pathlib import Path
 
 import deq
-from sweeps.environment import environment
-from sweeps.messages import Done, Failed
-from sweeps.trial import run_pack
+
+try:
+    from sweeps.execution.environment import environment
+    from sweeps.execution.events import Done, Failed
+    from sweeps.execution.worker import run_pack
+except ImportError:  # a checkout from before these modules were in a folder
+    from sweeps.environment import environment  # type: ignore[no-redef]
+    from sweeps.messages import Done, Failed  # type: ignore[no-redef]
+    from sweeps.trial import run_pack  # type: ignore[no-redef]
 
 TRIAL, HEAD, TRAJECTORY = "trial.json", "head.json", "trajectory.parquet"
 ENVIRONMENT, FAILURE = "environment.json", "failure.txt"

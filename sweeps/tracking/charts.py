@@ -7,7 +7,7 @@ end's own: tests/sweeps/test_charts.py fails when a version of MLflow no longer 
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.planning import PlannedTrial, main_axis
+from sweeps.planning.plan import PlannedTrial, main_axis
 
 # Up to this many trials are all drawn. Of more, the first twenty: with a hundred, MLflow takes
 # twice as long, and the lines cover each other.

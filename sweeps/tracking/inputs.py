@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import deq
-from sweeps.config import trial_from_plain
+from sweeps.config.hashing import canonical
+from sweeps.config.request import trial_from_plain
 from sweeps.errors import ConfigError
-from sweeps.identity import canonical
 
 # Digits of a data set's digest: MLflow takes 8 to 36.
 DIGITS = 16

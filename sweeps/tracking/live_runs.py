@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps import __version__
-from sweeps.planning import PlannedTrial
-from sweeps.tracking.contents import STOPPED_BY
+from sweeps.planning.plan import PlannedTrial
+from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
 from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
 
 if TYPE_CHECKING:
-    from sweeps.messages import Live
+    from sweeps.execution.events import Live
 
 TRAINING = "It is training. What it has found is written here when it has ended."
 

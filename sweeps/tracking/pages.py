@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps import report
-from sweeps.labels import Labels, distinct
-from sweeps.planning import main_axis
-from sweeps.report import Line
-from sweeps.search import findings
-from sweeps.search.config import FrontierConfig, OptunaConfig, SearchConfig
-from sweeps.step_metrics import Point
+from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
+from sweeps.planning import outcomes
+from sweeps.planning.labels import Labels, distinct
+from sweeps.planning.outcomes import Line
+from sweeps.planning.plan import main_axis
+from sweeps.search import summary
+from sweeps.storage.step_metrics import Point
 
 # Means over seeds of these are drawn on the sweep's own page.
 CELL_METRICS = (
@@ -34,10 +34,10 @@ def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Po
     axis = main_axis([line.planned.varying for line in lines], int)
     found = [
         Point("sweep/trials", float(len(lines)), 0),
-        Point("sweep/failed", float(sum(line.status == report.FAILED for line in lines)), 0),
+        Point("sweep/failed", float(sum(line.status == outcomes.FAILED for line in lines)), 0),
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
-    cells = report.cells(lines)
+    cells = outcomes.cells(lines)
     for key in CELL_METRICS:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
         found += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
@@ -45,12 +45,12 @@ def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Po
         # Against the axis, unless it is the key searched along.
         axis = None if axis == search.key else axis
         for side in ("held", "failed"):
-            edges = [(e.cell, getattr(e.bracket, side)) for e in findings.edges(search, lines)]
+            edges = [(e.cell, getattr(e.bracket, side)) for e in summary.edges(search, lines)]
             known = [(cell, value) for cell, value in edges if value is not None]
             found += _curves(f"frontier/{side}", axis, known)
     if isinstance(search, OptunaConfig):
         # Against the number of points tried.
-        bests = findings.bests(search, lines)[:MAX_SERIES]
+        bests = summary.bests(search, lines)[:MAX_SERIES]
         names = distinct([_metric_name(best.name) for best in bests])
         found += [
             Point(f"search/best/{name}", value, step)

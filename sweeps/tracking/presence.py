@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.tracking import contents
+from sweeps.tracking import artifacts
 from sweeps.tracking.stored import anywhere
 from sweeps.tracking.trial_runs import (
     WITH_WEIGHTS,
@@ -117,17 +117,17 @@ class Presence:
             run = next(anywhere(self._client, query), None)
             if run is None:
                 return None
-            name = contents.WEIGHTS
+            name = artifacts.WEIGHTS
             return Path(self._client.download_artifacts(run.info.run_id, name, str(folder)))
 
     def bare(self, experiment: str, runs: Collection[str], *, weights: bool = False) -> list[str]:
         """Find the trials' runs that lack artifacts; weights too where they were kept."""
-        files = contents.files_of(weights=weights)
+        files = artifacts.files_of(weights=weights)
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
             folder = on_disk(location) if self._alone else None
             if folder:
-                return [r for r in runs if not contents.are_in(folder / r / "artifacts", files)]
+                return [r for r in runs if not artifacts.are_in(folder / r / "artifacts", files)]
             return [run for run in runs if not has_files(self._client, run, files)]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sweeps.errors import ConfigError, TrackingError
-from sweeps.output_errors import explained
+from sweeps.storage.disk_errors import explained
 from sweeps.tracking import schema
 from sweeps.tracking.server import check_home, hush
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.record import Record, columns_of
-from sweeps.step_metrics import is_summary
-from sweeps.tracking import contents
+from sweeps.config.yaml_text import from_yaml
+from sweeps.storage.record import Record, columns_of
+from sweeps.storage.step_metrics import is_summary
+from sweeps.tracking import artifacts
 from sweeps.tracking.trial_runs import TRIALS, search
-from sweeps.yaml_text import from_yaml
 
 HASH = re.compile("[0-9a-f]{64}")
 
@@ -38,11 +38,11 @@ def names_of(client: Any, run: Any) -> dict[str, str]:
 def record_of(client: Any, run: Any) -> Record:
     """The record a trial's run was made from."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in contents.FILES:
+        for name in artifacts.FILES:
             client.download_artifacts(run.info.run_id, name, folder)
-        config = from_yaml((Path(folder) / contents.CONFIG).read_text())
-        trajectory = columns_of((Path(folder) / contents.TRAJECTORY).read_bytes())
-        environment = json.loads((Path(folder) / contents.ENVIRONMENT).read_text())
+        config = from_yaml((Path(folder) / artifacts.CONFIG).read_text())
+        trajectory = columns_of((Path(folder) / artifacts.TRAJECTORY).read_bytes())
+        environment = json.loads((Path(folder) / artifacts.ENVIRONMENT).read_text())
     tags = run.data.tags
     return Record(
         config_hash=tags["sweeps.config_hash"],

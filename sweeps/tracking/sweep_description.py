@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sweeps import report
-from sweeps.planning import axes_of
-from sweeps.report import Cell, Line
+from sweeps.planning import outcomes
+from sweeps.planning.outcomes import Cell, Line
+from sweeps.planning.plan import axes_of
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
-from sweeps.search.findings import Findings
+from sweeps.search.summary import Findings
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {
@@ -24,7 +24,7 @@ def describe(
 ) -> str:
     """A sweep's description, in Markdown; it begins with the verdict."""
     said = verdict(lines)
-    ended = ", ".join(f"{count} {status}" for status, count in report.counts(lines).items())
+    ended = ", ".join(f"{count} {status}" for status, count in outcomes.counts(lines).items())
     blocks = [
         escaped(said.headline),
         f"**Needs attention**: {escaped(listed(said.attention))}." if said.attention else "",
@@ -51,7 +51,7 @@ def _groups(lines: Sequence[Line]) -> str:
             str(len(group.lines)),
             *(_values(group, key) for key in COLUMNS.values()),
         ]
-        for group in report.cells(lines)
+        for group in outcomes.cells(lines)
     ]
     return _titled("Means over seeds", ["trials", "seeds", *COLUMNS], rows)
 
@@ -66,7 +66,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _values(group: Cell, key: str) -> str:
     """The mean over the seeds, and how they spread."""
-    values = report.values_of(group.lines, key)
+    values = outcomes.values_of(group.lines, key)
     if not values:
         return "-"
     mean, *spread = of_seeds(values) if len(values) > 1 else [of_seeds(values)[0]]

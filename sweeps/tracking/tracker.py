@@ -10,29 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import __version__
-from sweeps.config import TrackingConfig
+from sweeps.config.request import TrackingConfig
+from sweeps.config.yaml_text import to_yaml
 from sweeps.errors import TrackingError
-from sweeps.ledger import Result
-from sweeps.planning import PlannedTrial
-from sweeps.record import Columns, Record, now
+from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
-from sweeps.step_metrics import Point
-from sweeps.tracking import contents, lease, store, stored
+from sweeps.storage.ledger import Result
+from sweeps.storage.record import Columns, Record, now
+from sweeps.storage.step_metrics import Point
+from sweeps.tracking import artifacts, lease, store, stored
 from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import hush
-from sweeps.tracking.trial_runs import (
-    TRIALS,
-    TrialRuns,
-    keep_only,
-    log,
-    search,
-)
-from sweeps.yaml_text import to_yaml
+from sweeps.tracking.trial_runs import TRIALS, TrialRuns, keep_only, log, search
 
 if TYPE_CHECKING:
-    from sweeps.messages import Live
+    from sweeps.execution.events import Live
 
 
 class Tracker:
@@ -190,7 +184,7 @@ class Tracker:
                 lease.renew(self._client, run, self._lease)
             self._client.update_run(run, status="RUNNING")
             self._write_view(experiment, sweep, view)  # an earlier version's may be there
-            self._trials.untag(found, contents.STOPPED_BY)
+            self._trials.untag(found, artifacts.STOPPED_BY)
             return run
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
@@ -331,7 +325,7 @@ class Tracker:
         at = now()
         points = [replace(point, at=at) for point in metrics]
         tags = {"mlflow.note.content": description, "sweeps.version": __version__}
-        tags |= {contents.STOPPED_BY: stopped_by} if stopped_by else {}
+        tags |= {artifacts.STOPPED_BY: stopped_by} if stopped_by else {}
         with self._or_tracking_error("a sweep's page"):
             log(self._client, run, points, tags=tags)
             for name in files:

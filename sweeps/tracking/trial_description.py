@@ -1,9 +1,9 @@
 """Description of a finished trial's MLflow page: the verdict, the rates, the checks."""
 
-from sweeps.record import Record
-from sweeps.report import number
+from sweeps.planning.outcomes import number
 from sweeps.reports.spread import listed, short
 from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
+from sweeps.storage.record import Record
 from sweeps.tracking.markdown import escaped, heading, table
 
 BOUND = "rate/bound"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import __version__
-from sweeps.early_stopping import STOPPED_AT
-from sweeps.ledger import Result
-from sweeps.plain import flattened
-from sweeps.record import Columns, Record, columns_of
-from sweeps.step_metrics import Point, is_summary, points_of
-from sweeps.tracking import contents
+from sweeps.config.early_stopping import STOPPED_AT
+from sweeps.config.nested import flattened
+from sweeps.storage.ledger import Result
+from sweeps.storage.record import Columns, Record, columns_of
+from sweeps.storage.step_metrics import Point, is_summary, points_of
+from sweeps.tracking import artifacts
 from sweeps.tracking.trial_description import describe_trial
 
 BATCH = 1000  # metrics and params MLflow takes at once
@@ -24,7 +24,7 @@ TRIALS = "tags.`sweeps.kind` = 'trial'"
 # Runs of trials that a sweep stopped early: no result of their configuration.
 STOPPED_RUNS = "tags.`sweeps.kind` = 'stopped'"
 
-WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{contents.WEIGHTS}'"
+WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{artifacts.WEIGHTS}'"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class TrialRuns:
         query = f"{of_hash(config_hash)} and attributes.status = 'FINISHED'"
         for run in search(self._client, experiment, query):
             with tempfile.TemporaryDirectory() as folder:
-                name = contents.TRAJECTORY
+                name = artifacts.TRAJECTORY
                 self._client.download_artifacts(run.info.run_id, name, folder)
                 return columns_of((Path(folder) / name).read_bytes())
         return None
@@ -170,9 +170,9 @@ class TrialRuns:
 
     def _has(self, run: Found, weights: Path | None) -> bool:
         """Whether a run has all artifacts."""
-        files = contents.files_of(weights=weights is not None)
+        files = artifacts.files_of(weights=weights is not None)
         if self._alone and (folder := on_disk(run.folder)):
-            return contents.are_in(folder, files)
+            return artifacts.are_in(folder, files)
         return has_files(self._client, run.run_id, files)
 
     def _write(
@@ -197,10 +197,10 @@ class TrialRuns:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
         if self._alone and (folder := on_disk(run.folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            contents.write_artifacts(record, folder, figure, weights)
+            artifacts.write_artifacts(record, folder, figure, weights)
             return
         with tempfile.TemporaryDirectory() as temporary:
-            contents.write_artifacts(record, Path(temporary), figure, weights)
+            artifacts.write_artifacts(record, Path(temporary), figure, weights)
             try:
                 self._client.log_artifacts(run.run_id, temporary)
             except Exception:  # their store may need what is not installed: not left RUNNING
@@ -311,7 +311,7 @@ def _tags(
     commit = record.environment.get("code", {}).get("commit")
     version = record.environment.get("packages", {}).get("deq-sweeps")
     code = {"mlflow.source.git.commit": commit} if commit else {}
-    kept = {"sweeps.weights": contents.WEIGHTS} if weights else {}
+    kept = {"sweeps.weights": artifacts.WEIGHTS} if weights else {}
     stopped = {}
     if record.stopped_in:
         step = int(record.summary[STOPPED_AT])

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from deq import ACTIVATIONS, ModelConfig, activation_digest
-from deq.models.activation import Activation
-from deq.models.activations import activation
-from deq.models.constants import KINKED, LIPSCHITZ, has_kink
-from deq.models.validation import check
+from deq.activations.activation import Activation
+from deq.activations.constants import KINKED, LIPSCHITZ
+from deq.activations.lookup import activation
+from deq.activations.properties import has_kink
+from deq.activations.validation import check
 
 SOFTSIGN = '''"""A user's own activation."""
 

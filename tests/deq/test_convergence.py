@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from deq.activations.builtin import ACTIVATIONS
 from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
-from deq.models.activations import ACTIVATIONS
 from deq.models.equilibrium import draw, initialise
 from deq.theory.convergence import Drawn, Initial, condition_at, initial_condition
 from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from deq.activations.builtin import ACTIVATIONS
+from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import NpzConfig, SphereConfig, load
 from deq.linalg.operator_norm import operator_norm
-from deq.models.activations import ACTIVATIONS, activation
 from deq.models.equilibrium import initialise
 from deq.theory.population import population
 from deq.training.comparison import compare, train

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deq.models.activations import activation
+from deq.activations.lookup import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_count import attempt

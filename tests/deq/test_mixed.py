@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
+from deq.activations.lookup import activation
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.linalg.hardware import allow_tf32
-from deq.models.activations import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.fixed_point import Solved, relative_residual, solve, take
 from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from deq.activations.activation import Activation
+from deq.activations.builtin import ACTIVATIONS
 from deq.data import SphereConfig, load
-from deq.models.activation import Activation
-from deq.models.activations import ACTIVATIONS
 from deq.theory import dual_activation as dual_module
 from deq.theory.dual_activation import dual_activation
 from deq.theory.hermite import hermite_series

@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
+from deq.activations.builtin import ACTIVATIONS
+from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.data.dataset import Dataset
-from deq.models.activations import ACTIVATIONS, activation
 from deq.models.equilibrium import initialise
 from deq.training.comparison import compare, train
 from deq.training.course import Course, Status, blank

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
-from sweeps.cli.interruption import SIGNALS
+from sweeps.cli.signals import SIGNALS
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 """A record as tests need one."""
 
-from sweeps.record import Record
+from sweeps.storage.record import Record
 
 RECORD = Record(
     config_hash="ab" * 32,

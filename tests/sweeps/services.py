@@ -94,7 +94,7 @@ def answers(port):
 
 def nodes_of(address, env, before=()):
     """How many nodes the cluster at this address has; asked by way of `before`."""
-    script = ROOT / "sweeps/workers/head.py"
+    script = ROOT / "sweeps/execution/ray_head.py"
     done = subprocess.run(
         [*before, sys.executable, "-P", script, address],
         env=env,

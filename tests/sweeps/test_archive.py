@@ -15,15 +15,15 @@ import pytest
 from click.testing import CliRunner
 from command import SMALL, client, runs
 
-from sweeps.archive import sheet
-from sweeps.archive.entering import enter
-from sweeps.citation import BIBTEX, Made, cite
+from sweeps.archive import schema
+from sweeps.archive.importing import enter
 from sweeps.cli import cli
-from sweeps.config import launch_to_plain, request
+from sweeps.config.request import launch_to_plain, request
 from sweeps.errors import ConfigError
-from sweeps.ledger import Ledger, SweepEntry
-from sweeps.planning import trials_of
-from sweeps.search.start import Proposer, name_of
+from sweeps.inspect.citation import BIBTEX, Made, cite
+from sweeps.planning.plan import trials_of
+from sweeps.search.factory import Proposer, name_of
+from sweeps.storage.ledger import Ledger, SweepEntry
 
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
 SWEPT += ["model.init=gaussian,redraw"]
@@ -325,10 +325,10 @@ def test_a_search_that_learns_keeps_its_name():
     spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
     spec |= {"cells": [asdict(cell) for cell in cells]}
     entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
-    page = sheet.sheet(entry, {})
-    assert sheet.entry(page, asked.launch) == entry
+    page = schema.sheet(entry, {})
+    assert schema.entry(page, asked.launch) == entry
     with pytest.raises(ConfigError, match="not the hash of its trials"):
-        sheet.entry(replace(page, cells=[]), asked.launch)
+        schema.entry(replace(page, cells=[]), asked.launch)
 
 
 def test_a_citation_names_every_environment_and_the_theory():

@@ -9,10 +9,10 @@ import pytest
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
 import sweeps
+from sweeps.config.nested import flattened
 from sweeps.metrics import COLUMNS, SUMMARY
-from sweeps.plain import flattened
-from sweeps.planning import PlannedTrial
-from sweeps.step_metrics import CURVES
+from sweeps.planning.plan import PlannedTrial
+from sweeps.storage.step_metrics import CURVES
 from sweeps.tracking.charts import ALL, CLOSED, MANY, trials_view
 
 FRONT_END = Path(mlflow.__file__).parent / "server/js/build/static/js"

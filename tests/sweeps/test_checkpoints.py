@@ -9,13 +9,13 @@ from command import client, runs, sweeps
 
 import deq
 from deq.training.checkpoint import write
-from sweeps.checkpoint_writer import CheckpointWriter
-from sweeps.checkpoints import Checkpoints, Ended
-from sweeps.config import request, trial_from_plain
-from sweeps.messages import Done, Note, Progress
-from sweeps.planning import plan, trials_of
-from sweeps.record import now
-from sweeps.trial import run_pack
+from sweeps.config.request import request, trial_from_plain
+from sweeps.execution.checkpoint_writer import CheckpointWriter
+from sweeps.execution.events import Done, Note, Progress
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import plan, trials_of
+from sweeps.storage.checkpoints import Checkpoints, Ended
+from sweeps.storage.record import now
 
 WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
 

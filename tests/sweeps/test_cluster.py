@@ -13,12 +13,12 @@ import pytest
 from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_port
 from services import RAY, RayCluster
 
-from sweeps.config import ClusterConfig
+from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
-from sweeps.git import code_version
-from sweeps.workers import address
-from sweeps.workers.address import check_address
-from sweeps.workers.cluster import fits, too_much
+from sweeps.execution import ray_address
+from sweeps.execution.git import code_version
+from sweeps.execution.ray_address import check_address
+from sweeps.execution.ray_cluster import fits, too_much
 
 TOKEN = "7f3d" * 16
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
@@ -121,7 +121,7 @@ def test_what_is_no_address_is_refused(given, said):
 
 def test_who_does_not_speak_as_a_ray_head_is_given_up(monkeypatch):
     """Ray's own client would wait for 40 s, and write to stderr meanwhile."""
-    monkeypatch.setattr(address, "ANSWER", 3)
+    monkeypatch.setattr(ray_address, "ANSWER", 3)
     with mute() as silent, pytest.raises(ConfigError, match="as a Ray head does"):
         check_address(silent)
 

@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 from command import ENV, SMALL, inside, unused_port
 
-from sweeps import workers
 from sweeps.cli import cli
-from sweeps.config import ClusterConfig, launch_from_plain, launch_to_plain, request
+from sweeps.config.request import ClusterConfig, launch_from_plain, launch_to_plain, request
+from sweeps.driver.resume import stored
 from sweeps.errors import ConfigError
-from sweeps.ledger import Ledger, SweepEntry
-from sweeps.planning import trials_of
-from sweeps.resume import stored
-from sweeps.status import statuses
-from sweeps.workers import tune as trainer
-from sweeps.workers.versions import here, mismatch
+from sweeps.execution import executor
+from sweeps.execution import tune as trainer
+from sweeps.execution.versions import here, mismatch
+from sweeps.inspect.status import statuses
+from sweeps.planning.plan import trials_of
+from sweeps.storage.ledger import Ledger, SweepEntry
 
 SWEEP = "0123456789ab"
 
@@ -31,7 +31,8 @@ def test_help_imports_nothing_slow():
 
 
 def test_a_sweep_imports_matplotlib_once_it_is_known_where_its_caches_go():
-    check = "import sys, sweeps.run, sweeps.workers.tune; sys.exit('matplotlib' in sys.modules)"
+    check = "import sys, sweeps.driver.run, sweeps.execution.tune\n"
+    check += "sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
@@ -174,7 +175,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_nothing_is_written(
     root, monkeypatch, caplog, cluster, there, asked, said
 ):
     """What is at fault is the machine: no trial has failed."""
-    monkeypatch.setattr(workers, "gpus", lambda: there)
+    monkeypatch.setattr(executor, "gpus", lambda: there)
     words = [*SMALL, f"cluster={cluster}", f"cluster.gpus_per_trial={asked}"]
     done = inside("run", *words, cwd=root.parent)
     assert done.returncode == 2
@@ -188,7 +189,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_nothing_is_written(
     doctor = inside("doctor", "--json", *words, cwd=root.parent)
     assert (doctor.returncode, "sees" in doctor.stdout) == (1, True)
     elsewhere = ClusterConfig(name="ray", address="h:1", gpus_per_trial=2)
-    assert workers.missing_gpus(elsewhere) == ""
+    assert executor.missing_gpus(elsewhere) == ""
 
 
 def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):

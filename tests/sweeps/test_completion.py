@@ -13,10 +13,10 @@ import pytest
 from records import RECORD
 
 from sweeps.cli import cli
-from sweeps.cli.shells import COMMAND, SHELLS, VARIABLE
-from sweeps.groups import groups
-from sweeps.ledger import Ledger, SweepEntry
-from sweeps.outbox import Owed
+from sweeps.cli.completion import COMMAND, SHELLS, VARIABLE
+from sweeps.config.config_files import groups
+from sweeps.storage.ledger import Ledger, SweepEntry
+from sweeps.storage.pending import Owed
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8

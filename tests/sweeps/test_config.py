@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 
 import deq
 from sweeps.cli import cli
-from sweeps.composition import composition
-from sweeps.config import TRIAL_KEYS, request, trial_from_plain, trial_to_plain, trial_to_yaml
+from sweeps.config.config_files import conf_dir
+from sweeps.config.hashing import canonical, cell_hash, config_hash
+from sweeps.config.hydra import composition
+from sweeps.config.request import (
+    TRIAL_KEYS,
+    request,
+    trial_from_plain,
+    trial_to_plain,
+    trial_to_yaml,
+)
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir
-from sweeps.identity import canonical, cell_hash, config_hash
-from sweeps.messages import Done
-from sweeps.trial import run_pack
+from sweeps.execution.events import Done
+from sweeps.execution.worker import run_pack
 
 # A change that moves one must say so in the changelog and raise identity.SCHEMA.
 GOLDEN = {

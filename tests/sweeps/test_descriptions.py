@@ -3,10 +3,10 @@
 import pytest
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from sweeps.planning import PlannedTrial
-from sweeps.record import Record
-from sweeps.report import FAILED, Line
-from sweeps.search.findings import Findings
+from sweeps.planning.outcomes import FAILED, Line
+from sweeps.planning.plan import PlannedTrial
+from sweeps.search.summary import Findings
+from sweeps.storage.record import Record
 from sweeps.tracking.markdown import table
 from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.trial_description import describe_trial, verdict

@@ -14,7 +14,7 @@ from mlflow.store.db import utils
 from places import enlarged, little
 
 from sweeps.errors import TrackingError
-from sweeps.ledger import _SCHEMA, Ledger
+from sweeps.storage.ledger import _SCHEMA, Ledger
 from sweeps.tracking import schema
 from sweeps.tracking.server import hush
 

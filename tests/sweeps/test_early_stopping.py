@@ -8,14 +8,14 @@ from command import client, runs, sweeps
 
 import deq
 from sweeps.cli import cli
-from sweeps.config import request
-from sweeps.early_stopping import STOPPED, AshaConfig, Stopping, heights
+from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, heights
+from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.messages import Done
-from sweeps.planning import trials_of
-from sweeps.report import Line, cells
-from sweeps.trial import run_pack
-from sweeps.workers.asha import Judge
+from sweeps.execution.asha import Judge
+from sweeps.execution.events import Done
+from sweeps.execution.worker import run_pack
+from sweeps.planning.outcomes import Line, cells
+from sweeps.planning.plan import trials_of
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]
 ETAS = [0.9, 0.5, 0.3, 0.2, 0.1]

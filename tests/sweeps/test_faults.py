@@ -18,7 +18,7 @@ from services import AUTH, alive, end, tree, until
 
 import deq
 from deq.theory.rejection_sampling import starting_weights
-from sweeps.config import request
+from sweeps.config.request import request
 
 # About a second of training for each trial.
 LONG = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
@@ -324,9 +324,9 @@ def fill(path):
 WRITER = """import sys
 from pathlib import Path
 
-from sweeps.ledger import Ledger
-from sweeps.outbox import Owed
-from sweeps.record import Record
+from sweeps.storage.ledger import Ledger
+from sweeps.storage.pending import Owed
+from sweeps.storage.record import Record
 
 ledger = Ledger(Path(sys.argv[1]))
 for i in range(100000):
@@ -341,7 +341,7 @@ for i in range(100000):
 
 def test_the_ledger_cut_off_in_the_middle_of_a_write(tmp_path):
     """Whatever it said was written is there, whole; the next driver opens it and goes on."""
-    from sweeps.ledger import Ledger
+    from sweeps.storage.ledger import Ledger
 
     path, acknowledged = tmp_path / "ledger.db", []
     for k, pause in enumerate((0.05, 0.11, 0.23)):

@@ -10,12 +10,12 @@ import pytest
 from command import SMALL, client, inside, runs
 from records import RECORD
 
-from sweeps import git
-from sweeps.citation import Made, cite
-from sweeps.environment import environment
 from sweeps.errors import ConfigError
-from sweeps.ledger import SweepEntry
+from sweeps.execution import git
+from sweeps.execution.environment import environment
+from sweeps.inspect.citation import Made, cite
 from sweeps.reproduction.checkout import source
+from sweeps.storage.ledger import SweepEntry
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from test_report import line, rate
 
 import sweeps
-from sweeps.config import TrackingConfig
-from sweeps.figures import FIGURES, Study
-from sweeps.labels import Labels, distinct
-from sweeps.planning import PlannedTrial, main_axis
-from sweeps.report import Line
-from sweeps.search.config import FrontierConfig, OptunaConfig
-from sweeps.search.findings import bests, edges
-from sweeps.search.space import Interval
+from sweeps.config.request import TrackingConfig
+from sweeps.config.search import FrontierConfig, OptunaConfig
+from sweeps.config.space import Interval
+from sweeps.config.yaml_text import from_yaml, to_yaml
+from sweeps.planning.labels import Labels, distinct
+from sweeps.planning.outcomes import Line
+from sweeps.planning.plan import PlannedTrial, main_axis
+from sweeps.reports.figures import FIGURES, Study
+from sweeps.search.summary import bests, edges
 from sweeps.tracking import pages
 from sweeps.tracking.tracker import Tracker
-from sweeps.yaml_text import from_yaml, to_yaml
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_searches_tell_cells_apart_by_their_values():
 
 
 def test_the_rates_figure_joins_means_over_seeds_and_nothing_else(monkeypatch):
-    from sweeps.figures import rates, style
+    from sweeps.reports.figures import rates, style
 
     kept, png = [], style.png
     monkeypatch.setattr(style, "png", lambda figure: kept.append(figure) or png(figure))

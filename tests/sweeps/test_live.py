@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from sweeps.checkpoints import Checkpoints
-from sweeps.config import request
-from sweeps.messages import Done, Live
-from sweeps.planning import trials_of
-from sweeps.step_metrics import points_of
-from sweeps.trial import run_pack
+from sweeps.config.request import request
+from sweeps.execution.events import Done, Live
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import trials_of
+from sweeps.storage.checkpoints import Checkpoints
+from sweeps.storage.step_metrics import points_of
 
 COMMAND = ["data=sphere", "data.n=8", "data.d=5", "model.width=16", "train.steps=150"]
 

@@ -8,9 +8,9 @@ import pytest
 from command import client, inside, runs, started, sweeps
 from services import AUTH, until
 
-from sweeps.ledger import Ledger
-from sweeps.messages import Live
-from sweeps.step_metrics import Point, points_of
+from sweeps.execution.events import Live
+from sweeps.storage.ledger import Ledger
+from sweeps.storage.step_metrics import Point, points_of
 from sweeps.tracking.live_runs import LiveRuns, Page
 from sweeps.tracking.trial_runs import TrialRuns
 

@@ -13,12 +13,12 @@ from records import RECORD
 
 from sweeps import config_hash
 from sweeps.cli import cli
-from sweeps.config import request, trial_to_plain
+from sweeps.config.hashing import canonical
+from sweeps.config.request import request, trial_to_plain
+from sweeps.config.stored import canonical_of, completed
 from sweeps.errors import ConfigError
-from sweeps.foreign import canonical_of, completed
-from sweeps.identity import canonical
-from sweeps.ledger import Ledger
-from sweeps.novelty import Neighbours
+from sweeps.inspect.nearest import Neighbours
+from sweeps.storage.ledger import Ledger
 
 
 def plainly(known, asked):

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from docs.keys import config_keys
-from sweeps.composition import composed
-from sweeps.config import TRIAL_KEYS, request, trial_from_plain
+from sweeps.config.config_files import conf_dir, groups
+from sweeps.config.hashing import config_hash
+from sweeps.config.hydra import composed
+from sweeps.config.overrides import parse
+from sweeps.config.request import TRIAL_KEYS, request, trial_from_plain
+from sweeps.config.trial_keys import check_axis
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir, groups
-from sweeps.identity import config_hash
-from sweeps.overrides import parse
-from sweeps.planning import trials_of
-from sweeps.trial_keys import check_axis
+from sweeps.planning.plan import trials_of
 
 NO_PART = "is no part of a trial: give one value$"
 

@@ -15,11 +15,11 @@ import pytest
 from command import ENV, ROOT, client, inside, runs, sweeps
 from services import Service, alive, end, tree, until
 
-from sweeps.config import request
-from sweeps.messages import Done
-from sweeps.planning import trials_of
-from sweeps.trial import run_pack
-from sweeps.workers import local
+from sweeps.config.request import request
+from sweeps.execution import local_ray
+from sweeps.execution.events import Done
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import trials_of
 
 SLOW = """import time
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
         left = tree(sweep.process.pid)
         token = assert_closed(left)
         (scratch,) = Path("/tmp").glob(  # noqa: S108
-            f"{local.SCRATCH}{sweep.process.pid}-*"
+            f"{local_ray.SCRATCH}{sweep.process.pid}-*"
         )
         assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
         assert_unsaid(token, place, scratch)
@@ -142,7 +142,7 @@ def assert_closed(pids):
 
 def answers(port, *envs):
     """Whether the head there tells somebody in each environment what it is."""
-    script = ROOT / "sweeps/workers/head.py"
+    script = ROOT / "sweeps/execution/ray_head.py"
     command = [sys.executable, "-P", script, f"127.0.0.1:{port}"]
     plain = {k: v for k, v in ENV.items() if k != "HOME"} | {"HOME": "/proc/1/nope"}
     asked = [
@@ -225,14 +225,14 @@ def test_what_the_shell_says_of_tokens_is_as_it_was_afterwards(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/nowhere")
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", local.OF_SEVERAL)
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", local_ray.OF_SEVERAL)
     tokens = set()
     for _ in range(2):
         before = {name: os.environ.get(name) for name in names}
-        with local.closed():
+        with local_ray.closed():
             assert os.environ["RAY_AUTH_MODE"] == "token"
             assert "RAY_AUTH_TOKEN_PATH" not in os.environ
-            assert local.ray._private.services.get_node_ip_address() == "127.0.0.1"
+            assert local_ray.ray._private.services.get_node_ip_address() == "127.0.0.1"
             tokens.add(os.environ["RAY_AUTH_TOKEN"])
         assert {name: os.environ.get(name) for name in names} == before
     assert len(tokens) == 2

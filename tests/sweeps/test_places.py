@@ -18,12 +18,13 @@ import pytest
 from command import ENV, ROOT, client, inside
 from places import as_nobody, other_users, read_only
 
-from sweeps import config, ledger_file
+from sweeps.cli.complete_ids import _ledger
 from sweeps.cli.launch import _where
-from sweeps.cli.names import _ledger
-from sweeps.launch_config import LaunchConfig, PathsConfig
-from sweeps.ledger import Ledger
-from sweeps.pulse import NAME, last_beat
+from sweeps.config import request
+from sweeps.config.launch import LaunchConfig, PathsConfig
+from sweeps.driver.heartbeat import NAME, last_beat
+from sweeps.storage import database
+from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
 
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "study='Öl'"]
@@ -71,8 +72,8 @@ def test_a_store_of_another_mlflow(root):
 
 
 def test_a_file_that_another_program_holds(root, monkeypatch):
-    monkeypatch.setattr(ledger_file, "WRITER_WAITS", 0.1)
-    monkeypatch.setattr(ledger_file, "READER_WAITS", 0.1)
+    monkeypatch.setattr(database, "WRITER_WAITS", 0.1)
+    monkeypatch.setattr(database, "READER_WAITS", 0.1)
     for name, commands in (("ledger.db", (WORDS, ["status"])), ("mlflow/mlflow.db", (WORDS,))):
         with contextlib.closing(sqlite3.connect(root / name, isolation_level=None)) as db:
             if name == "ledger.db":  # without a log, whoever reads waits too
@@ -174,7 +175,7 @@ def test_the_command_that_is_printed_opens_that_root(monkeypatch):
             patch.delenv("SWEEPS_OUTPUT", raising=False)
             for name, _, value in (word.partition("=") for word in settings):
                 patch.setenv(name, value)
-            assert config.request([]).launch.paths.output == output
+            assert request.request([]).launch.paths.output == output
 
 
 @pytest.mark.parametrize("name", ["a,b", "q'\"te ${x}", "h#sh", "end "])
@@ -189,7 +190,7 @@ def test_an_odd_root_works(name, tmp_path, root):
 
 def test_an_empty_variable_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEPS_OUTPUT", "")
-    assert config.request([]).launch.paths.output == "outputs"
+    assert request.request([]).launch.paths.output == "outputs"
     assert _ledger([]) == Path("outputs/ledger.db")
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 import deq
-from sweeps.config import request
+from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.planning import plan, trials_of
+from sweeps.planning.plan import plan, trials_of
 
 SMALL = ["data.n=8", "model.width=16"]
 

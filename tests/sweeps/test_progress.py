@@ -11,12 +11,12 @@ from itertools import pairwise
 import pytest
 from command import ENV
 
-from sweeps import progress, terminal
-from sweeps.config import request
-from sweeps.live_view import LiveView
-from sweeps.messages import Failed, Progress, Stopped
-from sweeps.planning import plan, trials_of
-from sweeps.progress import SweepProgress, duration
+from sweeps.config.request import request
+from sweeps.driver import progress, terminal
+from sweeps.driver.live_view import LiveView
+from sweeps.driver.progress import SweepProgress, duration
+from sweeps.execution.events import Failed, Progress, Stopped
+from sweeps.planning.plan import plan, trials_of
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_the_picture_names_what_is_stuck(clock):
 # Waits for a worker, and says nothing.
 WAITS = """import sys
 import time
-from sweeps.terminal import Terminal
+from sweeps.driver.terminal import Terminal
 
 assert not {"torch", "mlflow", "ray", "hydra"} & set(sys.modules)
 terminal = Terminal()

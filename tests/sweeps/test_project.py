@@ -10,10 +10,10 @@ from test_completion import offered
 
 import sweeps
 from sweeps.cli import cli
-from sweeps.config import request
+from sweeps.config.config_files import conf_dir
+from sweeps.config.request import request
+from sweeps.config.yaml_text import from_yaml
 from sweeps.errors import ConfigError
-from sweeps.groups import conf_dir
-from sweeps.yaml_text import from_yaml
 
 EXPERIMENT = """\
 # @package _global_

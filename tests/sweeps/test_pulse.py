@@ -12,12 +12,13 @@ import time
 import pytest
 from command import inside
 
-from sweeps import progress, pulse, root_lock
-from sweeps.config import request
-from sweeps.live_view import LiveView
-from sweeps.messages import Failed, Progress
-from sweeps.planning import plan, trials_of
-from sweeps.terminal import Terminal
+from sweeps.config.request import request
+from sweeps.driver import heartbeat, progress
+from sweeps.driver.live_view import LiveView
+from sweeps.driver.terminal import Terminal
+from sweeps.execution.events import Failed, Progress
+from sweeps.planning.plan import plan, trials_of
+from sweeps.storage import root_lock
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder(tmp_path):
 
 def put(folder, **beat):
     said = {"at": time.time(), "running": {}, **beat}
-    (folder / pulse.NAME).write_text(json.dumps(said))
+    (folder / heartbeat.NAME).write_text(json.dumps(said))
 
 
 @contextlib.contextmanager
@@ -42,26 +43,26 @@ def locked(folder):
 @pytest.mark.parametrize("hours", [-1, 0, 1])
 def test_a_driver_of_this_machine_is_looked_for_whatever_its_clock_says(folder, hours):
     at = time.time() + 3600 * hours
-    put(folder, at=at, host=pulse.socket.gethostname(), pid=os.getpid())
-    assert pulse.last_beat(folder) is None
+    put(folder, at=at, host=heartbeat.socket.gethostname(), pid=os.getpid())
+    assert heartbeat.last_beat(folder) is None
     with locked(folder):
-        assert pulse.last_beat(folder).at == at
+        assert heartbeat.last_beat(folder).at == at
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     # Its process is gone; what holds the lock is another sweep.
-    put(folder, at=at, host=pulse.socket.gethostname(), pid=gone.pid)
+    put(folder, at=at, host=heartbeat.socket.gethostname(), pid=gone.pid)
     with locked(folder):
-        assert pulse.last_beat(folder) is None
+        assert heartbeat.last_beat(folder) is None
 
 
 def test_of_another_machine_its_clock_must_do(folder):
-    for ago, seen in ((1, True), (pulse.DEAD_AFTER + 1, False)):
+    for ago, seen in ((1, True), (heartbeat.DEAD_AFTER + 1, False)):
         put(folder, at=time.time() - ago, host="elsewhere", pid=1)
-        assert (pulse.last_beat(folder) is not None) is seen
+        assert (heartbeat.last_beat(folder) is not None) is seen
 
 
 def test_a_root_is_held_by_one(tmp_path):
-    script = "import sys; from pathlib import Path; from sweeps import root_lock\n"
+    script = "import sys; from pathlib import Path; from sweeps.storage import root_lock\n"
     script += f"with root_lock.held(Path({str(tmp_path)!r}), lambda: 'this'): pass"
     with locked(tmp_path / "sweeps" / "x"):
         done = subprocess.run(
@@ -79,7 +80,7 @@ def test_a_root_is_held_by_one(tmp_path):
 def hasty(monkeypatch):
     """Seconds for minutes."""
     monkeypatch.setattr(progress, "STUCK_AFTER", 1)
-    monkeypatch.setattr(pulse, "EVERY", 0.05)
+    monkeypatch.setattr(heartbeat, "EVERY", 0.05)
 
 
 def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
@@ -89,7 +90,7 @@ def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
     terminal = Terminal()
     terminal.progress.plan(plan(trials, study="", sweep="abc"), [])
     view, tell = LiveView(terminal, "abc"), terminal.progress.tell
-    with pulse.Pulse(folder, terminal.progress, view.on_stuck):
+    with heartbeat.Pulse(folder, terminal.progress, view.on_stuck):
         for digest in hashes:
             tell(Progress(digest, 12, 1500, 0.1))
         tell(Failed(hashes[2], "why"))
@@ -114,7 +115,7 @@ def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
 def said_stuck(folder):
     """Which trials a driver says make no step, and for how long."""
     with contextlib.suppress(OSError):
-        return json.loads((folder / pulse.NAME).read_text())["stuck"]
+        return json.loads((folder / heartbeat.NAME).read_text())["stuck"]
     return {}
 
 
@@ -132,7 +133,7 @@ def test_status_names_it(tmp_path):
         db.execute("UPDATE sweeps SET status = 'RUNNING'")
     put(
         folder,
-        host=pulse.socket.gethostname(),
+        host=heartbeat.socket.gethostname(),
         pid=os.getpid(),
         running={digest: [3, 20]},
         stuck={digest: 75},

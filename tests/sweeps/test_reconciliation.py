@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from command import SMALL, client, inside, runs, sweeps
 from mlflow.experiments import commands as experiments
 
-from sweeps.config import TrackingConfig
-from sweeps.ledger import Ledger
-from sweeps.shipping import trajectories
-from sweeps.tracking import contents
+from sweeps.config.request import TrackingConfig
+from sweeps.driver.outbox import trajectories
+from sweeps.storage.ledger import Ledger
+from sweeps.tracking import artifacts
 from sweeps.tracking.presence import ASKED, Presence, at_least
 from sweeps.tracking.tracker import Tracker
 
@@ -50,7 +50,7 @@ def assert_whole(api, count=2, study="default", folder=None):
     for run in trials:
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == page.info.run_id
-        assert {*contents.ARTIFACTS} - {contents.WEIGHTS} <= names(run)
+        assert {*artifacts.ARTIFACTS} - {artifacts.WEIGHTS} <= names(run)
         assert_once(api, run)
     return page, trials
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from command import SMALL, client, inside, runs
 
-from sweeps.figures import FIGURES, Study, rates, style
-from sweeps.planning import PlannedTrial
-from sweeps.report import FAILED, Line
-from sweeps.report_page import Heading, files
+from sweeps.driver.terminal import Terminal
+from sweeps.planning.outcomes import FAILED, Line
+from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.attention import counted, remarks
+from sweeps.reports.figures import FIGURES, Study, rates, style
+from sweeps.reports.page import Heading, files
 from sweeps.reports.spread import of_seeds
-from sweeps.terminal import Terminal
 
 
 def line(width=8, activation="relu", seed=0, *, status="budget", **summary):

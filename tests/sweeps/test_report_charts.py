@@ -15,8 +15,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from test_report import line, page_of, rate
 
 from docs.browser import browser, missing
-from sweeps.figures import Study
 from sweeps.reports import chart_data
+from sweeps.reports.figures import Study
 
 STEPS = 400
 NASTY = '<img src="http://127.0.0.1/x"> & co'

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.figures import trial as drawing
-from sweeps.ledger import Ledger
-from sweeps.messages import Done, Progress
-from sweeps.outbox import Owed
+from sweeps.execution import batching
+from sweeps.execution.events import Done, Progress
+from sweeps.execution.worker import run_pack
+from sweeps.reports.figures import trial as drawing
+from sweeps.storage.ledger import Ledger
+from sweeps.storage.pending import Owed
 from sweeps.tracking.trial_runs import TrialRuns
-from sweeps.trial import run_pack
-from sweeps.workers import reports
 
 PLAIN = {
     "data": {"name": "sphere", "n": 4, "d": 6, "seed": 0},
@@ -29,14 +29,14 @@ def record():
 
 def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypatch):
     clock = iter([0.0, 0.0, 0.2, 0.4, 5.0, 5.0, 5.1])
-    monkeypatch.setattr(reports.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(batching.time, "monotonic", lambda: next(clock))
     said = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
-    found = list(reports.together(said, every=0.5))
+    found = list(batching.together(said, every=0.5))
     assert found == [said[:1], said[1:4], said[4:]]
 
 
 def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, monkeypatch):
-    (drawn,) = reports.drawn([Done(record)])
+    (drawn,) = batching.drawn([Done(record)])
     assert drawn.figure == drawing.draw(record)
     assert drawn.figure.startswith(b"\x89PNG")
 
@@ -44,7 +44,7 @@ def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, m
         raise RuntimeError("no font")
 
     monkeypatch.setattr(drawing, "draw", fails)
-    assert list(reports.drawn([Done(record)])) == [Done(record)]
+    assert list(batching.drawn([Done(record)])) == [Done(record)]
 
 
 def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):

@@ -11,12 +11,12 @@ import pytest
 from command import ROOT, SMALL, client, inside, runs, sweeps
 from records import RECORD
 
-from sweeps import git as earlier
 from sweeps.errors import ConfigError
-from sweeps.ledger import Ledger
-from sweeps.reproduction.attempts import attempt, attempts, refuse_all_drifted, sample, to_plain
+from sweeps.execution import git as earlier
+from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, verdict
 from sweeps.reproduction.reproduce import drift, places, refuse_drift
-from sweeps.reproduction.verdict import DIFFERENT, EQUAL, IDENTICAL, verdict
+from sweeps.reproduction.runs import attempt, attempts, refuse_all_drifted, sample, to_plain
+from sweeps.storage.ledger import Ledger
 
 
 def changed(column, step, value):

@@ -5,14 +5,14 @@ import time
 import pytest
 
 import deq
-from sweeps import trial
-from sweeps.config import request
-from sweeps.messages import Done, Failed
-from sweeps.planning import trials_of
-from sweeps.record import Record
-from sweeps.trial import run_pack
-from sweeps.workers.rounds import NOTICED, Cause, Lost, rounds
-from sweeps.workers.tune import how_it_died
+from sweeps.config.request import request
+from sweeps.execution import worker
+from sweeps.execution.events import Done, Failed
+from sweeps.execution.retry import NOTICED, Cause, Lost, rounds
+from sweeps.execution.tune import how_it_died
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import trials_of
+from sweeps.storage.record import Record
 
 
 def planned(count):
@@ -116,7 +116,7 @@ def test_an_allocation_that_fails_halves_the_pack_once(monkeypatch, fits, sizes,
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB")
         return real(configs, **options)
 
-    monkeypatch.setattr(trial.deq, "train_pack", train_pack)
+    monkeypatch.setattr(worker.deq, "train_pack", train_pack)
     plains = [one.plain | {"train": one.plain["train"] | {"steps": 2}} for one in planned(4)]
     said = [m for m in run_pack(plains, "cpu", 1) if isinstance(m, Done | Failed)]
     assert asked == sizes

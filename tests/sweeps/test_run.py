@@ -11,8 +11,8 @@ import pytest
 from command import SMALL, client, inside, runs, started, sweeps, unused_port
 
 from sweeps import metrics
-from sweeps.record import columns_of
-from sweeps.tracking import contents
+from sweeps.storage.record import columns_of
+from sweeps.tracking import artifacts
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_the_names_of_the_contract_are_in_the_store(recorded):
         stepped |= {curve.name for curve in metrics.CURVES}
         summary = {metric.name for metric in metrics.SUMMARY}
         assert set(run.data.metrics) == stepped | summary - {"train/stopped_at"}
-        assert {tag for tag in tags if tag.startswith("sweeps.")} == set(contents.TAGS)
-        assert names == {*contents.ARTIFACTS} - {contents.WEIGHTS}
-        file = api.download_artifacts(run.info.run_id, contents.TRAJECTORY)
+        assert {tag for tag in tags if tag.startswith("sweeps.")} == set(artifacts.TAGS)
+        assert names == {*artifacts.ARTIFACTS} - {artifacts.WEIGHTS}
+        file = api.download_artifacts(run.info.run_id, artifacts.TRAJECTORY)
         columns = columns_of(Path(file).read_bytes())
         assert list(columns) == [column.name for column in metrics.COLUMNS]
         history = api.get_metric_history(run.info.run_id, "train/loss")

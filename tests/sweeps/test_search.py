@@ -11,18 +11,18 @@ from command import client, runs, started
 
 import deq
 from sweeps.cli import cli
-from sweeps.config import request
+from sweeps.config.condition import METRICS, Condition
+from sweeps.config.hashing import config_hash
+from sweeps.config.request import request
+from sweeps.config.search import FrontierConfig
+from sweeps.driver.sweep_state import Known, Unfolding
 from sweeps.errors import ConfigError
-from sweeps.identity import config_hash
-from sweeps.ledger import Failure, Result
-from sweeps.planning import trials_of
-from sweeps.report import Line
-from sweeps.search.config import FrontierConfig
-from sweeps.search.findings import bests, edges, findings
-from sweeps.search.frontier import Bracket
-from sweeps.search.metrics import METRICS, Condition
-from sweeps.search.start import Proposer, kinds
-from sweeps.unfolding import Known, Unfolding
+from sweeps.planning.outcomes import Line
+from sweeps.planning.plan import trials_of
+from sweeps.search.bisection import Bracket
+from sweeps.search.factory import Proposer, kinds
+from sweeps.search.summary import bests, edges, findings
+from sweeps.storage.ledger import Failure, Result
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
 SMALL += ["cluster=inline"]

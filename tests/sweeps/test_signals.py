@@ -74,7 +74,7 @@ def test_during_its_imports(sent, number, at):
 
 def test_where_python_compiles_text_and_where_the_error_is_another(sent):
     """In exec() Python makes the exit code the signal's; an import may make it any error."""
-    code = "from sweeps.cli.interruption import heeded\nwith heeded():\n    {}"
+    code = "from sweeps.cli.signals import heeded\nwith heeded():\n    {}"
     for text in (
         'exec("import secrets")',
         "try:\n        import secrets\n    except KeyboardInterrupt:\n        raise RecursionError",

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from sweeps.config import listed, request
+from sweeps.config.request import listed, request
+from sweeps.config.space import Interval
 from sweeps.errors import ConfigError
-from sweeps.planning import trials_of
-from sweeps.search.space import Interval
+from sweeps.planning.plan import trials_of
 
 ETA = "train.eta=tag(log,interval(0.01,1))"
 SMALL = ["data.n=8", "model.width=16"]

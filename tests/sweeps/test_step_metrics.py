@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.step_metrics import DENSE, STEP_METRICS, Clock, Thinning, kept
+from sweeps.storage.step_metrics import DENSE, STEP_METRICS, Clock, Thinning, kept
 
 MEASURED = {metric.column for metric in STEP_METRICS}
 

@@ -11,14 +11,14 @@ import time
 import pytest
 from command import ENV, client, inside, runs, started, sweeps
 
-from sweeps import stop_requests
-from sweeps.checkpoints import Checkpoints
-from sweeps.config import request
-from sweeps.messages import Done, Failed, Progress, Stopped
-from sweeps.planning import trials_of
-from sweeps.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
-from sweeps.trial import run_pack
-from sweeps.workers.rounds import Lost, rounds
+from sweeps.config.request import request
+from sweeps.execution.events import Done, Failed, Progress, Stopped
+from sweeps.execution.retry import Lost, rounds
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import trials_of
+from sweeps.storage import stop_requests
+from sweeps.storage.checkpoints import Checkpoints
+from sweeps.storage.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
 
 WORDS = ["data.n=8", "model.width=16", "train.steps=60", "train.loss_tol=0"]
 ALICE = StopRequest("alice on here")
@@ -155,7 +155,7 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
 
 
 def test_two_commands_that_ask_at_once_lose_nothing(requests):
-    script = "import sys; from pathlib import Path; from sweeps.stop_requests import *\n"
+    script = "import sys; from pathlib import Path; from sweeps.storage.stop_requests import *\n"
     script += "for n in range(40): StopRequests(Path(sys.argv[1])).write("
     script += "f'{sys.argv[2]}{n}', StopRequest(sys.argv[2]))"
     words = [sys.executable, "-c", script, str(requests.folder)]

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from sweeps.cli import cli, main
-from sweeps.config import request
+from sweeps.config.hashing import config_hash
+from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.identity import config_hash
-from sweeps.theory import say
+from sweeps.inspect.forecast import say
 
 SMALL = ["data.n=8", "train.steps=40", "model.width=16"]
 AXES = ["model.activation=relu,tanh", "seed=0,1"]

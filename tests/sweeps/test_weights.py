@@ -10,13 +10,13 @@ from command import SMALL, client, inside, runs
 
 import deq
 import sweeps
-from sweeps.checkpoints import Checkpoints
-from sweeps.config import request
-from sweeps.early_stopping import AshaConfig, Stopping
-from sweeps.ledger import Ledger
-from sweeps.messages import Done, Live, Note
-from sweeps.planning import trials_of
-from sweeps.trial import run_pack
+from sweeps.config.early_stopping import AshaConfig, Stopping
+from sweeps.config.request import request
+from sweeps.execution.events import Done, Live, Note
+from sweeps.execution.worker import run_pack
+from sweeps.planning.plan import trials_of
+from sweeps.storage.checkpoints import Checkpoints
+from sweeps.storage.ledger import Ledger
 
 INLINE = ["run", *SMALL, "cluster=inline"]
 KEEP = "record.weights=true"
@@ -109,7 +109,9 @@ def test_finished_trials_without_weights_are_named_and_forced_to_have_some(
     shutil.copytree(launched / "outputs", tmp_path / "outputs")
     line = "1 finished trial was recorded without weights: --force trains finished trials again."
     inside(*INLINE, "seed=0,1,2", KEEP, "--dry-run", cwd=tmp_path)
-    assert [entry.message for entry in caplog.records if entry.name == "sweeps.dry_run"] == [line]
+    assert [entry.message for entry in caplog.records if entry.name == "sweeps.driver.dry_run"] == [
+        line
+    ]
     assert line in done("seed=0,1,2", KEEP, cwd=tmp_path)
     assert "without weights" not in done("seed=0,1", KEEP, cwd=tmp_path)
     assert "without weights" not in done("seed=0,1,2", cwd=tmp_path)

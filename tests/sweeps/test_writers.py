@@ -11,9 +11,9 @@ from services import AUTH, MlflowServer
 from test_faults import LONG, Proxy, assert_complete
 from test_reconciliation import assert_once
 
-from sweeps.config import TrackingConfig
-from sweeps.ledger import Ledger
-from sweeps.shipping import ship
+from sweeps.config.request import TrackingConfig
+from sweeps.driver.outbox import ship
+from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
 
 

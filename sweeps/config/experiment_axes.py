@@ -1,0 +1,82 @@
+"""The axes that an experiment file names, under `axes` and `paper`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from sweeps.config.overrides import Axis, Setting, check, interpolates, parse
+from sweeps.errors import ConfigError
+
+Plain = dict[Any, Any]
+
+
+def experiment_axes(
+    plain: Plain,
+    raw: Plain,
+    named: Collection[str],
+    parser: OverridesParser,
+    groups: Mapping[str, list[str]],
+) -> list[Setting]:
+    """An experiment's axes, at the size asked for.
+
+    Args:
+        plain: the composed config.
+        raw: the same with its interpolations as they stand.
+        named: keys that were typed: they replace axes of the same name.
+        parser: Hydra's.
+        groups: the choices of each group.
+
+    Raises:
+        ConfigError: one of them cannot be an axis.
+    """
+    declared: dict[str, Any] = {}
+    written: dict[str, Any] = {}
+    for name in ("axes", "paper") if plain.get("size") == "paper" else ("axes",):
+        part = plain.get(name) or {}
+        if not isinstance(part, dict):
+            raise ConfigError(f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}")
+        declared |= {str(key): value for key, value in part.items()}
+        as_written = raw[name] if isinstance(raw[name], dict) else part
+        written |= {str(key): value for key, value in as_written.items()}
+    settings = [
+        _setting(key, _axis(key, values, written[key], parser, groups), groups)
+        for key, values in declared.items()
+        if key not in named
+    ]
+    for setting in settings:
+        check(setting, groups)
+    return settings
+
+
+def _axis(
+    key: str, values: Any, written: Any, parser: OverridesParser, groups: Collection[str]
+) -> Axis:
+    """An axis of an experiment file: a list, or text in Hydra's sweep grammar.
+
+    Args:
+        key: the axis' key.
+        values: its values, interpolations resolved.
+        written: the same as they stand in the file, to be resolved for each trial.
+        parser: Hydra's.
+        groups: the folders of conf/.
+    """
+    if isinstance(values, str):
+        setting = parse(parser, f"{key}={values}", groups)
+        return setting.axis or [written if interpolates(written) else setting.value]
+    if values == []:
+        raise ConfigError(f"the axis {key!r} has no values")
+    if isinstance(values, list):
+        return list(written if isinstance(written, list) else values)
+    return [written]
+
+
+def _setting(key: str, axis: Axis, groups: Collection[str]) -> Setting:
+    """The axis as a setting; a group's choice, of which there is one, is no axis."""
+    setting = Setting(key, "", axis, typed=False)
+    values = setting.values
+    if key not in groups or any(isinstance(value, dict) for value in values):
+        return setting
+    if len(values) == 1:
+        return Setting(key, f"{key}={values[0]}", value=values[0], chooses=True, typed=False)
+    return Setting(key, "", values, chooses=True, typed=False)

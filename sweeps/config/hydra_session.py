@@ -1,0 +1,60 @@
+"""Hydra, initialised on a user's folders of config files and on ours."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+# As hydra.main does for its --config-dir: the public API takes one folder only.
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.initialize import initialize_config_dir
+from hydra.types import RunMode
+
+from sweeps.config.config_files import ConfigFile, conf_dir
+
+
+@contextlib.contextmanager
+def session(folders: Sequence[Path]) -> Iterator[ConfigLoader]:
+    """Hydra's loader for a block that composes.
+
+    Args:
+        folders: a user's, put on the search path before our own; the first counts.
+    """
+    ours = str(conf_dir().resolve())
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    with initialize_config_dir(ours, version_base="1.3"):
+        if folders:
+            path = create_config_search_path(ours)
+            for folder in folders:
+                query = SearchPathQuery(provider="main")
+                path.prepend("command-line", f"file://{folder}", query)
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2(task_name="app", config_search_path=path)
+        yield GlobalHydra.instance().config_loader()
+
+
+def files_of(
+    loader: ConfigLoader,
+    overrides: list[str],
+    folders: Sequence[Path],
+    searched: Sequence[Path],
+) -> Iterator[ConfigFile]:
+    """The files of a user's folders that these overrides are composed from.
+
+    Args:
+        loader: Hydra's.
+        overrides: one value for each key.
+        folders: a user's, which come before our own.
+        searched: those of hydra.searchpath, which come after it.
+    """
+    ours = conf_dir()
+    found = loader.compute_defaults_list("config", overrides, RunMode.RUN).defaults
+    for name in dict.fromkeys(f"{default.config_path}.yaml" for default in found):
+        place = next((f for f in (*folders, ours, *searched) if (f / name).is_file()), ours)
+        if place != ours:
+            text = (place / name).read_text(encoding="utf-8")
+            yield ConfigFile(name, place / name, text, (ours / name).is_file())

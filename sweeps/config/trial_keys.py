@@ -1,0 +1,83 @@
+"""Which keys are part of a trial, by the typed configs: only those can be an axis."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+import deq
+from sweeps.config.config_files import groups
+from sweeps.config.launch import LaunchConfig
+from sweeps.errors import ConfigError
+
+
+def check_axis(keys: Iterable[str]) -> None:
+    """Refuse an axis over what does not change a trial: its trials would be one.
+
+    Args:
+        keys: those that the axis sets; of a mapping's, one that changes trials is enough.
+
+    Raises:
+        ConfigError: none of them is part of a trial.
+    """
+    parts = {key: is_part_of_trial(key) for key in keys}
+    if parts and all(part is False for part in parts.values()):
+        raise ConfigError(f"{next(iter(parts))} is no part of a trial: give one value")
+
+
+@functools.cache
+def is_part_of_trial(key: str) -> bool | None:
+    """Whether another value at this key is another trial; None when there is no such key."""
+    path = key.split(".")
+    trial = _counting([deq.TrialConfig], path)
+    if trial:
+        return any(trial)
+    return False if key in groups() or _counting([LaunchConfig], path) else None
+
+
+@functools.cache
+def is_mapping(key: str) -> bool:
+    """Whether the key holds, or lies in, a mapping whose names the user chooses."""
+    return any(
+        get_origin(hint) is dict
+        for end in range(1, key.count(".") + 2)
+        for hint in _hints([LaunchConfig], key.split(".")[:end])
+    )
+
+
+def _counting(kinds: Sequence[Any], path: list[str]) -> list[bool]:
+    """Say of each field the path may lead to whether it takes part in the identity.
+
+    What a digest stands for (metadata `digest`) does: the digest is another one.
+    """
+    found = []
+    for field, hint in _fields(kinds, path[0]):
+        counts = field.metadata.get("identity", True) or "digest" in field.metadata
+        if len(path) == 1 or get_origin(hint) is dict:
+            found.append(counts)
+        else:
+            found += [counts and inner for inner in _counting(_members(hint), path[1:])]
+    return found
+
+
+def _hints(kinds: Sequence[Any], path: list[str]) -> list[Any]:
+    """The types of the fields the path may lead to."""
+    hints = [hint for _, hint in _fields(kinds, path[0])]
+    if len(path) == 1:
+        return hints
+    return [inner for hint in hints for inner in _hints(_members(hint), path[1:])]
+
+
+def _fields(kinds: Sequence[Any], name: str) -> list[tuple[Field[Any], Any]]:
+    """The fields of this name, with their types."""
+    return [
+        (field, get_type_hints(kind)[name])
+        for kind in kinds
+        for field in fields(kind)
+        if field.name == name
+    ]
+
+
+def _members(hint: Any) -> list[Any]:
+    """The dataclasses that a type may be."""
+    return [kind for kind in (get_args(hint) or (hint,)) if is_dataclass(kind)]

@@ -1,0 +1,1 @@
+"""The one process that completes a sweep, and alone writes its record."""

@@ -1,0 +1,52 @@
+"""The plan of a command alone: what is finished, and what would be trained."""
+
+import contextlib
+import logging
+
+from sweeps.config.request import LaunchConfig, Request
+from sweeps.driver.announcement import without_weights
+from sweeps.driver.sweep_state import Unfolding
+from sweeps.driver.trial_states import Known, known_of
+from sweeps.execution.executor import missing_gpus
+from sweeps.planning.plan import Plan, PlannedTrial, trials_of
+from sweeps.search.factory import name_of
+from sweeps.storage.checkpoints import checkpoints_of
+from sweeps.storage.ledger import reading
+from sweeps.storage.output_root import ledger_path
+
+_log = logging.getLogger(__name__)
+
+
+def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
+    """The plan of a command, looking and not touching."""
+    trials = trials_of(request)
+    if missing := missing_gpus(request.launch.cluster):
+        _log.warning("this plan cannot be carried out here: %s", missing)
+    planned = plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
+    if request.launch.record.weights and planned.finished:
+        with reading(ledger_path(request.launch)) as ledger:
+            for line in without_weights(planned, ledger.with_weights()):
+                _log.warning("%s", line)
+    return planned
+
+
+def plan_by_ledger(
+    launch: LaunchConfig, trials: list[PlannedTrial], *, force: bool, retry_failed: bool
+) -> Plan:
+    """The plan of these trials by what the ledger knows; MLflow is not asked.
+
+    Raises:
+        OutputRootError: the ledger cannot be read.
+    """
+    path, name = ledger_path(launch), name_of(launch, trials)
+    with contextlib.ExitStack() as stack:
+        ledger = None
+        if path.exists() and not force:
+            ledger = stack.enter_context(reading(path))
+
+        def look(asked: list[PlannedTrial]) -> Known:
+            return known_of(asked, ledger, sweep=name) if ledger else Known()
+
+        begun = list(checkpoints_of(launch, name).packs().values())
+        sweep = Unfolding(launch, trials, look, begun=begun, retry_failed=retry_failed)
+        return sweep.advance()

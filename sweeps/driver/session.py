@@ -1,0 +1,66 @@
+"""One process's hold on an output root: its lock, its ledger and MLflow."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sweeps.config.launch import LaunchConfig
+from sweeps.driver import heartbeat
+from sweeps.storage import root_lock
+from sweeps.storage.disk_errors import explained
+from sweeps.storage.ledger import DAMAGED, Ledger
+from sweeps.storage.output_root import folder_of, keep_caches, ledger_path
+from sweeps.tracking import store
+from sweeps.tracking.server import check_server
+from sweeps.tracking.tracker import Tracker
+
+
+@contextlib.contextmanager
+def opened(
+    config: LaunchConfig, held: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Tracker, Ledger]]:
+    """Hold the output root for this process alone, with its ledger and MLflow open.
+
+    Args:
+        config: where it is, and which MLflow.
+        held: called once the root is held, before MLflow is imported, which takes seconds.
+
+    Raises:
+        ConfigError: another process holds it, or it cannot be used.
+        DiskError: its disk is full or fails.
+        TrackingError: MLflow cannot be used.
+    """
+    check_server(config.tracking)  # refused before anything is written
+    output = Path(config.paths.output)
+    if config.tracking.name == "local":
+        store.uri(output)
+    with explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+    with _locked(output), contextlib.ExitStack() as stack:
+        keep_caches(output)
+        path = ledger_path(config)
+        with explained(path, DAMAGED):
+            ledger = stack.enter_context(contextlib.closing(Ledger(path)))
+        held()
+        tracker = Tracker(config.tracking, output)
+        stack.enter_context(explained(path, DAMAGED, sqlite3.Error))
+        yield tracker, ledger
+
+
+@contextlib.contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Hold the lock of an output root; one that cannot be opened is one line."""
+    with contextlib.ExitStack() as stack:
+        with explained(output):
+            stack.enter_context(root_lock.held(output, lambda: _who(output)))
+        yield
+
+
+def _who(output: Path) -> str:
+    """Name the process that holds the root, as the beginning of a sentence."""
+    for place in sorted(folder_of(output, "").glob(f"*/{heartbeat.NAME}")):
+        beat = heartbeat.last_beat(place.parent)
+        if beat:
+            return f"sweep {place.parent.name} is running (process {beat.pid} on {beat.host})"
+    return "another command is at work"

@@ -1,0 +1,1 @@
+"""The door to Ray: packs of trials in, events on them out."""

@@ -1,0 +1,138 @@
+"""Step metrics and use of the machine that a worker sends while a trial trains.
+
+A point that was shown is part of what the finished run holds, with the same time, also after
+a resume from a checkpoint, when steps are done again: the moments at which points were shown
+are written beside the pack's checkpoints before they are shown.
+"""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import deq
+from sweeps.execution.system_metrics import Sampler
+from sweeps.storage.record import Columns, now
+from sweeps.storage.step_metrics import Clock, Point, Thinning, kept, system_points
+
+FILE = "shown.json"
+
+
+@dataclass
+class Shown:
+    """Record of the points that were sent of a pack so far.
+
+    Attributes:
+        moments: (rows of the trajectory, milliseconds since the epoch) of each time.
+        samples: (milliseconds since the epoch, use of the machine by metric).
+        sampled: how many samples were taken; later ones are not all kept.
+    """
+
+    moments: list[tuple[int, int]] = field(default_factory=list)
+    samples: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    sampled: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> "Shown":
+        """Read the file; empty where it cannot be read."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            plain = json.loads(path.read_text())
+            moments = [(int(rows), int(at)) for rows, at in plain["moments"]]
+            samples = [(int(at), dict(values)) for at, values in plain["samples"]]
+            return cls(moments, samples, int(plain["sampled"]))
+        return cls()
+
+    def write(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps(vars(self)))
+        beside.replace(path)
+
+    def environment(self, rows: int) -> dict[str, Any]:
+        """The part of it that a trial of so many rows keeps with its record."""
+        if not self.moments:
+            return {}
+        return {"moments": [m for m in self.moments if m[0] <= rows], "system": self.samples}
+
+
+class Showing:
+    """Shows a pack's trials every so often.
+
+    Attributes:
+        shown: what was shown so far.
+    """
+
+    def __init__(self, every: float, started: int, folder: Path | None, *, resumed: bool) -> None:
+        """Nothing is shown yet.
+
+        Args:
+            every: seconds from one time to the next; 0: never.
+            started: when the pack began, in milliseconds since the epoch.
+            folder: where the pack's checkpoints are; None where it writes none.
+            resumed: whether the pack goes on from a checkpoint there.
+        """
+        self._every, self._started, self._last = every, started, time.monotonic()
+        self._path = folder / FILE if folder else None
+        self.shown = Shown.read(self._path) if self._path and resumed else Shown()
+        self._trials: dict[int, _Trial] = {}
+        self._sampler = Sampler()
+
+    def points(self, courses: dict[int, deq.Course]) -> Iterator[tuple[int, list[Point]]]:
+        """When it is time, the points of these trials that were not shown before."""
+        if not self._every or time.monotonic() - self._last < self._every:
+            return
+        courses = {k: course for k, course in courses.items() if course.rows}
+        if not courses:
+            return
+        self._last = time.monotonic()
+        try:
+            self._begin(min(len(course.rows) for course in courses.values()))
+        except OSError:  # a full disk: what is not written down is not shown
+            return
+        for k, course in courses.items():
+            trial = self._trials.setdefault(k, _Trial(course))
+            yield k, trial.points(course, Clock(self._started, self.shown.moments), self.shown)
+
+    def _begin(self, rows: int) -> None:
+        """Write down that points are shown now, of trials that have so many rows."""
+        shown = Shown([*self.shown.moments], [*self.shown.samples], self.shown.sampled)
+        if not shown.moments or rows > shown.moments[-1][0]:
+            shown.moments.append((rows, now()))
+        self._sample(shown)
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            shown.write(self._path)
+        self.shown = shown
+
+    def _sample(self, shown: Shown) -> None:
+        if kept(shown.sampled):
+            shown.samples.append((now(), self._sampler.sample()))
+        shown.sampled += 1
+
+
+class _Trial:
+    """One trial's points as its trajectory grows."""
+
+    def __init__(self, course: deq.Course) -> None:
+        self._thinning, self._curves, self._rows = Thinning(), deq.curves_of(course), 0
+        self._samples = 0
+
+    def points(self, course: deq.Course, clock: Clock, shown: Shown) -> list[Point]:
+        system = system_points(shown.samples, self._samples)
+        self._samples = len(shown.samples)
+        end = min(len(course.rows), clock.moments[-1][0])
+        columns = plain_columns(deq.columns(course, self._curves, self._rows, end))
+        self._rows = end
+        return self._thinning.add(columns, clock) + system
+
+
+def plain_columns(columns: dict[str, Any]) -> Columns:
+    """Columns of tensors as lists; None where a number was not measured."""
+    return {
+        name: [v if math.isfinite(v) else None for v in values.tolist()]
+        for name, values in columns.items()
+    }

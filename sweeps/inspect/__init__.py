@@ -1,0 +1,1 @@
+"""Commands that look at sweeps and trials, and train nothing."""

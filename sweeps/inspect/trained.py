@@ -1,0 +1,66 @@
+"""From a trial's hash to the model that its training left."""
+
+import tempfile
+from pathlib import Path
+
+import deq
+from sweeps.config.hashing import config_hash
+from sweeps.config.request import LaunchConfig
+from sweeps.errors import ConfigError
+from sweeps.inspect.lookup import in_mlflow, record_of
+from sweeps.storage.ledger import reading
+from sweeps.storage.output_root import LEDGER
+from sweeps.storage.prefixes import check_prefix
+from sweeps.storage.record import Record
+from sweeps.storage.weights import path_of
+from sweeps.tracking.tracker import Tracker
+
+
+def trained_of(prefix: str, config: LaunchConfig) -> deq.Trained:
+    """The model of the trial whose config hash begins so.
+
+    Raises:
+        ConfigError: none, or more than one, does; or its weights are not there, damaged or
+            another trial's.
+        TrackingError: MLflow cannot be reached.
+    """
+    check_prefix(prefix)
+    record = _stopped(prefix, Path(config.paths.output)) or record_of(prefix, config)
+    path = path_of(Path(config.paths.output), record)
+    if path:
+        return _model(path, record.config_hash)
+    if in_mlflow(config):
+        tracker = Tracker(config.tracking, Path(config.paths.output))
+        with tempfile.TemporaryDirectory() as folder:
+            loaded = tracker.presence.weights(record.config_hash, Path(folder))
+            if loaded:
+                return _model(loaded, record.config_hash)
+    raise ConfigError(
+        f"trial {record.config_hash[:12]} was recorded without weights: "
+        "train it again with record.weights=true and --force"
+    )
+
+
+def _stopped(prefix: str, output: Path) -> Record | None:
+    """The trial of this prefix that sweeps have only stopped early, at its latest step."""
+    if not (output / LEDGER).exists():
+        return None
+    with reading(output / LEDGER) as ledger:
+        stopped = ledger.records_like(prefix, stopped=True)
+        if len({record.config_hash for record in stopped}) != 1 or ledger.records_like(prefix):
+            return None
+    return max(stopped, key=lambda record: (bool(record.weights), len(record.trajectory["step"])))
+
+
+def _model(path: Path, digest: str) -> deq.Trained:
+    """The model of a file that must be this trial's."""
+    try:
+        model, said = deq.read_weights(path)
+    except ValueError as error:
+        raise ConfigError(f"{error}: train the trial again with --force") from error
+    for other in (said.get("config_hash", ""), config_hash(model.config)):
+        if other != digest:
+            raise ConfigError(
+                f"{path} holds the weights of trial {other[:12] or 'none'}, not of {digest[:12]}"
+            )
+    return model

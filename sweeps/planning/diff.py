@@ -1,0 +1,53 @@
+"""Two trials side by side: the keys that differ, and what differs in the results."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.config.nested import flattened
+from sweeps.planning.outcomes import number
+from sweeps.storage.record import Record
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two trials.
+
+    Attributes:
+        keys: (value in the first, in the second) by config key; None where it is absent.
+        results: the same of status and summary metrics; seconds are left out.
+    """
+
+    keys: dict[str, tuple[Any, Any]]
+    results: dict[str, tuple[Any, Any]]
+
+
+def difference(first: Record, second: Record) -> Difference:
+    """What differs between two trials' configs and results."""
+    results = [{"status": r.status} | _untimed(r.summary) for r in (first, second)]
+    return Difference(
+        keys=_unequal(flattened(first.config), flattened(second.config)),
+        results=_unequal(*results),
+    )
+
+
+def table(found: Difference, first: Record, second: Record) -> tuple[list[str], list[list[str]]]:
+    """Header and rows for a terminal."""
+    rows = [
+        [name, _shown(a), _shown(b)]
+        for part in (found.keys, found.results)
+        for name, (a, b) in part.items()
+    ]
+    return ["", first.config_hash[:12], second.config_hash[:12]], rows
+
+
+def _untimed(summary: dict[str, float]) -> dict[str, Any]:
+    return {name: v for name, v in sorted(summary.items()) if not name.startswith("time/")}
+
+
+def _unequal(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys([*a, *b])
+    return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
+
+
+def _shown(value: Any) -> str:
+    return number(value) if value is None or isinstance(value, float) else str(value)

@@ -1,0 +1,59 @@
+"""Activations side by side: lambda_star, and the rates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import deq
+from sweeps.planning.outcomes import Line
+from sweeps.reports.figures import style
+from sweeps.reports.figures.rates import KINDS
+from sweeps.reports.figures.study import Study
+
+# Metric, what the legend calls it, its look.
+LEAST: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("theory/lambda_star", r"$\lambda_*$", {"mfc": "none"}),
+    ("theory/lambda_0_over_m", r"$\lambda_0/m$", {}),
+)
+RATES = tuple((metric, text, dict[str, Any]()) for metric, text, _, _ in KINDS)
+
+
+def draw(study: Study) -> bytes:
+    """Least eigenvalues and rates of each activation, means over its trials; PNG.
+
+    Sorted by lambda_star. Rates are those of trials whose rate could be measured.
+    """
+    groups = study.groups("model.activation")
+    names = sorted(groups, key=lambda name: -(_mean(groups[name], "theory/lambda_star") or 0.0))
+    height = max(3.6, 0.34 * len(groups) + 1.4)
+    figure, (left, right) = style.panels(2, "Activations", height=height)
+    for axes, shown in ((left, LEAST), (right, RATES)):
+        for i, (metric, text, look) in enumerate(shown):
+            found = [
+                (mean, row)
+                for row, name in enumerate(names)
+                if (mean := _mean(_shown(groups[name], metric), metric))
+            ]
+            if found:
+                marks = style.series(i) | look
+                axes.plot(*zip(*found, strict=True), ls="none", label=text, **marks)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+        if axes.has_data():
+            axes.set_xscale("log")
+        style.legend(axes)
+    left.set_xlabel("least eigenvalue (absent: not resolved above rounding)")
+    right.set_xlabel(f"{style.RATE} (absent: no rate measured)")
+    return style.png(figure)
+
+
+def _shown(lines: Sequence[Line], metric: str) -> Sequence[Line]:
+    """What was predicted of a trial without a measured rate is compared with nothing."""
+    if not metric.startswith("rate/"):
+        return lines
+    return [line for line in lines if "rate/measured" in line.summary]
+
+
+def _mean(lines: Sequence[Line], metric: str) -> float | None:
+    """The mean of what is above 0, for a logarithmic axis."""
+    values = [line.summary[metric] for line in lines if line.summary.get(metric, 0.0) > 0]
+    return deq.mean(values).value if values else None

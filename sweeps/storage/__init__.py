@@ -1,0 +1,1 @@
+"""What lies under the output root: the ledger, records, checkpoints, weights."""

@@ -1,0 +1,81 @@
+"""Artifacts and tags of a trial's run in MLflow."""
+
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from sweeps.config.yaml_text import to_yaml
+from sweeps.storage.record import Record
+
+CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
+FIGURE, WEIGHTS = "theory_vs_measurement.png", "weights.safetensors"
+FILES = (CONFIG, TRAJECTORY, ENVIRONMENT)
+# What a trial's run holds besides metrics and the flattened config as params.
+ARTIFACTS = {
+    CONFIG: "the resolved trial config, enough to run it again",
+    TRAJECTORY: "every recorded step, one column for each quantity",
+    ENVIRONMENT: "versions, hardware, threads, the code's commit and its uncommitted changes",
+    FIGURE: "loss against the GD step: measured, linearised at t = 0, the theorem's bound",
+    WEIGHTS: "with `record.weights=true`: W, U and a as training left them",
+}
+STOPPED_BY = "sweeps.stopped_by"
+TAGS = {
+    "sweeps.kind": "trial, sweep (the parent run) or reproduction",
+    "sweeps.config_hash": "the trial's identity, 64 hex digits",
+    "sweeps.cell_hash": "the same without the seed: it groups repeats",
+    "sweeps.sweep": "the name of the sweep that recorded it",
+    "sweeps.status": "converged, budget, diverged, ill_posed, stalled, or stopped early",
+    "sweeps.reason": "one sentence on why it ended so",
+    "sweeps.version": "of deq-sweeps",
+    "sweeps.device": "where it trained: cpu, cuda:0",
+}
+# Of some runs only.
+OTHER_TAGS = {
+    "sweeps.early_stopped": "true where early stopping ended the trial",
+    "sweeps.early_stopped_step": "and the GD step at which it did",
+    STOPPED_BY: "a sweep's: who ended it, or a trial of it, by `sweeps stop`",
+    "sweeps.weights": "the artifact that holds a trial's weights, where they were kept",
+    "sweeps.lease": "a sweep's: until when its driver is taken to be alive, seconds since 1970",
+    "sweeps.host": "a sweep's: the driver's machine",
+    "sweeps.closed": "a sweep's: who closed it, when its driver had died",
+    "sweeps.reproduces": "a reproduction's: the run it repeats",
+    "sweeps.verdict": "a reproduction's: identical, equal or different",
+}
+
+
+def files_of(*, weights: bool) -> list[str]:
+    """The artifacts that a trial's run must have."""
+    return [*FILES, WEIGHTS] if weights else list(FILES)
+
+
+def write_artifacts(
+    record: Record, folder: Path, figure: bytes = b"", weights: Path | None = None
+) -> None:
+    """The resolved config, every recorded step, the environment, the weights, and the figure.
+
+    The figure is drawn here when its worker sent none.
+    """
+    (folder / CONFIG).write_text(to_yaml(record.config))
+    (folder / TRAJECTORY).write_bytes(record.parquet())
+    (folder / ENVIRONMENT).write_text(record.environment_json())
+    if weights:
+        _put(weights, folder / WEIGHTS)
+    if record.trajectory["loss"]:
+        from sweeps.reports.figures import trial  # only now: with it comes matplotlib
+
+        (folder / FIGURE).write_bytes(figure or trial.draw(record))
+
+
+def _put(file: Path, place: Path) -> None:
+    """Have a large file in another place: as one file with two names where the disk can."""
+    place.unlink(missing_ok=True)
+    try:
+        os.link(file, place)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(file, place)
+
+
+def are_in(folder: Path, files: Collection[str] = FILES) -> bool:
+    """Whether a folder holds these artifacts: by default those that every trial has."""
+    return all((folder / name).is_file() for name in files)
