@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.request import PathsConfig, listed, request
 from sweeps.errors import ConfigError
 
@@ -120,15 +120,15 @@ def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    from sweeps.driver.trial_states import lines_of
+    from sweeps.driver.trial_states import outcomes_of_sweep
 
     root = PathsConfig(str(output)) if output else request(()).launch.paths
     rows = []
-    for line in lines_of(sweep, Path(root.output)):
+    for line in outcomes_of_sweep(sweep, Path(root.output)):
         p = line.planned
         row = {"trial": p.name, "config_hash": p.config_hash, "cell_hash": p.cell_hash}
         row |= {"status": line.status, "error": line.error}
-        rows.append(row | flattened(p.plain) | line.summary)
+        rows.append(row | flatten(p.plain) | line.summary)
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.archive import schema, trials
 from sweeps.archive.layout import SweepSheet
-from sweeps.archive.reader import Members, opened
+from sweeps.archive.reader import ArchiveReader, opened
 from sweeps.config.early_stopping import STOPPED
 from sweeps.config.nested import one_line
 from sweeps.config.request import LaunchConfig
@@ -16,8 +16,8 @@ from sweeps.driver.outbox import report_of
 from sweeps.driver.register import enter as enter_sweep
 from sweeps.driver.register import stops_early
 from sweeps.driver.session import opened as output_root
-from sweeps.driver.sync import Unsent, settle
-from sweeps.driver.trial_states import Known, known_of, planned_of, table_of
+from sweeps.driver.sync import PendingItems, sync_study
+from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of, planned_of
 from sweeps.errors import ConfigError, SweepsError
 from sweeps.planning.plan import Plan
 from sweeps.reproduction.comparison import DIFFERENT, verdict
@@ -65,11 +65,11 @@ def enter(path: Path, here: LaunchConfig) -> Imported:
         except SweepsError as error:
             raise ConfigError(f"{path}: {error}") from error
         with output_root(here) as (tracker, ledger):
-            settle(tracker, ledger, [])
+            sync_study(tracker, ledger, [])
             return _entered(members, page, entry, tracker, ledger)
 
 
-def _check(members: Members, page: SweepSheet, entry: SweepEntry) -> None:
+def _check(members: ArchiveReader, page: SweepSheet, entry: SweepEntry) -> None:
     """Read every trial and draw the report, so that nothing fails when it is too late."""
     results = {}
     for digest in members.hashes():
@@ -78,7 +78,7 @@ def _check(members: Members, page: SweepSheet, entry: SweepEntry) -> None:
             raise ConfigError(f"trials/{digest[:12]} was stopped early, and the sweep stops none")
         results[digest] = Result(record.status, record.summary)
     failures = {digest: Failure(f.error, f.final) for digest, f in page.failures.items()}
-    lines = table_of(planned_of(entry), page.reused, Known(results, failures))
+    lines = outcomes_of(planned_of(entry), page.reused, TrialStates(results, failures))
     try:
         report_of(entry, lines, lambda digest: trials.record(members, digest).trajectory)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -86,13 +86,13 @@ def _check(members: Members, page: SweepSheet, entry: SweepEntry) -> None:
 
 
 def _entered(
-    members: Members, page: SweepSheet, entry: SweepEntry, tracker: Tracker, ledger: Ledger
+    members: ArchiveReader, page: SweepSheet, entry: SweepEntry, tracker: Tracker, ledger: Ledger
 ) -> Imported:
     done = Imported(page.sweep, page.study)
     experiment = tracker.experiment(page.study)
     _enter_results(members, done, tracker.finished(experiment, set(members.hashes())), ledger)
     planned = planned_of(entry)
-    known = known_of(planned, ledger, sweep=page.sweep)
+    known = load_states(planned, ledger, sweep=page.sweep)
     for digest, failure in page.failures.items():
         if digest not in known.results and digest not in known.failures:
             ledger.fail(digest, failure.error, final=failure.final)
@@ -104,13 +104,13 @@ def _entered(
         spec = before.spec if before else entry.spec
         enter_sweep(tracker, ledger, experiment, plan, spec)
         ledger.end_sweep(tracker.name, page.study, page.sweep, status)
-    left = settle(tracker, ledger, [page.study]).unsent.get(page.study, Unsent())
+    left = sync_study(tracker, ledger, [page.study]).unsent.get(page.study, PendingItems())
     done.unsent, done.why = left.results, left.why
     return done
 
 
 def _enter_results(
-    members: Members, done: Imported, elsewhere: dict[str, Result], ledger: Ledger
+    members: ArchiveReader, done: Imported, elsewhere: dict[str, Result], ledger: Ledger
 ) -> None:
     """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
     for digest in members.hashes():

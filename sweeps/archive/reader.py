@@ -16,7 +16,7 @@ from sweeps.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Members:
+class ArchiveReader:
     """An open archive whose names, sizes and checksums have been looked at."""
 
     file: zipfile.ZipFile
@@ -42,7 +42,7 @@ class Members:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Members]:
+def opened(path: Path) -> Iterator[ArchiveReader]:
     """An archive, every file of it held against the manifest once.
 
     Raises:
@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[Members]:
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(zipfile.ZipFile(path))
-            members = Members(file, _described(file))
+            members = ArchiveReader(file, _described(file))
             for name in members.manifest.files:
                 members.read(name)
         except ConfigError as error:

@@ -6,10 +6,10 @@ from typing import Any
 
 from sweeps.archive import layout
 from sweeps.archive.layout import FailureSheet, SweepSheet, TrialSheet
-from sweeps.archive.reader import Members
+from sweeps.archive.reader import ArchiveReader
 from sweeps.archive.trials import checked_config
 from sweeps.archive.validation import plain_of, refuse_long, refuse_unprintable, typed
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.request import LaunchConfig, launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial, axes_of
@@ -49,7 +49,7 @@ def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
     )
 
 
-def read(members: Members) -> SweepSheet:
+def read(members: ArchiveReader) -> SweepSheet:
     """The sweep of an archive, every hash computed anew.
 
     Raises:
@@ -116,7 +116,7 @@ def _checked(trial: TrialSheet, sources: Collection[str]) -> TrialSheet:
         raise ConfigError(f"{where}: its cell hash is another")
     if trial.bytes < 0 or trial.pack < 1:
         raise ConfigError(f"{where}: it takes no memory, or no pack")
-    flat = flattened(plain)
+    flat = flatten(plain)
     for key, value in trial.varying.items():
         if f"{key}/{value}.yaml" in sources:
             continue  # a user's own choice, which no key of the config names

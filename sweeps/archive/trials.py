@@ -9,11 +9,11 @@ from typing import Any
 import deq
 from sweeps.archive import layout
 from sweeps.archive.layout import EnvironmentSheet, ResultSheet
-from sweeps.archive.reader import Members
+from sweeps.archive.reader import ArchiveReader
 from sweeps.archive.validation import plain_of, refuse_long, refuse_unprintable, typed
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
 from sweeps.config.hashing import digests
-from sweeps.config.stored import canonical_of, completed
+from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
 from sweeps.storage.record import Record, foreign_columns
 from sweeps.storage.step_metrics import MEASURED
@@ -47,7 +47,7 @@ def as_json(plain: object) -> bytes:
     return (json.dumps(plain, indent=2, allow_nan=False) + "\n").encode()
 
 
-def record(members: Members, digest: str) -> Record:
+def record(members: ArchiveReader, digest: str) -> Record:
     """The trial of an archive, its hash computed anew from its config.
 
     Raises:
@@ -82,7 +82,7 @@ def checked_config(where: str, config: dict[str, Any], digest: str) -> tuple[dic
         ConfigError: it has another hash, or is no trial's config.
     """
     try:
-        whole = completed(config)
+        whole = with_defaults(config)
         found, cell = digests(canonical_of(config))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, cast
 
 from pydantic import Strict, TypeAdapter, ValidationError
 
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.errors import ConfigError
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def refuse_long(name: str, plain: dict[str, Any], most: int = 1000) -> None:
     Raises:
         ConfigError: there is some, or there are too many keys.
     """
-    for key, value in flattened(plain).items():
+    for key, value in flatten(plain).items():
         if len(key) > most or (isinstance(value, str) and len(value) > most):
             raise ConfigError(f"{name}: the text of {key[:40]!r} is too long")
     if len(plain) > most:

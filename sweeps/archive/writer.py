@@ -16,9 +16,9 @@ from sweeps.archive.layout import Manifest, Member
 from sweeps.archive.schema import sheet
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.outbox import report_of
-from sweeps.driver.trial_states import Known, only, planned_of, table_of
+from sweeps.driver.trial_states import TrialStates, only, outcomes_of, planned_of
 from sweeps.errors import ConfigError
-from sweeps.inspect.citation import Made, cite
+from sweeps.inspect.citation import Provenance, cite
 from sweeps.inspect.lookup import record_of
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.disk_errors import explained
@@ -97,15 +97,17 @@ def _write(writer: _Writer, entry: SweepEntry, ledger: Ledger, config: LaunchCon
     planned = planned_of(entry)
     failures = ledger.failures(trial.config_hash for trial in planned)
     results: dict[str, Result] = {}
-    made: list[Made] = []
+    made: list[Provenance] = []
     for trial in planned:
         record = _record(trial, entry, ledger, config)
         if record:
             results[trial.config_hash] = Result(record.status, record.summary)
-            made.append(Made(record.device, record.started, record.finished, record.environment))
+            made.append(
+                Provenance(record.device, record.started, record.finished, record.environment)
+            )
             for name, content in trials.files(record).items():
                 writer.put(name, content)
-    lines = table_of(planned, entry.spec["reused"], Known(results, failures))
+    lines = outcomes_of(planned, entry.spec["reused"], TrialStates(results, failures))
     left = {digest: failure for digest, failure in failures.items() if digest not in results}
     writer.put(layout.SWEEP, trials.as_json(asdict(sheet(entry, left))))
     trajectory = functools.partial(ledger.trajectory_in, entry.sweep)

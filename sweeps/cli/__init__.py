@@ -6,7 +6,7 @@ signals are heeded from the first moment.
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.signals import heeded
+from sweeps.cli.signals import handling_signals
 
 if TYPE_CHECKING:
     from sweeps.cli.group import cli
@@ -20,7 +20,7 @@ def main() -> None:
     Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not taken all,
     130 interrupted.
     """
-    with heeded():
+    with handling_signals():
         from sweeps.cli.entry import enter
 
         enter()

@@ -32,7 +32,7 @@ def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float)
     """
     if watch and as_json:
         raise click.UsageError("--watch draws for a person: give it without --json")
-    from sweeps.driver.expired_runs import reap_on_server
+    from sweeps.driver.expired_runs import close_expired_on_server
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect import status as teller
 
@@ -44,7 +44,7 @@ def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float)
         with contextlib.suppress(KeyboardInterrupt):
             teller.watch(config, "".join(named), every, Terminal())
         return
-    for text in reap_on_server(config):
+    for text in close_expired_on_server(config):
         click.echo(text, err=True)
     found = teller.statuses(config, *named)
     if as_json:

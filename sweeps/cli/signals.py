@@ -63,7 +63,7 @@ def _is_terminal(number: int) -> bool:
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
+def handling_signals() -> Iterator[None]:
     """Take the signals so from now on; a command that was interrupted exits with 130.
 
     A signal that was ignored from the start, as SIGHUP under nohup, stays ignored; SIGINT is

@@ -24,7 +24,7 @@ from sweeps.config.config_files import MAIN, ConfigFile, conf_dir, groups
 from sweeps.config.experiment_axes import experiment_axes
 from sweeps.config.hydra_errors import explained
 from sweeps.config.hydra_session import files_of, session
-from sweeps.config.nested import flattened, value_at, with_values
+from sweeps.config.nested import flatten, updated, value_at
 from sweeps.config.overrides import Setting, check, interpolates, last_counts, parse
 from sweeps.config.space import Choice, Interval
 from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
@@ -226,11 +226,11 @@ def _cells(
         pairs = list(zip(grid, picked, strict=True))
         values: dict[str, Any] = {}
         for setting, value in pairs:
-            values |= flattened({setting.key: value})
-        point = with_values(raw if late else plain, values)
+            values |= flatten({setting.key: value})
+        point = updated(raw if late else plain, values)
         if late:
             point = _resolved(point)
-        keys = [key for s, value in pairs if _varies(s) for key in flattened({s.key: value})]
+        keys = [key for s, value in pairs if _varies(s) for key in flatten({s.key: value})]
         varying = {key: value_at(point, key) for key in keys}
         if space:
             point["search"] = point["search"] | {"space": space}

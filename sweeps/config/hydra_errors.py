@@ -7,7 +7,7 @@ from pathlib import Path
 from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
-from sweeps.config.nested import flattened, nearest
+from sweeps.config.nested import flatten, nearest
 from sweeps.config.trial_keys import is_mapping
 from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
 
@@ -90,7 +90,7 @@ def _belonging(key: str, folders: Sequence[Path]) -> str:
     having = [option for option, keys in choices.items() if key in keys]
     if having:
         return f" here: it belongs to {group}={' or '.join(having)}"
-    known = list(flattened(from_yaml((config_files.conf_dir() / config_files.MAIN).read_text())))
+    known = list(flatten(from_yaml((config_files.conf_dir() / config_files.MAIN).read_text())))
     known += [*known_groups, *(key for keys in choices.values() for key in keys)]
     return nearest(key, [name for name in known if name != "defaults"])
 
@@ -100,5 +100,5 @@ def _keys_of(group: str, option: str, folders: Sequence[Path]) -> list[str]:
     path = config_files.file_of(f"{group}/{option}", folders)
     if path is None or yaml_fault(path):
         return []
-    keys = flattened(from_yaml(path.read_text(encoding="utf-8")) or {})
+    keys = flatten(from_yaml(path.read_text(encoding="utf-8")) or {})
     return [f"{group}.{key}" for key in keys]

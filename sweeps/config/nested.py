@@ -8,12 +8,12 @@ from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
 
 
-def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         name = f"{prefix}{key}"
-        flat |= flattened(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
 
 
@@ -42,7 +42,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return f": did you mean {close[0]!r}?" if close else ": `sweeps show` prints all keys"
 
 
-def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
+def updated(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
     """A copy of plain data with other values at these dotted keys.
 
     A mapping is merged into the one at its key, as Hydra merges it: it sets the keys in it.
@@ -51,7 +51,7 @@ def with_values(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]
         ConfigError: there is no such key.
     """
     changed = dict(plain)
-    for key, value in flattened(values).items():
+    for key, value in flatten(values).items():
         value_at(changed, key)
         *path, leaf = key.split(".")
         place = changed
@@ -71,6 +71,6 @@ def value_at(plain: dict[Any, Any], key: str) -> Any:
     place: Any = plain
     for part in key.split("."):
         if not isinstance(place, dict) or part not in place:
-            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flattened(plain))}")
+            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flatten(plain))}")
         place = place[part]
     return place

@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from sweeps.config.hydra_errors import no_choice
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.ranges import range_values
 from sweeps.config.space import Choice, Interval
 from sweeps.config.trial_keys import check_axis
@@ -65,7 +65,7 @@ class Setting:
     def keys(self) -> list[set[str]]:
         """For each value the keys that it sets: a mapping's are those in it."""
         return [
-            set(flattened({self.key: value})) if isinstance(value, dict) else {self.key}
+            set(flatten({self.key: value})) if isinstance(value, dict) else {self.key}
             for value in self.values
         ]
 

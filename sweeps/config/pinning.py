@@ -10,14 +10,14 @@ from sweeps.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Sealed:
+class PinnedData:
     """A data set that was seen: what pins it, and its shape (d, n)."""
 
     pins: dict[str, Any]
     shape: tuple[int, int]
 
 
-def seal_data(data: deq.DataConfig, output: Path, seen: dict[str, Sealed]) -> Sealed:
+def pin_data(data: deq.DataConfig, output: Path, seen: dict[str, PinnedData]) -> PinnedData:
     """Check that a data set exists and holds n samples, once for all trials that share it."""
     key = json.dumps(asdict(data), sort_keys=True)
     if key not in seen:
@@ -28,11 +28,11 @@ def seal_data(data: deq.DataConfig, output: Path, seen: dict[str, Sealed]) -> Se
             raise ConfigError(f"data={data.name}: {error}") from error
         if isinstance(data, deq.NpzConfig):
             pins["n"] = n
-        seen[key] = Sealed(pins, (d, n))
+        seen[key] = PinnedData(pins, (d, n))
     return seen[key]
 
 
-def sealed(config: deq.TrialConfig, data: Sealed) -> deq.TrialConfig:
+def pinned(config: deq.TrialConfig, data: PinnedData) -> deq.TrialConfig:
     """The config with what lies in files pinned: its data, the module of an own activation."""
     try:
         digest = deq.activation_digest(config.model.activation)

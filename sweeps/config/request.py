@@ -13,8 +13,8 @@ import deq
 from sweeps.config.config_files import ConfigFile, own_folders
 from sweeps.config.hydra import composition
 from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
-from sweeps.config.nested import flattened, nearest, with_values
-from sweeps.config.pinning import Sealed, seal_data, sealed
+from sweeps.config.nested import flatten, nearest, updated
+from sweeps.config.pinning import PinnedData, pin_data, pinned
 from sweeps.config.random_points import draws
 from sweeps.config.search import RandomConfig, SearchConfig, check_space, is_adaptive
 from sweeps.config.space import Choice
@@ -100,12 +100,12 @@ def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> R
         raise ConfigError(str(error)) from error
     drawn = draws(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
-    seen: dict[str, Sealed] = {}
+    seen: dict[str, PinnedData] = {}
     for plain, varying in found:
         _check_ends(plain, launch.search)
         for values in drawn:
-            point = with_values(plain, values) if values else plain
-            trials.append(_composed(point, varying | flattened(values), launch.paths, seen))
+            point = updated(plain, values) if values else plain
+            trials.append(_composed(point, varying | flatten(values), launch.paths, seen))
     return Request(launch, trials, made.files, str(config_dir or ""))
 
 
@@ -142,8 +142,8 @@ def changed(
     Raises:
         ConfigError: there is no such trial.
     """
-    values = flattened(values)
-    point = with_values(plain, values)
+    values = flatten(values)
+    point = updated(plain, values)
     # What was pinned to the old values is pinned anew.
     if any(key.startswith("data.") for key in values) and "sha256" in point["data"]:
         point["data"]["sha256"] = ""
@@ -153,11 +153,14 @@ def changed(
 
 
 def _composed(
-    plain: dict[str, Any], varying: dict[str, Any], paths: PathsConfig, seen: dict[str, "Sealed"]
+    plain: dict[str, Any],
+    varying: dict[str, Any],
+    paths: PathsConfig,
+    seen: dict[str, "PinnedData"],
 ) -> Composed:
     config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
-    data = seal_data(config.data, Path(paths.output), seen)
-    return Composed(sealed(config, data), varying, data.shape)
+    data = pin_data(config.data, Path(paths.output), seen)
+    return Composed(pinned(config, data), varying, data.shape)
 
 
 def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def _differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     if one == other:
         return ""
     aside: dict[str, Any] = {"axes": {}, "paper": {}}
-    was, now = flattened(one | aside), flattened(other | aside)
+    was, now = flatten(one | aside), flatten(other | aside)
     return next((key for key in {**was, **now} if was.get(key) != now.get(key)), "")
 
 
@@ -195,7 +198,7 @@ def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
             dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
         )
         for value in ends:
-            _typed(deq.TrialConfig, _trial_part(with_values(plain, {key: value})))
+            _typed(deq.TrialConfig, _trial_part(updated(plain, {key: value})))
 
 
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
@@ -270,10 +273,10 @@ def _typed(cls: type, plain: dict[str, Any]) -> Any:
         config = _adapter(cls).validate_python(plain)
     except ValidationError as error:
         raise ConfigError(_first(error)) from error
-    keys = tuple(flattened({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
+    keys = tuple(flatten({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
     seen = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
     if seen not in _known_keys:  # thousands of trials have the keys of the first
-        known = flattened(asdict(config))
+        known = flatten(asdict(config))
         for key in keys:
             if key not in known:
                 raise ConfigError(f"no key {key!r}{nearest(key, known)}")
@@ -292,7 +295,7 @@ def _adapter(cls: type) -> TypeAdapter[Any]:
 
 def _refuse_odd(plain: dict[str, Any]) -> None:
     """What pydantic would let through: true as a number, NaN and infinity."""
-    for key, value in flattened(plain).items():
+    for key, value in flatten(plain).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
         if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in SWITCHES:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sweeps.config.hashing import canonical
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.request import trial_from_plain, trial_to_plain
 from sweeps.errors import ConfigError
 
@@ -24,7 +24,7 @@ def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
     return found | {"model": found["model"] | own}
 
 
-def completed(plain: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
     """A stored trial config with every key, those that are absent at their defaults.
 
     Raises:
@@ -33,8 +33,8 @@ def completed(plain: dict[str, Any]) -> dict[str, Any]:
     """
     rest, _ = _without_own(plain)
     whole = trial_to_plain(trial_from_plain(rest))
-    typed = flattened(whole)
-    for key, value in flattened(rest).items():
+    typed = flatten(whole)
+    for key, value in flatten(rest).items():
         if json.dumps(value) != json.dumps(typed[key]):
             raise ConfigError(f"{key}={value!r} is not written as a config has it")
     model = plain.get("model", {})

@@ -11,19 +11,19 @@ from sweeps.config.early_stopping import AshaConfig, rung_losses
 from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
 from sweeps.config.search import is_adaptive
 from sweeps.driver.announcement import announcement, next_round, without_weights
-from sweeps.driver.expired_runs import reap
-from sweeps.driver.heartbeat import Pulse
+from sweeps.driver.expired_runs import close_expired_runs
+from sweeps.driver.heartbeat import HeartbeatWriter
 from sweeps.driver.live_view import LiveView
-from sweeps.driver.outbox import Shipper
+from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.register import enter, note
-from sweeps.driver.sweep_state import Unfolding
-from sweeps.driver.sync import Unsent, settle
+from sweeps.driver.sweep_state import SweepState
+from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
-from sweeps.driver.trial_states import Known, known_of, table_of
+from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
 from sweeps.errors import StoppedError, TrackingError
 from sweeps.execution.events import Done, Failed, Live, Message, Note, Stopped
 from sweeps.execution.executor import Early, Train, training
-from sweeps.planning.outcomes import STOPPED_BY_PERSON, Line
+from sweeps.planning.outcomes import STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
 from sweeps.redaction import without_secrets
 from sweeps.search.factory import kinds, name_of
@@ -69,10 +69,10 @@ class Finished:
 
     plan: Plan
     trained: int
-    lines: list[Line]
+    lines: list[TrialOutcome]
     links: dict[str, str]
     unsent: int
-    waits: Unsent = field(default_factory=Unsent)
+    waits: PendingItems = field(default_factory=PendingItems)
 
     @property
     def failed(self) -> int:
@@ -122,7 +122,7 @@ class Driver:
         self._weights = weights.folder_of(ledger.path.parent)
         self._requests = StopRequests.of(self._folder, launched.cluster.trial_timeout)
         self._view = LiveView(terminal, self._name)
-        self._sweep = Unfolding(
+        self._sweep = SweepState(
             launched,
             trials,
             self._look,
@@ -139,9 +139,9 @@ class Driver:
         """
         waiting = self._terminal.waiting
         with waiting("comparing the record with MLflow"):
-            for text in reap(self._tracker, self._ledger, self._experiment):
+            for text in close_expired_runs(self._tracker, self._ledger, self._experiment):
                 self._terminal.say(text)
-            settled = settle(self._tracker, self._ledger, [self._launched.study])
+            settled = sync_study(self._tracker, self._ledger, [self._launched.study])
         for study, missing in settled.again.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
         planned = self._advance()
@@ -150,7 +150,9 @@ class Driver:
         with contextlib.ExitStack() as stack:
             with waiting(_workers(self._launched.cluster)) if planned.packs else nothing():
                 train = stack.enter_context(self._training(planned))
-            stack.enter_context(Pulse(self._folder, self._terminal.progress, self._view.on_stuck))
+            stack.enter_context(
+                HeartbeatWriter(self._folder, self._terminal.progress, self._view.on_stuck)
+            )
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = enter(self._tracker, self._ledger, self._experiment, planned, spec)
@@ -180,15 +182,15 @@ class Driver:
             self._weights if self._launched.record.weights else None,
         )
 
-    def _look(self, asked: list[PlannedTrial]) -> Known:
+    def _look(self, asked: list[PlannedTrial]) -> TrialStates:
         """What is known of trials before they are trained."""
         if self._options.force:
-            return Known()
+            return TrialStates()
         try:
             experiment = self._tracker.experiment(self._launched.study)  # another by now, perhaps
-            return known_of(asked, self._ledger, self._tracker, experiment, sweep=self._name)
+            return load_states(asked, self._ledger, self._tracker, experiment, sweep=self._name)
         except TrackingError:  # away since: what is begun goes on without it
-            return known_of(asked, self._ledger, sweep=self._name)
+            return load_states(asked, self._ledger, sweep=self._name)
 
     def _announce(self, planned: Plan) -> None:
         """Say what is to be trained, after the checkpoints nobody needs are gone."""
@@ -197,8 +199,10 @@ class Driver:
             self._terminal.say(text)
         if self._launched.record.weights:
             self._say_lacking(planned)
-        if strays := self._checkpoints.strays(planned.hashes):
-            self._terminal.say(f"{len(strays)} of them start anew: they were begun in other packs.")
+        if orphaned := self._checkpoints.orphaned(planned.hashes):
+            self._terminal.say(
+                f"{len(orphaned)} of them start anew: they were begun in other packs."
+            )
 
     def _say_lacking(self, planned: Plan) -> None:
         """Say which finished trials have no weights: the user has asked for them."""
@@ -245,13 +249,15 @@ class Driver:
 
     def _to_its_end(
         self, entry: SweepEntry, planned: Plan, train: Train
-    ) -> tuple[Plan, list[Line], Unsent]:
+    ) -> tuple[Plan, list[TrialOutcome], PendingItems]:
         """Train, and close the page whatever happens: the last plan, the lines, what waits."""
         status, run = "KILLED", entry.run_id
         with contextlib.ExitStack() as sending:
             try:
                 page = entry.study, entry.sweep
-                shipping = Shipper(self._tracker, self._ledger.path, page, self._terminal.mlflow)
+                shipping = OutboxWorker(
+                    self._tracker, self._ledger.path, page, self._terminal.mlflow
+                )
                 with shipping as shipper, self._tracker.leased(run):
                     try:
                         planned = self._rounds(entry, planned, train, shipper)
@@ -263,9 +269,9 @@ class Driver:
             finally:
                 self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
                 lease = self._tracker.leased(run)
-                settled = settle(self._tracker, self._ledger, [entry.study], lease)
+                settled = sync_study(self._tracker, self._ledger, [entry.study], lease)
                 self._close_running(self._ledger.page(self._tracker.name, *page))
-        waits = settled.unsent.get(entry.study, Unsent())
+        waits = settled.unsent.get(entry.study, PendingItems())
         self._terminal.mlflow(waits.why)
         return planned, lines, waits
 
@@ -274,28 +280,30 @@ class Driver:
         with contextlib.suppress(TrackingError):  # away: the next launch does
             self._tracker.close_running(*page)
 
-    def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, shipper: Shipper) -> Plan:
+    def _rounds(
+        self, entry: SweepEntry, planned: Plan, train: Train, shipper: OutboxWorker
+    ) -> Plan:
         """Train round after round until the search asks for nothing; the plan at the end."""
         while planned.packs:
             ended = Ended(self._checkpoints, planned.hashes)
             self._pull(train(planned.packs), entry, shipper, ended)
-            known = known_of(planned.trials, self._ledger, sweep=self._name)
+            known = load_states(planned.trials, self._ledger, sweep=self._name)
             self._sweep.learn(planned, known)
             planned = self._advance()
             if planned.packs:
                 self._forget(planned)
-                unfolded = replace(entry, spec=entry.spec | self._sweep.spec())
-                note(self._tracker, self._ledger, unfolded, planned)
+                sweep_states = replace(entry, spec=entry.spec | self._sweep.spec())
+                note(self._tracker, self._ledger, sweep_states, planned)
                 found = findings(self._launched.search, self._lines())
                 self._terminal.say(next_round(planned, found))
         return planned
 
-    def _lines(self) -> list[Line]:
+    def _lines(self) -> list[TrialOutcome]:
         """What has come of each trial so far."""
-        return table_of(self._sweep.trials, self._sweep.reused, self._sweep.known)
+        return outcomes_of(self._sweep.trials, self._sweep.reused, self._sweep.known)
 
     def _pull(
-        self, messages: Iterator[Message], entry: SweepEntry, shipper: Shipper, ended: Ended
+        self, messages: Iterator[Message], entry: SweepEntry, shipper: OutboxWorker, ended: Ended
     ) -> None:
         """Pull what the workers say; every result is in the ledger before it is shown.
 
@@ -317,14 +325,14 @@ class Driver:
             again = f"the same command, or `sweeps resume {self._name}`, goes on from here"
             raise StoppedError(f"{STOPPED_BY} {stop.by}; {again}")
 
-    def _describe(self, shipper: Shipper) -> None:
+    def _describe(self, shipper: OutboxWorker) -> None:
         """Have the sweep's page in MLflow say how it stands, every `tracking.live_seconds`."""
         every, now_ = self._launched.tracking.live_seconds, time.monotonic()
         if every and now_ - self._described >= every:
             self._described = now_
             shipper.describe(f"**Running**: {self._terminal.progress.sentence()}.")
 
-    def _record(self, message: Message, shipper: Shipper, ended: Ended) -> None:
+    def _record(self, message: Message, shipper: OutboxWorker, ended: Ended) -> None:
         """Write into the ledger how a trial ended, if this says so."""
         if isinstance(message, Done):
             record, said = weights.found(self._weights, message.record)
@@ -349,7 +357,7 @@ class Driver:
         current = self._ledger.sweep(self._tracker.name, entry.study, entry.sweep)
         assert current is not None
         spec = current.spec | {"stopped_by": by}
-        self._ledger.unfolded(self._tracker.name, replace(current, spec=spec))
+        self._ledger.sweep_states(self._tracker.name, replace(current, spec=spec))
 
 
 def _workers(cluster: ClusterConfig) -> str:
@@ -358,7 +366,7 @@ def _workers(cluster: ClusterConfig) -> str:
     return names.get(cluster.name, "loading the engine")
 
 
-def _status(lines: list[Line]) -> str:
+def _status(lines: list[TrialOutcome]) -> str:
     """Final status of a sweep: FINISHED, FAILED, or KILLED by a person."""
     if all(line.finished for line in lines):
         return "FINISHED"

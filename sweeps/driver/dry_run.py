@@ -5,8 +5,8 @@ import logging
 
 from sweeps.config.request import LaunchConfig, Request
 from sweeps.driver.announcement import without_weights
-from sweeps.driver.sweep_state import Unfolding
-from sweeps.driver.trial_states import Known, known_of
+from sweeps.driver.sweep_state import SweepState
+from sweeps.driver.trial_states import TrialStates, load_states
 from sweeps.execution.executor import missing_gpus
 from sweeps.planning.plan import Plan, PlannedTrial, trials_of
 from sweeps.search.factory import name_of
@@ -44,9 +44,9 @@ def plan_by_ledger(
         if path.exists() and not force:
             ledger = stack.enter_context(reading(path))
 
-        def look(asked: list[PlannedTrial]) -> Known:
-            return known_of(asked, ledger, sweep=name) if ledger else Known()
+        def look(asked: list[PlannedTrial]) -> TrialStates:
+            return load_states(asked, ledger, sweep=name) if ledger else TrialStates()
 
         begun = list(checkpoints_of(launch, name).packs().values())
-        sweep = Unfolding(launch, trials, look, begun=begun, retry_failed=retry_failed)
+        sweep = SweepState(launch, trials, look, begun=begun, retry_failed=retry_failed)
         return sweep.advance()

@@ -11,7 +11,7 @@ from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
 
 
-def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
+def close_expired_runs(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
     """Close what dead drivers, of whatever machine, left RUNNING; a sentence on each.
 
     Looked for in these experiments and in those of the ledger's studies. A store
@@ -21,13 +21,13 @@ def reap(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
     with contextlib.suppress(TrackingError):
         there = {tracker.found(study) for study in ledger.studies(tracker.name)} - {""}
         for experiment in sorted({*experiments, *there}):
-            said += tracker.reap(experiment)
+            said += tracker.close_expired_runs(experiment)
             if tracker.local:  # this process holds the output root: no trial trains there
                 tracker.close_running(experiment)
     return said
 
 
-def reap_on_server(config: LaunchConfig) -> list[str]:
+def close_expired_on_server(config: LaunchConfig) -> list[str]:
     """The same on the server that a command names, if it names one and that answers."""
     output = Path(config.paths.output)
     if config.tracking.name == "local" or not (output / LEDGER).exists():
@@ -37,4 +37,4 @@ def reap_on_server(config: LaunchConfig) -> list[str]:
     except TrackingError:
         return []
     with reading(output / LEDGER) as ledger:
-        return reap(Tracker(config.tracking, output), ledger)
+        return close_expired_runs(Tracker(config.tracking, output), ledger)

@@ -22,7 +22,7 @@ EVERY, DEAD_AFTER = 2.0, 20.0
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """A driver's word that it is at work.
 
     Attributes:
@@ -43,7 +43,7 @@ class Beat:
     waits: str = ""
 
 
-class Pulse:
+class HeartbeatWriter:
     """Beats while its block lasts; a context manager."""
 
     def __init__(
@@ -83,9 +83,9 @@ class Pulse:
             if self._stop.wait(EVERY):
                 return
 
-    def _beat(self) -> Beat:
+    def _beat(self) -> Heartbeat:
         progress = self._progress
-        return Beat(
+        return Heartbeat(
             time.time(),
             running={digest: [at.step, at.steps] for digest, at in progress.running().items()},
             stuck=progress.stuck(),
@@ -94,7 +94,7 @@ class Pulse:
         )
 
 
-def last_beat(folder: Path) -> Beat | None:
+def last_heartbeat(folder: Path) -> Heartbeat | None:
     """The word of the driver that is at work on a sweep; None when none is.
 
     A driver of this machine is looked for, another's clock must do.
@@ -105,7 +105,7 @@ def last_beat(folder: Path) -> Beat | None:
         return None
     if not _is_beat(found):
         return None
-    beat = Beat(**found)
+    beat = Heartbeat(**found)
     if beat.host == socket.gethostname():
         return beat if _exists(beat.pid) and is_held(folder.parent.parent) else None
     return beat if time.time() - beat.at < DEAD_AFTER else None

@@ -14,16 +14,16 @@ from sweeps.driver.reconciliation import reconcile
 from sweeps.driver.trial_states import search_of
 from sweeps.errors import TrackingError
 from sweeps.execution.events import Live
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.reports import page
 from sweeps.reports.figures import Study
-from sweeps.reports.page import Heading
+from sweeps.reports.page import ReportHeader
 from sweeps.search.summary import findings
 from sweeps.storage import weights
 from sweeps.storage.disk_errors import explanation
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import Owed
+from sweeps.storage.pending import OutboxItem
 from sweeps.storage.record import Columns
 from sweeps.tracking import pages
 from sweeps.tracking.live_runs import Ending, Page
@@ -38,7 +38,7 @@ RETRY_AFTER = 20.0
 TOGETHER = 16
 
 
-class Shipper:
+class OutboxWorker:
     """Sends results as they come; a context manager. The only one who writes to MLflow.
 
     What MLflow does not take stays owed in the ledger, and is sent when it is back.
@@ -68,7 +68,7 @@ class Shipper:
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
 
-    def __enter__(self) -> "Shipper":
+    def __enter__(self) -> "OutboxWorker":
         self._thread.start()
         return self
 
@@ -109,7 +109,9 @@ class Shipper:
     def _send(self, ledger: Ledger) -> str:
         """Send results and news; why they could not be sent, or empty."""
         try:
-            return next(iter(ship(self._tracker, ledger).values()), "") or self._show(ledger)
+            return next(iter(publish_results(self._tracker, ledger).values()), "") or self._show(
+                ledger
+            )
         except (sqlite3.Error, OSError) as error:  # of the ledger: the driver's own writes fail too
             return str(explanation(error, self._ledger) or error)
 
@@ -153,7 +155,7 @@ class Shipper:
         return ""
 
 
-def ship(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[str, str]:
+def publish_results(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[str, str]:
     """Send every result that is owed.
 
     Args:
@@ -166,22 +168,24 @@ def ship(tracker: Tracker, ledger: Ledger, skip: Collection[str] = ()) -> dict[s
     """
     failed: dict[str, str] = {}
     again = False
-    owed = sorted(ledger.owed(tracker.name), key=_page_of)
-    for (study, sweep), items in itertools.groupby(owed, _page_of):
+    pending_items = sorted(ledger.pending_items(tracker.name), key=_page_of)
+    for (study, sweep), items in itertools.groupby(pending_items, _page_of):
         if study in failed or study in skip:
             continue
         try:
             again |= _send(tracker, ledger, study, sweep, items)
         except TrackingError as error:
             failed[study] = str(error)
-    return failed | (ship(tracker, ledger, {*skip, *failed}) if again else {})
+    return failed | (publish_results(tracker, ledger, {*skip, *failed}) if again else {})
 
 
-def _page_of(owed: Owed) -> tuple[str, str]:
-    return owed.study, owed.sweep
+def _page_of(pending_items: OutboxItem) -> tuple[str, str]:
+    return pending_items.study, pending_items.sweep
 
 
-def _send(tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Iterable[Owed]) -> bool:
+def _send(
+    tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Iterable[OutboxItem]
+) -> bool:
     """Send results of a sweep; whether more is owed of its study than was known before."""
     experiment, page = ledger.page(tracker.name, study, sweep)
     replaced = not tracker.has_page(study, experiment, page, sweep)
@@ -194,9 +198,9 @@ def _send(tracker: Tracker, ledger: Ledger, study: str, sweep: str, items: Itera
     return replaced
 
 
-def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Owed]) -> None:
+def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[OutboxItem]) -> None:
     """Send results of a sweep; what their runs trained on is sent for all together."""
-    sent: list[tuple[Owed, str]] = []
+    sent: list[tuple[OutboxItem, str]] = []
     data: dict[str, dict[str, Any]] = {}
     try:
         for item in items:
@@ -204,7 +208,7 @@ def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Owe
             assert record is not None
             figure = ledger.figure(item.config_hash)
             kept = weights.path_of(ledger.path.parent, record)
-            run = tracker.ship(
+            run = tracker.publish_results(
                 page.experiment, page.run, page.sweep, item.name, record, figure, kept
             )
             sent.append((item, run))
@@ -212,11 +216,11 @@ def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Owe
     finally:  # also of those that were sent before one was not taken
         tracker.inputs.log(page.experiment, data)
         for item, run in sent:
-            ledger.shipped(tracker.name, item, run)
+            ledger.mark_sent(tracker.name, item, run)
 
 
 def publish(
-    tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[Line], folder: Path
+    tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[TrialOutcome], folder: Path
 ) -> Path:
     """Write a sweep's report, and its page in MLflow, and close its run.
 
@@ -264,9 +268,9 @@ def trajectories(
 
 
 def report_of(
-    entry: SweepEntry, lines: list[Line], trajectory: Callable[[str], Columns | None]
+    entry: SweepEntry, lines: list[TrialOutcome], trajectory: Callable[[str], Columns | None]
 ) -> dict[str, bytes | str]:
     """A sweep's report, file by file; `trajectory` gives a trial's by its config hash."""
-    heading = Heading(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
+    heading = ReportHeader(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
     study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
     return page.files(heading, study, lines)

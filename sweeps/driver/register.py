@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedTrial, axes_of
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import Owed
+from sweeps.storage.pending import OutboxItem
 from sweeps.storage.record import stopped_key
 from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
@@ -26,7 +26,7 @@ def enter(
     run_id = begin_page(tracker, experiment, planned.study, planned.sweep, spec, planned.trials)
     entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
     ledger.open_sweep(tracker.name, entry)
-    owe(tracker, ledger, entry, planned)
+    enqueue(tracker, ledger, entry, planned)
     return entry
 
 
@@ -67,16 +67,20 @@ def page_of(
 
 def note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
     """Write into the ledger what a sweep under way has come to, and what MLflow is owed of it."""
-    ledger.unfolded(tracker.name, entry)
-    owe(tracker, ledger, entry, planned)
+    ledger.sweep_states(tracker.name, entry)
+    enqueue(tracker, ledger, entry, planned)
 
 
-def owe(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
+def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
     """Write into the ledger what MLflow is owed of a sweep."""
-    owed = [Owed(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials]
+    pending_items = [
+        OutboxItem(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials
+    ]
     if stops_early(entry):  # or as this sweep stops it
-        owed += [replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in owed]
-    ledger.owe(tracker.name, owed)
+        pending_items += [
+            replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in pending_items
+        ]
+    ledger.enqueue(tracker.name, pending_items)
 
 
 def stops_early(entry: SweepEntry) -> bool:

@@ -60,7 +60,7 @@ def _locked(output: Path) -> Iterator[None]:
 def _who(output: Path) -> str:
     """Name the process that holds the root, as the beginning of a sentence."""
     for place in sorted(folder_of(output, "").glob(f"*/{heartbeat.NAME}")):
-        beat = heartbeat.last_beat(place.parent)
+        beat = heartbeat.last_heartbeat(place.parent)
         if beat:
             return f"sweep {place.parent.name} is running (process {beat.pid} on {beat.host})"
     return "another command is at work"

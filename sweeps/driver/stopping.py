@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.heartbeat import last_beat
-from sweeps.driver.trial_states import known_of, only, planned_of
+from sweeps.driver.heartbeat import last_heartbeat
+from sweeps.driver.trial_states import load_states, only, planned_of
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.disk_errors import explained
@@ -46,7 +46,7 @@ def _where(folder: Path, entry: SweepEntry) -> str:
     Raises:
         ConfigError: none does.
     """
-    beat = last_beat(folder) if entry.status == "RUNNING" else None
+    beat = last_heartbeat(folder) if entry.status == "RUNNING" else None
     if beat is None:
         raise ConfigError(
             f"sweep {entry.sweep} does not run: there is nothing to stop; `sweeps status "
@@ -62,7 +62,7 @@ def _trials(entry: SweepEntry, ledger: Ledger, hashes: Sequence[str]) -> list[Pl
         ConfigError: a hash is of none or several, or its trial has ended.
     """
     planned = planned_of(entry)
-    known = known_of(planned, ledger, sweep=entry.sweep) if hashes else None
+    known = load_states(planned, ledger, sweep=entry.sweep) if hashes else None
     found = []
     for prefix in hashes:
         check_prefix(prefix)

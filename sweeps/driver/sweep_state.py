@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sweeps.config.request import ClusterConfig, LaunchConfig
-from sweeps.driver.trial_states import Known
+from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search
 from sweeps.search.factory import name_of, start
 
 
-class Unfolding:
+class SweepState:
     """Asks a search round by round, and passes over the rounds that are known already.
 
     Attributes:
@@ -26,7 +26,7 @@ class Unfolding:
         self,
         launch: LaunchConfig,
         cells: list[PlannedTrial],
-        look: Callable[[list[PlannedTrial]], Known],
+        look: Callable[[list[PlannedTrial]], TrialStates],
         *,
         begun: Sequence[Sequence[str]] = (),
         retry_failed: bool,
@@ -45,7 +45,7 @@ class Unfolding:
         self._begun = begun
         self.sweep = name_of(launch, cells)
         self.trials: list[PlannedTrial] = []
-        self.known = Known()
+        self.known = TrialStates()
         self.reused: set[str] = set()
         self._seen: set[str] = set()
         self.trained: set[str] = set()
@@ -60,7 +60,7 @@ class Unfolding:
                 return planned
             self._search.tell(self.known.results)
 
-    def learn(self, planned: Plan, known: Known) -> None:
+    def learn(self, planned: Plan, known: TrialStates) -> None:
         """A round was trained, and this came of it."""
         self.trained |= {trial.config_hash for pack in planned.packs for trial in pack}
         self.known |= known
@@ -76,7 +76,7 @@ class Unfolding:
 
     def _add(self, trials: list[PlannedTrial]) -> None:
         new = list({trial.config_hash: trial for trial in trials}.values())
-        found = self._look(new) if new else Known()
+        found = self._look(new) if new else TrialStates()
         self.trials += new
         self._seen |= {trial.config_hash for trial in new}
         self.reused |= set(found.results)

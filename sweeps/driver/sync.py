@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.expired_runs import reap
-from sweeps.driver.outbox import publish, ship
+from sweeps.driver.expired_runs import close_expired_runs
+from sweeps.driver.outbox import publish, publish_results
 from sweeps.driver.reconciliation import Missing, reconcile
 from sweeps.driver.session import opened
-from sweeps.driver.trial_states import lines_of_entry, only
+from sweeps.driver.trial_states import only, outcomes_of_entry
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.output_root import folder_of, has_record
@@ -19,7 +19,7 @@ from sweeps.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
-class Unsent:
+class PendingItems:
     """Results and pages that MLflow has not taken; false when there are none.
 
     Attributes:
@@ -40,7 +40,7 @@ class Unsent:
 
 
 @dataclass
-class Settled:
+class SyncResult:
     """Outcome of a synchronisation, by study.
 
     Attributes:
@@ -51,15 +51,15 @@ class Settled:
 
     sent: dict[str, int] = field(default_factory=dict)
     again: dict[str, Missing] = field(default_factory=dict)
-    unsent: dict[str, Unsent] = field(default_factory=dict)
+    unsent: dict[str, PendingItems] = field(default_factory=dict)
 
 
-def settle(
+def sync_study(
     tracker: Tracker,
     ledger: Ledger,
     studies: Collection[str],
     lease: contextlib.AbstractContextManager[object] | None = None,
-) -> Settled:
+) -> SyncResult:
     """Send what is owed, and what MLflow has lost; close the pages of sweeps nobody works on.
 
     Called while this process holds the output root, so a sweep that still says RUNNING was
@@ -71,7 +71,7 @@ def settle(
         studies: those that are compared with what MLflow holds of them.
         lease: held meanwhile, for what is owed by now may take long.
     """
-    waited = Counter(owed.study for owed in ledger.owed(tracker.name))
+    waited = Counter(pending_items.study for pending_items in ledger.pending_items(tracker.name))
     lost: dict[str, Missing] = {}
     failed: dict[str, str] = {}
     with lease or contextlib.nullcontext():
@@ -80,7 +80,7 @@ def settle(
                 lost[study] = reconcile(tracker, ledger, study)
             except TrackingError as error:
                 failed[study] = str(error)
-        failed |= ship(tracker, ledger, failed)
+        failed |= publish_results(tracker, ledger, failed)
     failed |= _publish_all(tracker, ledger, failed)
     return _settled(tracker, ledger, waited, lost, failed)
 
@@ -95,7 +95,7 @@ def _publish_all(tracker: Tracker, ledger: Ledger, failed: Collection[str]) -> d
         if entry.study in failed or entry.study in why:
             continue
         try:
-            lines = lines_of_entry(entry, ledger, tracker)
+            lines = outcomes_of_entry(entry, ledger, tracker)
             publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
         except TrackingError as error:
             why[entry.study] = str(error)
@@ -108,12 +108,12 @@ def _settled(
     waited: Counter[str],
     lost: dict[str, Missing],
     failed: dict[str, str],
-) -> Settled:
-    results = Counter(owed.study for owed in ledger.owed(tracker.name))
+) -> SyncResult:
+    results = Counter(pending_items.study for pending_items in ledger.pending_items(tracker.name))
     pages = Counter(entry.study for entry in ledger.unpublished(tracker.name))
-    done = Settled()
+    done = SyncResult()
     for study in sorted({*waited, *lost, *failed, *results, *pages}):
-        left = Unsent(results[study], pages[study], failed.get(study, ""))
+        left = PendingItems(results[study], pages[study], failed.get(study, ""))
         if left:
             done.unsent[study] = left
         else:
@@ -123,7 +123,7 @@ def _settled(
     return done
 
 
-def sync(config: LaunchConfig) -> Settled:
+def sync(config: LaunchConfig) -> SyncResult:
     """Send what MLflow is owed or has lost, of every study.
 
     Raises:
@@ -132,8 +132,8 @@ def sync(config: LaunchConfig) -> Settled:
     """
     has_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
-        reap(tracker, ledger)
-        return settle(tracker, ledger, ledger.studies(tracker.name))
+        close_expired_runs(tracker, ledger)
+        return sync_study(tracker, ledger, ledger.studies(tracker.name))
 
 
 def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
@@ -146,10 +146,10 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
     has_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         study = only(ledger.sweeps_like(prefix, tracker.name), prefix).study
-        left = settle(tracker, ledger, [study]).unsent.get(study, Unsent())
+        left = sync_study(tracker, ledger, [study]).unsent.get(study, PendingItems())
         entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
-        lines = lines_of_entry(entry, ledger, tracker)
+        lines = outcomes_of_entry(entry, ledger, tracker)
         try:
             return publish(tracker, ledger, entry, lines, folder)
         except TrackingError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweeps.config.request import search_from_plain
 from sweeps.config.search import SearchConfig
-from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, Line
+from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
 from sweeps.storage.output_root import LEDGER, has_record
@@ -15,7 +15,7 @@ from sweeps.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
-class Known:
+class TrialStates:
     """What is known of trials."""
 
     results: dict[str, Result] = field(default_factory=dict)
@@ -26,19 +26,19 @@ class Known:
         """Trials that have a result, or that it is of no use to try again."""
         return {*self.results, *(h for h, f in self.failures.items() if f.final)}
 
-    def __or__(self, other: "Known") -> "Known":
+    def __or__(self, other: "TrialStates") -> "TrialStates":
         """Both; of one trial what the other says."""
-        return Known(self.results | other.results, self.failures | other.failures)
+        return TrialStates(self.results | other.results, self.failures | other.failures)
 
 
-def known_of(
+def load_states(
     trials: list[PlannedTrial],
     ledger: Ledger,
     tracker: Tracker | None = None,
     experiment: str = "",
     *,
     sweep: str,
-) -> Known:
+) -> TrialStates:
     """What the ledger knows, and MLflow of what the ledger does not (another machine's work).
 
     What this sweep stopped early is known too: it is not begun again.
@@ -48,10 +48,12 @@ def known_of(
     results = stopped | ledger.results(hashes)
     if tracker:
         results |= tracker.finished(experiment, hashes - set(results))
-    return Known(results, ledger.failures(hashes))
+    return TrialStates(results, ledger.failures(hashes))
 
 
-def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) -> list[Line]:
+def outcomes_of(
+    trials: list[PlannedTrial], reused: Collection[str], known: TrialStates
+) -> list[TrialOutcome]:
     """A line for each trial, from what is known of it."""
     lines = []
     for trial in trials:
@@ -59,12 +61,12 @@ def table_of(trials: list[PlannedTrial], reused: Collection[str], known: Known) 
         failure = known.failures.get(trial.config_hash)
         if result:
             used = trial.config_hash in reused
-            lines.append(Line(trial, result.status, result.summary, reused=used))
+            lines.append(TrialOutcome(trial, result.status, result.summary, reused=used))
         elif failure:
             status = STOPPED_BY_PERSON if failure.stopped else FAILED
-            lines.append(Line(trial, status, error=failure.error))
+            lines.append(TrialOutcome(trial, status, error=failure.error))
         else:
-            lines.append(Line(trial, MISSING))
+            lines.append(TrialOutcome(trial, MISSING))
     return lines
 
 
@@ -73,11 +75,13 @@ def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
     return [PlannedTrial(**trial) for trial in entry.spec["trials"]]
 
 
-def lines_of_entry(entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None) -> list[Line]:
+def outcomes_of_entry(
+    entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None
+) -> list[TrialOutcome]:
     """A line for each trial of a sweep that was recorded, from what is known of it now."""
     trials = planned_of(entry)
-    known = known_of(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-    return table_of(trials, entry.spec["reused"], known)
+    known = load_states(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
+    return outcomes_of(trials, entry.spec["reused"], known)
 
 
 def search_of(entry: SweepEntry) -> SearchConfig:
@@ -95,7 +99,7 @@ def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
     return names[one_sweep(names, prefix)]
 
 
-def lines_of(prefix: str, output: Path) -> list[Line]:
+def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
     """What the ledger knows of a sweep's trials.
 
     Raises:
@@ -103,4 +107,4 @@ def lines_of(prefix: str, output: Path) -> list[Line]:
     """
     has_record(output)
     with reading(output / LEDGER) as ledger:
-        return lines_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)
+        return outcomes_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)

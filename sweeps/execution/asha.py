@@ -15,7 +15,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from sweeps.config.early_stopping import AshaConfig, RungLosses
 
 
-class Judge:
+class Asha:
     """Holds the rungs of a sweep; one for all its workers."""
 
     def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
@@ -42,11 +42,11 @@ class Judge:
         return bool(said == TrialScheduler.STOP)
 
 
-class Remote:
+class RemoteAsha:
     """A judge in a process of its own, on the Ray this process is connected to."""
 
     def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
-        self._judge: Any = ray.remote(num_cpus=0)(Judge).remote(config, dict(known))
+        self._judge: Any = ray.remote(num_cpus=0)(Asha).remote(config, dict(known))
 
     def __call__(self, digest: str, step: int, ratio: float) -> bool:
         """Whether a trial is to end; without a judge, as when its node died, none is."""
@@ -57,4 +57,4 @@ class Remote:
 
 def here(config: AshaConfig, known: Mapping[str, RungLosses]) -> Callable[[str, int, float], bool]:
     """A judge in this very process."""
-    return Judge(config, known).stops
+    return Asha(config, known).stops

@@ -119,7 +119,7 @@ def training(
         from sweeps.execution.tune import Tune
 
         with ready(config, packs, folder) as code:
-            stopping = Stopping(early[0], asha.Remote(*early)) if early else None
+            stopping = Stopping(early[0], asha.RemoteAsha(*early)) if early else None
             options = (checkpoints, stopping, live_seconds, requests, weights)
             tune = Tune(config, device, folder, code, *options)
             try:

@@ -23,7 +23,7 @@ FILE = "shown.json"
 
 
 @dataclass
-class Shown:
+class SentPoints:
     """Record of the points that were sent of a pack so far.
 
     Attributes:
@@ -37,7 +37,7 @@ class Shown:
     sampled: int = 0
 
     @classmethod
-    def read(cls, path: Path) -> "Shown":
+    def read(cls, path: Path) -> "SentPoints":
         """Read the file; empty where it cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             plain = json.loads(path.read_text())
@@ -59,7 +59,7 @@ class Shown:
         return {"moments": [m for m in self.moments if m[0] <= rows], "system": self.samples}
 
 
-class Showing:
+class LiveSender:
     """Shows a pack's trials every so often.
 
     Attributes:
@@ -77,7 +77,7 @@ class Showing:
         """
         self._every, self._started, self._last = every, started, time.monotonic()
         self._path = folder / FILE if folder else None
-        self.shown = Shown.read(self._path) if self._path and resumed else Shown()
+        self.shown = SentPoints.read(self._path) if self._path and resumed else SentPoints()
         self._trials: dict[int, _Trial] = {}
         self._sampler = Sampler()
 
@@ -99,7 +99,7 @@ class Showing:
 
     def _begin(self, rows: int) -> None:
         """Write down that points are shown now, of trials that have so many rows."""
-        shown = Shown([*self.shown.moments], [*self.shown.samples], self.shown.sampled)
+        shown = SentPoints([*self.shown.moments], [*self.shown.samples], self.shown.sampled)
         if not shown.moments or rows > shown.moments[-1][0]:
             shown.moments.append((rows, now()))
         self._sample(shown)
@@ -108,7 +108,7 @@ class Showing:
             shown.write(self._path)
         self.shown = shown
 
-    def _sample(self, shown: Shown) -> None:
+    def _sample(self, shown: SentPoints) -> None:
         if kept(shown.sampled):
             shown.samples.append((now(), self._sampler.sample()))
         shown.sampled += 1
@@ -121,7 +121,7 @@ class _Trial:
         self._thinning, self._curves, self._rows = Thinning(), deq.curves_of(course), 0
         self._samples = 0
 
-    def points(self, course: deq.Course, clock: Clock, shown: Shown) -> list[Point]:
+    def points(self, course: deq.Course, clock: Clock, shown: SentPoints) -> list[Point]:
         system = system_points(shown.samples, self._samples)
         self._samples = len(shown.samples)
         end = min(len(course.rows), clock.moments[-1][0])

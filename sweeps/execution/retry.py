@@ -21,7 +21,7 @@ Packs = list[Pack]
 NOTICED = 20.0
 
 
-class Cause(Enum):
+class FailureCause(Enum):
     """Whose fault it is that a pack was lost."""
 
     WORKER = "worker"
@@ -30,7 +30,7 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostPack:
     """A pack whose worker died, and died again with every retry.
 
     Attributes:
@@ -41,11 +41,11 @@ class Lost:
 
     pack: Pack
     reason: str
-    cause: Cause = Cause.WORKER
+    cause: FailureCause = FailureCause.WORKER
 
 
 # Trains packs, each with so many retries of its worker.
-Fit = Callable[[Packs, int], Iterator[Message | Lost]]
+Fit = Callable[[Packs, int], Iterator[Message | LostPack]]
 
 
 def rounds(
@@ -62,17 +62,17 @@ def rounds(
     smaller: Packs = []
     moved: Packs = []
     for said in fit(packs, retries):
-        if not isinstance(said, Lost):
+        if not isinstance(said, LostPack):
             yield from _once(said, ended)
             continue
         for message in asked_to_end(said.pack, requests):
             yield from _once(message, ended)
         rest = [trial for trial in said.pack if trial.config_hash not in ended]
-        if said.cause is Cause.NODE:
+        if said.cause is FailureCause.NODE:
             moved += parts(rest, len(said.pack))
         elif len(said.pack) > 1:
             half = -(-len(said.pack) // 2)
-            smaller += parts(rest, half if said.cause is Cause.MEMORY else 1)
+            smaller += parts(rest, half if said.cause is FailureCause.MEMORY else 1)
         else:
             yield from _failed(rest, said)
     for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
@@ -80,7 +80,7 @@ def rounds(
             continue
         time.sleep(pause)
         for said in fit(again, budget):
-            if isinstance(said, Lost):
+            if isinstance(said, LostPack):
                 for message in asked_to_end(said.pack, requests):
                     yield from _once(message, ended)
                 yield from _failed([t for t in said.pack if t.config_hash not in ended], said)
@@ -101,11 +101,11 @@ def asked_to_end(pack: Pack, requests: StopRequests | None) -> Iterator[Stopped 
     yield from endings({h: found[h] for h in hashes if h in found}, requests.timeout)
 
 
-def _failed(trials: Pack, lost: Lost) -> Iterator[Message]:
+def _failed(trials: Pack, lost: LostPack) -> Iterator[Message]:
     from sweeps.execution.worker import needed  # imports torch
 
     reason = lost.reason
-    if lost.cause is Cause.MEMORY and trials:
+    if lost.cause is FailureCause.MEMORY and trials:
         reason += f": {needed([trial.plain for trial in trials])}"
     for trial in trials:
         yield Failed(trial.config_hash, reason, final=False)

@@ -23,7 +23,7 @@ from sweeps.config.request import ClusterConfig
 from sweeps.execution.batching import drawn, together
 from sweeps.execution.events import Done, Failed, Message
 from sweeps.execution.ray_cluster import Code, needs
-from sweeps.execution.retry import Cause, Lost, Packs
+from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.versions import here, mismatch
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import PlannedTrial
@@ -40,8 +40,8 @@ class_cache.ENV_VARS_TO_PROPAGATE = {
     name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
 }
 
-Said = Message | Lost
-Inbox = queue.Queue[Said | None]
+TrialForecast = Message | LostPack
+Inbox = queue.Queue[TrialForecast | None]
 
 
 class Tune:
@@ -66,7 +66,7 @@ class Tune:
         self._folder, self._code = folder.resolve(), code
         self._running: tuple[threading.Thread, Stop] | None = None
 
-    def fit(self, packs: Packs, retries: int) -> Iterator[Said]:
+    def fit(self, packs: Packs, retries: int) -> Iterator[TrialForecast]:
         """Train the packs; yields what the workers say, as they say it.
 
         Args:
@@ -83,7 +83,7 @@ class Tune:
         finally:
             self.end()
 
-    def _said(self, inbox: Inbox) -> Iterator[Said]:
+    def _said(self, inbox: Inbox) -> Iterator[TrialForecast]:
         """Yield what comes into the inbox, until all has come or the sweep is asked to end."""
         looked = time.monotonic()
         while True:
@@ -111,7 +111,7 @@ class Tune:
         shutil.rmtree(self._folder / "tune", ignore_errors=True)
         self._running = None
 
-    def _stamped(self, said: Said) -> Said:
+    def _stamped(self, said: TrialForecast) -> TrialForecast:
         """Shipped code has no history on the worker: the driver knows its commit."""
         if self._code is None or not isinstance(said, Done):
             return said
@@ -197,9 +197,9 @@ class Listener(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Pass on that a worker died, and every one that was given in its place."""
         text = Path(trial.error_file).read_text() if trial.error_file else ""
-        how, cause = how_it_died(text.rpartition("Failure # ")[2])
+        how, cause = parse_worker_error(text.rpartition("Failure # ")[2])
         reason = f"its worker died {times(self._retries + 1)}, at last: {how}"
-        self._inbox.put(Lost(self._packs[trial.config["pack"]], reason, cause))
+        self._inbox.put(LostPack(self._packs[trial.config["pack"]], reason, cause))
 
 
 def times(count: int) -> str:
@@ -207,16 +207,19 @@ def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def how_it_died(text: str) -> tuple[str, Cause]:
+def parse_worker_error(text: str) -> tuple[str, FailureCause]:
     """What Ray's words on a worker's death say, in one line, and whose fault it was."""
     text = without_secrets(" ".join(text.split()))
     if "running low on memory" in text:
-        return "Ray ended it, since its node was running out of memory", Cause.MEMORY
+        return "Ray ended it, since its node was running out of memory", FailureCause.MEMORY
     if "node has died" in text or "node died" in text or "temporarily unavailable" in text:
-        return "its node died or does not answer", Cause.NODE
+        return "its node died or does not answer", FailureCause.NODE
     if "connection error code 2" in text:
-        return "its process was killed, or crashed, or the kernel ended it for memory", Cause.WORKER
-    return text[-300:] or "Ray does not say how", Cause.WORKER
+        return (
+            "its process was killed, or crashed, or the kernel ended it for memory",
+            FailureCause.WORKER,
+        )
+    return text[-300:] or "Ray does not say how", FailureCause.WORKER
 
 
 def _trainable(

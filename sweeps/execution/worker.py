@@ -19,7 +19,7 @@ from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.endings import endings
 from sweeps.execution.environment import environment
 from sweeps.execution.events import Done, Failed, Live, Message, Note, Progress, Stopped
-from sweeps.execution.live import Showing, plain_columns
+from sweeps.execution.live import LiveSender, plain_columns
 from sweeps.storage.checkpoints import Checkpoints, without
 from sweeps.storage.record import Record, now
 from sweeps.storage.stop_requests import Asked, Guard
@@ -143,7 +143,9 @@ def _run(
     keeper = CheckpointWriter(checkpoints, hashes, device)
     checkpoint, news = keeper.newest()
     yield from _notes(hashes, news)
-    showing = Showing(live_seconds, keeper.started, keeper.folder, resumed=checkpoint is not None)
+    showing = LiveSender(
+        live_seconds, keeper.started, keeper.folder, resumed=checkpoint is not None
+    )
     last, apart, pending = 0.0, False, dict(zip(hashes, range(len(hashes)), strict=True))
     begun = checkpoint.step if checkpoint else 0
     steps = configs[0].train.steps
@@ -230,7 +232,7 @@ def _record(
     plain: dict[str, Any],
     device: str,
     keeper: CheckpointWriter,
-    showing: Showing,
+    showing: LiveSender,
 ) -> Record:
     outcome = deq.compare(course)
     stopped = {}

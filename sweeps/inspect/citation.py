@@ -39,7 +39,7 @@ BIBTEX = """\
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """When, where and with what a trial was made; see `sweeps.storage.record.Record`."""
 
     device: str
@@ -59,16 +59,16 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
         entry = only(ledger.sweeps_like(prefix), prefix)
         found = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
     made = [
-        Made(head["device"], head["started"], head["finished"], environment)
+        Provenance(head["device"], head["started"], head["finished"], environment)
         for head, environment in filter(None, found)
     ]
     return cite(entry, made)
 
 
-def cite(entry: SweepEntry, made: Iterable[Made]) -> str:
+def cite(entry: SweepEntry, made: Iterable[Provenance]) -> str:
     """The text for a sweep, from what its finished trials were made with."""
     counts: Counter[str] = Counter()
-    examples: dict[str, Made] = {}
+    examples: dict[str, Provenance] = {}
     first, last = math.inf, -math.inf
     for one in made:
         rest = {key: v for key, v in one.environment.items() if key != "resumed_at"}
@@ -94,7 +94,7 @@ def cite(entry: SweepEntry, made: Iterable[Made]) -> str:
     return "\n\n".join(parts)
 
 
-def _conditions(made: Made) -> str:
+def _conditions(made: Provenance) -> str:
     """Software, code and hardware, a line each."""
     found = made.environment
     packages = {k: v for k, v in found.get("packages", {}).items() if v}

@@ -34,7 +34,7 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class Said:
+class TrialForecast:
     """What the theory says of one trial.
 
     Attributes:
@@ -52,7 +52,7 @@ class Said:
     budget: int
 
 
-def say(request: Request, loss: float) -> Iterator[Said]:
+def say(request: Request, loss: float) -> Iterator[TrialForecast]:
     """What the theory says of each trial; nothing is trained and nothing written.
 
     Args:
@@ -68,7 +68,7 @@ def say(request: Request, loss: float) -> Iterator[Said]:
     return (_of_trial(planned, loss) for planned in trials_of(request))
 
 
-def _of_trial(planned: PlannedTrial, loss: float) -> Said:
+def _of_trial(planned: PlannedTrial, loss: float) -> TrialForecast:
     config = trial_from_plain(planned.plain)
     try:
         forecast = deq.forecast(config)
@@ -80,10 +80,10 @@ def _of_trial(planned: PlannedTrial, loss: float) -> Said:
     costs = asdict(deq.cost(forecast))
     metrics |= {f"cost/{name}": value for name, value in costs.items() if value is not None}
     steps = forecast.linearized.steps_to(loss, MOST_STEPS)
-    return Said(planned, metrics, notes, steps, config.train.steps)
+    return TrialForecast(planned, metrics, notes, steps, config.train.steps)
 
 
-def to_json(said: Sequence[Said], loss: float) -> str:
+def to_json(said: Sequence[TrialForecast], loss: float) -> str:
     """All numbers, for scripts."""
     trials = [
         {"config_hash": one.planned.config_hash, "trial": one.planned.name}
@@ -93,7 +93,7 @@ def to_json(said: Sequence[Said], loss: float) -> str:
     return json.dumps({"loss": loss, "trials": trials}, indent=2, allow_nan=False)
 
 
-def show(said: Sequence[Said], loss: float, terminal: Terminal) -> None:
+def show(said: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
     """Print the conditions, the rates and the cost, and why a number is absent."""
     terminal.say("Slack of the theorem's conditions (met at 1 and above)")
     _table(terminal, said, CONDITIONS, {})
@@ -115,7 +115,10 @@ def show(said: Sequence[Said], loss: float, terminal: Terminal) -> None:
 
 
 def _table(
-    terminal: Terminal, said: Sequence[Said], numbers: dict[str, str], texts: dict[str, list[str]]
+    terminal: Terminal,
+    said: Sequence[TrialForecast],
+    numbers: dict[str, str],
+    texts: dict[str, list[str]],
 ) -> None:
     rows = [
         [
@@ -128,17 +131,17 @@ def _table(
     terminal.table(["trial", *numbers, *texts], rows, left=1)
 
 
-def _reach(one: Said) -> str:
+def _reach(one: TrialForecast) -> str:
     if one.steps is None:
         return f"not within {MOST_STEPS:.0e}"
     return f"{one.steps}" if one.steps <= one.budget else f"{one.steps} (past the budget)"
 
 
-def _products(one: Said) -> str:
+def _products(one: TrialForecast) -> str:
     floor, cold = one.metrics["cost/products_floor"], one.metrics.get("cost/products_cold")
     return f"{floor:.0f} - ?" if cold is None else f"{floor:.0f} - {cold:.0f}"
 
 
-def _between(one: Said, low: str, high: str) -> str:
+def _between(one: TrialForecast, low: str, high: str) -> str:
     cold = one.metrics.get(high)
     return f"{one.metrics[low]:.2g} - " + ("?" if cold is None else f"{cold:.2g}")

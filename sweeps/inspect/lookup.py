@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.trial_states import lines_of_entry
+from sweeps.driver.trial_states import outcomes_of_entry
 from sweeps.errors import ConfigError
 from sweeps.storage.ledger import reading
 from sweeps.storage.output_root import LEDGER
@@ -59,7 +59,7 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
         with reading(output / LEDGER) as ledger:
             entries = {entry.sweep: entry for entry in ledger.sweeps_like(prefix)}
             if entries:
-                lines = lines_of_entry(entries[one_sweep(entries, prefix)], ledger)
+                lines = outcomes_of_entry(entries[one_sweep(entries, prefix)], ledger)
                 return {p.config_hash: p.name for p in (x.planned for x in lines if x.finished)}
     found = Tracker(config.tracking, output).sweeps_like(prefix) if in_mlflow(config) else {}
     return found[one_sweep(found, prefix)]

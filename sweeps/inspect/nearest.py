@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import deq
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.request import trial_to_plain
 from sweeps.config.stored import canonical_of
 from sweeps.errors import ConfigError
@@ -37,7 +37,7 @@ class Nearest:
         return f"nearest {self.config_hash[:12]}: {changes}"
 
 
-class Neighbours:
+class NearestConfigs:
     """Finished configs, ready to be asked which of them is nearest.
 
     A question costs O(keys * distance) operations on integers of a bit for each finished
@@ -73,20 +73,20 @@ def novelties(plan: Plan, output: Path) -> dict[str, Nearest | None]:
     Canonical configs are compared: what is no part of a trial's identity makes none new.
     """
     known = _known(output)
-    default = flattened(trial_to_plain(deq.TrialConfig()))
-    neighbours = Neighbours([flat for _, flat, _ in known])
+    default = flatten(trial_to_plain(deq.TrialConfig()))
+    neighbours = NearestConfigs([flat for _, flat, _ in known])
     found: dict[str, Nearest | None] = {}
     for trial in plan.trials:
         if trial.config_hash in plan.finished:
             continue
-        flat = flattened(canonical_of(trial.plain))
+        flat = flatten(canonical_of(trial.plain))
         place = neighbours.nearest(flat)
         found[trial.config_hash] = None
         if place is not None:
             digest, there, plain = known[place]
             # A key at its default may be absent from the canonical form, and from an older
             # config.
-            then, now = default | flattened(plain), flattened(trial.plain)
+            then, now = default | flatten(plain), flatten(trial.plain)
             found[trial.config_hash] = Nearest(
                 digest,
                 {
@@ -115,5 +115,5 @@ def _known(output: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         for digest, plain in ledger.configs():
             # A config of another version's keys is no neighbour of this one's.
             with contextlib.suppress(ConfigError):
-                found.append((digest, flattened(canonical_of(plain)), plain))
+                found.append((digest, flatten(canonical_of(plain)), plain))
     return found

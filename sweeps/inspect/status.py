@@ -7,9 +7,16 @@ from datetime import datetime
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.heartbeat import Beat, last_beat
+from sweeps.driver.heartbeat import Heartbeat, last_heartbeat
 from sweeps.driver.terminal import Rows, Terminal
-from sweeps.driver.trial_states import Known, known_of, only, planned_of, search_of, table_of
+from sweeps.driver.trial_states import (
+    TrialStates,
+    load_states,
+    only,
+    outcomes_of,
+    planned_of,
+    search_of,
+)
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
 from sweeps.search.summary import findings
@@ -88,15 +95,15 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
 
 def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     planned = planned_of(entry)
-    known = known_of(planned, ledger, sweep=entry.sweep)
-    beat = last_beat(folder_of(ledger.path.parent, entry.sweep))
+    known = load_states(planned, ledger, sweep=entry.sweep)
+    beat = last_heartbeat(folder_of(ledger.path.parent, entry.sweep))
     if entry.status != "RUNNING":
         beat = None
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, known, beat, reused, entry.sweep) for trial in planned]
     kinds = ["reused" if t.config_hash in reused else _kind(t.state) for t in trials]
-    found = findings(search_of(entry), table_of(planned, reused, known))
-    owed = [(o.study, o.sweep) for o in ledger.owed(entry.tracker)]
+    found = findings(search_of(entry), outcomes_of(planned, reused, known))
+    pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
         study=entry.study,
@@ -105,7 +112,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         command=entry.spec["command"],
         tracker=entry.tracker,
         mlflow=entry.status if entry.published else "RUNNING",
-        unsent=owed.count((entry.study, entry.sweep)),
+        unsent=pending_items.count((entry.study, entry.sweep)),
         trials=trials,
         found=found.plain if found else [],
         progress=beat.says if beat else "",
@@ -122,14 +129,14 @@ def _kind(state: str) -> str:
     return state if state in ("failed", "running", "left") else "done"
 
 
-def _state(entry: SweepEntry, beat: Beat | None) -> str:
+def _state(entry: SweepEntry, beat: Heartbeat | None) -> str:
     if entry.status == "RUNNING":
         return "running" if beat else "interrupted"
     return {"FINISHED": "finished", "FAILED": "failed"}.get(entry.status, "interrupted")
 
 
 def _trial(
-    planned: PlannedTrial, known: Known, beat: Beat | None, reused: set[str], sweep: str
+    planned: PlannedTrial, known: TrialStates, beat: Heartbeat | None, reused: set[str], sweep: str
 ) -> TrialStatus:
     digest = planned.config_hash
     state, note = "left", ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import number
 from sweeps.storage.record import Record
 
@@ -25,7 +25,7 @@ def difference(first: Record, second: Record) -> Difference:
     """What differs between two trials' configs and results."""
     results = [{"status": r.status} | _untimed(r.summary) for r in (first, second)]
     return Difference(
-        keys=_unequal(flattened(first.config), flattened(second.config)),
+        keys=_unequal(flatten(first.config), flatten(second.config)),
         results=_unequal(*results),
     )
 

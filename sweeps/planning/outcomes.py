@@ -26,7 +26,7 @@ UNFINISHED = (FAILED, MISSING, STOPPED_BY_PERSON)
 
 
 @dataclass(frozen=True)
-class Line:
+class TrialOutcome:
     """One trial of a sweep, and what came of it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedGroup:
     """Repeats of one configuration over seeds.
 
     Attributes:
@@ -62,7 +62,7 @@ class Cell:
 
     name: str
     varying: dict[str, Any]
-    lines: list[Line]
+    lines: list[TrialOutcome]
 
     def mean(self, key: str) -> "deq.Mean | None":
         """The mean of a metric over the seeds; None when there is none."""
@@ -70,7 +70,7 @@ class Cell:
         return deq.mean(values) if values else None
 
 
-def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def table(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table a sweep ends with."""
     rows = [
         [line.planned.name, line.status, *(number(line.summary.get(k)) for k in COLUMNS.values())]
@@ -79,7 +79,7 @@ def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     return ["trial", "status", *COLUMNS], rows
 
 
-def to_csv(lines: Sequence[Line]) -> str:
+def to_csv(lines: Sequence[TrialOutcome]) -> str:
     """Every trial, reused ones included, with all summary metrics."""
     keys = sorted({key for line in lines for key in line.summary})
     sink = io.StringIO()
@@ -95,7 +95,7 @@ def to_csv(lines: Sequence[Line]) -> str:
     return sink.getvalue()
 
 
-def counts(lines: Sequence[Line]) -> dict[str, int]:
+def counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
     """How many trials ended in which way."""
     found: dict[str, int] = {}
     for line in lines:
@@ -103,26 +103,28 @@ def counts(lines: Sequence[Line]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def cells(lines: Sequence[Line]) -> list[Cell]:
+def seed_groups(lines: Sequence[TrialOutcome]) -> list[SeedGroup]:
     """The trials by their configuration without the seed, in the plan's order."""
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[TrialOutcome]] = {}
     for line in lines:
         groups.setdefault(line.planned.cell_hash, []).append(line)
     labels, found = labels_of(lines), []
     for group in groups.values():
         varying = _without(group[0].planned.varying, "seed")
-        found.append(Cell(labels(varying), varying, group))
+        found.append(SeedGroup(labels(varying), varying, group))
     return found
 
 
-def labels_of(lines: Iterable[Line]) -> Labels:
+def labels_of(lines: Iterable[TrialOutcome]) -> Labels:
     """The names of what varies in a sweep."""
     return Labels(key for line in lines for key in line.planned.varying)
 
 
-def apart(lines: Iterable[Line], *keys: str) -> list[tuple[dict[str, Any], list[Line]]]:
+def apart(
+    lines: Iterable[TrialOutcome], *keys: str
+) -> list[tuple[dict[str, Any], list[TrialOutcome]]]:
     """The trials by all that varies but these keys: the values, and the trials with them."""
-    groups: dict[str, tuple[dict[str, Any], list[Line]]] = {}
+    groups: dict[str, tuple[dict[str, Any], list[TrialOutcome]]] = {}
     for line in lines:
         outer = _without(line.planned.varying, *keys)
         groups.setdefault(repr(sorted(outer.items())), (outer, []))[1].append(line)
@@ -133,7 +135,7 @@ def _without(varying: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in varying.items() if key not in keys}
 
 
-def values_of(lines: Sequence[Line], key: str) -> list[float]:
+def values_of(lines: Sequence[TrialOutcome], key: str) -> list[float]:
     """A metric of repeats; of a rate none where one was stopped early.
 
     Those that were not are the faster ones: a mean over them would be too high.

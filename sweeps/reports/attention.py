@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
-from sweeps.planning.outcomes import MISSING, Line, number
+from sweeps.planning.outcomes import MISSING, TrialOutcome, number
 
 # How a kind of remark is counted: of one trial, of several.
 KINDS = {
@@ -43,11 +43,11 @@ class Remark:
     """
 
     kind: str
-    line: Line
+    line: TrialOutcome
     text: str
 
 
-def remarks(lines: Sequence[Line]) -> list[Remark]:
+def remarks(lines: Sequence[TrialOutcome]) -> list[Remark]:
     """All remarks, trial by trial."""
     return [Remark(kind, line, text) for line in lines for kind, text in _of(line)]
 
@@ -62,7 +62,7 @@ def counted(found: Sequence[Remark]) -> list[str]:
     ]
 
 
-def _of(line: Line) -> list[tuple[str, str]]:
+def _of(line: TrialOutcome) -> list[tuple[str, str]]:
     """Kind and text of the remarks on one trial."""
     found = _violations(line)
     if line.error:
@@ -79,7 +79,7 @@ def _of(line: Line) -> list[tuple[str, str]]:
     return found
 
 
-def _violations(line: Line) -> list[tuple[str, str]]:
+def _violations(line: TrialOutcome) -> list[tuple[str, str]]:
     """Remarks on promises of the theorem that the trial did not keep."""
     s, found = line.summary, []
     if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:

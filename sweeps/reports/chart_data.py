@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.planning.outcomes import Line, cells
+from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import axes_of
 from sweeps.reports.figures import Study
 from sweeps.reports.figures.study import value
@@ -47,7 +47,7 @@ class Table:
         columns: values by config key or metric, one for each trial; None where it has none.
     """
 
-    lines: list[Line]
+    lines: list[TrialOutcome]
     keys: list[str]
     columns: dict[str, list[Any]]
 
@@ -68,7 +68,7 @@ class Curves:
         ratio: lambda_t / lambda_0.
     """
 
-    line: Line
+    line: TrialOutcome
     group: str
     loss: Points
     linearized: Points
@@ -108,7 +108,7 @@ def curves(study: Study) -> list[Curves]:
     return found
 
 
-def spread_over(lines: Sequence[Line], most: int) -> list[Line]:
+def spread_over(lines: Sequence[TrialOutcome], most: int) -> list[TrialOutcome]:
     """At most so many of the trials, evenly chosen."""
     if len(lines) <= most:
         return list(lines)
@@ -120,9 +120,9 @@ def rounded(number: float | None) -> float | None:
     return float(f"{number:.6g}") if number is not None and math.isfinite(number) else None
 
 
-def _chosen(lines: Sequence[Line]) -> list[tuple[str, Line]]:
+def _chosen(lines: Sequence[TrialOutcome]) -> list[tuple[str, TrialOutcome]]:
     """One trial of each group of seeds, evenly chosen, then the second ones and so on."""
-    groups = cells(lines)
+    groups = seed_groups(lines)
     if len(groups) > MOST_CURVES:
         groups = [groups[i * len(groups) // MOST_CURVES] for i in range(MOST_CURVES)]
     most = max((len(group.lines) for group in groups), default=0)
@@ -136,7 +136,7 @@ def _chosen(lines: Sequence[Line]) -> list[tuple[str, Line]]:
     return sorted(turns[:MOST_CURVES], key=lambda turn: place[turn[0]])
 
 
-def _curves(line: Line, group: str, columns: Columns) -> Curves:
+def _curves(line: TrialOutcome, group: str, columns: Columns) -> Curves:
     loss = _thinned(columns, "loss")
     linearized = _exponential(_thinned(columns, "log_loss_linearized"))
     bound = _exponential(_thinned(columns, "log_loss_bound"))
@@ -170,7 +170,7 @@ def _known(steps: list[float], values: list[float]) -> Points:
     return [t for t, _ in found], [v for _, v in found]
 
 
-def _plain(line: Line, key: str) -> Any:
+def _plain(line: TrialOutcome, key: str) -> Any:
     """A trial's value of a config key as it can stand on an axis: a number or a word."""
     found = line.planned.varying.get(key, value(line, key))
     if isinstance(found, bool) or not isinstance(found, int | float):

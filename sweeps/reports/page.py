@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sweeps.config.search import GridConfig
 from sweeps.config.yaml_text import to_yaml
 from sweeps.planning import outcomes
-from sweeps.planning.outcomes import Cell, Line
+from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.reports.attention import remarks
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
@@ -29,7 +29,7 @@ MOST_ROWS = 500
 
 
 @dataclass(frozen=True)
-class Heading:
+class ReportHeader:
     """What a report says of its sweep.
 
     Attributes:
@@ -44,12 +44,14 @@ class Heading:
     figure: str
 
 
-def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, str | bytes]:
+def files(
+    heading: ReportHeader, study: Study, lines: Sequence[TrialOutcome]
+) -> dict[str, str | bytes]:
     """report.html, its figures as PNG, trials.csv, and search.yaml of what is no grid."""
     from sweeps.reports import charts  # only now: with it comes Plotly
 
     shown, others = _figures(heading, study) if study.lines else ({}, {})
-    cells, known, (drawn, data) = outcomes.cells(lines), remarks(lines), charts.charts(study)
+    cells, known, (drawn, data) = outcomes.seed_groups(lines), remarks(lines), charts.charts(study)
     page = _template().render(
         heading=heading,
         counts=outcomes.counts(lines),
@@ -74,7 +76,7 @@ def files(heading: Heading, study: Study, lines: Sequence[Line]) -> dict[str, st
     return made | shown | others
 
 
-def _figures(heading: Heading, study: Study) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def _figures(heading: ReportHeader, study: Study) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The figures that the page shows, and those that only lie beside it; PNG by file name."""
     from sweeps.reports.figures import rates  # only now: with it comes matplotlib
 
@@ -84,7 +86,7 @@ def _figures(heading: Heading, study: Study) -> tuple[dict[str, bytes], dict[str
     return shown, others | {"measured_vs_predicted.png": rates.scatter(study)}
 
 
-def _trials(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def _trials(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of trials, with their hashes."""
     header, rows = outcomes.table(lines)
     hashes = [line.planned.short_hash for line in lines]
@@ -92,7 +94,7 @@ def _trials(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     return [header[0], "hash", *header[1:]], with_hash
 
 
-def _statistics(cell: Cell) -> list[list[str]]:
+def _statistics(cell: SeedGroup) -> list[list[str]]:
     """Mean and spread over the seeds, for each of SEED_METRICS."""
     values = [outcomes.values_of(cell.lines, key) for key in SEED_METRICS.values()]
     return [of_seeds(each) if each else ["-"] for each in values]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED
 from sweeps.planning.labels import shown
-from sweeps.planning.outcomes import Cell, Line, cells
+from sweeps.planning.outcomes import SeedGroup, TrialOutcome, seed_groups
 from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counted, remarks
 from sweeps.reports.spread import listed, short, spread
@@ -56,9 +56,9 @@ class Verdict:
     attention: list[str]
 
 
-def verdict(lines: Sequence[Line]) -> Verdict:
+def verdict(lines: Sequence[TrialOutcome]) -> Verdict:
     """The verdict on what came of a sweep's trials."""
-    compared, groups = [line for line in lines if _comparable(line)], cells(lines)
+    compared, groups = [line for line in lines if _comparable(line)], seed_groups(lines)
     points = [
         ("Measured against linearised", _near(lines, compared)),
         *_along(compared),
@@ -69,19 +69,19 @@ def verdict(lines: Sequence[Line]) -> Verdict:
     return Verdict(_headline(lines, compared), points, _conditions(lines, groups), attention)
 
 
-def rated(lines: Sequence[Line]) -> list[Line]:
+def rated(lines: Sequence[TrialOutcome]) -> list[TrialOutcome]:
     """Trials with a measured rate; those that were stopped early have none that counts."""
     return [line for line in lines if MEASURED in line.summary and line.status != STOPPED]
 
 
-def _comparable(line: Line) -> bool:
+def _comparable(line: TrialOutcome) -> bool:
     """Whether measured / linearised says anything: the linearised model converges."""
     s = line.summary
     known = bool(rated([line])) and OVER_LINEARIZED in s and LINEARIZED in s
     return known and s[LINEARIZED] > NO_RATE * abs(s[MEASURED])
 
 
-def _headline(lines: Sequence[Line], compared: Sequence[Line]) -> str:
+def _headline(lines: Sequence[TrialOutcome], compared: Sequence[TrialOutcome]) -> str:
     if not rated(lines):
         return "No trial has a measured rate."
     said = []
@@ -100,7 +100,7 @@ def _headline(lines: Sequence[Line], compared: Sequence[Line]) -> str:
     return f"{measured}{held}: the bound is {guarantee}."
 
 
-def _near(lines: Sequence[Line], compared: Sequence[Line]) -> str:
+def _near(lines: Sequence[TrialOutcome], compared: Sequence[TrialOutcome]) -> str:
     silent = len([line for line in rated(lines) if LINEARIZED in line.summary]) - len(compared)
     without = (
         f" In {silent} more the linearised model does not converge (its rate is zero or "
@@ -114,7 +114,7 @@ def _near(lines: Sequence[Line], compared: Sequence[Line]) -> str:
     return f"Measured / linearised rate: {spread(values)}.{without}"
 
 
-def _along(compared: Sequence[Line]) -> list[tuple[str, str]]:
+def _along(compared: Sequence[TrialOutcome]) -> list[tuple[str, str]]:
     """Change of measured / linearised with the width, or with the axis that varies most."""
     varying = [line.planned.varying for line in compared]
     widths = axes_of(varying).get(WIDTH, [])
@@ -133,7 +133,7 @@ def _along(compared: Sequence[Line]) -> list[tuple[str, str]]:
     return [(f"With the {name}", f"Median measured / linearised rate: {shown_}. That is {ends}.")]
 
 
-def _bound(lines: Sequence[Line]) -> str:
+def _bound(lines: Sequence[TrialOutcome]) -> str:
     over = _with(rated(lines), OVER_BOUND)
     stayed = _with(lines, "theory/bound_held")
     under = sum(line.summary["theory/bound_held"] == 1.0 for line in stayed)
@@ -149,10 +149,10 @@ def _bound(lines: Sequence[Line]) -> str:
     ).strip()
 
 
-def _lambda(groups: Sequence[Cell]) -> str:
+def _lambda(groups: Sequence[SeedGroup]) -> str:
     """In how many groups of seeds lambda_0 >= m lambda_* / 2, in every seed of the group."""
 
-    def held(line: Line) -> bool | None:
+    def held(line: TrialOutcome) -> bool | None:
         s = line.summary
         known = LAMBDA_0 in s and LAMBDA_STAR in s
         return s[LAMBDA_0] >= s[LAMBDA_STAR] / 2 if known else None
@@ -170,7 +170,7 @@ def _lambda(groups: Sequence[Cell]) -> str:
     return f"{said}; not in {_names(short_of)}." if short_of else f"{said}."
 
 
-def _conditions(lines: Sequence[Line], groups: Sequence[Cell]) -> list[Condition]:
+def _conditions(lines: Sequence[TrialOutcome], groups: Sequence[SeedGroup]) -> list[Condition]:
     found = []
     for name in ("7", "8", "9", "10"):
         key = f"theory/slack_{name}"
@@ -187,10 +187,10 @@ def _conditions(lines: Sequence[Line], groups: Sequence[Cell]) -> list[Condition
     return found
 
 
-def _where(groups: Sequence[Cell], key: str, holds: Callable[[float], bool]) -> str:
+def _where(groups: Sequence[SeedGroup], key: str, holds: Callable[[float], bool]) -> str:
     """The groups of seeds in which a condition holds, in words."""
 
-    def held(line: Line) -> bool | None:
+    def held(line: TrialOutcome) -> bool | None:
         return holds(line.summary[key]) if key in line.summary else None
 
     answers = [answer for answer in _by_group(groups, held) if answer[2]]
@@ -208,7 +208,7 @@ def _where(groups: Sequence[Cell], key: str, holds: Callable[[float], bool]) -> 
 
 
 def _by_group(
-    groups: Sequence[Cell], held: Callable[[Line], bool | None]
+    groups: Sequence[SeedGroup], held: Callable[[TrialOutcome], bool | None]
 ) -> list[tuple[str, int, int]]:
     """Name of each group of seeds, the trials in which it held, and those of which it is known."""
     found = []
@@ -224,15 +224,15 @@ def _names(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
 
 
-def _with(lines: Sequence[Line], key: str) -> list[Line]:
+def _with(lines: Sequence[TrialOutcome], key: str) -> list[TrialOutcome]:
     return [line for line in lines if key in line.summary]
 
 
-def _held(known: Sequence[Line]) -> int:
+def _held(known: Sequence[TrialOutcome]) -> int:
     return sum(line.summary[HELD] == 1.0 for line in known)
 
 
-def _median(lines: Sequence[Line], key: str) -> float:
+def _median(lines: Sequence[TrialOutcome], key: str) -> float:
     return statistics.median(line.summary[key] for line in lines)
 
 

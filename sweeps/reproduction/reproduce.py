@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import deq
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.errors import ConfigError
 from sweeps.execution.environment import environment
 from sweeps.execution.events import Done, Failed
@@ -17,7 +17,7 @@ from sweeps.storage.record import Record
 Drift = dict[str, tuple[Any, Any]]
 
 
-class Place(Protocol):
+class Runtime(Protocol):
     """Code and packages that a trial can be trained with."""
 
     @property
@@ -30,7 +30,7 @@ class Place(Protocol):
         ...
 
 
-class Here:
+class ThisProcess:
     """This very process; for a sentence it needs no name."""
 
     def __str__(self) -> str:
@@ -61,17 +61,17 @@ class Here:
 
 
 @contextlib.contextmanager
-def places(at: str, output: Path) -> Iterator[Callable[[Record], Place]]:
+def places(at: str, output: Path) -> Iterator[Callable[[Record], Runtime]]:
     """Where each record is to be trained again: here, or with the code that `at` names.
 
     Checkouts are made when they are first asked for, and are gone after the block.
     """
     with contextlib.ExitStack() as stack:
-        made: dict[object, Place] = {}
+        made: dict[object, Runtime] = {}
 
-        def place(record: Record) -> Place:
+        def place(record: Record) -> Runtime:
             if not at:
-                return Here()
+                return ThisProcess()
             found = source(record, at)
             key = (found, *sorted(packages(record).items()))
             if key not in made:
@@ -81,14 +81,14 @@ def places(at: str, output: Path) -> Iterator[Callable[[Record], Place]]:
         yield place
 
 
-def drift(record: Record, place: Place | None = None) -> Drift:
+def drift(record: Record, place: Runtime | None = None) -> Drift:
     """(then, now) of what decides a result's bits and has changed: versions, code, machine.
 
     The count of threads is not among it: a place takes that of the record. The code is not
     where a checkout was asked for: it is what `--at` says.
     """
-    then = flattened(record.environment)
-    now = flattened((place or Here()).environment)
+    then = flatten(record.environment)
+    now = flatten((place or ThisProcess()).environment)
     matters = [
         key
         for key in dict.fromkeys([*then, *now])

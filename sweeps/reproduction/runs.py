@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import number
 from sweeps.reproduction.comparison import Verdict, verdict
-from sweeps.reproduction.reproduce import Drift, Place, drift, refuse_drift, told
+from sweeps.reproduction.reproduce import Drift, Runtime, drift, refuse_drift, told
 from sweeps.storage.record import Record
 from sweeps.tracking.tracker import Tracker
 
@@ -50,7 +50,7 @@ class Attempt:
         return tracker.reproduced(self.record, self.kind, text, self.verdict.deviation)
 
 
-def attempt(record: Record, place: Place, *, allow_drift: bool) -> Attempt:
+def attempt(record: Record, place: Runtime, *, allow_drift: bool) -> Attempt:
     """Train a trial again and compare.
 
     Raises:
@@ -64,7 +64,7 @@ def attempt(record: Record, place: Place, *, allow_drift: bool) -> Attempt:
 
 
 def attempts(
-    records: Iterable[Record], place: Callable[[Record], Place], *, allow_drift: bool
+    records: Iterable[Record], place: Callable[[Record], Runtime], *, allow_drift: bool
 ) -> Iterator[Attempt]:
     """Each of these, as far as it goes: none keeps the others from being tried."""
     for record in records:

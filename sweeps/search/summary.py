@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.config.condition import Condition, mean
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.planning.labels import Labels, shown
-from sweeps.planning.outcomes import MISSING, Line, apart, cells, labels_of, number
+from sweeps.planning.outcomes import MISSING, TrialOutcome, apart, labels_of, number, seed_groups
 from sweeps.search.bisection import Bracket, bracket
 
 FEW = 3  # cells whose findings fit in one line
@@ -37,7 +37,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Edge:
+class Boundary:
     """A cell's frontier.
 
     Attributes:
@@ -52,7 +52,7 @@ class Edge:
     name: str
     cell: dict[str, Any]
     bracket: Bracket | None
-    line: Line
+    line: TrialOutcome
     error: str = ""
     open: bool = False
 
@@ -83,7 +83,7 @@ class Findings:
         return shown + ("; ..." if len(self.rows) > FEW else "")
 
 
-def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
+def findings(config: SearchConfig, lines: Sequence[TrialOutcome]) -> Findings | None:
     """The table of a search that looks for something; None of one that does not."""
     if isinstance(config, OptunaConfig):
         rows = [_best_row(found) for found in bests(config, lines)]
@@ -97,16 +97,18 @@ def findings(config: SearchConfig, lines: Sequence[Line]) -> Findings | None:
     return None
 
 
-def bests(config: OptunaConfig, lines: Sequence[Line]) -> list[Best]:
+def bests(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
     """The best point of every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
-        _best(config, labels(cell), cell, [point.lines for point in cells(of_cell)])
+        _best(config, labels(cell), cell, [point.lines for point in seed_groups(of_cell)])
         for cell, of_cell in apart(lines, *config.space, "seed")
     ]
 
 
-def _best(config: OptunaConfig, name: str, cell: dict[str, Any], points: list[list[Line]]) -> Best:
+def _best(
+    config: OptunaConfig, name: str, cell: dict[str, Any], points: list[list[TrialOutcome]]
+) -> Best:
     sign = 1 if config.mode == "max" else -1
     best, at, history, tried, lost = None, None, [], 0, 0
     for lines in points:
@@ -121,7 +123,7 @@ def _best(config: OptunaConfig, name: str, cell: dict[str, Any], points: list[li
     return Best(name, cell, at, best, history, tried, lost)
 
 
-def edges(config: FrontierConfig, lines: Sequence[Line]) -> list[Edge]:
+def edges(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
     """The frontier in every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
@@ -129,17 +131,19 @@ def edges(config: FrontierConfig, lines: Sequence[Line]) -> list[Edge]:
     ]
 
 
-def _edge(config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[Line]) -> Edge:
+def _edge(
+    config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[TrialOutcome]
+) -> Boundary:
     condition = Condition.read(config.condition)
     answers = {
-        float(flattened(line.planned.plain)[config.key]): condition.held(line.status, line.summary)
+        float(flatten(line.planned.plain)[config.key]): condition.held(line.status, line.summary)
         for line in lines
         if line.finished
     }
     error = next((line.error for line in lines if line.error), "")
     open_ = any(line.status == MISSING for line in lines)
     found = bracket(answers) if answers else None
-    return Edge(name, cell, found, lines[0], error, open_)
+    return Boundary(name, cell, found, lines[0], error, open_)
 
 
 def _best_row(found: Best) -> list[str]:
@@ -148,7 +152,7 @@ def _best_row(found: Best) -> list[str]:
     return [found.name, at, number(found.value), *counts]
 
 
-def _edge_row(found: Edge) -> list[str]:
+def _edge_row(found: Boundary) -> list[str]:
     sides = found.bracket or Bracket(None, None)
     shown = [_shown(sides.held), _shown(sides.failed)]
     if found.error:

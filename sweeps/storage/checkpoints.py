@@ -48,7 +48,7 @@ class Checkpoints:
             return {}
         return {folder: _trials(folder) for folder in sorted(self.root.iterdir())}
 
-    def strays(self, packs: Sequence[Pack]) -> list[str]:
+    def orphaned(self, packs: Sequence[Pack]) -> list[str]:
         """Trials of these packs that start anew, since theirs were made in another pack."""
         held = self.packs()
         known = {digest for pack in held.values() for digest in pack}

@@ -266,7 +266,7 @@ class Ledger(Outbox):
             (done, tracker, study, sweep),
         )
 
-    def unfolded(self, tracker: str, entry: SweepEntry) -> None:
+    def sweep_states(self, tracker: str, entry: SweepEntry) -> None:
         """Replace the spec of a sweep under way; its page may have been begun anew meanwhile."""
         spec = zlib.compress(json.dumps(entry.spec).encode())
         self._db.execute(

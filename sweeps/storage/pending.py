@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Owed:
+class OutboxItem:
     """A finished trial MLflow has not been told of."""
 
     study: str
@@ -21,29 +21,31 @@ class Outbox:
 
     _db: sqlite3.Connection
 
-    def owe(self, tracker: str, items: Iterable[Owed]) -> None:
+    def enqueue(self, tracker: str, items: Iterable[OutboxItem]) -> None:
         """MLflow at `tracker` is to be sent these results, unless it was."""
         rows = [(tracker, o.study, o.config_hash, o.sweep, o.name) for o in items]
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, NULL)", rows)
 
-    def owed(self, tracker: str) -> list[Owed]:
+    def pending_items(self, tracker: str) -> list[OutboxItem]:
         """Results that are still to be sent."""
         rows = self._db.execute(
             "SELECT study, config_hash, sweep, name FROM outbox WHERE tracker = ? "
             "AND run_id IS NULL AND config_hash IN (SELECT config_hash FROM results)",
             (tracker,),
         )
-        return [Owed(*row) for row in rows]
+        return [OutboxItem(*row) for row in rows]
 
-    def shipped(self, tracker: str, owed: Owed, run_id: str) -> None:
+    def mark_sent(self, tracker: str, pending_items: OutboxItem, run_id: str) -> None:
         """It was sent, as this run."""
         with self._transaction():
             self._db.execute(
                 "UPDATE outbox SET run_id = ? WHERE tracker = ? AND study = ? AND config_hash = ?",
-                (run_id, tracker, owed.study, owed.config_hash),
+                (run_id, tracker, pending_items.study, pending_items.config_hash),
             )
-            self._db.execute("DELETE FROM figures WHERE config_hash = ?", (owed.config_hash,))
+            self._db.execute(
+                "DELETE FROM figures WHERE config_hash = ?", (pending_items.config_hash,)
+            )
 
     def sent(self, tracker: str, study: str) -> dict[str, str]:
         """Keys of the results of a study that were sent, by the run they were sent as."""

@@ -72,7 +72,7 @@ def reopened(client: Any, run: str) -> bool:
     return closed
 
 
-def reap(client: Any, experiment: str) -> list[str]:
+def close_expired_runs(client: Any, experiment: str) -> list[str]:
     """Close the runs of sweeps, and of their trials, whose driver's lease is over.
 
     Returns:

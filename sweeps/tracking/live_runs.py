@@ -9,7 +9,15 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
-from sweeps.tracking.trial_runs import Found, TrialRuns, found_run, keep_only, log, of_hash, search
+from sweeps.tracking.trial_runs import (
+    Found,
+    TrialRuns,
+    drop_duplicates,
+    found_run,
+    log,
+    of_hash,
+    search,
+)
 
 if TYPE_CHECKING:
     from sweeps.execution.events import Live
@@ -96,7 +104,7 @@ class LiveRuns:
             self._client.update_run(ours.run_id, status="RUNNING")
             log(self._client, ours.run_id, [], tags=_tags(page, trial, live))
         if not self._alone:
-            keep_only(self._client, page.experiment, of_hash(live.config_hash), ours.run_id)
+            drop_duplicates(self._client, page.experiment, of_hash(live.config_hash), ours.run_id)
         return ours
 
     def _is_trained_elsewhere(self, run: Any, page: Page) -> bool:

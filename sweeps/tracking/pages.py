@@ -6,7 +6,7 @@ from typing import Any
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.planning import outcomes
 from sweeps.planning.labels import Labels, distinct
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import main_axis
 from sweeps.search import summary
 from sweeps.storage.step_metrics import Point
@@ -25,7 +25,7 @@ CELL_METRICS = (
 MAX_SERIES = 12
 
 
-def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Point]:
+def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) -> list[Point]:
     """The sweep's own metrics.
 
     Counts, and of every cell the means over seeds: one curve `METRIC/CELL` against the
@@ -37,7 +37,7 @@ def points(lines: Sequence[Line], search: SearchConfig | None = None) -> list[Po
         Point("sweep/failed", float(sum(line.status == outcomes.FAILED for line in lines)), 0),
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
-    cells = outcomes.cells(lines)
+    cells = outcomes.seed_groups(lines)
     for key in CELL_METRICS:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
         found += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])

@@ -64,7 +64,7 @@ def _answers(uri: str) -> None:
 
 def _serves(uri: str) -> None:
     """Raise unless the MLflow API takes a request; /health says yes even where it will not."""
-    hush()
+    silence()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -80,7 +80,7 @@ def _serves(uri: str) -> None:
         ) from error
 
 
-def hush() -> None:
+def silence() -> None:
     """Silence what libraries log: it is of no use to a sweep's user; their errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

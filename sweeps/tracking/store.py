@@ -16,7 +16,7 @@ from filelock import FileLock
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.storage.disk_errors import explained
 from sweeps.tracking import schema
-from sweeps.tracking.server import check_home, hush
+from sweeps.tracking.server import check_home, silence
 
 # Where `sweeps ui` serves it unless told otherwise.
 UI = "http://127.0.0.1:5000"
@@ -67,7 +67,7 @@ def prepared(output: Path) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name("store.lock")):
             put = schema.ensure(path.resolve())
-            write_ahead(output)
+            enable_wal(output)
             relocate(output)
             yield put
 
@@ -92,7 +92,7 @@ def check_servable(output: Path, port: int) -> None:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise TrackingError(f"port {port} is in use: choose another with --port")
     check_home()
-    hush()
+    silence()
     with prepared(output):
         pass
 
@@ -113,7 +113,7 @@ def serve(output: Path, port: int) -> int:
             return 0
 
 
-def write_ahead(output: Path) -> None:
+def enable_wal(output: Path) -> None:
     """Let the store keep a log of what is written: a commit waits once for the disk, not thrice.
 
     And who reads it, as the UI does, does not wait for who writes.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweeps.planning import outcomes
-from sweeps.planning.outcomes import Cell, Line
+from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
@@ -20,7 +20,10 @@ ROOM = 3000
 
 
 def describe(
-    command: str, lines: Sequence[Line], links: dict[str, str], found: Findings | None = None
+    command: str,
+    lines: Sequence[TrialOutcome],
+    links: dict[str, str],
+    found: Findings | None = None,
 ) -> str:
     """A sweep's description, in Markdown; it begins with the verdict."""
     said = verdict(lines)
@@ -43,7 +46,7 @@ def describe(
     return "\n\n".join(block for block in blocks if block)
 
 
-def _groups(lines: Sequence[Line]) -> str:
+def _groups(lines: Sequence[TrialOutcome]) -> str:
     """Table over groups of seeds: the first ones where there is no room for all."""
     rows = [
         [
@@ -51,7 +54,7 @@ def _groups(lines: Sequence[Line]) -> str:
             str(len(group.lines)),
             *(_values(group, key) for key in COLUMNS.values()),
         ]
-        for group in outcomes.cells(lines)
+        for group in outcomes.seed_groups(lines)
     ]
     return _titled("Means over seeds", ["trials", "seeds", *COLUMNS], rows)
 
@@ -64,7 +67,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return f"{heading(escaped(title))}\n\n{note}{table(header, shown)}"
 
 
-def _values(group: Cell, key: str) -> str:
+def _values(group: SeedGroup, key: str) -> str:
     """The mean over the seeds, and how they spread."""
     values = outcomes.values_of(group.lines, key)
     if not values:
@@ -73,7 +76,7 @@ def _values(group: Cell, key: str) -> str:
     return f"{mean} ({'; '.join(spread)})" if spread else mean
 
 
-def _swept(lines: Sequence[Line]) -> list[str]:
+def _swept(lines: Sequence[TrialOutcome]) -> list[str]:
     """The axes and their values."""
     axes = axes_of(line.planned.varying for line in lines)
     return [

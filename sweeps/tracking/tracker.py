@@ -22,8 +22,8 @@ from sweeps.tracking import artifacts, lease, store, stored
 from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns, Page
 from sweeps.tracking.presence import BEGUN, Presence
-from sweeps.tracking.server import hush
-from sweeps.tracking.trial_runs import TRIALS, TrialRuns, keep_only, log, search
+from sweeps.tracking.server import silence
+from sweeps.tracking.trial_runs import TRIALS, TrialRuns, drop_duplicates, log, search
 
 if TYPE_CHECKING:
     from sweeps.execution.events import Live
@@ -46,7 +46,7 @@ class Tracker:
         self.name = "local" if self.local else without_secrets(self.uri)
         self._lease = config.lease
         self.base = store.UI if self.local else self.name.rstrip("/")
-        hush()
+        silence()
         with self._or_tracking_error("a question"):
             self._client = self._embedded() if self.local else self._on_server()
         self._trials = TrialRuns(self._client, _context(), alone=self.local)
@@ -189,7 +189,7 @@ class Tracker:
         tags = {"sweeps.kind": "sweep", "sweeps.sweep": sweep, "mlflow.runName": f"sweep {sweep}"}
         tags |= _context() | ({} if self.local else lease.tags(self._lease))
         run = str(self._client.create_run(experiment, tags=tags).info.run_id)
-        keep_only(self._client, experiment, query, run)
+        drop_duplicates(self._client, experiment, query, run)
         try:
             self._client.log_text(run, to_yaml(spec, ascii_only=False), BEGUN)
         except Exception:  # where artifacts go may need what is not installed: not left RUNNING
@@ -244,7 +244,7 @@ class Tracker:
         with self._or_tracking_error("a request for a trajectory"):
             return self._trials.trajectory(experiment, config_hash)
 
-    def ship(
+    def publish_results(
         self,
         experiment: str,
         parent: str,
@@ -355,14 +355,14 @@ class Tracker:
         with self._or_tracking_error("a lease"):
             lease.renew(self._client, run, self._lease)
 
-    def reap(self, experiment: str) -> list[str]:
+    def close_expired_runs(self, experiment: str) -> list[str]:
         """Close the runs that dead drivers left in an experiment; a sentence on each.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("the closing of a run"):
-            return lease.reap(self._client, experiment)
+            return lease.close_expired_runs(self._client, experiment)
 
     @contextlib.contextmanager
     def _or_tracking_error(self, what: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeps import __version__
 from sweeps.config.early_stopping import STOPPED_AT
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.storage.ledger import Result
 from sweeps.storage.record import Columns, Record, columns_of
 from sweeps.storage.step_metrics import Point, is_summary, points_of
@@ -125,7 +125,7 @@ class TrialRuns:
         if not known.finished:
             self._write(known, record, figure, weights, tags)
         if not self._alone:
-            keep_only(self._client, experiment, _of(record), known.run_id)
+            drop_duplicates(self._client, experiment, _of(record), known.run_id)
         return known.run_id
 
     def remember(self, experiment: str, config_hash: str, run: Found) -> None:
@@ -244,7 +244,7 @@ def is_deleted(client: Any, experiment: str, query: str) -> bool:
     return bool(client.search_runs([experiment], query, ViewType.DELETED_ONLY, max_results=1))
 
 
-def keep_only(client: Any, experiment: str, query: str, run: str) -> None:
+def drop_duplicates(client: Any, experiment: str, query: str, run: str) -> None:
     """Delete the other runs of a query.
 
     A server that made a run and was too slow to say so was asked again, by MLflow's
@@ -266,7 +266,7 @@ def log(
     from mlflow.entities import Metric, Param, RunTag
 
     metrics = [Metric(p.key, p.value, p.at, p.step) for p in points]
-    params = [Param(key, str(value)) for key, value in flattened(config or {}).items()]
+    params = [Param(key, str(value)) for key, value in flatten(config or {}).items()]
     set_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
     first = BATCH - len(params) - len(set_tags)
     client.log_batch(run, metrics=metrics[:first], params=params, tags=set_tags)

@@ -20,7 +20,7 @@ from sweeps.archive.importing import enter
 from sweeps.cli import cli
 from sweeps.config.request import launch_to_plain, request
 from sweeps.errors import ConfigError
-from sweeps.inspect.citation import BIBTEX, Made, cite
+from sweeps.inspect.citation import BIBTEX, Provenance, cite
 from sweeps.planning.plan import trials_of
 from sweeps.search.factory import Proposer, name_of
 from sweeps.storage.ledger import Ledger, SweepEntry
@@ -337,7 +337,9 @@ def test_a_citation_names_every_environment_and_the_theory():
     clean = {"python": "3.11.7", "packages": {"torch": "2.13.0", "ray": ""}, "threads": 1}
     clean |= {"code": {"commit": "c" * 40, "diff": ""}, "platform": "Linux", "cpus": 2}
     dirty = clean | {"code": {"commit": "c" * 40, "diff": "+1"}, "gpu": "H100"}
-    text = cite(entry, [Made("cpu", 0, 10**9, clean)] * 2 + [Made("cuda", 5, 10**10, dirty)])
+    text = cite(
+        entry, [Provenance("cpu", 0, 10**9, clean)] * 2 + [Provenance("cuda", 5, 10**10, dirty)]
+    )
     for words in (
         "3 trials, 3 with a result",
         "from 1970-01-01 to 1970-04-26",

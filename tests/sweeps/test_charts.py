@@ -9,7 +9,7 @@ import pytest
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
 import sweeps
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.metrics import COLUMNS, SUMMARY
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.step_metrics import CURVES
@@ -157,7 +157,7 @@ def test_all_of_few_trials_are_drawn_and_the_first_of_many():
 
 def test_the_view_fits_into_mlflows_tag_even_when_everything_varies():
     (trial,) = sweeps.plan([]).trials
-    varying = dict.fromkeys(flattened(trial.plain), 1)
+    varying = dict.fromkeys(flatten(trial.plain), 1)
     many = [PlannedTrial("", "", "x" * 300, varying, trial.plain)]
     text = json.dumps(trials_view("a" * 64, many), separators=(",", ":"))
     assert len(text) <= MAX_EXPERIMENT_TAG_VAL_LENGTH

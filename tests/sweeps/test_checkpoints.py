@@ -113,8 +113,8 @@ def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
     trials = planned(3)
     begun(checkpoints, trials[:2])
     assert list(checkpoints.packs().values()) == [hashes(trials[:2])]
-    assert checkpoints.strays([hashes(trials[:2])]) == []
-    assert checkpoints.strays([hashes(trials[1:])]) == hashes(trials[1:2])
+    assert checkpoints.orphaned([hashes(trials[:2])]) == []
+    assert checkpoints.orphaned([hashes(trials[1:])]) == hashes(trials[1:2])
     note, *_, done = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
     assert note == Note(trials[0].config_hash, "pack of 2: goes on from step 1")
     assert done.record.environment["resumed_at"] == [1]

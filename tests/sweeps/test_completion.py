@@ -16,7 +16,7 @@ from sweeps.cli import cli
 from sweeps.cli.completion import COMMAND, SHELLS, VARIABLE
 from sweeps.config.config_files import groups
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import Owed
+from sweeps.storage.pending import OutboxItem
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8
@@ -36,7 +36,7 @@ def root(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.put(RECORD)
     ledger.open_sweep("local", SweepEntry("study", SWEEP, {}, "1", "run", "FINISHED"))
-    ledger.owe("local", [Owed("study", RECORD.config_hash, SWEEP, "relu seed=0")])
+    ledger.enqueue("local", [OutboxItem("study", RECORD.config_hash, SWEEP, "relu seed=0")])
     ledger.close()
     return tmp_path
 

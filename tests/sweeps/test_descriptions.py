@@ -3,7 +3,7 @@
 import pytest
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from sweeps.planning.outcomes import FAILED, Line
+from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.search.summary import Findings
 from sweeps.storage.record import Record
@@ -126,7 +126,7 @@ def line(width, seed, ratio, status="budget", **changes):
         rate__measured_over_bound=310.0,
         **changes,
     )
-    return Line(trial, status, {} if status == FAILED else summary)
+    return TrialOutcome(trial, status, {} if status == FAILED else summary)
 
 
 def test_a_sweeps_description_begins_with_the_verdict():

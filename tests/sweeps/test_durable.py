@@ -16,7 +16,7 @@ from places import enlarged, little
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import _SCHEMA, Ledger
 from sweeps.tracking import schema
-from sweeps.tracking.server import hush
+from sweeps.tracking.server import silence
 
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "seed=0,1"]
 STATEMENTS = [part for part in _SCHEMA.split(";") if part.strip()]
@@ -72,7 +72,7 @@ def test_a_ledger_of_which_only_some_tables_are_there(made, tmp_path):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A store as MLflow makes it, with nothing in it; and how long that takes."""
-    hush()
+    silence()
     path = tmp_path_factory.mktemp("whole") / "mlflow.db"
     begun = time.monotonic()
     assert schema.ensure(path)
@@ -156,7 +156,7 @@ def older(path, back):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_store_of_an_older_mlflow_is_kept_and_its_copy_upgraded(tmp_path, whole):
-    hush()
+    silence()
     path = tmp_path / "outputs" / "mlflow" / "mlflow.db"
     path.parent.mkdir(parents=True)
     revision = older(path, 4)
@@ -171,7 +171,7 @@ def test_a_store_of_an_older_mlflow_is_kept_and_its_copy_upgraded(tmp_path, whol
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_upgrade_that_fails_or_is_killed_leaves_the_store_as_it_was(tmp_path, whole):
-    hush()
+    silence()
     path = tmp_path / "mlflow.db"
     revision = older(path, 4)
     there = {name for (name,) in of(path, "SELECT name FROM sqlite_master")}

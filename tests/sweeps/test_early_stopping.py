@@ -11,10 +11,10 @@ from sweeps.cli import cli
 from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, heights
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.execution.asha import Judge
+from sweeps.execution.asha import Asha
 from sweeps.execution.events import Done
 from sweeps.execution.worker import run_pack
-from sweeps.planning.outcomes import Line, cells
+from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import trials_of
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]
@@ -30,13 +30,13 @@ def test_the_rungs():
 
 
 def test_a_trial_goes_on_that_is_among_the_best_so_far_at_its_rung():
-    judge = Judge(AshaConfig(min_steps=5, reduction_factor=2), {})
+    judge = Asha(AshaConfig(min_steps=5, reduction_factor=2), {})
     assert not judge.stops("a", 5, 0.5)  # the first one there
     assert judge.stops("b", 5, 0.6)
     assert not judge.stops("c", 5, 0.4)
     assert not judge.stops("c", 10, 0.9)  # the first one at this rung
     assert judge.stops("a", 10, 1.0)
-    later = Judge(AshaConfig(min_steps=5, reduction_factor=2), {"a": {5: 0.5}})
+    later = Asha(AshaConfig(min_steps=5, reduction_factor=2), {"a": {5: 0.5}})
     assert later.stops("b", 5, 0.6)
 
 
@@ -75,11 +75,11 @@ def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
 def test_no_mean_is_taken_over_seeds_that_were_not_stopped():
     trials = trials_of(request([*SMALL, "seed=0,1"]))
     summary = {"rate/measured": 0.1, "theory/lambda_star": 0.2}
-    lines = [Line(trials[0], "budget", summary), Line(trials[1], "budget", summary)]
-    (cell,) = cells(lines)
+    lines = [TrialOutcome(trials[0], "budget", summary), TrialOutcome(trials[1], "budget", summary)]
+    (cell,) = seed_groups(lines)
     assert cell.mean("rate/measured").value == 0.1
-    lines[1] = Line(trials[1], STOPPED, {"theory/lambda_star": 0.2})
-    (cell,) = cells(lines)
+    lines[1] = TrialOutcome(trials[1], STOPPED, {"theory/lambda_star": 0.2})
+    (cell,) = seed_groups(lines)
     assert cell.mean("rate/measured") is None
     assert cell.mean("theory/lambda_star").value == 0.2
 

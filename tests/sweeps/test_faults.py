@@ -356,7 +356,9 @@ def test_the_ledger_cut_off_in_the_middle_of_a_write(tmp_path):
         assert len(acknowledged) > 3
         for digest in acknowledged:
             assert len(ledger.get(digest).trajectory["loss"]) == 2000
-        assert not {owed.config_hash for owed in ledger.owed("local")} & set(acknowledged)
+        assert not {
+            pending_items.config_hash for pending_items in ledger.pending_items("local")
+        } & set(acknowledged)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()

@@ -13,7 +13,7 @@ from records import RECORD
 from sweeps.errors import ConfigError
 from sweeps.execution import git
 from sweeps.execution.environment import environment
-from sweeps.inspect.citation import Made, cite
+from sweeps.inspect.citation import Provenance, cite
 from sweeps.reproduction.checkout import source
 from sweeps.storage.ledger import SweepEntry
 
@@ -73,7 +73,7 @@ def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatc
     spec = {"command": "sweeps run", "trials": [{}]}
     entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
     assert f"Code: not recorded, since git refused ({code['error']})" in cite(
-        entry, [Made("cpu", 0, 1, {"code": code})]
+        entry, [Provenance("cpu", 0, 1, {"code": code})]
     )
 
 

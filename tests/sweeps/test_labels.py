@@ -14,7 +14,7 @@ from sweeps.config.search import FrontierConfig, OptunaConfig
 from sweeps.config.space import Interval
 from sweeps.config.yaml_text import from_yaml, to_yaml
 from sweeps.planning.labels import Labels, distinct
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.search.summary import bests, edges
@@ -127,7 +127,7 @@ def point(cell, varying, **summary):
         group, _, leaf = key.rpartition(".")
         (plain.setdefault(group, {}) if group else plain)[leaf] = value
     name = Labels(varying)(varying)
-    return Line(
+    return TrialOutcome(
         PlannedTrial(f"{cell}{len(summary)}", cell, name, varying, plain), "budget", summary
     )
 

@@ -91,5 +91,5 @@ def test_status_closes_too_and_a_driver_closed_by_mistake_opens_its_run_again(
     run = api.get_run(parent.info.run_id)
     assert run.info.status == "RUNNING"
     assert lease.CLOSED not in run.data.tags
-    assert lease.reap(api, run.info.experiment_id) == []
+    assert lease.close_expired_runs(api, run.info.experiment_id) == []
     api.set_terminated(parent.info.run_id)

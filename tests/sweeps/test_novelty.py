@@ -15,9 +15,9 @@ from sweeps import config_hash
 from sweeps.cli import cli
 from sweeps.config.hashing import canonical
 from sweeps.config.request import request, trial_to_plain
-from sweeps.config.stored import canonical_of, completed
+from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
-from sweeps.inspect.nearest import Neighbours
+from sweeps.inspect.nearest import NearestConfigs
 from sweeps.storage.ledger import Ledger
 
 
@@ -38,7 +38,7 @@ def test_the_nearest_is_that_of_a_plain_search():
 
     for size in (0, 1, 7, 70):
         known = [config() for _ in range(size)]
-        neighbours = Neighbours(known)
+        neighbours = NearestConfigs(known)
         for _ in range(50):
             asked = config()
             assert neighbours.nearest(asked) == plainly(known, asked)
@@ -48,7 +48,7 @@ def test_thousands_of_trials_beside_thousands():
     config = {f"key{i}": 0 for i in range(30)}
     known = [config | {"seed": i % 50, "width": i // 50, "eta": i} for i in range(5000)]
     started = time.process_time()
-    neighbours = Neighbours(known)
+    neighbours = NearestConfigs(known)
     for i in range(5000):
         assert neighbours.nearest(config | {"seed": i % 50, "width": i // 50, "eta": -1}) == i
     assert time.process_time() - started < 10  # a plain search takes minutes
@@ -112,8 +112,8 @@ def test_a_stored_config_is_completed_and_its_types_are_kept_to():
     plain = trial_to_plain(point.trial)
     older = {key: value for key, value in plain.items() if key not in ("solver", "seed")}
     older["model"] = {k: v for k, v in plain["model"].items() if k not in ("activation", "init")}
-    assert json.dumps(completed(older)) == json.dumps(plain)  # in its order
+    assert json.dumps(with_defaults(older)) == json.dumps(plain)  # in its order
     own = plain | {"model": plain["model"] | {"activation": "nowhere.at_all:phi"}}
-    assert completed(own) == own
+    assert with_defaults(own) == own
     with pytest.raises(ConfigError, match=r"train\.steps='30' is not written"):
-        completed(plain | {"train": plain["train"] | {"steps": "30"}})
+        with_defaults(plain | {"train": plain["train"] | {"steps": "30"}})

@@ -22,7 +22,7 @@ from sweeps.cli.complete_ids import _ledger
 from sweeps.cli.launch import _where
 from sweeps.config import request
 from sweeps.config.launch import LaunchConfig, PathsConfig
-from sweeps.driver.heartbeat import NAME, last_beat
+from sweeps.driver.heartbeat import NAME, last_heartbeat
 from sweeps.storage import database
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
@@ -327,15 +327,15 @@ GARBAGE += [{"at": 4e9, "host": 1, "pid": "x", "running": {}}]
 @pytest.mark.parametrize("found", GARBAGE)
 def test_a_pulse_that_is_garbage(found, tmp_path):
     (tmp_path / NAME).write_text(json.dumps(found))
-    assert last_beat(tmp_path) is None
+    assert last_heartbeat(tmp_path) is None
 
 
 def test_a_pulse_of_now(tmp_path):
     said = {"at": time.time(), "host": "h", "pid": 1, "running": {"a": [1, 2]}}
     (tmp_path / NAME).write_text(json.dumps(said))
-    assert last_beat(tmp_path).running == {"a": [1, 2]}
+    assert last_heartbeat(tmp_path).running == {"a": [1, 2]}
     (tmp_path / NAME).write_text("[" * 100_000)
-    assert last_beat(tmp_path) is None
+    assert last_heartbeat(tmp_path) is None
 
 
 def test_a_store_deleted_under_a_process_is_made_anew(root):

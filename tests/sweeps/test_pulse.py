@@ -44,21 +44,21 @@ def locked(folder):
 def test_a_driver_of_this_machine_is_looked_for_whatever_its_clock_says(folder, hours):
     at = time.time() + 3600 * hours
     put(folder, at=at, host=heartbeat.socket.gethostname(), pid=os.getpid())
-    assert heartbeat.last_beat(folder) is None
+    assert heartbeat.last_heartbeat(folder) is None
     with locked(folder):
-        assert heartbeat.last_beat(folder).at == at
+        assert heartbeat.last_heartbeat(folder).at == at
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     # Its process is gone; what holds the lock is another sweep.
     put(folder, at=at, host=heartbeat.socket.gethostname(), pid=gone.pid)
     with locked(folder):
-        assert heartbeat.last_beat(folder) is None
+        assert heartbeat.last_heartbeat(folder) is None
 
 
 def test_of_another_machine_its_clock_must_do(folder):
     for ago, seen in ((1, True), (heartbeat.DEAD_AFTER + 1, False)):
         put(folder, at=time.time() - ago, host="elsewhere", pid=1)
-        assert (heartbeat.last_beat(folder) is not None) is seen
+        assert (heartbeat.last_heartbeat(folder) is not None) is seen
 
 
 def test_a_root_is_held_by_one(tmp_path):
@@ -90,7 +90,7 @@ def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
     terminal = Terminal()
     terminal.progress.plan(plan(trials, study="", sweep="abc"), [])
     view, tell = LiveView(terminal, "abc"), terminal.progress.tell
-    with heartbeat.Pulse(folder, terminal.progress, view.on_stuck):
+    with heartbeat.HeartbeatWriter(folder, terminal.progress, view.on_stuck):
         for digest in hashes:
             tell(Progress(digest, 12, 1500, 0.1))
         tell(Failed(hashes[2], "why"))

@@ -9,11 +9,11 @@ import pytest
 from command import SMALL, client, inside, runs
 
 from sweeps.driver.terminal import Terminal
-from sweeps.planning.outcomes import FAILED, Line
+from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.attention import counted, remarks
 from sweeps.reports.figures import FIGURES, Study, rates, style
-from sweeps.reports.page import Heading, files
+from sweeps.reports.page import ReportHeader, files
 from sweeps.reports.spread import of_seeds
 
 
@@ -24,7 +24,7 @@ def line(width=8, activation="relu", seed=0, *, status="budget", **summary):
     name = f"width={width} {activation} seed={seed}"
     cell = f"{width}{activation}"
     planned = PlannedTrial(f"{cell}{seed}", cell, name, varying, plain)
-    return Line(planned, status, summary)
+    return TrialOutcome(planned, status, summary)
 
 
 def rate(value, **more):
@@ -99,7 +99,7 @@ def test_series_are_told_apart_in_grey():
 
 
 def page_of(lines, trajectory=lambda _: None):
-    heading = Heading("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
+    heading = ReportHeader("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
     return files(heading, Study([line for line in lines if line.finished], trajectory), lines)
 
 
@@ -196,7 +196,7 @@ def test_a_sweep_that_is_none_is_refused(tmp_path):
 def test_a_report_of_thousands_says_what_it_leaves_out_and_counts_all_seeds():
     many = [line(8, seed=seed, **rate(0.1 + seed)) for seed in range(700)]
     many += [line(w, seed=1, status="diverged") for w in range(100, 700)]
-    made = files(Heading("s", "study", "c", "rates"), Study([], lambda _: None), many)
+    made = files(ReportHeader("s", "study", "c", "rates"), Study([], lambda _: None), many)
     page = made["report.html"]
     assert "The first 500; all are in trials.csv." in page
     assert "The first 500 of 600." in page  # remarks

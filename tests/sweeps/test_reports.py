@@ -10,7 +10,7 @@ from sweeps.execution.events import Done, Progress
 from sweeps.execution.worker import run_pack
 from sweeps.reports.figures import trial as drawing
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.pending import Owed
+from sweeps.storage.pending import OutboxItem
 from sweeps.tracking.trial_runs import TrialRuns
 
 PLAIN = {
@@ -57,14 +57,14 @@ def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
 
 def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
     ledger = Ledger(tmp_path / "ledger.db")
-    owed = Owed("study", record.config_hash, "sweep", "name")
-    ledger.owe("local", [owed])
+    pending_items = OutboxItem("study", record.config_hash, "sweep", "name")
+    ledger.enqueue("local", [pending_items])
     ledger.put(record, b"png")
     assert ledger.figure(record.config_hash) == b"png"
-    assert ledger.owed("local") == [owed]
-    ledger.shipped("local", owed, "run")
+    assert ledger.pending_items("local") == [pending_items]
+    ledger.mark_sent("local", pending_items, "run")
     assert ledger.figure(record.config_hash) == b""
-    assert ledger.owed("local") == []
+    assert ledger.pending_items("local") == []
     ledger.close()
 
 

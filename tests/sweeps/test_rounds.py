@@ -8,8 +8,8 @@ import deq
 from sweeps.config.request import request
 from sweeps.execution import worker
 from sweeps.execution.events import Done, Failed
-from sweeps.execution.retry import NOTICED, Cause, Lost, rounds
-from sweeps.execution.tune import how_it_died
+from sweeps.execution.retry import NOTICED, FailureCause, LostPack, rounds
+from sweeps.execution.tune import parse_worker_error
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import trials_of
 from sweeps.storage.record import Record
@@ -26,14 +26,14 @@ def done(one):
 class Workers:
     """Trains packs in no time; what `loses` names is lost, as long as it says."""
 
-    def __init__(self, loses, cause=Cause.WORKER):
+    def __init__(self, loses, cause=FailureCause.WORKER):
         self.loses, self.cause, self.asked = loses, cause, []
 
     def fit(self, packs, retries):
         for pack in packs:
             self.asked.append((len(pack), retries))
             if self.loses(pack):
-                yield Lost(pack, "its worker died", self.cause)
+                yield LostPack(pack, "its worker died", self.cause)
             else:
                 yield from (done(one) for one in pack)
 
@@ -55,7 +55,7 @@ def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
 
 def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_it_needs():
     trials = planned(5)
-    workers = Workers(lambda pack: len(pack) > 1, Cause.MEMORY)
+    workers = Workers(lambda pack: len(pack) > 1, FailureCause.MEMORY)
     said = list(rounds([trials], 2, workers.fit))
     assert workers.asked == [(5, 2), (3, 0), (2, 0)]
     assert endings(said) == [False] * 5
@@ -77,7 +77,7 @@ def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_aga
             yield done(pack[0])
             yield done(pack[0])  # as a retried pack does
             if len(pack) > 1:
-                yield Lost(pack, "its worker died")
+                yield LostPack(pack, "its worker died")
 
     said = list(rounds([trials], 1, fit))
     assert [m.record.config_hash for m in said] == [one.config_hash for one in trials]
@@ -86,7 +86,7 @@ def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_aga
 def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
-    workers = Workers(lambda pack: len(workers.asked) == 1, Cause.NODE)
+    workers = Workers(lambda pack: len(workers.asked) == 1, FailureCause.NODE)
     assert endings(rounds([planned(3)], 2, workers.fit)) == [True] * 3
     assert workers.asked == [(3, 2), (3, 2)]
     assert waited == [NOTICED]
@@ -95,14 +95,17 @@ def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("1 worker(s) were killed due to the node running low on memory.", Cause.MEMORY),
-        ("The actor died because its node has died.", Cause.NODE),
-        ("The actor 27 is unavailable: The actor is temporarily unavailable: RPC", Cause.NODE),
-        ("SYSTEM_ERROR connection error code 2. (1) killed by the OOM killer", Cause.WORKER),
+        ("1 worker(s) were killed due to the node running low on memory.", FailureCause.MEMORY),
+        ("The actor died because its node has died.", FailureCause.NODE),
+        (
+            "The actor 27 is unavailable: The actor is temporarily unavailable: RPC",
+            FailureCause.NODE,
+        ),
+        ("SYSTEM_ERROR connection error code 2. (1) killed by the OOM killer", FailureCause.WORKER),
     ],
 )
 def test_rays_words_on_a_death(text, cause):
-    assert how_it_died(text)[1] is cause
+    assert parse_worker_error(text)[1] is cause
 
 
 @pytest.mark.parametrize(("fits", "sizes", "ended"), [(2, [4, 2, 2], 4), (1, [4, 2, 2], 0)])

@@ -15,9 +15,9 @@ from sweeps.config.condition import METRICS, Condition
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
 from sweeps.config.search import FrontierConfig
-from sweeps.driver.sweep_state import Known, Unfolding
+from sweeps.driver.sweep_state import SweepState, TrialStates
 from sweeps.errors import ConfigError
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import trials_of
 from sweeps.search.bisection import Bracket
 from sweeps.search.factory import Proposer, kinds
@@ -44,9 +44,9 @@ class Imagined:
 
         def look(trials):
             known = {t.config_hash for t in trials} & set(self.results)
-            return Known({h: self.results[h] for h in known})
+            return TrialStates({h: self.results[h] for h in known})
 
-        sweep = Unfolding(self.asked.launch, self.cells, look, retry_failed=False)
+        sweep = SweepState(self.asked.launch, self.cells, look, retry_failed=False)
         planned = sweep.advance()
         for _ in range(most):
             if not planned.packs:
@@ -54,7 +54,7 @@ class Imagined:
             trials = [trial for pack in planned.packs for trial in pack]
             self.rounds.append([trial.name for trial in trials])
             self.more.append(planned.more)
-            sweep.learn(planned, Known(*self.train(trials)))
+            sweep.learn(planned, TrialStates(*self.train(trials)))
             planned = sweep.advance()
         return sweep
 
@@ -73,7 +73,8 @@ class Imagined:
     def lines(self, sweep):
         found = [(t, self.results.get(t.config_hash)) for t in sweep.trials]
         return [
-            Line(t, r.status, r.summary) if r else Line(t, "failed", error="no") for t, r in found
+            TrialOutcome(t, r.status, r.summary) if r else TrialOutcome(t, "failed", error="no")
+            for t, r in found
         ]
 
 
@@ -213,7 +214,7 @@ def test_a_probe_under_way_is_no_answer_yet():
     search = Imagined(FRONTIER, hill)
     sweep = search.launch(most=3)
     lines = search.lines(sweep)
-    waiting = [*lines[:-1], Line(lines[-1].planned, "missing")]
+    waiting = [*lines[:-1], TrialOutcome(lines[-1].planned, "missing")]
     (row,) = findings(search.asked.launch.search, waiting).rows
     assert row[1:] == ["so far largest in [0.5, 2.375]", "0.5", "2.375"]
 

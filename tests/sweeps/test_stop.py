@@ -13,7 +13,7 @@ from command import ENV, client, inside, runs, started, sweeps
 
 from sweeps.config.request import request
 from sweeps.execution.events import Done, Failed, Progress, Stopped
-from sweeps.execution.retry import Lost, rounds
+from sweeps.execution.retry import LostPack, rounds
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import trials_of
 from sweeps.storage import stop_requests
@@ -138,7 +138,7 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
         if len(tried) == 1:
             requests.write(hashes[0], ALICE)
             requests.write(hashes[1], StopRequest(seconds=15.0))
-            yield Lost(packs[0], "its worker died")
+            yield LostPack(packs[0], "its worker died")
         else:
             yield Failed(hashes[2], "why")
 
@@ -149,9 +149,9 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
     assert tried == [[hashes], [[hashes[2]]]]
     requests.write(SWEEP, ALICE)
     tried.clear()
-    assert list(rounds([trials[2:]], 0, lambda *_: iter([Lost(trials[2:], "died")]), requests)) == [
-        Failed(hashes[2], "died", final=False)
-    ]
+    assert list(
+        rounds([trials[2:]], 0, lambda *_: iter([LostPack(trials[2:], "died")]), requests)
+    ) == [Failed(hashes[2], "died", final=False)]
 
 
 def test_two_commands_that_ask_at_once_lose_nothing(requests):

@@ -12,7 +12,7 @@ from test_faults import LONG, Proxy, assert_complete
 from test_reconciliation import assert_once
 
 from sweeps.config.request import TrackingConfig
-from sweeps.driver.outbox import ship
+from sweeps.driver.outbox import publish_results
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
 
@@ -87,7 +87,7 @@ def test_a_server_with_another_database_gets_all_and_other_studies_nothing(tmp_p
             tracker = Tracker(TrackingConfig(name="server", uri=server.uri), root)
             (entry,) = ledger.sweeps_like("")
             assert entry.experiment == theirs
-            assert ship(tracker, ledger) == {}  # as a driver does that goes on
+            assert publish_results(tracker, ledger) == {}  # as a driver does that goes on
         assert not api.search_runs([theirs])
         assert inside("sync", *to, cwd=tmp_path, **AUTH).returncode == 0
         assert_complete(api, 4, "mine")

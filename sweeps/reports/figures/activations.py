@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import deq
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.figures import style
 from sweeps.reports.figures.rates import KINDS
 from sweeps.reports.figures.study import Study
@@ -46,14 +46,14 @@ def draw(study: Study) -> bytes:
     return style.png(figure)
 
 
-def _shown(lines: Sequence[Line], metric: str) -> Sequence[Line]:
+def _shown(lines: Sequence[TrialOutcome], metric: str) -> Sequence[TrialOutcome]:
     """What was predicted of a trial without a measured rate is compared with nothing."""
     if not metric.startswith("rate/"):
         return lines
     return [line for line in lines if "rate/measured" in line.summary]
 
 
-def _mean(lines: Sequence[Line], metric: str) -> float | None:
+def _mean(lines: Sequence[TrialOutcome], metric: str) -> float | None:
     """The mean of what is above 0, for a logarithmic axis."""
     values = [line.summary[metric] for line in lines if line.summary.get(metric, 0.0) > 0]
     return deq.mean(values).value if values else None

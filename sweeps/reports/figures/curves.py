@@ -9,7 +9,7 @@ def draw(study: Study) -> bytes:
     """One trial of each cell: loss, its linearised prediction, its bound; and ||W(t)||_2."""
     figure, (left, right) = style.panels(2, "One trial of each cell")
     measured: list[float] = []
-    for i, (name, line) in enumerate(study.first_of_cells()):
+    for i, (name, line) in enumerate(study.first_of_groups()):
         columns = study.trajectory(line.planned.config_hash)
         if columns is None:
             continue

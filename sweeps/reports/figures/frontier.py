@@ -5,7 +5,7 @@ from sweeps.planning.outcomes import labels_of
 from sweeps.planning.plan import main_axis
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, leaf, value
-from sweeps.search.summary import Edge, edges
+from sweeps.search.summary import Boundary, edges
 
 ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
 
@@ -21,7 +21,7 @@ def draw(study: Study) -> bytes:
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
     found = [edge for edge in edges(search, study.lines) if edge.bracket]
     axis = main_axis([edge.cell for edge in found]) or ""
-    labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Edge]]]()
+    labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
     for edge in found:
         rest = {k: v for k, v in edge.cell.items() if k not in (axis, "seed")}
         name = labels(rest) if rest else _name(edge)
@@ -48,7 +48,7 @@ def draw(study: Study) -> bytes:
     return style.png(figure)
 
 
-def _beyond(axes: style.Axes, edge: Edge, x: float, colour: str) -> None:
+def _beyond(axes: style.Axes, edge: Boundary, x: float, colour: str) -> None:
     """An arrow at the end of the interval: the condition held everywhere, or nowhere."""
     assert edge.bracket is not None
     held, failed = edge.bracket.held, edge.bracket.failed
@@ -57,11 +57,11 @@ def _beyond(axes: style.Axes, edge: Edge, x: float, colour: str) -> None:
     axes.plot([x], [y], color=colour, marker=marker, ls="none", ms=9, mfc="none")
 
 
-def _x(edge: Edge, axis: str) -> float:
+def _x(edge: Boundary, axis: str) -> float:
     return float(edge.cell[axis]) if axis else 0.0
 
 
-def _name(edge: Edge) -> str:
+def _name(edge: Boundary) -> str:
     return str(value(edge.line, "model.activation"))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from deq.activations.lookup import activation
-from sweeps.planning.outcomes import Line
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, pairs, value
 from sweeps.reports.figures.style import Axes
@@ -62,7 +62,7 @@ def _names(study: Study) -> set[str]:
 
 
 def _column(
-    study: Study, lines: Sequence[Line], column: str, *, first: bool
+    study: Study, lines: Sequence[TrialOutcome], column: str, *, first: bool
 ) -> list[tuple[float, float]]:
     """(sigma_w^2, first or mean value of a trajectory's column)."""
     found = []

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.config.nested import flattened
+from sweeps.config.nested import flatten
 from sweeps.config.search import GridConfig, SearchConfig
-from sweeps.planning.outcomes import Line, apart, cells, labels_of
+from sweeps.planning.outcomes import TrialOutcome, apart, labels_of, seed_groups
 from sweeps.planning.plan import main_axis
 from sweeps.storage.record import Columns
 
@@ -28,7 +28,7 @@ class Study:
         search: what it looked for, and where.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[TrialOutcome]
     trajectory: Callable[[str], Columns | None]
     search: SearchConfig = field(default_factory=GridConfig)
 
@@ -37,15 +37,15 @@ class Study:
         """The key with the most different numbers, the seed aside; model.width otherwise."""
         return main_axis([line.planned.varying for line in self.lines]) or "model.width"
 
-    def groups(self, *keys: str) -> dict[str, list[Line]]:
+    def groups(self, *keys: str) -> dict[str, list[TrialOutcome]]:
         """Lines by the values of these keys, sorted by them."""
-        found: dict[tuple[Any, ...], list[Line]] = {}
+        found: dict[tuple[Any, ...], list[TrialOutcome]] = {}
         for line in self.lines:
             found.setdefault(tuple(value(line, key) for key in keys), []).append(line)
         order = sorted(found, key=lambda parts: [(isinstance(p, str), p) for p in parts])
         return {" ".join(f"{part}" for part in parts): found[parts] for parts in order}
 
-    def others(self, axis: str) -> list[tuple[str, list[Line]]]:
+    def others(self, axis: str) -> list[tuple[str, list[TrialOutcome]]]:
         """Lines by all that varies but the axis and the seed, under a readable name.
 
         All as one, "all", where there are too many to tell apart, as in a random search.
@@ -58,18 +58,18 @@ class Study:
             for rest, lines in found
         ]
 
-    def first_of_cells(self) -> list[tuple[str, Line]]:
+    def first_of_groups(self) -> list[tuple[str, TrialOutcome]]:
         """Name and one trial of each cell, at most MOST_CURVES of them, spread over all."""
-        found = cells(self.lines)
+        found = seed_groups(self.lines)
         if len(found) > MOST_CURVES:
             last = len(found) - 1
             found = [found[round(i * last / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
         return [(cell.name, cell.lines[0]) for cell in found]
 
 
-def value(line: Line, key: str) -> Any:
+def value(line: TrialOutcome, key: str) -> Any:
     """A trial's value of a config key."""
-    return flattened(line.planned.plain).get(key)
+    return flatten(line.planned.plain).get(key)
 
 
 def leaf(key: str) -> str:
@@ -77,13 +77,13 @@ def leaf(key: str) -> str:
     return key.rsplit(".", 1)[-1]
 
 
-def means(lines: Sequence[Line], key: str, metric: str) -> list[tuple[float, float]]:
+def means(lines: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
     """(config value, mean of a metric over seeds) of the cells that have one, sorted."""
-    found = [(cell.lines[0], cell.mean(metric)) for cell in cells(lines)]
+    found = [(cell.lines[0], cell.mean(metric)) for cell in seed_groups(lines)]
     return sorted((float(value(line, key)), mean.value) for line, mean in found if mean)
 
 
-def pairs(lines: Iterable[Line], key: str, metric: str) -> list[tuple[float, float]]:
+def pairs(lines: Iterable[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
     """(config value, metric) of the trials that have both, sorted."""
     return sorted(
         (float(value(line, key)), line.summary[metric]) for line in lines if metric in line.summary
