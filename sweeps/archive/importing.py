@@ -12,9 +12,8 @@ from sweeps.archive.reader import ArchiveReader, opened
 from sweeps.config.early_stopping import STOPPED
 from sweeps.config.nested import one_line
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.outbox import report_of
-from sweeps.driver.register import enter as enter_sweep
-from sweeps.driver.register import stops_early
+from sweeps.driver.outbox import report_files
+from sweeps.driver.register import register_sweep, stops_early
 from sweeps.driver.session import opened as output_root
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of, planned_of
@@ -80,7 +79,7 @@ def _check(members: ArchiveReader, page: SweepSheet, entry: SweepEntry) -> None:
     failures = {digest: Failure(f.error, f.final) for digest, f in page.failures.items()}
     lines = outcomes_of(planned_of(entry), page.reused, TrialStates(results, failures))
     try:
-        report_of(entry, lines, lambda digest: trials.record(members, digest).trajectory)
+        report_files(entry, lines, lambda digest: trials.record(members, digest).trajectory)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"its report cannot be drawn: {one_line(error)}") from error
 
@@ -90,7 +89,9 @@ def _entered(
 ) -> Imported:
     done = Imported(page.sweep, page.study)
     experiment = tracker.experiment(page.study)
-    _enter_results(members, done, tracker.finished(experiment, set(members.hashes())), ledger)
+    _enter_results(
+        members, done, tracker.finished_results(experiment, set(members.hashes())), ledger
+    )
     planned = planned_of(entry)
     known = load_states(planned, ledger, sweep=page.sweep)
     for digest, failure in page.failures.items():
@@ -102,7 +103,7 @@ def _entered(
         finished = frozenset(known.results)
         plan = Plan(page.sweep, page.study, planned, finished, frozenset(), packs=[])
         spec = before.spec if before else entry.spec
-        enter_sweep(tracker, ledger, experiment, plan, spec)
+        register_sweep(tracker, ledger, experiment, plan, spec)
         ledger.end_sweep(tracker.name, page.study, page.sweep, status)
     left = sync_study(tracker, ledger, [page.study]).unsent.get(page.study, PendingItems())
     done.unsent, done.why = left.results, left.why

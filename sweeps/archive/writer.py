@@ -15,8 +15,8 @@ from sweeps.archive import layout, trials
 from sweeps.archive.layout import Manifest, Member
 from sweeps.archive.schema import sheet
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.outbox import report_of
-from sweeps.driver.trial_states import TrialStates, only, outcomes_of, planned_of
+from sweeps.driver.outbox import report_files
+from sweeps.driver.trial_states import TrialStates, outcomes_of, planned_of, single_sweep
 from sweeps.errors import ConfigError
 from sweeps.inspect.citation import Provenance, cite
 from sweeps.inspect.lookup import record_of
@@ -40,7 +40,7 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
     output = Path(config.paths.output)
     has_record(output)
     with reading(ledger_path(config)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
+        entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         path = target or output / "exports" / f"{entry.sweep}.zip"
         if target is None:
             path.parent.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def _write(writer: _Writer, entry: SweepEntry, ledger: Ledger, config: LaunchCon
     left = {digest: failure for digest, failure in failures.items() if digest not in results}
     writer.put(layout.SWEEP, trials.as_json(asdict(sheet(entry, left))))
     trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
-    for name, drawn in report_of(entry, lines, trajectory).items():
+    for name, drawn in report_files(entry, lines, trajectory).items():
         writer.put(layout.REPORT + name, drawn)
     writer.put(layout.CITE, cite(entry, made))
     about = {"version": __version__, "sweep": entry.sweep, "study": entry.study}

@@ -98,9 +98,9 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     with terminal.waiting("reading the record"):
         from sweeps.driver import run as runner
         from sweeps.driver.driver import Options
-        from sweeps.driver.resume import stored
+        from sweeps.driver.resume import stored_sweep
 
-        found = stored(sweep, overrides, config_dir())
+        found = stored_sweep(sweep, overrides, config_dir())
     options = Options(found.command, found.sources, retry_failed=retry_failed)
     finished = runner.run(found.launch, found.trials, options, terminal)
     _show(finished, found.launch, terminal, as_json)
@@ -123,7 +123,7 @@ def stop(sweep: str, words: tuple[str, ...]) -> None:
     from sweeps.driver import stopping
 
     config = request([word for word in words if "=" in word]).launch
-    for text in stopping.stop(config, sweep, [word for word in words if "=" not in word]):
+    for text in stopping.request_stop(config, sweep, [word for word in words if "=" not in word]):
         click.echo(text)
 
 
@@ -140,13 +140,13 @@ def sync(overrides: tuple[str, ...]) -> None:
     done = sync.sync(request(overrides).launch)
     for study, count in done.sent.items():
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
-    for study, missing in done.again.items():
+    for study, missing in done.resent.items():
         click.echo(f"sent again: {missing} of study {study}")
     for study, left in done.unsent.items():
         click.echo(f"not in MLflow yet, of study {study}: {left}", err=True)
     if done.unsent:
         sys.exit(UNSENT)
-    if not done.sent and not done.again:
+    if not done.sent and not done.resent:
         click.echo("nothing is missing")
 
 

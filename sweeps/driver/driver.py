@@ -15,7 +15,7 @@ from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.heartbeat import HeartbeatWriter
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.outbox import OutboxWorker
-from sweeps.driver.register import enter, note
+from sweeps.driver.register import register_sweep, update_sweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
@@ -142,7 +142,7 @@ class Driver:
             for text in close_expired_runs(self._tracker, self._ledger, self._experiment):
                 self._terminal.say(text)
             settled = sync_study(self._tracker, self._ledger, [self._launched.study])
-        for study, missing in settled.again.items():
+        for study, missing in settled.resent.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
         planned = self._advance()
         self._announce(planned)
@@ -155,7 +155,7 @@ class Driver:
             )
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
-            entry = enter(self._tracker, self._ledger, self._experiment, planned, spec)
+            entry = register_sweep(self._tracker, self._ledger, self._experiment, planned, spec)
             planned, lines, waits = self._to_its_end(entry, planned, train)
         page = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
         links = self._tracker.links(page[0], self._name, page[1])
@@ -256,7 +256,7 @@ class Driver:
             try:
                 page = entry.study, entry.sweep
                 shipping = OutboxWorker(
-                    self._tracker, self._ledger.path, page, self._terminal.mlflow
+                    self._tracker, self._ledger.path, page, self._terminal.on_mlflow_state
                 )
                 with shipping as shipper, self._tracker.leased(run):
                     try:
@@ -272,7 +272,7 @@ class Driver:
                 settled = sync_study(self._tracker, self._ledger, [entry.study], lease)
                 self._close_running(self._ledger.page(self._tracker.name, *page))
         waits = settled.unsent.get(entry.study, PendingItems())
-        self._terminal.mlflow(waits.why)
+        self._terminal.on_mlflow_state(waits.why)
         return planned, lines, waits
 
     def _close_running(self, page: tuple[str, str]) -> None:
@@ -293,7 +293,7 @@ class Driver:
             if planned.packs:
                 self._forget(planned)
                 sweep_states = replace(entry, spec=entry.spec | self._sweep.spec())
-                note(self._tracker, self._ledger, sweep_states, planned)
+                update_sweep(self._tracker, self._ledger, sweep_states, planned)
                 found = findings(self._launched.search, self._lines())
                 self._terminal.say(next_round(planned, found))
         return planned
@@ -316,8 +316,8 @@ class Driver:
                 self._record(message, shipper, ended)
                 if isinstance(message, Stopped):
                     self._note_stop(entry, message.by)
-                progress.tell(message)
-                self._view.tell(message)
+                progress.on_event(message)
+                self._view.on_event(message)
                 self._describe(shipper)
         stop = self._requests.read().get(SWEEP)
         if stop and progress.ended < progress.asked:
@@ -337,7 +337,7 @@ class Driver:
         if isinstance(message, Done):
             record, said = weights.found(self._weights, message.record)
             for line in said:
-                self._view.tell(Note(record.config_hash, line))
+                self._view.on_event(Note(record.config_hash, line))
             self._ledger.put(record.in_sweep(self._name), message.figure)
             ended.add(message.record.config_hash)
             shipper.notify()

@@ -19,7 +19,7 @@ def close_expired_runs(tracker: Tracker, ledger: Ledger, *experiments: str) -> l
     """
     said: list[str] = []
     with contextlib.suppress(TrackingError):
-        there = {tracker.found(study) for study in ledger.studies(tracker.name)} - {""}
+        there = {tracker.find_experiment(study) for study in ledger.studies(tracker.name)} - {""}
         for experiment in sorted({*experiments, *there}):
             said += tracker.close_expired_runs(experiment)
             if tracker.local:  # this process holds the output root: no trial trains there

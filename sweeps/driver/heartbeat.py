@@ -30,8 +30,8 @@ class Heartbeat:
         host, pid: of the driver.
         running: step and steps of the trials under way, by config hash.
         stuck: for how many seconds a trial has made no step, of those that is long of.
-        says: how many trials are done, running, failed and reused, and the time left.
-        waits: what the driver waits for, as "starting Ray 12 s"; empty while trials train.
+        summary: how many trials are done, running, failed and reused, and the time left.
+        waiting_for: what the driver waits for, as "starting Ray 12 s"; empty while trials train.
     """
 
     at: float
@@ -39,8 +39,8 @@ class Heartbeat:
     pid: int = field(default_factory=os.getpid)
     running: dict[str, list[int]] = field(default_factory=dict)
     stuck: dict[str, int] = field(default_factory=dict)
-    says: str = ""
-    waits: str = ""
+    summary: str = ""
+    waiting_for: str = ""
 
 
 class HeartbeatWriter:
@@ -89,8 +89,8 @@ class HeartbeatWriter:
             time.time(),
             running={digest: [at.step, at.steps] for digest, at in progress.running().items()},
             stuck=progress.stuck(),
-            says=progress.sentence(),
-            waits=progress.waits(),
+            summary=progress.sentence(),
+            waiting_for=progress.waiting_text(),
         )
 
 
@@ -125,7 +125,7 @@ def _exists(pid: int) -> bool:
 def _is_beat(found: object) -> bool:
     """Whether what a file holds are fields of a Beat, each of its type."""
     needed: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
-    kinds: dict[str, type] = {**needed, "stuck": dict, "says": str, "waits": str}
+    kinds: dict[str, type] = {**needed, "stuck": dict, "summary": str, "waiting_for": str}
     return (
         isinstance(found, dict)
         and needed.keys() <= found.keys() <= kinds.keys()

@@ -33,10 +33,10 @@ class LiveView:
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """Show the picture while the block lasts, and say what is waited for."""
-        with self._terminal.picture(self.rows):
+        with self._terminal.live_rows(self.rows):
             yield
 
-    def tell(self, message: Message) -> None:
+    def on_event(self, message: Message) -> None:
         """Say what a worker said."""
         if isinstance(message, Note):
             self._terminal.say(f"{self._progress.name(message.config_hash)}: {message.text}")

@@ -26,7 +26,7 @@ from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.pending import OutboxItem
 from sweeps.storage.record import Columns
 from sweeps.tracking import pages
-from sweeps.tracking.live_runs import Ending, Page
+from sweeps.tracking.live_runs import Ending, SweepPage
 from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.tracker import Tracker
 
@@ -126,7 +126,7 @@ class OutboxWorker:
     def _show(self, ledger: Ledger) -> str:
         """Send the news of trials under way; why MLflow did not take it, or empty."""
         experiment, run = ledger.page(self._tracker.name, *self._page)
-        page = Page(experiment, run, self._page[1])
+        page = SweepPage(experiment, run, self._page[1])
         try:
             while not self._stop.is_set():
                 if self._next is None:
@@ -139,7 +139,7 @@ class OutboxWorker:
             return str(error)
         return self._describe(run)
 
-    def _tell(self, page: Page, news: News) -> None:
+    def _tell(self, page: SweepPage, news: News) -> None:
         if isinstance(news, Ending):
             self._tracker.close(news)
         else:
@@ -194,11 +194,13 @@ def _send(
         experiment, page = ledger.page(tracker.name, study, sweep)
     waiting = list(items)
     for i in range(0, len(waiting), TOGETHER):
-        _send_some(tracker, ledger, Page(experiment, page, sweep), waiting[i : i + TOGETHER])
+        _send_some(tracker, ledger, SweepPage(experiment, page, sweep), waiting[i : i + TOGETHER])
     return replaced
 
 
-def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[OutboxItem]) -> None:
+def _send_some(
+    tracker: Tracker, ledger: Ledger, page: SweepPage, items: Iterable[OutboxItem]
+) -> None:
     """Send results of a sweep; what their runs trained on is sent for all together."""
     sent: list[tuple[OutboxItem, str]] = []
     data: dict[str, dict[str, Any]] = {}
@@ -219,7 +221,7 @@ def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Out
             ledger.mark_sent(tracker.name, item, run)
 
 
-def publish(
+def publish_page(
     tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[TrialOutcome], folder: Path
 ) -> Path:
     """Write a sweep's report, and its page in MLflow, and close its run.
@@ -240,7 +242,7 @@ def publish(
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
     text = describe(entry.spec["command"], lines, links, findings(search, lines))
-    files = report_of(entry, lines, trajectories(entry, ledger, tracker))
+    files = report_files(entry, lines, trajectory_lookup(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
@@ -251,7 +253,7 @@ def publish(
     return folder / "report.html"
 
 
-def trajectories(
+def trajectory_lookup(
     entry: SweepEntry, ledger: Ledger, tracker: Tracker
 ) -> Callable[[str], Columns | None]:
     """Look up the trajectory of a sweep's trial, by its hash: in the ledger, else in MLflow."""
@@ -267,7 +269,7 @@ def trajectories(
     return found
 
 
-def report_of(
+def report_files(
     entry: SweepEntry, lines: list[TrialOutcome], trajectory: Callable[[str], Columns | None]
 ) -> dict[str, bytes | str]:
     """A sweep's report, file by file; `trajectory` gives a trial's by its config hash."""

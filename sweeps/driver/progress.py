@@ -58,7 +58,7 @@ class SweepProgress:
         self.asked, self.ended = len(packs), 0
         self._idle = time.monotonic()
 
-    def tell(self, message: "Message") -> None:
+    def on_event(self, message: "Message") -> None:
         """Take in what a worker said."""
         from sweeps.execution.events import Done, Failed, Progress, Stopped
 
@@ -80,7 +80,7 @@ class SweepProgress:
         finally:
             self._waits.pop()
 
-    def waits_for(self) -> tuple[str, float] | None:
+    def waiting_for(self) -> tuple[str, float] | None:
         """Name what is being waited for, and for how many seconds; None while trials train."""
         for what, since in self._waits[-1:]:
             return what, time.monotonic() - since
@@ -88,9 +88,9 @@ class SweepProgress:
             return WORKER, time.monotonic() - self._idle
         return None
 
-    def waits(self) -> str:
+    def waiting_text(self) -> str:
         """Say what is being waited for, as "starting Ray 12 s"; empty while trials train."""
-        found = self.waits_for()
+        found = self.waiting_for()
         return f"{found[0]} {found[1]:.0f} s" if found else ""
 
     def name(self, digest: str) -> str:

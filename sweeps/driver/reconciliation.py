@@ -88,7 +88,7 @@ def _bare_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list[str])
     for sweep in reversed(sweeps):
         entry = ledger.sweep(tracker.name, study, sweep)
         assert entry is not None
-        if not tracker.presence.page_has(entry.run_id, ended=entry.published):
+        if not tracker.presence.page_has_files(entry.run_id, ended=entry.published):
             spec = page_of(study, sweep, entry.spec, planned_of(entry))
             tracker.write_spec(entry.run_id, spec)
             ledger.published(tracker.name, study, sweep, done=False)
@@ -106,10 +106,10 @@ def _trials(
     lost: set[str] = set()
     for stopped in (False, True):
         runs = [run for run, key in sent.items() if ("@" in key) is stopped]
-        lost.update(tracker.presence.absent(experiment, runs, stopped=stopped))
+        lost.update(tracker.presence.missing_runs(experiment, runs, stopped=stopped))
     if look_at_files or tracker.local:
         left, kept = set(sent) - lost, ledger.with_weights()
         heavy = {run for run in left if sent[run] in kept}
-        lost.update(tracker.presence.bare(experiment, left - heavy))
-        lost.update(tracker.presence.bare(experiment, heavy, weights=True))
+        lost.update(tracker.presence.runs_without_files(experiment, left - heavy))
+        lost.update(tracker.presence.runs_without_files(experiment, heavy, weights=True))
     return [sent[run] for run in lost]

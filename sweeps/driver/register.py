@@ -12,7 +12,7 @@ from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
 
 
-def enter(
+def register_sweep(
     tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
 ) -> SweepEntry:
     """Write the sweep into the ledger and give it a page in MLflow.
@@ -65,7 +65,7 @@ def page_of(
     }
 
 
-def note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
+def update_sweep(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
     """Write into the ledger what a sweep under way has come to, and what MLflow is owed of it."""
     ledger.sweep_states(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import LaunchConfig, launch_from_plain, request, trial_from_plain
-from sweeps.driver.trial_states import only
+from sweeps.driver.trial_states import single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import reading
@@ -18,7 +18,7 @@ from sweeps.storage.output_root import has_record, ledger_path
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSweep:
     """A sweep as the ledger holds it.
 
     Attributes:
@@ -34,7 +34,9 @@ class Stored:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def stored(prefix: str, overrides: Sequence[str], config_dir: str | Path | None = None) -> Stored:
+def stored_sweep(
+    prefix: str, overrides: Sequence[str], config_dir: str | Path | None = None
+) -> StoredSweep:
     """The sweep whose name begins so, of several studies with these trials the latest.
 
     Args:
@@ -50,7 +52,7 @@ def stored(prefix: str, overrides: Sequence[str], config_dir: str | Path | None 
     here = request(overrides, config_dir).launch
     has_record(Path(here.paths.output))
     with reading(ledger_path(here)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
+        entry = single_sweep(ledger.sweeps_like(prefix), prefix)
     command = entry.spec["command"]
     if "launch" not in entry.spec:
         raise ConfigError(f"sweep {entry.sweep} was recorded without its launch: `{command}` again")
@@ -62,4 +64,4 @@ def stored(prefix: str, overrides: Sequence[str], config_dir: str | Path | None 
                 f"of sweeps: `{command}` launches it as a new sweep"
             )
     launch = launch_from_plain(entry.spec["launch"], overrides, config_dir)
-    return Stored(launch, trials, command, entry.spec.get("sources", {}))
+    return StoredSweep(launch, trials, command, entry.spec.get("sources", {}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.heartbeat import last_heartbeat
-from sweeps.driver.trial_states import load_states, only, planned_of
+from sweeps.driver.trial_states import load_states, planned_of, single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.disk_errors import explained
@@ -15,7 +15,7 @@ from sweeps.storage.prefixes import check_prefix
 from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, person
 
 
-def stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
+def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
     """Ask for a sweep, or these trials of it, to end; what was asked, in sentences.
 
     Raises:
@@ -25,7 +25,7 @@ def stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
     output = Path(config.paths.output)
     has_record(output)
     with reading(ledger_path(config)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
+        entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         folder = folder_of(output, entry.sweep)
         where = _where(folder, entry)
         trials = _trials(entry, ledger, hashes)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.expired_runs import close_expired_runs
-from sweeps.driver.outbox import publish, publish_results
+from sweeps.driver.outbox import publish_page, publish_results
 from sweeps.driver.reconciliation import Missing, reconcile
 from sweeps.driver.session import opened
-from sweeps.driver.trial_states import only, outcomes_of_entry
+from sweeps.driver.trial_states import outcomes_of_entry, single_sweep
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.output_root import folder_of, has_record
@@ -50,7 +50,7 @@ class SyncResult:
     """
 
     sent: dict[str, int] = field(default_factory=dict)
-    again: dict[str, Missing] = field(default_factory=dict)
+    resent: dict[str, Missing] = field(default_factory=dict)
     unsent: dict[str, PendingItems] = field(default_factory=dict)
 
 
@@ -96,7 +96,7 @@ def _publish_all(tracker: Tracker, ledger: Ledger, failed: Collection[str]) -> d
             continue
         try:
             lines = outcomes_of_entry(entry, ledger, tracker)
-            publish(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
+            publish_page(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
         except TrackingError as error:
             why[entry.study] = str(error)
     return why
@@ -119,7 +119,7 @@ def _settled(
         else:
             done.sent |= {study: waited[study]} if waited[study] else {}
             found = lost.get(study, Missing())
-            done.again |= {study: found} if found.trials or found.pages else {}
+            done.resent |= {study: found} if found.trials or found.pages else {}
     return done
 
 
@@ -145,13 +145,13 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
     """
     has_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
-        study = only(ledger.sweeps_like(prefix, tracker.name), prefix).study
+        study = single_sweep(ledger.sweeps_like(prefix, tracker.name), prefix).study
         left = sync_study(tracker, ledger, [study]).unsent.get(study, PendingItems())
-        entry = only(ledger.sweeps_like(prefix, tracker.name), prefix)
+        entry = single_sweep(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
         lines = outcomes_of_entry(entry, ledger, tracker)
         try:
-            return publish(tracker, ledger, entry, lines, folder)
+            return publish_page(tracker, ledger, entry, lines, folder)
         except TrackingError as error:
             why = left.why or error
             raise TrackingError(f"{why}; the report is in {folder}") from error

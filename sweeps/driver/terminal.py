@@ -45,7 +45,7 @@ class Terminal:
         """One line, as it stands."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def mlflow(self, why: str) -> None:
+    def on_mlflow_state(self, why: str) -> None:
         """Say once that MLflow does not take results, and why; "" once that it does again."""
         if bool(why) != bool(self._away):
             said = f"does not take results, which wait in the ledger: {why}"
@@ -89,13 +89,13 @@ class Terminal:
         if not self.is_live:
             late.start()
         try:
-            with self.progress.waiting(what), self.picture(list):
+            with self.progress.waiting(what), self.live_rows(list):
                 yield
         finally:
             late.cancel()
 
     @contextlib.contextmanager
-    def picture(self, rows: Callable[[], Rows]) -> Iterator[None]:
+    def live_rows(self, rows: Callable[[], Rows]) -> Iterator[None]:
         """Show these rows while the block lasts, drawn anew several times a second.
 
         A row of one cell is a line; the others are a table below the lines. Shown besides is
@@ -120,7 +120,7 @@ class Terminal:
                 lines += row
             else:
                 table.add_row(*map(Text, row))
-        if waits := self.progress.waits():
+        if waits := self.progress.waiting_text():
             lines.append(waits)
         return Group(*map(Text, lines), table)
 

@@ -47,7 +47,7 @@ def load_states(
     stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in hashes}
     results = stopped | ledger.results(hashes)
     if tracker:
-        results |= tracker.finished(experiment, hashes - set(results))
+        results |= tracker.finished_results(experiment, hashes - set(results))
     return TrialStates(results, ledger.failures(hashes))
 
 
@@ -89,7 +89,7 @@ def search_of(entry: SweepEntry) -> SearchConfig:
     return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))
 
 
-def only(found: list[SweepEntry], prefix: str) -> SweepEntry:
+def single_sweep(found: list[SweepEntry], prefix: str) -> SweepEntry:
     """The one sweep a prefix names; of several studies with that set of trials, the latest.
 
     Raises:
@@ -107,4 +107,4 @@ def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
     """
     has_record(output)
     with reading(output / LEDGER) as ledger:
-        return outcomes_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)
+        return outcomes_of_entry(single_sweep(ledger.sweeps_like(prefix), prefix), ledger)

@@ -31,9 +31,9 @@ class Asha:
         )
         for digest, seen in known.items():
             for step, ratio in seen.items():
-                self.stops(digest, step, ratio)
+                self.should_stop(digest, step, ratio)
 
-    def stops(self, digest: str, step: int, ratio: float) -> bool:
+    def should_stop(self, digest: str, step: int, ratio: float) -> bool:
         """Whether a trial is to end at this rung."""
         if digest not in self._trials:
             self._trials[digest] = SimpleNamespace(trial_id=digest)
@@ -51,10 +51,12 @@ class RemoteAsha:
     def __call__(self, digest: str, step: int, ratio: float) -> bool:
         """Whether a trial is to end; without a judge, as when its node died, none is."""
         with contextlib.suppress(ray.exceptions.RayError):
-            return bool(ray.get(self._judge.stops.remote(digest, step, ratio)))
+            return bool(ray.get(self._judge.should_stop.remote(digest, step, ratio)))
         return False
 
 
-def here(config: AshaConfig, known: Mapping[str, RungLosses]) -> Callable[[str, int, float], bool]:
+def in_process(
+    config: AshaConfig, known: Mapping[str, RungLosses]
+) -> Callable[[str, int, float], bool]:
     """A judge in this very process."""
-    return Asha(config, known).stops
+    return Asha(config, known).should_stop

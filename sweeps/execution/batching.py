@@ -12,7 +12,7 @@ from sweeps.execution.events import Done, Message
 EVERY = 0.5
 
 
-def drawn(messages: Iterable[Message]) -> Iterator[Message]:
+def with_figures(messages: Iterable[Message]) -> Iterator[Message]:
     """The messages, with the figure of each result: there are more workers than drivers."""
     for message in messages:
         if not isinstance(message, Done) or not message.record.trajectory["loss"]:
@@ -26,7 +26,7 @@ def drawn(messages: Iterable[Message]) -> Iterator[Message]:
         yield dataclasses.replace(message, figure=figure)
 
 
-def together(messages: Iterable[Message], every: float = EVERY) -> Iterator[list[Message]]:
+def batched(messages: Iterable[Message], every: float = EVERY) -> Iterator[list[Message]]:
     """The messages that come within so many seconds, as one report; what comes late, at once."""
     waiting: list[Message] = []
     last = -every

@@ -50,7 +50,7 @@ class CheckpointWriter:
             return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
         return found, said
 
-    def keep(self, descent: Descent) -> Iterator[str]:
+    def write_if_due(self, descent: Descent) -> Iterator[str]:
         """Write a checkpoint when it is time; what is to be said of it."""
         if self._checkpoints is None:
             return

@@ -17,7 +17,7 @@ from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.execution.events import Message
 from sweeps.execution.git import code_version
-from sweeps.execution.retry import Packs, rounds
+from sweeps.execution.retry import Packs, train_with_retries
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.stop_requests import Guard, StopRequests
 
@@ -102,7 +102,7 @@ def training(
         if early:
             from sweeps.execution import asha
 
-            stopping = Stopping(early[0], asha.here(*early))
+            stopping = Stopping(early[0], asha.in_process(*early))
         yield lambda packs: _inline(
             packs,
             device,
@@ -123,7 +123,9 @@ def training(
             options = (checkpoints, stopping, live_seconds, requests, weights)
             tune = Tune(config, device, folder, code, *options)
             try:
-                yield lambda packs: rounds(packs, config.max_retries, tune.fit, requests)
+                yield lambda packs: train_with_retries(
+                    packs, config.max_retries, tune.fit, requests
+                )
             finally:
                 tune.end()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.execution.versions import here, mismatch
+from sweeps.execution.versions import local_versions, mismatch
 
 # Seconds until an address that does not answer is given up.
 CONNECT, ANSWER = 5, 10
@@ -36,7 +36,7 @@ def check_address(address: str) -> None:
             "token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
     theirs = {name: head[name] for name in ("Python", "ray")}
-    if wrong := mismatch(here(), theirs):
+    if wrong := mismatch(local_versions(), theirs):
         raise ConfigError(f"cluster.address={address}: {wrong}")
     if not any(_is_here(node) for node in head["nodes"]):
         raise ConfigError(

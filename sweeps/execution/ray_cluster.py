@@ -18,7 +18,7 @@ from sweeps.errors import ConfigError
 from sweeps.execution import local_ray
 from sweeps.execution.git import code_version
 from sweeps.execution.retry import Packs
-from sweeps.execution.versions import PINNED, here, mismatch
+from sweeps.execution.versions import PINNED, local_versions, mismatch
 from sweeps.redaction import without_secrets
 
 # Seconds a node may take to say what it is; the first time it unpacks the code.
@@ -144,7 +144,7 @@ def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str]) -> Non
                 versions, read, missing = ray.get(answer, timeout=INSPECTION)
             except (TaskUnschedulableError, NodeDiedError):
                 continue  # it has just died: the cluster takes seconds to notice
-            if wrong := mismatch(here(), versions):
+            if wrong := mismatch(local_versions(), versions):
                 raise ConfigError(f"node {name} of the cluster: {wrong}")
             if read != word:
                 raise ConfigError(

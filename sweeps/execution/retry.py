@@ -48,7 +48,7 @@ class LostPack:
 Fit = Callable[[Packs, int], Iterator[Message | LostPack]]
 
 
-def rounds(
+def train_with_retries(
     packs: Packs, retries: int, fit: Fit, requests: StopRequests | None = None
 ) -> Iterator[Message]:
     """Train the packs, then once more what was lost; each trial ends once.
@@ -69,10 +69,10 @@ def rounds(
             yield from _once(message, ended)
         rest = [trial for trial in said.pack if trial.config_hash not in ended]
         if said.cause is FailureCause.NODE:
-            moved += parts(rest, len(said.pack))
+            moved += split_pack(rest, len(said.pack))
         elif len(said.pack) > 1:
             half = -(-len(said.pack) // 2)
-            smaller += parts(rest, half if said.cause is FailureCause.MEMORY else 1)
+            smaller += split_pack(rest, half if said.cause is FailureCause.MEMORY else 1)
         else:
             yield from _failed(rest, said)
     for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
@@ -88,7 +88,7 @@ def rounds(
                 yield from _once(said, ended)
 
 
-def parts(pack: Pack, size: int) -> Packs:
+def split_pack(pack: Pack, size: int) -> Packs:
     """A pack cut into packs of at most this size."""
     return [pack[i : i + size] for i in range(0, len(pack), size)]
 

@@ -20,11 +20,11 @@ from deq.linalg.hardware import gpus
 from sweeps.config.early_stopping import Stopping
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
-from sweeps.execution.batching import drawn, together
+from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
 from sweeps.execution.ray_cluster import Code, needs
 from sweeps.execution.retry import FailureCause, LostPack, Packs
-from sweeps.execution.versions import here, mismatch
+from sweeps.execution.versions import local_versions, mismatch
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
@@ -40,8 +40,8 @@ class_cache.ENV_VARS_TO_PROPAGATE = {
     name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
 }
 
-TrialForecast = Message | LostPack
-Inbox = queue.Queue[TrialForecast | None]
+WorkerEvent = Message | LostPack
+Inbox = queue.Queue[WorkerEvent | None]
 
 
 class Tune:
@@ -66,7 +66,7 @@ class Tune:
         self._folder, self._code = folder.resolve(), code
         self._running: tuple[threading.Thread, Stop] | None = None
 
-    def fit(self, packs: Packs, retries: int) -> Iterator[TrialForecast]:
+    def fit(self, packs: Packs, retries: int) -> Iterator[WorkerEvent]:
         """Train the packs; yields what the workers say, as they say it.
 
         Args:
@@ -83,7 +83,7 @@ class Tune:
         finally:
             self.end()
 
-    def _said(self, inbox: Inbox) -> Iterator[TrialForecast]:
+    def _said(self, inbox: Inbox) -> Iterator[WorkerEvent]:
         """Yield what comes into the inbox, until all has come or the sweep is asked to end."""
         looked = time.monotonic()
         while True:
@@ -111,7 +111,7 @@ class Tune:
         shutil.rmtree(self._folder / "tune", ignore_errors=True)
         self._running = None
 
-    def _stamped(self, said: TrialForecast) -> TrialForecast:
+    def _stamped(self, said: WorkerEvent) -> WorkerEvent:
         """Shipped code has no history on the worker: the driver knows its commit."""
         if self._code is None or not isinstance(said, Done):
             return said
@@ -126,7 +126,7 @@ class Tune:
             "hashes": [[trial.config_hash for trial in pack] for pack in packs],
             "device": self._device,
             "threads": self._config.cpus_per_trial,
-            "versions": here(),
+            "versions": local_versions(),
             "checkpoints": self._checkpoints,
             "stopping": self._stopping,
             "live_seconds": self._live_seconds,
@@ -236,7 +236,7 @@ def _trainable(
     weights: Path | None,
 ) -> None:
     """Train one pack on a worker; a node that joined late is checked here."""
-    wrong = mismatch(versions, here())
+    wrong = mismatch(versions, local_versions())
     if device != "cpu" and not gpus():
         wrong = "torch sees no GPU, and its trials are given one: install a torch built for CUDA"
     if wrong:
@@ -249,7 +249,7 @@ def _trainable(
     options = (checkpoints, stopping, live_seconds, guard, weights)
     messages = run_pack(pack, device, threads, *options)
     with Watchdog(guard, _end_process), contextlib.closing(messages):
-        for report in together(drawn(messages)):
+        for report in batched(with_figures(messages)):
             tune.report({"messages": report})
 
 

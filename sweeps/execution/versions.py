@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 PINNED = ("ray", "torch", "deq-sweeps")
 
 
-def here() -> dict[str, str]:
+def local_versions() -> dict[str, str]:
     """Versions of this process: Python, ray, torch, deq-sweeps; `none` where missing.
 
     torch's build (`+cpu`, `+cu126`) is left out: a driver without a GPU serves GPU workers.

@@ -173,7 +173,7 @@ def _run(
                 return
             for k, points in showing.points({k: descent.courses[k] for k in pending.values()}):
                 yield Live(hashes[k], keeper.started, device, points)
-            yield from _notes(hashes, keeper.keep(descent))
+            yield from _notes(hashes, keeper.write_if_due(descent))
         except GeneratorExit:  # interrupted, between two steps
             if not apart:
                 list(keeper.write(descent))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.trial_states import only
+from sweeps.driver.trial_states import single_sweep
 from sweeps.storage.ledger import SweepEntry, reading
 from sweeps.storage.output_root import has_record, ledger_path
 
@@ -56,7 +56,7 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
     """
     has_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
-        entry = only(ledger.sweeps_like(prefix), prefix)
+        entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         found = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
     made = [
         Provenance(head["device"], head["started"], head["finished"], environment)

@@ -12,10 +12,10 @@ from sweeps.driver.terminal import Rows, Terminal
 from sweeps.driver.trial_states import (
     TrialStates,
     load_states,
-    only,
     outcomes_of,
     planned_of,
     search_of,
+    single_sweep,
 )
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
@@ -88,7 +88,7 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
     with reading(ledger_path(config)) as ledger:
         found = ledger.sweeps_like(prefix)
         if prefix:
-            sweep = only(found, prefix).sweep
+            sweep = single_sweep(found, prefix).sweep
             found = [entry for entry in found if entry.sweep == sweep]
         return [_status(entry, ledger) for entry in reversed(found)]
 
@@ -115,8 +115,8 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         unsent=pending_items.count((entry.study, entry.sweep)),
         trials=trials,
         found=found.plain if found else [],
-        progress=beat.says if beat else "",
-        waits=beat.waits if beat else "",
+        progress=beat.summary if beat else "",
+        waits=beat.waiting_for if beat else "",
         stopped_by=entry.spec.get("stopped_by", ""),
         **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
     )
@@ -214,7 +214,7 @@ def watch(config: LaunchConfig, prefix: str, every: float, terminal: Terminal) -
     """
     found = statuses(config, prefix)[0]
     told = ""
-    with terminal.picture(lambda: _watched(found)):
+    with terminal.live_rows(lambda: _watched(found)):
         while found.state == "running":
             counts = found.progress.partition(";")[0]
             if counts != told and not terminal.is_live:

@@ -47,7 +47,7 @@ class Attempt:
         if self.verdict is None:
             return ""
         text = f"{self.verdict}{f' ({self.code})' if self.code else ''}"
-        return tracker.reproduced(self.record, self.kind, text, self.verdict.deviation)
+        return tracker.record_reproduction(self.record, self.kind, text, self.verdict.deviation)
 
 
 def attempt(record: Record, place: Runtime, *, allow_drift: bool) -> Attempt:

@@ -76,6 +76,6 @@ def _put(file: Path, place: Path) -> None:
         shutil.copyfile(file, place)
 
 
-def are_in(folder: Path, files: Collection[str] = FILES) -> bool:
+def are_in_folder(folder: Path, files: Collection[str] = FILES) -> bool:
     """Whether a folder holds these artifacts: by default those that every trial has."""
     return all((folder / name).is_file() for name in files)

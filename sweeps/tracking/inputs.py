@@ -30,44 +30,44 @@ class Inputs:
     """Writes inputs; raises TrackingError when MLflow does not take them."""
 
     def __init__(
-        self, client: Any, guard: Callable[[str], AbstractContextManager[None]], *, alone: bool
+        self, client: Any, guard: Callable[[str], AbstractContextManager[None]], *, exclusive: bool
     ) -> None:
         """Write by this client.
 
         Args:
             client: MLflow's.
             guard: turns what the client raises into a TrackingError that says what failed.
-            alone: as of `log_inputs`.
+            exclusive: as of `log_inputs`.
         """
-        self._client, self._guard, self._alone = client, guard, alone
+        self._client, self._guard, self._exclusive = client, guard, exclusive
 
     def log(self, experiment: str, data: Mapping[str, Plain]) -> None:
         """Note on runs what they trained on; see `log_inputs`."""
         with self._guard("a data set"):
-            log_inputs(self._client, experiment, data, alone=self._alone)
+            log_inputs(self._client, experiment, data, exclusive=self._exclusive)
 
 
-def log_inputs(client: Any, experiment: str, data: Mapping[str, Plain], *, alone: bool) -> None:
+def log_inputs(client: Any, experiment: str, data: Mapping[str, Plain], *, exclusive: bool) -> None:
     """Note on runs what they trained on; again, it changes nothing.
 
     Args:
         client: MLflow's.
         experiment: of all these runs.
         data: the `data` part of a trial's config, by run id.
-        alone: whether the store is this process's own database.
+        exclusive: whether the store is this process's own database.
     """
     from mlflow.entities import DatasetInput, InputTag
 
-    if alone:
+    if exclusive:
         _write(client._tracking_client.store, experiment, data)
         return
     for run, plain in data.items():
-        found = DatasetInput(described(_text(plain)), [InputTag(*CONTEXT)])
+        found = DatasetInput(dataset_of(_text(plain)), [InputTag(*CONTEXT)])
         client.log_inputs(run, [found])
 
 
 @functools.cache
-def described(text: str) -> Any:
+def dataset_of(text: str) -> Any:
     """A data set as MLflow's `Dataset`.
 
     The digest is of what the set is: the part of the trials' identity that says it, with the
@@ -122,7 +122,7 @@ def _write(store: Any, experiment: str, data: Mapping[str, Plain]) -> None:
             if run in there:
                 continue
             text = _text(plain)
-            source = ids.get(text) or _dataset(session, experiment, described(text))
+            source = ids.get(text) or _dataset(session, experiment, dataset_of(text))
             ids[text] = source
             inputs.append(
                 {

@@ -60,11 +60,11 @@ def renew(client: Any, run: str, seconds: float) -> None:
     """Say that this driver is alive; a run that was closed in its stead is opened again."""
     for key, value in tags(seconds).items():
         client.set_tag(run, key, value)
-    if reopened(client, run):
+    if clear_closed_tag(client, run):
         client.update_run(run, status="RUNNING")
 
 
-def reopened(client: Any, run: str) -> bool:
+def clear_closed_tag(client: Any, run: str) -> bool:
     """Whether a run had been closed in its driver's stead; it no longer says so."""
     closed = CLOSED in client.get_run(run).data.tags
     if closed:

@@ -10,12 +10,12 @@ from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
 from sweeps.tracking.trial_runs import (
-    Found,
+    RunRef,
     TrialRuns,
     drop_duplicates,
-    found_run,
     log,
     of_hash,
+    run_ref,
     search,
 )
 
@@ -26,7 +26,7 @@ TRAINING = "It is training. What it has found is written here when it has ended.
 
 
 @dataclass(frozen=True)
-class Page:
+class SweepPage:
     """A sweep's page: its experiment, its run, and the sweep's name."""
 
     experiment: str
@@ -54,13 +54,13 @@ class Ending:
 class LiveRuns:
     """Begins and continues the runs of trials that train; `TrialRuns` finishes them."""
 
-    def __init__(self, client: Any, runs: TrialRuns, *, alone: bool) -> None:
+    def __init__(self, client: Any, runs: TrialRuns, *, exclusive: bool) -> None:
         """Write by this client; `alone` where nobody else writes to this store."""
-        self._client, self._runs, self._alone = client, runs, alone
+        self._client, self._runs, self._exclusive = client, runs, exclusive
         # By config hash; None where another driver shows the trial, or has finished it.
-        self._shown: dict[str, tuple[int, Found | None]] = {}
+        self._shown: dict[str, tuple[int, RunRef | None]] = {}
 
-    def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
+    def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
         """Send points of a trial; its run is begun where there is none of this training."""
         started, run = self._shown.get(live.config_hash, (0, None))
         if started != live.started:
@@ -79,7 +79,7 @@ class LiveRuns:
             log(self._client, run.run_id, [], tags=tags)
             self._client.set_terminated(run.run_id, ending.status)
 
-    def _begin(self, page: Page, trial: PlannedTrial, live: "Live") -> Found | None:
+    def _begin(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> RunRef | None:
         """The run of this training: one that was begun before, or a new one.
 
         Runs that earlier trainings left are deleted: their points are of other times.
@@ -90,7 +90,7 @@ class LiveRuns:
         ours = None
         for run in there:
             if ours is None and run.info.start_time == live.started:
-                ours = found_run(run)
+                ours = run_ref(run)
             elif self._is_trained_elsewhere(run, page):
                 return None
             else:
@@ -99,24 +99,24 @@ class LiveRuns:
             ours = self._runs.create(page.experiment, live.started, _tags(page, trial, live))
             log(self._client, ours.run_id, [], trial.plain)
             data = {ours.run_id: trial.plain["data"]}
-            log_inputs(self._client, page.experiment, data, alone=self._alone)
+            log_inputs(self._client, page.experiment, data, exclusive=self._exclusive)
         else:
             self._client.update_run(ours.run_id, status="RUNNING")
             log(self._client, ours.run_id, [], tags=_tags(page, trial, live))
-        if not self._alone:
+        if not self._exclusive:
             drop_duplicates(self._client, page.experiment, of_hash(live.config_hash), ours.run_id)
         return ours
 
-    def _is_trained_elsewhere(self, run: Any, page: Page) -> bool:
+    def _is_trained_elsewhere(self, run: Any, page: SweepPage) -> bool:
         """Whether another driver, which is alive, trains the trial of this run."""
         parent = run.data.tags.get("mlflow.parentRunId", page.run)
-        if self._alone or run.info.status != "RUNNING" or parent == page.run:
+        if self._exclusive or run.info.status != "RUNNING" or parent == page.run:
             return False
         until = self._client.get_run(parent).data.tags.get(UNTIL, "0")
         return float(until) >= time.time()
 
 
-def _tags(page: Page, trial: PlannedTrial, live: "Live") -> dict[str, str]:
+def _tags(page: SweepPage, trial: PlannedTrial, live: "Live") -> dict[str, str]:
     return {
         "mlflow.parentRunId": page.run,
         "mlflow.runName": trial.name,

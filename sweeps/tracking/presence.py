@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.tracking import artifacts
-from sweeps.tracking.stored import anywhere
+from sweeps.tracking.stored import search_everywhere
 from sweeps.tracking.trial_runs import (
     WITH_WEIGHTS,
     ended_as,
@@ -43,16 +43,16 @@ class Presence:
     """Looks for what was sent; every method raises TrackingError when MLflow does not answer."""
 
     def __init__(
-        self, client: Any, guard: Callable[[str], AbstractContextManager[None]], *, alone: bool
+        self, client: Any, guard: Callable[[str], AbstractContextManager[None]], *, exclusive: bool
     ) -> None:
         """Ask this client.
 
         Args:
             client: MLflow's.
             guard: turns what the client raises into a TrackingError that says what failed.
-            alone: whether this machine keeps the artifacts, where they are files.
+            exclusive: whether this machine keeps the artifacts, where they are files.
         """
-        self._client, self._guard, self._alone = client, guard, alone
+        self._client, self._guard, self._exclusive = client, guard, exclusive
 
     def pages(self, experiment: str) -> dict[str, PageRun]:
         """The pages of an experiment's sweeps, by the sweep's name."""
@@ -67,7 +67,7 @@ class Presence:
         with self._guard("a question"):
             return at_least(self._client, experiment, _page(run, sweep), 1)
 
-    def page_has(self, run: str, *, ended: bool) -> bool:
+    def page_has_files(self, run: str, *, ended: bool) -> bool:
         """Whether a sweep's page holds its spec and, where it has ended, its report."""
         with self._guard("a question"):
             return has_files(self._client, run, [BEGUN, *([ENDED] if ended else [])])
@@ -80,7 +80,7 @@ class Presence:
                 self._client.restore_run(run)
             return found
 
-    def adopt(self, experiment: str, sweep: str, page: str) -> None:
+    def reparent_trials(self, experiment: str, sweep: str, page: str) -> None:
         """Nest the runs of a sweep's trials under its page, which was begun anew."""
         query = f"tags.`sweeps.sweep` = '{sweep}' and tags.`sweeps.kind` != 'sweep'"
         query += f" and tags.`mlflow.parentRunId` != '{page}'"
@@ -88,7 +88,7 @@ class Presence:
             for run in list(search(self._client, experiment, query)):
                 self._client.set_tag(run.info.run_id, "mlflow.parentRunId", page)
 
-    def absent(self, experiment: str, runs: Sequence[str], *, stopped: bool) -> list[str]:
+    def missing_runs(self, experiment: str, runs: Sequence[str], *, stopped: bool) -> list[str]:
         """Find the trials' runs that are gone, or no longer say that they have ended.
 
         Args:
@@ -114,20 +114,24 @@ class Presence:
         """A trial's weights from any experiment, downloaded to a folder; None without any."""
         query = f"{WITH_WEIGHTS} and tags.`sweeps.config_hash` = '{config_hash}'"
         with self._guard("a request for weights"):
-            run = next(anywhere(self._client, query), None)
+            run = next(search_everywhere(self._client, query), None)
             if run is None:
                 return None
             name = artifacts.WEIGHTS
             return Path(self._client.download_artifacts(run.info.run_id, name, str(folder)))
 
-    def bare(self, experiment: str, runs: Collection[str], *, weights: bool = False) -> list[str]:
+    def runs_without_files(
+        self, experiment: str, runs: Collection[str], *, weights: bool = False
+    ) -> list[str]:
         """Find the trials' runs that lack artifacts; weights too where they were kept."""
         files = artifacts.files_of(weights=weights)
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
-            folder = on_disk(location) if self._alone else None
+            folder = on_disk(location) if self._exclusive else None
             if folder:
-                return [r for r in runs if not artifacts.are_in(folder / r / "artifacts", files)]
+                return [
+                    r for r in runs if not artifacts.are_in_folder(folder / r / "artifacts", files)
+                ]
             return [run for run in runs if not has_files(self._client, run, files)]
 
 

@@ -16,13 +16,13 @@ from sweeps.tracking.trial_runs import TRIALS, search
 HASH = re.compile("[0-9a-f]{64}")
 
 
-def anywhere(client: Any, query: str) -> Iterator[Any]:
+def search_everywhere(client: Any, query: str) -> Iterator[Any]:
     """Runs of every experiment."""
     for experiment in client.search_experiments():
         yield from search(client, experiment.experiment_id, query)
 
 
-def names_of(client: Any, run: Any) -> dict[str, str]:
+def trial_names(client: Any, run: Any) -> dict[str, str]:
     """The trials of a sweep's run, as it began and as its search went on; names by hash."""
     with tempfile.TemporaryDirectory() as folder:
         page = client.download_artifacts(run.info.run_id, "sweep.yaml", folder)
@@ -60,12 +60,12 @@ def record_of(client: Any, run: Any) -> Record:
     )
 
 
-def write_verdict(
+def write_comparison(
     client: Any, context: dict[str, str], record: Record, kind: str, text: str, deviation: float
 ) -> str:
     """A run of its own that says how a trial was reproduced; its id, empty without the trial."""
     query = f"{TRIALS} and tags.`sweeps.config_hash` = '{record.config_hash}'"
-    found = next(anywhere(client, query), None)
+    found = next(search_everywhere(client, query), None)
     if found is None:
         return ""
     tags = {

@@ -20,7 +20,7 @@ from sweeps.storage.record import Columns, Record, now
 from sweeps.storage.step_metrics import Point
 from sweeps.tracking import artifacts, lease, store, stored
 from sweeps.tracking.inputs import Inputs
-from sweeps.tracking.live_runs import Ending, LiveRuns, Page
+from sweeps.tracking.live_runs import Ending, LiveRuns, SweepPage
 from sweeps.tracking.presence import BEGUN, Presence
 from sweeps.tracking.server import silence
 from sweeps.tracking.trial_runs import TRIALS, TrialRuns, drop_duplicates, log, search
@@ -49,10 +49,10 @@ class Tracker:
         silence()
         with self._or_tracking_error("a question"):
             self._client = self._embedded() if self.local else self._on_server()
-        self._trials = TrialRuns(self._client, _context(), alone=self.local)
-        self._live = LiveRuns(self._client, self._trials, alone=self.local)
-        self.presence = Presence(self._client, self._or_tracking_error, alone=self.local)
-        self.inputs = Inputs(self._client, self._or_tracking_error, alone=self.local)
+        self._trials = TrialRuns(self._client, _context(), exclusive=self.local)
+        self._live = LiveRuns(self._client, self._trials, exclusive=self.local)
+        self.presence = Presence(self._client, self._or_tracking_error, exclusive=self.local)
+        self.inputs = Inputs(self._client, self._or_tracking_error, exclusive=self.local)
         # Pages that were begun anew since: by the old run the new one.
         self._replaced: dict[str, str] = {}
 
@@ -93,7 +93,7 @@ class Tracker:
             )
         return str(found.experiment_id)
 
-    def found(self, study: str) -> str:
+    def find_experiment(self, study: str) -> str:
         """The id of the study's experiment; empty when there is none.
 
         Raises:
@@ -115,14 +115,14 @@ class Tracker:
             "sweep": f"{base}/{run}?{view}",
         }
 
-    def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
+    def finished_results(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
         """Those of these trials that this MLflow holds a finished run of.
 
         Raises:
             TrackingError: it did not answer.
         """
         with self._or_tracking_error("a question"):
-            return self._trials.finished(experiment, hashes)
+            return self._trials.finished_results(experiment, hashes)
 
     def records_like(self, prefix: str) -> list[Record]:
         """The finished trials of any experiment whose hash begins so, from their artifacts."""
@@ -133,7 +133,7 @@ class Tracker:
         with self._or_tracking_error("a request for a record"):
             found = {
                 run.data.tags["sweeps.config_hash"]: run
-                for run in stored.anywhere(self._client, query)
+                for run in stored.search_everywhere(self._client, query)
             }
             return [stored.record_of(self._client, run) for run in found.values()]
 
@@ -142,21 +142,21 @@ class Tracker:
         found: dict[str, dict[str, str]] = {}
         query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` LIKE '{prefix}%'"
         with self._or_tracking_error("a question"):
-            for run in stored.anywhere(self._client, query):
-                names = stored.names_of(self._client, run)
-                finished = self._trials.finished(run.info.experiment_id, set(names))
+            for run in stored.search_everywhere(self._client, query):
+                names = stored.trial_names(self._client, run)
+                finished = self._trials.finished_results(run.info.experiment_id, set(names))
                 known = {digest: names[digest] for digest in names if digest in finished}
                 found.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
         return found
 
-    def reproduced(self, record: Record, kind: str, text: str, deviation: float) -> str:
+    def record_reproduction(self, record: Record, kind: str, text: str, deviation: float) -> str:
         """A run of its own that says how a trial was reproduced; its id.
 
         Raises:
             TrackingError: MLflow did not take it.
         """
         with self._or_tracking_error("a verdict"):
-            return stored.write_verdict(self._client, _context(), record, kind, text, deviation)
+            return stored.write_comparison(self._client, _context(), record, kind, text, deviation)
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials (MLflow keeps them in its bin)."""
@@ -215,7 +215,7 @@ class Tracker:
     def has_page(self, study: str, experiment: str, run: str, sweep: str) -> bool:
         """Whether the study's experiment has this id and holds this run as the sweep's page.
 
-        The embedded store is this process's alone: there it is taken to be so.
+        The embedded store is used by this process alone, so this is taken for granted.
 
         Raises:
             TrackingError: MLflow did not answer, or the experiment was deleted.
@@ -233,7 +233,7 @@ class Tracker:
             TrackingError: MLflow did not take it.
         """
         self._replaced[old] = new
-        self.presence.adopt(experiment, sweep, new)
+        self.presence.reparent_trials(experiment, sweep, new)
 
     def trajectory(self, experiment: str, config_hash: str) -> Columns | None:
         """Every step of a finished trial, from its artifacts; None where there is none.
@@ -264,7 +264,7 @@ class Tracker:
         with self._or_tracking_error("a result"):
             return self._trials.send(experiment, parent, sweep, name, record, figure, weights)
 
-    def show(self, page: Page, trial: PlannedTrial, live: "Live") -> None:
+    def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
         """Send points of a trial that is still training; its run is RUNNING.
 
         Raises:
@@ -332,7 +332,9 @@ class Tracker:
                 self._client.log_artifact(run, str(folder / name))
             self._client.set_terminated(run, status)
             if not self.local:
-                lease.reopened(self._client, run)  # this is its ending, whoever closed it meanwhile
+                lease.clear_closed_tag(
+                    self._client, run
+                )  # this is its ending, whoever closed it meanwhile
 
     def leased(self, run: str) -> contextlib.AbstractContextManager[object]:
         """While the block lasts, whoever works in that experiment is told that this driver lives.

@@ -28,7 +28,7 @@ WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{artifacts.WEIGHTS}'"
 
 
 @dataclass(frozen=True)
-class Found:
+class RunRef:
     """A run that is there."""
 
     run_id: str
@@ -44,32 +44,32 @@ class TrialRuns:
     a search takes the longer the more runs there are.
     """
 
-    def __init__(self, client: Any, context: dict[str, str], *, alone: bool) -> None:
+    def __init__(self, client: Any, context: dict[str, str], *, exclusive: bool) -> None:
         """Write by this client, with these tags on every run.
 
         Args:
             client: MLflow's.
             context: the tags of user, source and code.
-            alone: whether nobody else writes to this store.
+            exclusive: whether nobody else writes to this store.
         """
-        self._client, self._context, self._alone = client, context, alone
-        self._known: dict[tuple[str, str], Found | None] = {}
+        self._client, self._context, self._exclusive = client, context, exclusive
+        self._known: dict[tuple[str, str], RunRef | None] = {}
 
-    def finished(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
+    def finished_results(self, experiment: str, hashes: Collection[str]) -> dict[str, Result]:
         """Those of these trials that have a finished run."""
         found: dict[str, Result] = {}
         self._known |= {(experiment, digest): None for digest in hashes}
-        for run in self._among(experiment, hashes):
+        for run in self._candidate_runs(experiment, hashes):
             digest = run.data.tags.get("sweeps.config_hash", "")
             if digest in hashes:
-                known = found_run(run)
+                known = run_ref(run)
                 if known.finished:
                     found[digest] = _result(run)
                 if known.finished or digest not in found:
                     self._known[experiment, digest] = known
         return found
 
-    def _among(self, experiment: str, hashes: Collection[str]) -> Iterator[Any]:
+    def _candidate_runs(self, experiment: str, hashes: Collection[str]) -> Iterator[Any]:
         """Runs of trials, all of these hashes' among them, by what is less work.
 
         A page of runs costs as much as many questions, and more the longer the runs.
@@ -124,19 +124,19 @@ class TrialRuns:
             known, tags = self.create(experiment, record.started, tags), {}
         if not known.finished:
             self._write(known, record, figure, weights, tags)
-        if not self._alone:
+        if not self._exclusive:
             drop_duplicates(self._client, experiment, _of(record), known.run_id)
         return known.run_id
 
-    def remember(self, experiment: str, config_hash: str, run: Found) -> None:
+    def remember(self, experiment: str, config_hash: str, run: RunRef) -> None:
         """Go on with this run when the trial's result is sent."""
         self._known[experiment, config_hash] = run
 
-    def create(self, experiment: str, started: int, tags: dict[str, str]) -> Found:
+    def create(self, experiment: str, started: int, tags: dict[str, str]) -> RunRef:
         """A new run with these tags, and those of user, source and code."""
-        return found_run(self._client.create_run(experiment, started, tags=self._context | tags))
+        return run_ref(self._client.create_run(experiment, started, tags=self._context | tags))
 
-    def _taken_over(self, experiment: str, record: Record, weights: Path | None) -> Found | None:
+    def _taken_over(self, experiment: str, record: Record, weights: Path | None) -> RunRef | None:
         """The run to go on with: a whole one, or one that holds points of this record only.
 
         Another driver's result of this trial has points of other times: its run, where it
@@ -153,31 +153,31 @@ class TrialRuns:
                 self._client.delete_run(run.run_id)
         return replace(ours[0], finished=False) if ours else None
 
-    def _begun(self, experiment: str, record: Record) -> list[Found]:
+    def _begun(self, experiment: str, record: Record) -> list[RunRef]:
         """The run that was begun while a trial trained that its sweep has stopped since."""
         if not record.stopped_in:
             return []
         runs = search(self._client, experiment, of_hash(record.config_hash))
-        found = [found_run(run) for run in runs]
+        found = [run_ref(run) for run in runs]
         return [run for run in found if not run.finished and run.started == record.started]
 
-    def _look_up(self, experiment: str, record: Record) -> list[Found]:
-        if self._alone and (experiment, record.key) in self._known:
+    def _look_up(self, experiment: str, record: Record) -> list[RunRef]:
+        if self._exclusive and (experiment, record.key) in self._known:
             # Should this fail, it is looked up anew.
             known = self._known.pop((experiment, record.key))
             return [known] if known else []
-        return [found_run(run) for run in search(self._client, experiment, _of(record))]
+        return [run_ref(run) for run in search(self._client, experiment, _of(record))]
 
-    def _has(self, run: Found, weights: Path | None) -> bool:
+    def _has(self, run: RunRef, weights: Path | None) -> bool:
         """Whether a run has all artifacts."""
         files = artifacts.files_of(weights=weights is not None)
-        if self._alone and (folder := on_disk(run.folder)):
-            return artifacts.are_in(folder, files)
+        if self._exclusive and (folder := on_disk(run.folder)):
+            return artifacts.are_in_folder(folder, files)
         return has_files(self._client, run.run_id, files)
 
     def _write(
         self,
-        run: Found,
+        run: RunRef,
         record: Record,
         figure: bytes,
         weights: Path | None,
@@ -192,10 +192,10 @@ class TrialRuns:
         self._client.set_terminated(run.run_id, status, record.finished)
 
     def _write_artifacts(
-        self, run: Found, record: Record, figure: bytes, weights: Path | None
+        self, run: RunRef, record: Record, figure: bytes, weights: Path | None
     ) -> None:
         """Straight into the run's folder where there is one; MLflow would ask for it anew."""
-        if self._alone and (folder := on_disk(run.folder)):
+        if self._exclusive and (folder := on_disk(run.folder)):
             folder.mkdir(parents=True, exist_ok=True)
             artifacts.write_artifacts(record, folder, figure, weights)
             return
@@ -287,11 +287,11 @@ def of_hash(digest: str) -> str:
     return f"{TRIALS} and tags.`sweeps.config_hash` = '{digest}'"
 
 
-def found_run(run: Any) -> Found:
+def run_ref(run: Any) -> RunRef:
     """A run as MLflow's client gives it."""
     info, kind = run.info, run.data.tags.get("sweeps.kind")
     finished = info.status == ended_as(stopped=kind == "stopped")
-    return Found(str(info.run_id), info.artifact_uri, finished, info.start_time)
+    return RunRef(str(info.run_id), info.artifact_uri, finished, info.start_time)
 
 
 def ended_as(*, stopped: bool) -> str:

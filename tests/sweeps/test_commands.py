@@ -12,11 +12,11 @@ from command import ENV, SMALL, inside, unused_port
 
 from sweeps.cli import cli
 from sweeps.config.request import ClusterConfig, launch_from_plain, launch_to_plain, request
-from sweeps.driver.resume import stored
+from sweeps.driver.resume import stored_sweep
 from sweeps.errors import ConfigError
 from sweeps.execution import executor
 from sweeps.execution import tune as trainer
-from sweeps.execution.versions import here, mismatch
+from sweeps.execution.versions import local_versions, mismatch
 from sweeps.inspect.status import statuses
 from sweeps.planning.plan import trials_of
 from sweeps.storage.ledger import Ledger, SweepEntry
@@ -70,19 +70,19 @@ def test_status_of_a_sweep_whose_driver_died(root):
 
 
 def test_status_and_resume_want_six_digits_and_a_record(root):
-    for call in (lambda p: statuses(request([]).launch, p), lambda p: stored(p, [])):
+    for call in (lambda p: statuses(request([]).launch, p), lambda p: stored_sweep(p, [])):
         with pytest.raises(ConfigError, match="no record"):
             call(SWEEP)
     entered(root)
     for prefix, said in {SWEEP[:5]: "6 or more digits", "ffffff": "no sweep's name"}.items():
-        for call in (lambda p: statuses(request([]).launch, p), lambda p: stored(p, [])):
+        for call in (lambda p: statuses(request([]).launch, p), lambda p: stored_sweep(p, [])):
             with pytest.raises(ConfigError, match=said):
                 call(prefix)
 
 
 def test_resume_launches_the_stored_configs_as_they_were_launched(root):
     trials = entered(root, "cluster.cpus_per_trial=2", "pack=2", "study=mine")
-    found = stored(SWEEP[:6], ["cluster.max_retries=5"])
+    found = stored_sweep(SWEEP[:6], ["cluster.max_retries=5"])
     assert [dataclasses.asdict(trial) for trial in found.trials] == trials
     assert (found.launch.study, found.launch.pack) == ("mine", 2)
     assert found.launch.cluster.cpus_per_trial == 2
@@ -92,7 +92,7 @@ def test_resume_launches_the_stored_configs_as_they_were_launched(root):
 
 def test_resume_takes_a_group_that_is_typed_as_a_whole(root):
     entered(root, "cluster.cpus_per_trial=2")
-    assert stored(SWEEP, ["cluster=inline"]).launch.cluster == (
+    assert stored_sweep(SWEEP, ["cluster=inline"]).launch.cluster == (
         request(["cluster=inline"]).launch.cluster
     )
 
@@ -100,7 +100,7 @@ def test_resume_takes_a_group_that_is_typed_as_a_whole(root):
 def test_resume_changes_no_trial(root):
     entered(root)
     with pytest.raises(ConfigError, match="goes on with the trials it has"):
-        stored(SWEEP, ["model.width=32"])
+        stored_sweep(SWEEP, ["model.width=32"])
 
 
 def test_resume_refuses_a_config_that_no_longer_has_its_hash(root):
@@ -108,7 +108,7 @@ def test_resume_refuses_a_config_that_no_longer_has_its_hash(root):
     trials[0]["plain"]["seed"] = 7
     entered(root, trials=trials)
     with pytest.raises(ConfigError, match="has another hash"):
-        stored(SWEEP, [])
+        stored_sweep(SWEEP, [])
 
 
 def test_a_password_is_not_stored_with_the_launch():
@@ -196,7 +196,9 @@ def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
     told = []
     monkeypatch.setattr(trainer.tune, "report", told.append)
     monkeypatch.setattr(trainer, "gpus", lambda: 0)
-    trainer._trainable({"pack": 0}, [[]], [["ab"]], "cuda", 1, here(), None, None, 0.0, None, None)
+    trainer._trainable(
+        {"pack": 0}, [[]], [["ab"]], "cuda", 1, local_versions(), None, None, 0.0, None, None
+    )
     (failed,) = told[0]["messages"]
     assert not failed.final
     assert "sees no GPU" in failed.error

@@ -31,13 +31,13 @@ def test_the_rungs():
 
 def test_a_trial_goes_on_that_is_among_the_best_so_far_at_its_rung():
     judge = Asha(AshaConfig(min_steps=5, reduction_factor=2), {})
-    assert not judge.stops("a", 5, 0.5)  # the first one there
-    assert judge.stops("b", 5, 0.6)
-    assert not judge.stops("c", 5, 0.4)
-    assert not judge.stops("c", 10, 0.9)  # the first one at this rung
-    assert judge.stops("a", 10, 1.0)
+    assert not judge.should_stop("a", 5, 0.5)  # the first one there
+    assert judge.should_stop("b", 5, 0.6)
+    assert not judge.should_stop("c", 5, 0.4)
+    assert not judge.should_stop("c", 10, 0.9)  # the first one at this rung
+    assert judge.should_stop("a", 10, 1.0)
     later = Asha(AshaConfig(min_steps=5, reduction_factor=2), {"a": {5: 0.5}})
-    assert later.stops("b", 5, 0.6)
+    assert later.should_stop("b", 5, 0.6)
 
 
 def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from command import SMALL, client, inside, runs
 
-from sweeps.tracking.inputs import described, log_inputs
+from sweeps.tracking.inputs import dataset_of, log_inputs
 
 
 def inputs(api):
@@ -40,7 +40,7 @@ def test_every_trials_run_says_what_it_trained_on(tmp_path):
 
 def test_a_file_that_is_not_here_leaves_its_dimension_out():
     config = {"name": "npz", "path": "gone/mine.npz", "n": 12, "sha256": "ab" * 32}
-    found = described(json.dumps(config))
+    found = dataset_of(json.dumps(config))
     assert (found.name, json.loads(found.profile)) == ("mine", {"n": 12})
 
 
@@ -51,7 +51,7 @@ def test_sent_again_it_is_there_once(tmp_path):
     (run,) = runs(api)[1]
     api.set_terminated(run.info.run_id, "FAILED")  # what sync sends again
     assert "sent again: 1 trial" in inside("sync", cwd=tmp_path).stdout
-    log_inputs(api, run.info.experiment_id, {run.info.run_id: before[0][3]}, alone=True)
+    log_inputs(api, run.info.experiment_id, {run.info.run_id: before[0][3]}, exclusive=True)
     assert inputs(api) == before
 
 
@@ -65,6 +65,6 @@ def test_both_ways_of_writing_them_leave_the_same(tmp_path, alone):
     for data in ({"name": "sphere", "n": 4, "d": 3, "seed": 0}, sent[3]):
         made = api.create_run(experiment, tags={"sweeps.kind": "trial"}).info.run_id
         for way in (alone, not alone):
-            log_inputs(api, experiment, {made: data}, alone=way)
+            log_inputs(api, experiment, {made: data}, exclusive=way)
     assert [name for name, *_ in inputs(api)] == ["digits", "digits", "sphere"]
     assert inputs(api)[0] == inputs(api)[1] == sent

@@ -11,7 +11,7 @@ from services import AUTH, until
 from sweeps.execution.events import Live
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.step_metrics import Point, points_of
-from sweeps.tracking.live_runs import LiveRuns, Page
+from sweeps.tracking.live_runs import LiveRuns, SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
 PLAIN = {"seed": 0, "data": {"name": "sphere", "n": 4, "d": 3, "seed": 0}}
@@ -139,10 +139,10 @@ def store(tmp_path):
     api = client(tmp_path)
     experiment = api.create_experiment("study")
     pages = [
-        Page(experiment, api.create_run(experiment, tags=tags).info.run_id, "sweep")
+        SweepPage(experiment, api.create_run(experiment, tags=tags).info.run_id, "sweep")
         for tags in ({}, {"sweeps.lease": "9e9"})
     ]
-    live = LiveRuns(api, TrialRuns(api, {}, alone=False), alone=False)
+    live = LiveRuns(api, TrialRuns(api, {}, exclusive=False), exclusive=False)
     trial = SimpleNamespace(config_hash="a" * 64, cell_hash="b" * 64, name="x", plain=PLAIN)
 
     def show(started, page=pages[0]):

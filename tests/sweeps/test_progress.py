@@ -45,11 +45,11 @@ def test_time_left_is_by_cost(clock):
     found = SweepProgress()
     found.plan(both, ["x", "y", "z"])
     assert found.sentence() == "0 done, 0 running, 0 failed, 3 reused of 2"
-    found.tell(Progress(small, 0, 100, 1.0))
+    found.on_event(Progress(small, 0, 100, 1.0))
     clock.now += 10
-    found.tell(Progress(small, 50, 100, 1.0))
+    found.on_event(Progress(small, 50, 100, 1.0))
     assert found.share() == pytest.approx(0.5 / 17)
-    found.tell(Failed(small, "why"))
+    found.on_event(Failed(small, "why"))
     assert found.share() == pytest.approx(1 / 17)
     assert found.seconds_left() == pytest.approx(160)
     assert found.rate() == pytest.approx(1 / 170)
@@ -57,9 +57,9 @@ def test_time_left_is_by_cost(clock):
     assert found.sentence() == said
     assert found.speed() == "6 % of the work, 35 % a minute"
     # What a checkpoint brought along was not done in these seconds.
-    found.tell(Progress(large, 50, 100, 1.0))
+    found.on_event(Progress(large, 50, 100, 1.0))
     assert found.share() == pytest.approx(1 / 9)
-    found.tell(Stopped(large, "alice"))
+    found.on_event(Stopped(large, "alice"))
     assert found.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
 
 
@@ -68,18 +68,18 @@ def test_what_is_waited_for(clock):
     found = SweepProgress()
     with found.waiting("composing"):
         clock.now += 12.4
-        assert found.waits() == "composing 12 s"
+        assert found.waiting_text() == "composing 12 s"
         with found.waiting("starting Ray"):
-            assert found.waits() == "starting Ray 0 s"
-    assert found.waits() == ""
+            assert found.waiting_text() == "starting Ray 0 s"
+    assert found.waiting_text() == ""
     found.plan(one, [])
     clock.now += 3
-    assert found.waits() == "waiting for a worker 3 s"
-    found.tell(Progress(digest, 1, 100, 1.0))
-    assert found.waits() == ""
+    assert found.waiting_text() == "waiting for a worker 3 s"
+    found.on_event(Progress(digest, 1, 100, 1.0))
+    assert found.waiting_text() == ""
     assert found.stuck() == {}
     clock.now += 75
-    found.tell(Progress(digest, 1, 100, 1.0))
+    found.on_event(Progress(digest, 1, 100, 1.0))
     assert found.stuck() == {digest: 75}
 
 
@@ -110,9 +110,9 @@ def test_the_picture_names_what_is_stuck(clock):
     shown.progress.plan(three, [])
     view = LiveView(shown, "abc")
     for digest in hashes[:2]:
-        shown.progress.tell(Progress(digest, 5, 100, 0.25))
+        shown.progress.on_event(Progress(digest, 5, 100, 0.25))
     clock.now += 70
-    shown.progress.tell(Progress(hashes[0], 6, 100, 0.25))
+    shown.progress.on_event(Progress(hashes[0], 6, 100, 0.25))
     head, stuck, other = view.rows()
     assert "0 done, 2 running, 0 failed, 0 reused of 3; about " in head[0]
     how = f"to stop it: sweeps stop abc {hashes[1][:12]}"

@@ -137,7 +137,7 @@ def test_status_names_it(tmp_path):
         pid=os.getpid(),
         running={digest: [3, 20]},
         stuck={digest: 75},
-        says="0 done, 1 running, 0 failed, 0 reused of 1; about 3 min left",
+        summary="0 done, 1 running, 0 failed, 0 reused of 1; about 3 min left",
     )
     with locked(folder):
         (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)

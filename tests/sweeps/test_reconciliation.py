@@ -15,7 +15,7 @@ from command import SMALL, client, inside, runs, sweeps
 from mlflow.experiments import commands as experiments
 
 from sweeps.config.request import TrackingConfig
-from sweeps.driver.outbox import trajectories
+from sweeps.driver.outbox import trajectory_lookup
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking import artifacts
 from sweeps.tracking.presence import ASKED, Presence, at_least
@@ -226,7 +226,7 @@ def test_the_report_has_curves_of_what_the_ledger_lost(here):
         with contextlib.closing(sqlite3.connect(ledger.path)) as db, db:
             db.execute("DELETE FROM results")
         assert ledger.trajectory(digest) is None
-        found = trajectories(entry, ledger, Tracker(TrackingConfig(), outputs))
+        found = trajectory_lookup(entry, ledger, Tracker(TrackingConfig(), outputs))
         assert found(digest) == held
         assert found("0" * 64) is None
 
@@ -240,7 +240,7 @@ def test_mlflow_counts_by_an_offset_in_its_token_and_takes_so_many_ids(here):
     tracker = Tracker(TrackingConfig(), here / "outputs")
     sent = [run.info.run_id for run in runs(api)[1]]
     never = [f"{i:032x}" for i in range(ASKED)]
-    found = tracker.presence.absent(experiment, [*sent, *never], stopped=False)
+    found = tracker.presence.missing_runs(experiment, [*sent, *never], stopped=False)
     assert sorted(found) == never
 
 
@@ -256,7 +256,7 @@ class Store:
         found = [SimpleNamespace(info=SimpleNamespace(run_id=run)) for run in wanted]
         found = [run for run in found if run.info.run_id in self.there]
         page = found[len(wanted) - 1 :] if page_token else found
-        return type("Page", (list,), {"token": None})(page[:max_results])
+        return type("SweepPage", (list,), {"token": None})(page[:max_results])
 
 
 @pytest.mark.parametrize(("lost", "most"), [(0, 4), (1, 15), (10_000, 8)])
@@ -264,7 +264,7 @@ def test_ten_thousand_runs_take_a_few_questions(lost, most):
     ids = [f"{i:032x}" for i in range(10_000)]
     store = Store(set(ids[lost:]))
     guard = lambda what: contextlib.nullcontext()  # noqa: E731
-    found = Presence(store, guard, alone=False).absent("1", ids, stopped=False)
+    found = Presence(store, guard, exclusive=False).missing_runs("1", ids, stopped=False)
     assert found == ids[:lost]
     assert store.asked <= most
 

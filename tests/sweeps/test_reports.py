@@ -31,12 +31,12 @@ def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypat
     clock = iter([0.0, 0.0, 0.2, 0.4, 5.0, 5.0, 5.1])
     monkeypatch.setattr(batching.time, "monotonic", lambda: next(clock))
     said = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
-    found = list(batching.together(said, every=0.5))
+    found = list(batching.batched(said, every=0.5))
     assert found == [said[:1], said[1:4], said[4:]]
 
 
 def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, monkeypatch):
-    (drawn,) = batching.drawn([Done(record)])
+    (drawn,) = batching.with_figures([Done(record)])
     assert drawn.figure == drawing.draw(record)
     assert drawn.figure.startswith(b"\x89PNG")
 
@@ -44,7 +44,7 @@ def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, m
         raise RuntimeError("no font")
 
     monkeypatch.setattr(drawing, "draw", fails)
-    assert list(batching.drawn([Done(record)])) == [Done(record)]
+    assert list(batching.with_figures([Done(record)])) == [Done(record)]
 
 
 def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
@@ -79,7 +79,7 @@ class Client:
         self.calls.append("search")
         found = [r for r in self.runs if r.data.tags["sweeps.config_hash"] in query]
         page = list(self.runs) if "config_hash" not in query else found
-        return type("Page", (list,), {"token": None})(page)
+        return type("SweepPage", (list,), {"token": None})(page)
 
     def create_run(self, _, start, tags):
         uri = (self.folder / f"{len(self.runs)}").as_uri()
@@ -105,16 +105,16 @@ def send(runs, record):
 
 def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tmp_path):
     client = Client(tmp_path)
-    runs = TrialRuns(client, {}, alone=True)
+    runs = TrialRuns(client, {}, exclusive=True)
     many = [record.config_hash, *(f"{i:064x}" for i in range(60))]
-    assert runs.finished("0", many) == {}
+    assert runs.finished_results("0", many) == {}
     assert client.calls == ["search"]  # all runs at once, not sixty questions
     assert send(runs, record) == "0"
     assert client.calls.count("search") == 1
     assert (tmp_path / "0" / "theory_vs_measurement.png").read_bytes() == b"png"
     assert send(runs, record) == "0"  # what is no longer known is looked up
     assert len(client.runs) == 1
-    (digest,) = runs.finished("0", [record.config_hash])
+    (digest,) = runs.finished_results("0", [record.config_hash])
     assert digest == record.config_hash
 
 
@@ -130,10 +130,10 @@ class Paged:
         first = int(page_token or 0)
         found = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
         more = str(first + 100) if len(found) > 100 else None
-        return Page(map(run_of, found[:100]), more)
+        return SweepPage(map(run_of, found[:100]), more)
 
 
-class Page(list):
+class SweepPage(list):
     def __init__(self, runs, token):
         super().__init__(runs)
         self.token = token
@@ -153,7 +153,7 @@ def test_trials_are_looked_up_by_what_is_less_work(runs, trials, pages, ones):
     """One by one where they are few, all runs where those are, and one page to tell."""
     client = Paged(runs)
     half = [*client.hashes[-trials // 2 :], *(f"f{i:063x}" for i in range(trials // 2))]
-    assert set(TrialRuns(client, {}, alone=False).finished("0", half)) == set(
+    assert set(TrialRuns(client, {}, exclusive=False).finished_results("0", half)) == set(
         client.hashes[-trials // 2 :]
     )
     assert (client.asked.count("page"), client.asked.count("one")) == (pages, ones)
@@ -161,8 +161,8 @@ def test_trials_are_looked_up_by_what_is_less_work(runs, trials, pages, ones):
 
 def test_a_run_that_was_begun_is_finished_and_not_made_again(record, tmp_path):
     client = Client(tmp_path, fails=1)
-    runs = TrialRuns(client, {}, alone=True)
-    runs.finished("0", [record.config_hash])
+    runs = TrialRuns(client, {}, exclusive=True)
+    runs.finished_results("0", [record.config_hash])
     with pytest.raises(OSError, match="away"):
         send(runs, record)
     assert send(runs, record) == "0"
@@ -173,7 +173,7 @@ def test_a_batch_holds_no_more_than_mlflow_takes(record, tmp_path):
     client = Client(tmp_path)
     long = {k: v * 60 for k, v in record.trajectory.items()}
     long["step"] = [float(i) for i in range(len(long["step"]))]
-    send(TrialRuns(client, {}, alone=True), replace(record, trajectory=long))
+    send(TrialRuns(client, {}, exclusive=True), replace(record, trajectory=long))
     sizes = [size for size in client.calls if size != "search"]
     assert len(sizes) == 2
     assert max(sizes) <= 1000

@@ -8,7 +8,7 @@ import deq
 from sweeps.config.request import request
 from sweeps.execution import worker
 from sweeps.execution.events import Done, Failed
-from sweeps.execution.retry import NOTICED, FailureCause, LostPack, rounds
+from sweeps.execution.retry import NOTICED, FailureCause, LostPack, train_with_retries
 from sweeps.execution.tune import parse_worker_error
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import trials_of
@@ -45,7 +45,7 @@ def endings(said):
 def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
     trials = planned(4)
     workers = Workers(lambda pack: trials[2] in pack)
-    said = list(rounds([trials[:2], trials[2:]], 2, workers.fit))
+    said = list(train_with_retries([trials[:2], trials[2:]], 2, workers.fit))
     assert workers.asked == [(2, 2), (2, 2), (1, 0), (1, 0)]
     (failed,) = [message for message in said if isinstance(message, Failed)]
     assert failed.config_hash == trials[2].config_hash
@@ -56,7 +56,7 @@ def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
 def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_it_needs():
     trials = planned(5)
     workers = Workers(lambda pack: len(pack) > 1, FailureCause.MEMORY)
-    said = list(rounds([trials], 2, workers.fit))
+    said = list(train_with_retries([trials], 2, workers.fit))
     assert workers.asked == [(5, 2), (3, 0), (2, 0)]
     assert endings(said) == [False] * 5
     assert "3 trials together need about" in said[0].error
@@ -65,7 +65,10 @@ def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_i
 
 def test_a_single_trial_that_is_lost_is_not_tried_once_more():
     workers = Workers(lambda pack: True)
-    assert endings(rounds([[one] for one in planned(2)], 1, workers.fit)) == [False, False]
+    assert endings(train_with_retries([[one] for one in planned(2)], 1, workers.fit)) == [
+        False,
+        False,
+    ]
     assert workers.asked == [(1, 1), (1, 1)]
 
 
@@ -79,7 +82,7 @@ def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_aga
             if len(pack) > 1:
                 yield LostPack(pack, "its worker died")
 
-    said = list(rounds([trials], 1, fit))
+    said = list(train_with_retries([trials], 1, fit))
     assert [m.record.config_hash for m in said] == [one.config_hash for one in trials]
 
 
@@ -87,7 +90,7 @@ def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
     workers = Workers(lambda pack: len(workers.asked) == 1, FailureCause.NODE)
-    assert endings(rounds([planned(3)], 2, workers.fit)) == [True] * 3
+    assert endings(train_with_retries([planned(3)], 2, workers.fit)) == [True] * 3
     assert workers.asked == [(3, 2), (3, 2)]
     assert waited == [NOTICED]
 

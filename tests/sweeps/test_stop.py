@@ -13,7 +13,7 @@ from command import ENV, client, inside, runs, started, sweeps
 
 from sweeps.config.request import request
 from sweeps.execution.events import Done, Failed, Progress, Stopped
-from sweeps.execution.retry import LostPack, rounds
+from sweeps.execution.retry import LostPack, train_with_retries
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import trials_of
 from sweeps.storage import stop_requests
@@ -142,7 +142,7 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
         else:
             yield Failed(hashes[2], "why")
 
-    said = list(rounds([trials], 0, fit, requests))
+    said = list(train_with_retries([trials], 0, fit, requests))
     assert said[0] == Stopped(hashes[0], ALICE.by)
     assert said[1].error.endswith("ended after 15 s, within a step that did not end")
     assert said[2:] == [Failed(hashes[2], "why")]
@@ -150,7 +150,9 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
     requests.write(SWEEP, ALICE)
     tried.clear()
     assert list(
-        rounds([trials[2:]], 0, lambda *_: iter([LostPack(trials[2:], "died")]), requests)
+        train_with_retries(
+            [trials[2:]], 0, lambda *_: iter([LostPack(trials[2:], "died")]), requests
+        )
     ) == [Failed(hashes[2], "died", final=False)]
 
 
