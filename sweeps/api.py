@@ -22,7 +22,7 @@ from sweeps.errors import ConfigError
 if TYPE_CHECKING:
     import pandas
 
-    from sweeps.driver.driver import Finished
+    from sweeps.driver.launch_result import Finished
     from sweeps.planning.plan import Plan
 
 

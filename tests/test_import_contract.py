@@ -22,8 +22,7 @@ DOORS = {
         for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")
     },
     "mlflow": {
-        f"sweeps/tracking/{name}.py"
-        for name in ("inputs", "presence", "schema", "server", "tracker", "trial_runs")
+        f"sweeps/tracking/{name}.py" for name in ("client", "inputs", "runs", "schema", "server")
     },
     "matplotlib": {"sweeps/reports/figures/style.py"},
     "optuna": {"sweeps/search/optuna.py"},

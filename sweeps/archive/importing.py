@@ -12,7 +12,7 @@ from sweeps.archive.reader import ArchiveReader, opened
 from sweeps.config.early_stopping import STOPPED
 from sweeps.config.nested import one_line
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.outbox import report_files
+from sweeps.driver.page import report_files
 from sweeps.driver.register import register_sweep, stops_early
 from sweeps.driver.session import opened as output_root
 from sweeps.driver.sync import PendingItems, sync_study

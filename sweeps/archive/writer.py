@@ -15,7 +15,7 @@ from sweeps.archive import layout, trials
 from sweeps.archive.layout import Manifest, Member
 from sweeps.archive.schema import sheet
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.outbox import report_files
+from sweeps.driver.page import report_files
 from sweeps.driver.trial_states import TrialStates, outcomes_of, planned_of, single_sweep
 from sweeps.errors import ConfigError
 from sweeps.inspect.citation import Provenance, cite

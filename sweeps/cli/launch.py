@@ -24,7 +24,7 @@ from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
     from sweeps.config.request import LaunchConfig
-    from sweeps.driver.driver import Finished
+    from sweeps.driver.launch_result import Finished
     from sweeps.driver.terminal import Terminal
 
 
@@ -97,7 +97,7 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     terminal = Terminal(stderr=as_json)
     with terminal.waiting("reading the record"):
         from sweeps.driver import run as runner
-        from sweeps.driver.driver import Options
+        from sweeps.driver.launch_result import Options
         from sweeps.driver.resume import stored_sweep
 
         found = stored_sweep(sweep, overrides, config_dir())

@@ -1,4 +1,4 @@
-"""What a sweep says before it trains: at its beginning, and of a search's next round."""
+"""Lines that a sweep prints before it trains, and before a search's next round."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ from sweeps.search.summary import Findings
 
 
 def announcement(planned: Plan) -> str:
-    """What is known of a sweep's trials, and what is to train."""
+    """Return one line: how many trials a sweep has, and how many of them will be trained."""
     total = len(planned.trials)
     trials = counted(total, "trial")
     if planned.left == 0 and not planned.failed:
@@ -19,26 +19,27 @@ def announcement(planned: Plan) -> str:
         parts.append(f"{len(planned.failed)} failed before (--retry-failed tries them again)")
     parts.append(f"{planned.left} to train")
     if planned.more:
-        parts.append(f"at most {planned.more} more by what they say")
+        parts.append(f"at most {planned.more} more, depending on their results")
     return f"Sweep {planned.sweep}: {', '.join(parts)}."
 
 
-def next_round(planned: Plan, found: Findings | None) -> str:
-    """What a search's next round is, and what it has found so far."""
+def next_round(planned: Plan, findings: Findings | None) -> str:
+    """Return one line on a search's next round, and on what the search has found so far."""
     more = f", at most {planned.more} more" if planned.more else ""
-    said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
-    return f"{said}. {found.brief}" if found else said
+    counts = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"
+    return f"{counts}. {findings.brief}" if findings else counts
 
 
-def without_weights(planned: Plan, held: Collection[str]) -> list[str]:
-    """Lines on a plan's finished trials whose weights were not kept.
+def missing_weights(planned: Plan, with_weights: Collection[str]) -> list[str]:
+    """Return a line on the plan's finished trials whose weights were not kept, if there are any.
 
     Args:
         planned: the plan.
-        held: what those trials are known by that have weights: hashes, or `HASH@SWEEP`.
+        with_weights: the trials that have weights, each as `HASH` or `HASH@SWEEP`.
     """
-    bare = [h for h in planned.finished if not {h, f"{h}@{planned.sweep}"} & set(held)]
-    if not bare:
+    kept = set(with_weights)
+    lacking = [h for h in planned.finished if not {h, f"{h}@{planned.sweep}"} & kept]
+    if not lacking:
         return []
-    trials = "1 finished trial was" if len(bare) == 1 else f"{len(bare)} finished trials were"
+    trials = counted(len(lacking), "finished trial") + (" was" if len(lacking) == 1 else " were")
     return [f"{trials} recorded without weights: --force trains finished trials again."]

@@ -1,31 +1,30 @@
-"""The driver: the one process that makes a sweep complete, and alone writes its record."""
+"""The driver: the one process that completes a sweep. It alone writes the sweep's record."""
 
 import contextlib
-import time
-from collections.abc import Iterator
-from contextlib import nullcontext as nothing
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from typing import Any
 
 from sweeps.config.early_stopping import AshaConfig, rung_losses
 from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
 from sweeps.config.search import is_adaptive
-from sweeps.driver.announcement import announcement, next_round, without_weights
+from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.heartbeat import HeartbeatWriter
+from sweeps.driver.launch_result import Finished, Options, final_status
 from sweeps.driver.live_view import LiveView
+from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.register import register_sweep, update_sweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
 from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
-from sweeps.errors import StoppedError, TrackingError
-from sweeps.execution.events import Done, Failed, Live, Message, Note, Stopped
+from sweeps.errors import TrackingError
 from sweeps.execution.executor import Early, Train, training
-from sweeps.planning.outcomes import STOPPED_BY_PERSON, TrialOutcome
+from sweeps.execution.settings import WorkerSettings
+from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
-from sweeps.redaction import without_secrets
 from sweeps.search.factory import kinds, name_of
 from sweeps.search.summary import findings
 from sweeps.storage import weights
@@ -33,60 +32,15 @@ from sweeps.storage.checkpoints import Ended, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.output_root import folder_of
 from sweeps.storage.record import now
-from sweeps.storage.stop_requests import STOPPED_BY, SWEEP, StopRequests
+from sweeps.storage.stop_requests import StopRequests
 from sweeps.tracking.tracker import Tracker
 
 
-@dataclass(frozen=True)
-class Options:
-    """How the command asked for it.
-
-    Attributes:
-        command: as it was typed.
-        sources: the texts of a user's config files that it was composed from, by name.
-        force: train again what is finished.
-        retry_failed: try again what raised before.
-    """
-
-    command: str
-    sources: dict[str, str] = field(default_factory=dict)
-    force: bool = False
-    retry_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A sweep that has been run to its end.
-
-    Attributes:
-        plan: the sweep as it stands now.
-        trained: how many trials were trained by this launch.
-        lines: what came of each trial.
-        links: where MLflow shows it.
-        unsent: how many results of this study MLflow has not taken yet.
-        waits: what of this study, pages too, MLflow has not taken; false when it has all.
-    """
-
-    plan: Plan
-    trained: int
-    lines: list[TrialOutcome]
-    links: dict[str, str]
-    unsent: int
-    waits: PendingItems = field(default_factory=PendingItems)
-
-    @property
-    def failed(self) -> int:
-        """Number of trials that have no result and were not stopped by a person."""
-        return sum(not line.finished for line in self.lines) - self.stopped
-
-    @property
-    def stopped(self) -> int:
-        """Number of trials that a person stopped."""
-        return sum(line.status == STOPPED_BY_PERSON for line in self.lines)
-
-
 class Driver:
-    """Trains what is missing of a sweep, ships what is owed and reports, on a root it holds."""
+    """Trains the missing trials of a sweep, sends the results to MLflow and writes the report.
+
+    The process holds the output root meanwhile.
+    """
 
     def __init__(
         self,
@@ -98,25 +52,25 @@ class Driver:
         ledger: Ledger,
         announced: str = "",
     ) -> None:
-        """Nothing is planned yet.
+        """Prepare; nothing is planned yet.
 
         Args:
             launched: how to search, train and record.
-            trials: those that are listed, or the cells that are searched.
-            options: how the command asked for it.
-            terminal: where to say what happens.
+            trials: the listed trials, or the cells that are searched.
+            options: options of the command.
+            terminal: where to print.
             tracker: the MLflow to record in.
-            ledger: the output root's.
-            announced: what was said of the plan before MLflow was asked.
+            ledger: the ledger of the output root.
+            announced: the announcement that was already printed, before MLflow was opened.
 
         Raises:
-            TrackingError: the study's experiment cannot be had.
+            TrackingError: MLflow does not give the study's experiment.
         """
         self._launched, self._cells, self._options = launched, trials, options
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
         self._name = name_of(launched, trials)
-        self._described, self._announced = time.monotonic(), announced
+        self._announced = announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
@@ -125,30 +79,26 @@ class Driver:
         self._sweep = SweepState(
             launched,
             trials,
-            self._look,
-            begun=list(self._checkpoints.packs().values()),
+            self._lookup,
+            checkpointed=list(self._checkpoints.packs().values()),
             retry_failed=options.retry_failed,
         )
 
     def complete(self) -> Finished:
-        """Make the sweep complete.
+        """Complete the sweep.
 
         Raises:
             ConfigError: there are no workers for it; nothing was started.
             TrackingError: MLflow does not take its page; nothing was started.
+            StoppedError: a person asked for the sweep to end.
         """
-        waiting = self._terminal.waiting
-        with waiting("comparing the record with MLflow"):
-            for text in close_expired_runs(self._tracker, self._ledger, self._experiment):
-                self._terminal.say(text)
-            settled = sync_study(self._tracker, self._ledger, [self._launched.study])
-        for study, missing in settled.resent.items():
-            self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
-        planned = self._advance()
+        self._sync_before()
+        planned = self._next_plan()
         self._announce(planned)
         self._requests.clear()
         with contextlib.ExitStack() as stack:
-            with waiting(_workers(self._launched.cluster)) if planned.packs else nothing():
+            waiting = self._terminal.waiting(_workers_text(self._launched.cluster))
+            with waiting if planned.packs else nullcontext():
                 train = stack.enter_context(self._training(planned))
             stack.enter_context(
                 HeartbeatWriter(self._folder, self._terminal.progress, self._view.on_stuck)
@@ -156,77 +106,84 @@ class Driver:
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = register_sweep(self._tracker, self._ledger, self._experiment, planned, spec)
-            planned, lines, waits = self._to_its_end(entry, planned, train)
-        page = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
-        links = self._tracker.links(page[0], self._name, page[1])
+            planned, lines, waits = self._train_and_close(entry, planned, train)
+        experiment, run = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
+        links = self._tracker.links(experiment, self._name, run)
         return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
 
-    def _advance(self) -> Plan:
-        """The plan of the next round."""
-        planned = self._sweep.advance()
+    def _sync_before(self) -> None:
+        """Close runs of drivers that died, and send what MLflow lacks of the study."""
+        with self._terminal.waiting("comparing the record with MLflow"):
+            for text in close_expired_runs(self._tracker, self._ledger, self._experiment):
+                self._terminal.say(text)
+            synced = sync_study(self._tracker, self._ledger, [self._launched.study])
+        for study, missing in synced.resent.items():
+            self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
+
+    def _next_plan(self) -> Plan:
+        """Plan the next round."""
+        planned = self._sweep.next_round()
         self._terminal.progress.plan(planned, self._sweep.reused)
-        self._trials = {trial.config_hash: trial for trial in planned.trials}
         return planned
 
     def _training(self, planned: Plan) -> contextlib.AbstractContextManager[Train]:
-        """The workers for this plan and what follows from it."""
-        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
-        return training(
-            packs,
+        """Start the workers for this plan and for the rounds after it."""
+        settings = WorkerSettings.of(
             self._launched.cluster,
-            self._folder,
             self._checkpoints,
-            self._early(),
-            self._launched.tracking.live_seconds,
-            self._requests,
-            self._weights if self._launched.record.weights else None,
+            live_seconds=self._launched.tracking.live_seconds,
+            requests=self._requests,
+            weights=self._weights if self._launched.record.weights else None,
         )
+        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
+        return training(packs, self._launched.cluster, self._folder, settings, self._early())
 
-    def _look(self, asked: list[PlannedTrial]) -> TrialStates:
-        """What is known of trials before they are trained."""
+    def _lookup(self, trials: list[PlannedTrial]) -> TrialStates:
+        """Load the states of trials that this launch has not trained."""
         if self._options.force:
             return TrialStates()
         try:
-            experiment = self._tracker.experiment(self._launched.study)  # another by now, perhaps
-            return load_states(asked, self._ledger, self._tracker, experiment, sweep=self._name)
-        except TrackingError:  # away since: what is begun goes on without it
-            return load_states(asked, self._ledger, sweep=self._name)
+            experiment = self._tracker.experiment(self._launched.study)  # may have changed
+            return load_states(trials, self._ledger, self._tracker, experiment, sweep=self._name)
+        except TrackingError:  # MLflow is away: the sweep goes on without it
+            return load_states(trials, self._ledger, sweep=self._name)
 
     def _announce(self, planned: Plan) -> None:
-        """Say what is to be trained, after the checkpoints nobody needs are gone."""
+        """Remove checkpoints that are no longer needed, and print what will be trained."""
         self._checkpoints.tidy(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._announced:
             self._terminal.say(text)
         if self._launched.record.weights:
-            self._say_lacking(planned)
+            self._say_missing_weights(planned)
         if orphaned := self._checkpoints.orphaned(planned.hashes):
+            count = len(orphaned)
             self._terminal.say(
-                f"{len(orphaned)} of them start anew: they were begun in other packs."
+                f"{count} of them start anew: their checkpoints were written in other packs."
             )
 
-    def _say_lacking(self, planned: Plan) -> None:
-        """Say which finished trials have no weights: the user has asked for them."""
-        held = self._ledger.with_weights()
-        if without_weights(planned, held):  # another machine may have kept them
-            held |= self._tracker.presence.with_weights(self._experiment)
-        for line in without_weights(planned, held):
+    def _say_missing_weights(self, planned: Plan) -> None:
+        """Print which finished trials have no weights, since the user asked for weights."""
+        kept = self._ledger.with_weights()
+        if missing_weights(planned, kept):  # another machine may have recorded them
+            kept |= self._tracker.presence.with_weights(self._experiment)
+        for line in missing_weights(planned, kept):
             self._terminal.say(line)
 
     def _early(self) -> Early | None:
-        """How trials are stopped early, and how high those stand that have ended."""
-        config, found = self._launched.early_stopping, {}
+        """Return the early-stopping config, and the losses of ended trials at its rungs."""
+        config = self._launched.early_stopping
         if not isinstance(config, AshaConfig):
             return None
+        losses = {}
         for trial in self._sweep.trials:
             columns = self._ledger.trajectory_in(self._name, trial.config_hash)
             if columns:
-                found[trial.config_hash] = rung_losses(
-                    config, columns, trial.plain["train"]["steps"]
-                )
-        return config, found
+                steps = trial.plain["train"]["steps"]
+                losses[trial.config_hash] = rung_losses(config, columns, steps)
+        return config, losses
 
     def _forget(self, planned: Plan) -> None:
-        """Where it was asked for, drop what is known of the trials that are to be trained."""
+        """With --force, delete all that is stored of the trials that will be trained."""
         if not self._options.force:
             return
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
@@ -236,7 +193,7 @@ class Driver:
         self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
-        """What of a sweep does not change while it unfolds, as plain data."""
+        """Return the part of the sweep's spec that does not change from round to round."""
         adaptive = is_adaptive(self._launched.search)
         return {
             "command": self._options.command,
@@ -247,135 +204,70 @@ class Driver:
             "cells": [asdict(cell) for cell in self._cells] if adaptive else [],
         }
 
-    def _to_its_end(
+    def _train_and_close(
         self, entry: SweepEntry, planned: Plan, train: Train
     ) -> tuple[Plan, list[TrialOutcome], PendingItems]:
-        """Train, and close the page whatever happens: the last plan, the lines, what waits."""
-        status, run = "KILLED", entry.run_id
+        """Train, and close the sweep's page whatever happens.
+
+        Returns:
+            The last plan, the outcome of each trial, and what MLflow has not taken.
+        """
+        status, page = "KILLED", (entry.study, entry.sweep)
         with contextlib.ExitStack() as sending:
             try:
-                page = entry.study, entry.sweep
-                shipping = OutboxWorker(
-                    self._tracker, self._ledger.path, page, self._terminal.on_mlflow_state
-                )
-                with shipping as shipper, self._tracker.leased(run):
+                say = self._terminal.on_mlflow_state
+                worker = OutboxWorker(self._tracker, self._ledger.path, page, say)
+                with worker as outbox, self._tracker.pages.leased(entry.run_id):
                     try:
-                        planned = self._rounds(entry, planned, train, shipper)
+                        planned = self._rounds(entry, planned, train, outbox)
                     finally:
                         sending.enter_context(self._terminal.waiting("sending to MLflow"))
-                self._checkpoints.tidy(self._sweep.known.ended)
-                lines = self._lines()
-                status = _status(lines)
+                self._checkpoints.tidy(self._sweep.states.ended)
+                lines = self._outcomes()
+                status = final_status(lines)
             finally:
-                self._ledger.end_sweep(self._tracker.name, entry.study, entry.sweep, status)
-                lease = self._tracker.leased(run)
-                settled = sync_study(self._tracker, self._ledger, [entry.study], lease)
-                self._close_running(self._ledger.page(self._tracker.name, *page))
-        waits = settled.unsent.get(entry.study, PendingItems())
+                self._ledger.end_sweep(self._tracker.name, *page, status)
+                lease = self._tracker.pages.leased(entry.run_id)
+                synced = sync_study(self._tracker, self._ledger, [entry.study], lease)
+                with contextlib.suppress(TrackingError):  # MLflow is away: the next launch does it
+                    self._tracker.close_running(*self._ledger.page(self._tracker.name, *page))
+        waits = synced.unsent.get(entry.study, PendingItems())
         self._terminal.on_mlflow_state(waits.why)
         return planned, lines, waits
 
-    def _close_running(self, page: tuple[str, str]) -> None:
-        """Close the runs of trials that were shown while they trained, and do not any more."""
-        with contextlib.suppress(TrackingError):  # away: the next launch does
-            self._tracker.close_running(*page)
-
-    def _rounds(
-        self, entry: SweepEntry, planned: Plan, train: Train, shipper: OutboxWorker
-    ) -> Plan:
-        """Train round after round until the search asks for nothing; the plan at the end."""
+    def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, outbox: OutboxWorker) -> Plan:
+        """Train round after round until the search asks for no more; return the last plan."""
+        handler = MessageHandler(
+            entry,
+            self._ledger,
+            outbox,
+            self._terminal,
+            self._view,
+            self._requests,
+            self._weights,
+            self._launched.tracking.live_seconds,
+        )
         while planned.packs:
+            trials = {trial.config_hash: trial for trial in planned.trials}
             ended = Ended(self._checkpoints, planned.hashes)
-            self._pull(train(planned.packs), entry, shipper, ended)
-            known = load_states(planned.trials, self._ledger, sweep=self._name)
-            self._sweep.learn(planned, known)
-            planned = self._advance()
+            handler.handle_all(train(planned.packs), trials, ended)
+            states = load_states(planned.trials, self._ledger, sweep=self._name)
+            self._sweep.record_results(planned, states)
+            planned = self._next_plan()
             if planned.packs:
                 self._forget(planned)
-                sweep_states = replace(entry, spec=entry.spec | self._sweep.spec())
-                update_sweep(self._tracker, self._ledger, sweep_states, planned)
-                found = findings(self._launched.search, self._lines())
+                current = replace(entry, spec=entry.spec | self._sweep.spec())
+                update_sweep(self._tracker, self._ledger, current, planned)
+                found = findings(self._launched.search, self._outcomes())
                 self._terminal.say(next_round(planned, found))
         return planned
 
-    def _lines(self) -> list[TrialOutcome]:
-        """What has come of each trial so far."""
-        return outcomes_of(self._sweep.trials, self._sweep.reused, self._sweep.known)
-
-    def _pull(
-        self, messages: Iterator[Message], entry: SweepEntry, shipper: OutboxWorker, ended: Ended
-    ) -> None:
-        """Pull what the workers say; every result is in the ledger before it is shown.
-
-        Raises:
-            StoppedError: a person asked for the sweep to end.
-        """
-        progress = self._terminal.progress
-        with self._view.shown(), self._terminal.interruptible():
-            for message in map(_masked, messages):
-                self._record(message, shipper, ended)
-                if isinstance(message, Stopped):
-                    self._note_stop(entry, message.by)
-                progress.on_event(message)
-                self._view.on_event(message)
-                self._describe(shipper)
-        stop = self._requests.read().get(SWEEP)
-        if stop and progress.ended < progress.asked:
-            self._note_stop(entry, stop.by)
-            again = f"the same command, or `sweeps resume {self._name}`, goes on from here"
-            raise StoppedError(f"{STOPPED_BY} {stop.by}; {again}")
-
-    def _describe(self, shipper: OutboxWorker) -> None:
-        """Have the sweep's page in MLflow say how it stands, every `tracking.live_seconds`."""
-        every, now_ = self._launched.tracking.live_seconds, time.monotonic()
-        if every and now_ - self._described >= every:
-            self._described = now_
-            shipper.describe(f"**Running**: {self._terminal.progress.sentence()}.")
-
-    def _record(self, message: Message, shipper: OutboxWorker, ended: Ended) -> None:
-        """Write into the ledger how a trial ended, if this says so."""
-        if isinstance(message, Done):
-            record, said = weights.found(self._weights, message.record)
-            for line in said:
-                self._view.on_event(Note(record.config_hash, line))
-            self._ledger.put(record.in_sweep(self._name), message.figure)
-            ended.add(message.record.config_hash)
-            shipper.notify()
-        elif isinstance(message, Failed):
-            self._ledger.fail(message.config_hash, message.error, final=message.final)
-            shipper.close(message.config_hash, "FAILED", message.error)
-            if message.final:
-                ended.add(message.config_hash)
-        elif isinstance(message, Stopped):
-            self._ledger.fail(message.config_hash, str(message), final=False)
-            shipper.close(message.config_hash, "KILLED", str(message), message.by)
-        elif isinstance(message, Live):
-            shipper.show(self._trials[message.config_hash], message)
-
-    def _note_stop(self, entry: SweepEntry, by: str) -> None:
-        """Write into the ledger who stopped the sweep or a trial of it, for its page."""
-        current = self._ledger.sweep(self._tracker.name, entry.study, entry.sweep)
-        assert current is not None
-        spec = current.spec | {"stopped_by": by}
-        self._ledger.sweep_states(self._tracker.name, replace(current, spec=spec))
+    def _outcomes(self) -> list[TrialOutcome]:
+        """Return the outcome of each trial so far."""
+        return outcomes_of(self._sweep.trials, self._sweep.reused, self._sweep.states)
 
 
-def _workers(cluster: ClusterConfig) -> str:
-    """Text to show until there are workers."""
-    names = {"local": "starting Ray", "ray": f"joining Ray at {cluster.address}"}
-    return names.get(cluster.name, "loading the engine")
-
-
-def _status(lines: list[TrialOutcome]) -> str:
-    """Final status of a sweep: FINISHED, FAILED, or KILLED by a person."""
-    if all(line.finished for line in lines):
-        return "FINISHED"
-    others = [line for line in lines if not line.finished and line.status != STOPPED_BY_PERSON]
-    return "FAILED" if others else "KILLED"
-
-
-def _masked(message: Message) -> Message:
-    """Without this process's secrets, which a worker may say and not know."""
-    if isinstance(message, Failed):
-        return replace(message, error=without_secrets(message.error))
-    return message
+def _workers_text(cluster: ClusterConfig) -> str:
+    """Return the text to show while the workers start."""
+    texts = {"local": "starting Ray", "ray": f"joining Ray at {cluster.address}"}
+    return texts.get(cluster.name, "loading the engine")

@@ -1,10 +1,10 @@
-"""The plan of a command alone: what is finished, and what would be trained."""
+"""The plan of a command: its finished trials and those that would be trained."""
 
 import contextlib
 import logging
 
 from sweeps.config.request import LaunchConfig, Request
-from sweeps.driver.announcement import without_weights
+from sweeps.driver.announcement import missing_weights
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.trial_states import TrialStates, load_states
 from sweeps.execution.executor import missing_gpus
@@ -18,14 +18,23 @@ _log = logging.getLogger(__name__)
 
 
 def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = False) -> Plan:
-    """The plan of a command, looking and not touching."""
+    """Return the plan of a command; nothing is written.
+
+    Args:
+        request: the composed command.
+        force: plan to train finished trials again.
+        retry_failed: plan to train failed trials again.
+
+    Raises:
+        OutputRootError: the ledger cannot be read.
+    """
     trials = trials_of(request)
     if missing := missing_gpus(request.launch.cluster):
         _log.warning("this plan cannot be carried out here: %s", missing)
     planned = plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
     if request.launch.record.weights and planned.finished:
         with reading(ledger_path(request.launch)) as ledger:
-            for line in without_weights(planned, ledger.with_weights()):
+            for line in missing_weights(planned, ledger.with_weights()):
                 _log.warning("%s", line)
     return planned
 
@@ -33,7 +42,7 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
 def plan_by_ledger(
     launch: LaunchConfig, trials: list[PlannedTrial], *, force: bool, retry_failed: bool
 ) -> Plan:
-    """The plan of these trials by what the ledger knows; MLflow is not asked.
+    """Plan these trials by what the ledger holds; MLflow is not asked.
 
     Raises:
         OutputRootError: the ledger cannot be read.
@@ -44,9 +53,9 @@ def plan_by_ledger(
         if path.exists() and not force:
             ledger = stack.enter_context(reading(path))
 
-        def look(asked: list[PlannedTrial]) -> TrialStates:
-            return load_states(asked, ledger, sweep=name) if ledger else TrialStates()
+        def lookup(trials: list[PlannedTrial]) -> TrialStates:
+            return load_states(trials, ledger, sweep=name) if ledger else TrialStates()
 
-        begun = list(checkpoints_of(launch, name).packs().values())
-        sweep = SweepState(launch, trials, look, begun=begun, retry_failed=retry_failed)
-        return sweep.advance()
+        packs = list(checkpoints_of(launch, name).packs().values())
+        sweep = SweepState(launch, trials, lookup, checkpointed=packs, retry_failed=retry_failed)
+        return sweep.next_round()

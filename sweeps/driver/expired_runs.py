@@ -1,4 +1,4 @@
-"""Runs that dead drivers left RUNNING in an experiment are closed by whoever works there next."""
+"""Closes runs in MLflow that still say RUNNING although their driver has died."""
 
 import contextlib
 from pathlib import Path
@@ -12,23 +12,34 @@ from sweeps.tracking.tracker import Tracker
 
 
 def close_expired_runs(tracker: Tracker, ledger: Ledger, *experiments: str) -> list[str]:
-    """Close what dead drivers, of whatever machine, left RUNNING; a sentence on each.
+    """Close the runs that dead drivers, of any machine, left RUNNING.
 
-    Looked for in these experiments and in those of the ledger's studies. A store
-    that is gone, or that will not have it of us, is no error.
+    An MLflow that is away, or that refuses this user, is no error.
+
+    Args:
+        tracker: the MLflow.
+        ledger: the experiments of its studies are searched.
+        experiments: ids of further experiments to search.
+
+    Returns:
+        A sentence on each run that was closed.
     """
-    said: list[str] = []
+    sentences: list[str] = []
     with contextlib.suppress(TrackingError):
-        there = {tracker.find_experiment(study) for study in ledger.studies(tracker.name)} - {""}
-        for experiment in sorted({*experiments, *there}):
-            said += tracker.close_expired_runs(experiment)
+        ids = {tracker.find_experiment(study) for study in ledger.studies(tracker.name)} - {""}
+        for experiment in sorted({*experiments, *ids}):
+            sentences += tracker.close_expired_runs(experiment)
             if tracker.local:  # this process holds the output root: no trial trains there
                 tracker.close_running(experiment)
-    return said
+    return sentences
 
 
 def close_expired_on_server(config: LaunchConfig) -> list[str]:
-    """The same on the server that a command names, if it names one and that answers."""
+    """Close expired runs on the server that a command names, if it names one that answers.
+
+    Returns:
+        A sentence on each run that was closed.
+    """
     output = Path(config.paths.output)
     if config.tracking.name == "local" or not (output / LEDGER).exists():
         return []

@@ -1,6 +1,7 @@
-"""What a driver is doing this minute, for `sweeps status`: a small file beside the report.
+"""The driver's heartbeat: a small file beside the report that `sweeps status` reads.
 
-The ledger holds what is finished. This says what is under way, and that someone is at work.
+The ledger holds what is finished. The heartbeat holds what is running now, and shows that a
+driver is alive.
 """
 
 import contextlib
@@ -17,20 +18,20 @@ from sweeps.driver.progress import SweepProgress
 from sweeps.storage.root_lock import is_held
 
 NAME = "running.json"
-# Seconds between two beats, and after which a driver that does not beat is taken for dead.
+# Seconds between two heartbeats, and the age at which a driver on another machine counts as dead.
 EVERY, DEAD_AFTER = 2.0, 20.0
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A driver's word that it is at work.
+    """State of a driver that is alive.
 
     Attributes:
-        at: seconds since the epoch.
-        host, pid: of the driver.
-        running: step and steps of the trials under way, by config hash.
-        stuck: for how many seconds a trial has made no step, of those that is long of.
-        summary: how many trials are done, running, failed and reused, and the time left.
+        at: time of the heartbeat, in seconds since the epoch.
+        host, pid: machine and process of the driver.
+        running: [step, steps] of each trial that trains, by config hash.
+        stuck: seconds since the last step, of trials that have made no step for long.
+        summary: number of trials done, running, failed and reused, and the time left.
         waiting_for: what the driver waits for, as "starting Ray 12 s"; empty while trials train.
     """
 
@@ -44,22 +45,22 @@ class Heartbeat:
 
 
 class HeartbeatWriter:
-    """Beats while its block lasts; a context manager."""
+    """Context manager that writes heartbeats, from a thread of its own, while its block runs."""
 
     def __init__(
         self, folder: Path, progress: SweepProgress, on_stuck: Callable[[dict[str, int]], None]
     ) -> None:
-        """Beat into a sweep's folder.
+        """Prepare; the first heartbeat is written when the block begins.
 
         Args:
-            folder: the sweep's.
-            progress: what to say.
-            on_stuck: is told at every beat which trials have made no step for long, by
-                config hash, and for how many seconds; called in a thread of its own.
+            folder: the sweep's folder.
+            progress: the source of the heartbeat's content.
+            on_stuck: called in the writer's thread at every heartbeat, with the seconds since
+                the last step of each stuck trial, by config hash.
         """
         self._path, self._progress, self._on_stuck = folder / NAME, progress, on_stuck
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
 
     def __enter__(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,19 +72,18 @@ class HeartbeatWriter:
         self._path.unlink(missing_ok=True)
 
     def _work(self) -> None:
-        beside = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(".new")
         while True:
-            beat = self._beat()
-            # A full disk must not end a sweep for want of a pulse.
-            with contextlib.suppress(OSError):
-                beside.write_text(json.dumps(asdict(beat)))
-                beside.replace(self._path)
-            with contextlib.suppress(OSError):  # nor a stream that takes nothing
+            beat = self._heartbeat()
+            with contextlib.suppress(OSError):  # a full disk must not end the sweep
+                temporary.write_text(json.dumps(asdict(beat)))
+                temporary.replace(self._path)
+            with contextlib.suppress(OSError):  # nor a closed output stream
                 self._on_stuck(beat.stuck)
             if self._stop.wait(EVERY):
                 return
 
-    def _beat(self) -> Heartbeat:
+    def _heartbeat(self) -> Heartbeat:
         progress = self._progress
         return Heartbeat(
             time.time(),
@@ -95,24 +95,28 @@ class HeartbeatWriter:
 
 
 def last_heartbeat(folder: Path) -> Heartbeat | None:
-    """The word of the driver that is at work on a sweep; None when none is.
+    """Return the heartbeat of the driver that works on a sweep; None if no driver does.
 
-    A driver of this machine is looked for, another's clock must do.
+    Whether a driver of this machine is alive is seen by its process and its lock. For another
+    machine, the age of the heartbeat decides.
+
+    Args:
+        folder: the sweep's folder.
     """
     try:
-        found = json.loads((folder / NAME).read_text())
+        content = json.loads((folder / NAME).read_text())
     except (OSError, ValueError, RecursionError):
         return None
-    if not _is_beat(found):
+    if not _is_heartbeat(content):
         return None
-    beat = Heartbeat(**found)
+    beat = Heartbeat(**content)
     if beat.host == socket.gethostname():
         return beat if _exists(beat.pid) and is_held(folder.parent.parent) else None
     return beat if time.time() - beat.at < DEAD_AFTER else None
 
 
 def _exists(pid: int) -> bool:
-    """Whether a process of this machine is there, whoever's it is."""
+    """Return whether this machine has a process with this id, of any user."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -122,19 +126,19 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _is_beat(found: object) -> bool:
-    """Whether what a file holds are fields of a Beat, each of its type."""
-    needed: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
-    kinds: dict[str, type] = {**needed, "stuck": dict, "summary": str, "waiting_for": str}
+def _is_heartbeat(content: object) -> bool:
+    """Return whether a file's content has the fields of a heartbeat, each of its type."""
+    required: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
+    types: dict[str, type] = {**required, "stuck": dict, "summary": str, "waiting_for": str}
     return (
-        isinstance(found, dict)
-        and needed.keys() <= found.keys() <= kinds.keys()
-        and all(isinstance(value, kinds[name]) for name, value in found.items())
-        and all(_is_step(steps) for steps in found["running"].values())
-        and all(isinstance(seconds, int) for seconds in found.get("stuck", {}).values())
+        isinstance(content, dict)
+        and required.keys() <= content.keys() <= types.keys()
+        and all(isinstance(value, types[name]) for name, value in content.items())
+        and all(_is_step(step) for step in content["running"].values())
+        and all(isinstance(seconds, int) for seconds in content.get("stuck", {}).values())
     )
 
 
-def _is_step(found: object) -> bool:
-    """Whether it is a trial's step and its number of steps."""
-    return isinstance(found, list) and len(found) == 2 and all(isinstance(n, int) for n in found)
+def _is_step(value: object) -> bool:
+    """Return whether a value is a pair of whole numbers: a step, and the number of steps."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(n, int) for n in value)

@@ -1,12 +1,13 @@
-"""Compares the ledger with MLflow: what MLflow lost, or had changed by hand, is owed again.
+"""Compares MLflow with the ledger; what MLflow lost, or a user changed there, is sent again.
 
-The ledger is the truth and MLflow its mirror. A study is found by its name and a sweep's
-page by its tags: ids that are remembered may mean something else by now.
+The ledger is the truth and MLflow its mirror. A study is found by its name and a sweep's page
+by its tags, since ids that the ledger remembers may belong to something else by now.
 """
 
 from dataclasses import dataclass
 
-from sweeps.driver.register import begin_page, page_of
+from sweeps.config.nested import counted
+from sweeps.driver.register import begin_page, page_spec
 from sweeps.driver.trial_states import planned_of
 from sweeps.storage.ledger import Ledger, Page
 from sweeps.tracking.tracker import Tracker
@@ -14,102 +15,102 @@ from sweeps.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Missing:
-    """Count of what MLflow lacked of a study.
+    """Number of things of a study that MLflow lacks.
 
     Attributes:
-        trials: results that are to be sent again.
-        pages: pages of sweeps that were begun anew, or are to be written again.
+        trials: number of results to send again.
+        pages: number of sweeps' pages to create or write again.
     """
 
     trials: int = 0
     pages: int = 0
 
     def __str__(self) -> str:
-        words = [f"{self.trials} trial{'s' * (self.trials != 1)}"] if self.trials else []
-        whose = "1 sweep's page" if self.pages == 1 else f"{self.pages} sweeps' pages"
-        return " and ".join(words + [whose] * bool(self.pages))
+        words = [counted(self.trials, "trial")] if self.trials else []
+        pages = "1 sweep's page" if self.pages == 1 else f"{self.pages} sweeps' pages"
+        return " and ".join(words + [pages] * bool(self.pages))
 
 
 def reconcile(tracker: Tracker, ledger: Ledger, study: str) -> Missing:
-    """Find what MLflow lacks of a study, and note in the ledger that it is to be sent again.
+    """Find what MLflow lacks of a study, and mark it in the ledger as pending.
 
-    A page that is gone is restored, or else begun anew, at once; it is published with the
-    results.
+    A page that is gone is restored or created at once; its content is sent with the results.
 
     Raises:
         TrackingError: MLflow does not answer, or the study's experiment was deleted.
     """
     experiment = tracker.experiment(study)
-    remembered = ledger.pages(tracker.name, study)
-    gone = _pages(tracker, ledger, study, experiment, remembered)
-    bare = _bare_pages(tracker, ledger, study, list(remembered))
-    lost = _trials(tracker, ledger, study, experiment, look_at_files=bool(bare))
+    pages = ledger.pages(tracker.name, study)
+    gone = _find_pages(tracker, ledger, study, experiment, pages)
+    incomplete = _incomplete_pages(tracker, ledger, study, list(pages))
+    lost = _lost_results(tracker, ledger, study, experiment, check_files=bool(incomplete))
     ledger.send_again(tracker.name, study, lost)
-    return Missing(len(lost), len(gone | bare))
+    return Missing(len(lost), len(gone | incomplete))
 
 
-def _pages(
-    tracker: Tracker, ledger: Ledger, study: str, experiment: str, remembered: dict[str, Page]
+def _find_pages(
+    tracker: Tracker, ledger: Ledger, study: str, experiment: str, pages: dict[str, Page]
 ) -> set[str]:
-    """Have a page for every sweep; names of those whose page was gone or had been changed."""
-    there, changed = tracker.presence.pages(experiment), set()
-    for sweep, page in remembered.items():
-        found = there.get(sweep)
-        run = found.run_id if found else _begun(tracker, ledger, study, experiment, sweep, page)
-        ledger.paged(tracker.name, study, sweep, experiment, run)
-        # What another machine made of it since is right; RUNNING, it is at work, or will be
-        # closed when its lease is over.
-        right = {page.status, "FINISHED"} | (set() if tracker.local else {"RUNNING"})
-        if found is None or (page.published and found.status not in right):
+    """Find or create each sweep's page; return the sweeps whose page was gone or changed."""
+    runs, changed = tracker.presence.pages(experiment), set()
+    for sweep, page in pages.items():
+        run = runs.get(sweep)
+        run_id = run.run_id if run else _new_page(tracker, ledger, study, experiment, sweep, page)
+        ledger.paged(tracker.name, study, sweep, experiment, run_id)
+        # Another machine may have finished the sweep. RUNNING on a server: that machine works
+        # on it, or its run will be closed when its lease has expired.
+        expected = {page.status, "FINISHED"} | (set() if tracker.local else {"RUNNING"})
+        if run is None or (page.published and run.status not in expected):
             ledger.published(tracker.name, study, sweep, done=False)
             changed.add(sweep)
     return changed
 
 
-def _begun(
+def _new_page(
     tracker: Tracker, ledger: Ledger, study: str, experiment: str, sweep: str, page: Page
 ) -> str:
-    """The run of a page that was gone: from MLflow's bin, or a new one."""
+    """Restore a page that is gone from MLflow's trash, or create it; return its run's id."""
     if tracker.presence.restore_page(experiment, sweep, page.run_id):
         return page.run_id
     entry = ledger.sweep(tracker.name, study, sweep)
     assert entry is not None
-    run = begin_page(tracker, experiment, study, sweep, entry.spec, planned_of(entry))
-    tracker.replaced_page(experiment, sweep, page.run_id, run)
-    return run
+    run_id = begin_page(tracker, experiment, study, sweep, entry.spec, planned_of(entry))
+    tracker.pages.replace(experiment, sweep, page.run_id, run_id)
+    return run_id
 
 
-def _bare_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list[str]) -> set[str]:
-    """Names of the sweeps whose page lacks files, which are written again.
+def _incomplete_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list[str]) -> set[str]:
+    """Mark pages that lack files to be written again; return their sweeps.
 
-    The latest page is looked at; the others too where that one lacks any.
+    Only the latest page is checked; the others are checked if the latest one lacks a file.
     """
-    bare: set[str] = set()
+    incomplete: set[str] = set()
     for sweep in reversed(sweeps):
         entry = ledger.sweep(tracker.name, study, sweep)
         assert entry is not None
         if not tracker.presence.page_has_files(entry.run_id, ended=entry.published):
-            spec = page_of(study, sweep, entry.spec, planned_of(entry))
-            tracker.write_spec(entry.run_id, spec)
+            spec = page_spec(study, sweep, entry.spec, planned_of(entry))
+            tracker.pages.write_spec(entry.run_id, spec)
             ledger.published(tracker.name, study, sweep, done=False)
-            bare.add(sweep)
-        elif not bare:
+            incomplete.add(sweep)
+        elif not incomplete:
             break
-    return bare
+    return incomplete
 
 
-def _trials(
-    tracker: Tracker, ledger: Ledger, study: str, experiment: str, *, look_at_files: bool
+def _lost_results(
+    tracker: Tracker, ledger: Ledger, study: str, experiment: str, *, check_files: bool
 ) -> list[str]:
-    """Keys of the results whose runs are gone, do not say that they ended, or lack artifacts."""
+    """Return keys of results whose run is gone, is not marked as ended, or lacks artifacts."""
     sent = ledger.sent(tracker.name, study)
     lost: set[str] = set()
     for stopped in (False, True):
         runs = [run for run, key in sent.items() if ("@" in key) is stopped]
         lost.update(tracker.presence.missing_runs(experiment, runs, stopped=stopped))
-    if look_at_files or tracker.local:
+    if check_files or tracker.local:
         left, kept = set(sent) - lost, ledger.with_weights()
-        heavy = {run for run in left if sent[run] in kept}
-        lost.update(tracker.presence.runs_without_files(experiment, left - heavy))
-        lost.update(tracker.presence.runs_without_files(experiment, heavy, weights=True))
+        with_weights = {run for run in left if sent[run] in kept}
+        find = tracker.presence.runs_without_files
+        lost.update(find(experiment, left - with_weights))
+        lost.update(find(experiment, with_weights, weights=True))
     return [sent[run] for run in lost]

@@ -1,4 +1,4 @@
-"""How a sweep enters the ledger and MLflow, before anything of it is trained."""
+"""Registers a sweep in the ledger and in MLflow before anything of it is trained."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,19 +15,37 @@ from sweeps.tracking.tracker import Tracker
 def register_sweep(
     tracker: Tracker, ledger: Ledger, experiment: str, planned: Plan, spec: dict[str, Any]
 ) -> SweepEntry:
-    """Write the sweep into the ledger and give it a page in MLflow.
+    """Write a sweep into the ledger and give it a page in MLflow.
+
+    Args:
+        tracker: the MLflow to record in.
+        ledger: the ledger.
+        experiment: id of the study's experiment.
+        planned: the sweep's first plan.
+        spec: the sweep's command, launch config and trials, as plain data.
+
+    Returns:
+        The sweep's entry; the one from before if it finished and nothing is to train.
 
     Raises:
         TrackingError: MLflow did not take it.
     """
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     if before and not planned.left and before.status == "FINISHED":
-        return before  # nothing to do, and its page says so already
+        return before
     run_id = begin_page(tracker, experiment, planned.study, planned.sweep, spec, planned.trials)
-    entry = SweepEntry(planned.study, planned.sweep, spec, experiment, run_id, "RUNNING")
+    entry = SweepEntry(
+        planned.study, planned.sweep, spec, experiment, run_id, "RUNNING", tracker.name
+    )
     ledger.open_sweep(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)
     return entry
+
+
+def update_sweep(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
+    """Write a running sweep's new spec into the ledger, and enqueue its new trials."""
+    ledger.sweep_states(tracker.name, entry)
+    enqueue(tracker, ledger, entry, planned)
 
 
 def begin_page(
@@ -38,21 +56,21 @@ def begin_page(
     spec: dict[str, Any],
     trials: Sequence[PlannedTrial],
 ) -> str:
-    """Give a sweep a page in MLflow, or find the one that it has; its run's id.
+    """Give a sweep a page in MLflow if it has none; return the id of the page's run.
 
     Raises:
         TrackingError: MLflow did not take it.
     """
-    page = page_of(study, sweep, spec, trials)
-    return tracker.begin_sweep(experiment, sweep, page, trials_view(sweep, trials))
+    page = page_spec(study, sweep, spec, trials)
+    return tracker.pages.begin(experiment, sweep, page, trials_view(sweep, trials))
 
 
-def page_of(
+def page_spec(
     study: str, sweep: str, spec: dict[str, Any], trials: Sequence[PlannedTrial]
 ) -> dict[str, Any]:
-    """Content of `sweep.yaml` on a sweep's page: how it was launched, and its trials.
+    """Return the content of `sweep.yaml` on a sweep's page: its launch and its trials.
 
-    `axes` has the values of every key that varies, `files` the texts of a user's config files.
+    `axes` has the values of every key that varies, `files` the text of the user's config files.
     """
     return {
         "sweep": sweep,
@@ -65,25 +83,19 @@ def page_of(
     }
 
 
-def update_sweep(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Write into the ledger what a sweep under way has come to, and what MLflow is owed of it."""
-    ledger.sweep_states(tracker.name, entry)
-    enqueue(tracker, ledger, entry, planned)
-
-
 def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Write into the ledger what MLflow is owed of a sweep."""
-    pending_items = [
+    """Put the results of a sweep's trials, present and future, into the ledger's outbox."""
+    items = [
         OutboxItem(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials
     ]
-    if stops_early(entry):  # or as this sweep stops it
-        pending_items += [
-            replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in pending_items
+    if stops_early(entry):  # also the results of trials that this sweep stops
+        items += [
+            replace(item, config_hash=stopped_key(item.config_hash, item.sweep)) for item in items
         ]
-    ledger.enqueue(tracker.name, pending_items)
+    ledger.enqueue(tracker.name, items)
 
 
 def stops_early(entry: SweepEntry) -> bool:
-    """Whether the sweep ends trials that do worse than others."""
+    """Return whether the sweep has early stopping."""
     early = entry.spec.get("launch", {}).get("early_stopping", {"name": "none"})
     return bool(early["name"] != "none")

@@ -1,7 +1,7 @@
-"""A sweep launched before, ready to be launched again from what the ledger holds of it.
+"""Loads a launched sweep from the ledger, so that it can be launched again.
 
-Its trials are the stored configs and not the command composed anew: they are what the
-sweep's name stands for, whatever became of conf/ or the defaults since.
+Its trials are the stored configs. The command is not composed again, so changes of conf/ or
+of defaults since then do not matter.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class StoredSweep:
     """A sweep as the ledger holds it.
 
     Attributes:
-        launch: how it was launched, changed by what is typed now.
-        trials: its trials; of a search that learns as it goes, the cells that it searches.
-        command: what launched it.
-        sources: the texts of a user's config files that it was composed from, by name.
+        launch: its launch config, changed by the overrides of this command.
+        trials: its trials; for an adaptive search, the cells that it searches.
+        command: the command that launched it.
+        sources: text of the user's config files that it was composed from, by file name.
     """
 
     launch: LaunchConfig
@@ -37,21 +37,21 @@ class StoredSweep:
 def stored_sweep(
     prefix: str, overrides: Sequence[str], config_dir: str | Path | None = None
 ) -> StoredSweep:
-    """The sweep whose name begins so, of several studies with these trials the latest.
+    """Load the sweep whose name begins with a prefix.
 
     Args:
         prefix: the first digits of its name, or all.
-        overrides: as typed now.
-        config_dir: a folder of config files, for these overrides; the sweep's own files
-            are not read again.
+        overrides: the overrides of this command.
+        config_dir: a folder of config files for these overrides; the config files that the
+            sweep was composed from are not read again.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins so; an override would change a
-            trial; or a config does not have the hash any more that it was recorded under.
+        ConfigError: no sweep, or more than one, has this prefix; an override would change a
+            trial; or a config no longer has the hash under which it was recorded.
     """
-    here = request(overrides, config_dir).launch
-    has_record(Path(here.paths.output))
-    with reading(ledger_path(here)) as ledger:
+    current = request(overrides, config_dir).launch
+    has_record(Path(current.paths.output))
+    with reading(ledger_path(current)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
     command = entry.spec["command"]
     if "launch" not in entry.spec:

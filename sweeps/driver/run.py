@@ -1,4 +1,4 @@
-"""A sweep, from what was composed to what came of it; and its plan alone."""
+"""Runs a sweep: from the composed command to its result."""
 
 import contextlib
 import shlex
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sweeps.config.request import LaunchConfig, Request
 from sweeps.driver.announcement import announcement
-from sweeps.driver.driver import Driver, Finished, Options
+from sweeps.driver.driver import Driver
 from sweeps.driver.dry_run import plan_by_ledger
+from sweeps.driver.launch_result import Finished, Options
 from sweeps.driver.session import opened
 from sweeps.driver.terminal import Terminal
 from sweeps.execution.executor import check_cluster
@@ -23,7 +24,14 @@ def launch(
     force: bool = False,
     retry_failed: bool = False,
 ) -> Finished:
-    """Make the sweep complete that these overrides were composed to, recorded as typed.
+    """Complete the sweep of a composed command.
+
+    Args:
+        asked: the composed command.
+        overrides: as the user typed them, for the record.
+        terminal: where to print.
+        force: train finished trials again.
+        retry_failed: train failed trials again.
 
     Raises:
         ConfigError, TrackingError, StoppedError: as `run`.
@@ -38,7 +46,7 @@ def launch(
 def run(
     launched: LaunchConfig, trials: list[PlannedTrial], options: Options, terminal: Terminal
 ) -> Finished:
-    """Make the sweep of these trials complete.
+    """Complete the sweep of these trials.
 
     Raises:
         ConfigError: another sweep is being launched on the same output root, or there are

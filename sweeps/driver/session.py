@@ -1,4 +1,4 @@
-"""One process's hold on an output root: its lock, its ledger and MLflow."""
+"""Opens an output root for one process: its lock, its ledger and MLflow."""
 
 import contextlib
 import sqlite3
@@ -50,17 +50,17 @@ def opened(
 
 @contextlib.contextmanager
 def _locked(output: Path) -> Iterator[None]:
-    """Hold the lock of an output root; one that cannot be opened is one line."""
+    """Hold the lock of an output root; a lock file that cannot be opened is a one-line error."""
     with contextlib.ExitStack() as stack:
         with explained(output):
-            stack.enter_context(root_lock.held(output, lambda: _who(output)))
+            stack.enter_context(root_lock.held(output, lambda: _holder(output)))
         yield
 
 
-def _who(output: Path) -> str:
-    """Name the process that holds the root, as the beginning of a sentence."""
-    for place in sorted(folder_of(output, "").glob(f"*/{heartbeat.NAME}")):
-        beat = heartbeat.last_heartbeat(place.parent)
+def _holder(output: Path) -> str:
+    """Return which process holds the root, as the beginning of a sentence."""
+    for file in sorted(folder_of(output, "").glob(f"*/{heartbeat.NAME}")):
+        beat = heartbeat.last_heartbeat(file.parent)
         if beat:
-            return f"sweep {place.parent.name} is running (process {beat.pid} on {beat.host})"
+            return f"sweep {file.parent.name} is running (process {beat.pid} on {beat.host})"
     return "another command is at work"

@@ -1,4 +1,4 @@
-"""Ask a running sweep, or trials of it, to end; from any machine that shares the output root."""
+"""Requests that a running sweep, or trials of it, end; from any machine with the output root."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,35 +16,42 @@ from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, perso
 
 
 def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
-    """Ask for a sweep, or these trials of it, to end; what was asked, in sentences.
+    """Request that a sweep, or some trials of it, end.
+
+    Args:
+        config: says where the output root is.
+        prefix: the first digits of the sweep's name.
+        hashes: the first digits of the trials' hashes; none: the whole sweep ends.
+
+    Returns:
+        A sentence on each request.
 
     Raises:
-        ConfigError: the sweep does not run, or a hash is of no trial of it that is still to
-            end; nothing was asked.
+        ConfigError: the sweep does not run, or a hash is not of one of its unfinished
+            trials; nothing was requested.
     """
     output = Path(config.paths.output)
     has_record(output)
     with reading(ledger_path(config)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         folder = folder_of(output, entry.sweep)
-        where = _where(folder, entry)
-        trials = _trials(entry, ledger, hashes)
-    requests, asked = StopRequests.of(folder), StopRequest(person())
-    names = [trial.config_hash for trial in trials] if hashes else [SWEEP]
+        driver = _driver_of(folder, entry)
+        trials = _unfinished_trials(entry, ledger, hashes)
+    requests, stop = StopRequests.of(folder), StopRequest(person())
     with explained(requests.folder):
-        for name in names:
-            requests.write(name, asked)
+        for name in [trial.config_hash for trial in trials] or [SWEEP]:
+            requests.write(name, stop)
     if not hashes:
         again = f"`sweeps resume {entry.sweep}` goes on from there"
-        return [f"Sweep {entry.sweep} ({where}) writes its checkpoints and ends; {again}."]
-    return [f"{trial.name} writes its checkpoint and ends ({where})." for trial in trials]
+        return [f"Sweep {entry.sweep} ({driver}) writes its checkpoints and ends; {again}."]
+    return [f"{trial.name} writes its checkpoint and ends ({driver})." for trial in trials]
 
 
-def _where(folder: Path, entry: SweepEntry) -> str:
-    """The process that works on a sweep.
+def _driver_of(folder: Path, entry: SweepEntry) -> str:
+    """Return the process that works on a sweep, in words.
 
     Raises:
-        ConfigError: none does.
+        ConfigError: no process does.
     """
     beat = last_heartbeat(folder) if entry.status == "RUNNING" else None
     if beat is None:
@@ -55,24 +62,26 @@ def _where(folder: Path, entry: SweepEntry) -> str:
     return f"process {beat.pid} on {beat.host}"
 
 
-def _trials(entry: SweepEntry, ledger: Ledger, hashes: Sequence[str]) -> list[PlannedTrial]:
-    """The trials of a sweep whose hashes begin so.
+def _unfinished_trials(
+    entry: SweepEntry, ledger: Ledger, hashes: Sequence[str]
+) -> list[PlannedTrial]:
+    """Return the trials of a sweep that have these prefixes of hashes.
 
     Raises:
-        ConfigError: a hash is of none or several, or its trial has ended.
+        ConfigError: a prefix is of no trial or of several, or its trial has ended.
     """
     planned = planned_of(entry)
-    known = load_states(planned, ledger, sweep=entry.sweep) if hashes else None
-    found = []
+    ended = load_states(planned, ledger, sweep=entry.sweep).ended if hashes else set()
+    trials = []
     for prefix in hashes:
         check_prefix(prefix)
-        alike = [trial for trial in planned if trial.config_hash.startswith(prefix)]
-        if len(alike) != 1:
+        matching = [trial for trial in planned if trial.config_hash.startswith(prefix)]
+        if len(matching) != 1:
             raise ConfigError(
-                f"{prefix!r} names {len(alike)} trials of sweep {entry.sweep}: "
+                f"{prefix!r} names {len(matching)} trials of sweep {entry.sweep}: "
                 f"`sweeps status {entry.sweep}` prints their hashes"
             )
-        if known and alike[0].config_hash in known.ended:
-            raise ConfigError(f"{alike[0].name} ({prefix}) has ended: there is nothing to stop")
-        found.append(alike[0])
-    return found
+        if matching[0].config_hash in ended:
+            raise ConfigError(f"{matching[0].name} ({prefix}) has ended: there is nothing to stop")
+        trials += matching
+    return trials

@@ -1,4 +1,4 @@
-"""A sweep as it unfolds: the trials its search has asked for, and what is known of each."""
+"""State of a sweep between rounds: the trials its search asked for, and the state of each."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,80 +12,85 @@ from sweeps.search.factory import name_of, start
 
 
 class SweepState:
-    """Asks a search round by round, and passes over the rounds that are known already.
+    """Asks a search for trials round by round; rounds that need no training are passed over.
 
     Attributes:
         sweep: the sweep's name.
-        trials: all that were asked for so far, each once.
-        known: what is known of them.
-        reused: hashes of those that had a result when they were first asked for.
-        trained: hashes of those that were trained since.
+        trials: all trials so far, each once.
+        states: their results and failures.
+        reused: hashes of the trials that had a result when the search first asked for them.
+        trained: hashes of the trials that were trained since.
     """
 
     def __init__(
         self,
         launch: LaunchConfig,
         cells: list[PlannedTrial],
-        look: Callable[[list[PlannedTrial]], TrialStates],
+        lookup: Callable[[list[PlannedTrial]], TrialStates],
         *,
-        begun: Sequence[Sequence[str]] = (),
+        checkpointed: Sequence[Sequence[str]] = (),
         retry_failed: bool,
     ) -> None:
-        """Nothing is asked yet.
+        """Begin with no trials.
 
         Args:
-            launch: how to search, and for what workers to plan.
-            cells: what is searched, see `start`.
-            look: what is known of trials that were not trained in this launch.
-            begun: hashes of packs that have a checkpoint.
-            retry_failed: whether to train again what raised before.
+            launch: how to search, and on which workers.
+            cells: the cells to search, see `search.factory.start`.
+            lookup: loads the states of trials that this launch has not trained.
+            checkpointed: hashes of the trials of each pack that has a checkpoint.
+            retry_failed: train failed trials again.
         """
         self._search: Search = start(launch, cells)
-        self._launch, self._look, self._retry = launch, look, retry_failed
-        self._begun = begun
+        self._launch, self._lookup, self._retry = launch, lookup, retry_failed
+        self._checkpointed = checkpointed
         self.sweep = name_of(launch, cells)
         self.trials: list[PlannedTrial] = []
-        self.known = TrialStates()
+        self.states = TrialStates()
         self.reused: set[str] = set()
-        self._seen: set[str] = set()
         self.trained: set[str] = set()
+        self._seen: set[str] = set()
 
-    def advance(self) -> Plan:
-        """The plan of the next round that has something to train; no packs when none has."""
+    def next_round(self) -> Plan:
+        """Plan the next round that has something to train; without packs if there is none."""
         while True:
-            asked = self._search.ask()
-            self._add([trial for trial in asked if trial.config_hash not in self._seen])
+            trials = self._search.ask()
+            self._add([trial for trial in trials if trial.config_hash not in self._seen])
             planned = self._plan()
-            if planned.packs or not asked:
+            if planned.packs or not trials:
                 return planned
-            self._search.tell(self.known.results)
+            self._search.tell(self.states.results)
 
-    def learn(self, planned: Plan, known: TrialStates) -> None:
-        """A round was trained, and this came of it."""
+    def record_results(self, planned: Plan, states: TrialStates) -> None:
+        """Take over the results of a round that was trained.
+
+        Args:
+            planned: the round's plan.
+            states: results and failures of its trials.
+        """
         self.trained |= {trial.config_hash for pack in planned.packs for trial in pack}
-        self.known |= known
-        self._search.tell(self.known.results)
+        self.states |= states
+        self._search.tell(self.states.results)
 
     def spec(self) -> dict[str, Any]:
-        """The trials asked for so far, as plain data of the ledger."""
+        """Return the trials so far, as plain data for the ledger."""
         return {
-            # Not asdict: it copies every value, for thousands of trials in seconds.
+            # Not asdict: it copies every value, which takes seconds for thousands of trials.
             "trials": [dict(vars(trial)) for trial in self.trials],
             "reused": sorted(self.reused),
         }
 
     def _add(self, trials: list[PlannedTrial]) -> None:
         new = list({trial.config_hash: trial for trial in trials}.values())
-        found = self._look(new) if new else TrialStates()
+        states = self._lookup(new) if new else TrialStates()
         self.trials += new
         self._seen |= {trial.config_hash for trial in new}
-        self.reused |= set(found.results)
-        self.known |= found
+        self.reused |= set(states.results)
+        self.states |= states
 
     def _plan(self) -> Plan:
         failed = {
             digest
-            for digest, failure in self.known.failures.items()
+            for digest, failure in self.states.failures.items()
             if digest in self.trained or (failure.final and not self._retry)
         }
         return plan(
@@ -93,16 +98,16 @@ class SweepState:
             sweep=self.sweep,
             study=self._launch.study,
             pack=self._launch.pack,
-            workers=_workers(self._launch.cluster),
-            finished=self.known.results,
+            workers=_worker_count(self._launch.cluster),
+            finished=self.states.results,
             failed=failed,
-            begun=self._begun,
+            begun=self._checkpointed,
             more=self._search.more,
         )
 
 
-def _workers(cluster: ClusterConfig) -> int:
-    """How many packs train at a time on this machine; a cluster has as many at least."""
+def _worker_count(cluster: ClusterConfig) -> int:
+    """Return how many packs train at a time on this machine; a cluster has at least as many."""
     if cluster.name == "inline":
         return 1
     return max(1, (os.cpu_count() or 1) // cluster.cpus_per_trial)

@@ -1,4 +1,4 @@
-"""What is owed to MLflow at the ends of a sweep: results, and pages that say how it stands."""
+"""Brings MLflow up to date with the ledger: pending results, and pages of sweeps."""
 
 import contextlib
 from collections import Counter
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.expired_runs import close_expired_runs
-from sweeps.driver.outbox import publish_page, publish_results
+from sweeps.driver.outbox import publish_results
+from sweeps.driver.page import publish_page
 from sweeps.driver.reconciliation import Missing, reconcile
 from sweeps.driver.session import opened
 from sweeps.driver.trial_states import outcomes_of_entry, single_sweep
@@ -23,7 +24,7 @@ class PendingItems:
     """Results and pages that MLflow has not taken; false when there are none.
 
     Attributes:
-        results, pages: how many results, and how many pages of sweeps.
+        results, pages: number of results, and of sweeps' pages.
         why: the last reason.
     """
 
@@ -41,11 +42,11 @@ class PendingItems:
 
 @dataclass
 class SyncResult:
-    """Outcome of a synchronisation, by study.
+    """Result of a synchronisation, by study.
 
     Attributes:
-        sent: how many results waited and were sent.
-        again: what MLflow had lost and was sent again.
+        sent: number of pending results that were sent.
+        resent: what MLflow had lost and was sent again.
         unsent: what MLflow has not taken, and why.
     """
 
@@ -60,18 +61,18 @@ def sync_study(
     studies: Collection[str],
     lease: contextlib.AbstractContextManager[object] | None = None,
 ) -> SyncResult:
-    """Send what is owed, and what MLflow has lost; close the pages of sweeps nobody works on.
+    """Send pending results, and what MLflow lost; publish pages of sweeps that have ended.
 
-    Called while this process holds the output root, so a sweep that still says RUNNING was
-    left by a driver that died.
+    This process holds the output root meanwhile. So a sweep that still says RUNNING was left
+    by a driver that died.
 
     Args:
         tracker: the MLflow to send to.
-        ledger: where from.
-        studies: those that are compared with what MLflow holds of them.
-        lease: held meanwhile, for what is owed by now may take long.
+        ledger: the ledger.
+        studies: studies to compare with MLflow.
+        lease: the lease to hold meanwhile, since sending may take long.
     """
-    waited = Counter(pending_items.study for pending_items in ledger.pending_items(tracker.name))
+    before = _pending_results(tracker, ledger)
     lost: dict[str, Missing] = {}
     failed: dict[str, str] = {}
     with lease or contextlib.nullcontext():
@@ -81,12 +82,17 @@ def sync_study(
             except TrackingError as error:
                 failed[study] = str(error)
         failed |= publish_results(tracker, ledger, failed)
-    failed |= _publish_all(tracker, ledger, failed)
-    return _settled(tracker, ledger, waited, lost, failed)
+    failed |= _publish_pages(tracker, ledger, failed)
+    return _sync_result(tracker, ledger, before, lost, failed)
 
 
-def _publish_all(tracker: Tracker, ledger: Ledger, failed: Collection[str]) -> dict[str, str]:
-    """Publish the pages that do not say how their sweep ended; why not, by study."""
+def _pending_results(tracker: Tracker, ledger: Ledger) -> Counter[str]:
+    """Count the pending results of each study."""
+    return Counter(item.study for item in ledger.pending_items(tracker.name))
+
+
+def _publish_pages(tracker: Tracker, ledger: Ledger, failed: Collection[str]) -> dict[str, str]:
+    """Publish pages that do not show yet how their sweep ended; return failures, by study."""
     why: dict[str, str] = {}
     for entry in ledger.unpublished(tracker.name):
         if entry.status == "RUNNING":
@@ -102,29 +108,29 @@ def _publish_all(tracker: Tracker, ledger: Ledger, failed: Collection[str]) -> d
     return why
 
 
-def _settled(
+def _sync_result(
     tracker: Tracker,
     ledger: Ledger,
-    waited: Counter[str],
+    before: Counter[str],
     lost: dict[str, Missing],
     failed: dict[str, str],
 ) -> SyncResult:
-    results = Counter(pending_items.study for pending_items in ledger.pending_items(tracker.name))
+    results = _pending_results(tracker, ledger)
     pages = Counter(entry.study for entry in ledger.unpublished(tracker.name))
     done = SyncResult()
-    for study in sorted({*waited, *lost, *failed, *results, *pages}):
-        left = PendingItems(results[study], pages[study], failed.get(study, ""))
-        if left:
+    for study in sorted({*before, *lost, *failed, *results, *pages}):
+        if left := PendingItems(results[study], pages[study], failed.get(study, "")):
             done.unsent[study] = left
-        else:
-            done.sent |= {study: waited[study]} if waited[study] else {}
-            found = lost.get(study, Missing())
-            done.resent |= {study: found} if found.trials or found.pages else {}
+            continue
+        if before[study]:
+            done.sent[study] = before[study]
+        if str(missing := lost.get(study, Missing())):
+            done.resent[study] = missing
     return done
 
 
 def sync(config: LaunchConfig) -> SyncResult:
-    """Send what MLflow is owed or has lost, of every study.
+    """Send pending results, and what MLflow lost, of every study.
 
     Raises:
         ConfigError: nothing was launched under this output root.
@@ -137,10 +143,14 @@ def sync(config: LaunchConfig) -> SyncResult:
 
 
 def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
-    """Write a sweep's report anew, here and into its MLflow page.
+    """Write a sweep's report again, in its folder and on its MLflow page; return its path.
+
+    Args:
+        config: says where the output root and MLflow are.
+        prefix: the first digits of the sweep's name.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins with this prefix.
+        ConfigError: no sweep, or more than one, has this prefix.
         TrackingError: MLflow cannot be reached or did not take it.
     """
     has_record(Path(config.paths.output))

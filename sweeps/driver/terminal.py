@@ -1,4 +1,4 @@
-"""The door to rich: lines, tables, and a picture that redraws itself while a command works."""
+"""Output on a terminal by rich: lines, tables, and rows that are redrawn while a command runs."""
 
 import contextlib
 import sys
@@ -12,54 +12,62 @@ from rich.text import Text
 
 from sweeps.driver.progress import SweepProgress
 
-# A table's width where no terminal says one.
+# Width of a table where the output is no terminal.
 WIDTH = 140
-# Rows of a table; more are too many to read, and take seconds to set.
-ROWS = 500
-# Seconds after which it is said in a line what is waited for, where no picture shows it.
+# Most rows of a table: more are too many to read, and take seconds to lay out.
+MOST_ROWS = 500
+# Seconds of waiting after which a line is printed, where rows are not redrawn.
 LONG = 30.0
 
 Rows = list[list[str]]
 
 
 class Terminal:
-    """Output of a command for a person.
+    """Output of a command for the user.
 
     Attributes:
-        progress: how far the sweep is that the command works on, and what it waits for.
+        progress: progress of the command's sweep, and what the command waits for.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
         stream = sys.stderr if stderr else sys.stdout
         self._console = Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
         self.progress = SweepProgress()
-        self._away = ""
-        self._pictures: list[Callable[[], Rows]] = []
+        self._refusal = ""
+        self._live: list[Callable[[], Rows]] = []
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a picture that redraws itself; otherwise lines must do."""
+        """True if rows can be redrawn; otherwise only lines are printed."""
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def say(self, text: str) -> None:
-        """One line, as it stands."""
+        """Print a line without any markup."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def on_mlflow_state(self, why: str) -> None:
-        """Say once that MLflow does not take results, and why; "" once that it does again."""
-        if bool(why) != bool(self._away):
-            said = f"does not take results, which wait in the ledger: {why}"
-            self.say(f"MLflow {said if why else 'takes results again.'}")
-        self._away = why
+        """Print a line when MLflow stops taking results, and when it takes them again.
+
+        Args:
+            why: why it does not take them; "" when it does.
+        """
+        if bool(why) != bool(self._refusal):
+            state = f"does not take results, which wait in the ledger: {why}"
+            self.say(f"MLflow {state if why else 'takes results again.'}")
+        self._refusal = why
 
     def table(
         self, header: list[str], rows: list[list[str]], *, left: int = 2, rest: str = ""
     ) -> None:
-        """A table whose first `left` columns hold words and whose others hold numbers.
+        """Print a table.
 
-        At most ROWS rows of it where `rest` says where the others are.
+        Args:
+            header: names of the columns.
+            rows: its rows; with `rest`, at most MOST_ROWS are printed.
+            left: number of columns that are aligned left; the others hold numbers.
+            rest: where the user finds the rows that are not printed.
         """
-        most = ROWS if rest else len(rows)
+        most = MOST_ROWS if rest else len(rows)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(header):
             table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
@@ -71,7 +79,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Say what becomes of an interruption of this block."""
+        """Print what happens next if the block is interrupted."""
         try:
             yield
         except KeyboardInterrupt:
@@ -80,9 +88,9 @@ class Terminal:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Show what is waited for, and for how long, while the block lasts.
+        """Show what the command waits for, and for how long, while the block runs.
 
-        Without a picture it is said in a line where it takes long.
+        Where rows are not redrawn, a line is printed after LONG seconds.
         """
         late = threading.Timer(LONG, lambda: self.say(f"{what}: {LONG:.0f} s so far"))
         late.daemon = True
@@ -96,26 +104,29 @@ class Terminal:
 
     @contextlib.contextmanager
     def live_rows(self, rows: Callable[[], Rows]) -> Iterator[None]:
-        """Show these rows while the block lasts, drawn anew several times a second.
+        """Show rows while the block runs, redrawn several times a second.
 
-        A row of one cell is a line; the others are a table below the lines. Shown besides is
-        why MLflow does not take results, and what is waited for. A picture within another is
-        added to it.
+        A row of one cell is a line; the other rows are a table below the lines. The view also
+        shows why MLflow does not take results, and what the command waits for. Blocks may be
+        nested: the rows of all of them are shown.
+
+        Args:
+            rows: returns the current rows.
         """
-        self._pictures.append(rows)
+        self._live.append(rows)
         try:
-            if self.is_live and len(self._pictures) == 1:
-                with Live(_Picture(self._drawn), console=self._console, transient=True):
+            if self.is_live and len(self._live) == 1:
+                with Live(_Redrawn(self._content), console=self._console, transient=True):
                     yield
             else:
                 yield
         finally:
-            self._pictures.remove(rows)
+            self._live.remove(rows)
 
-    def _drawn(self) -> Group:
-        lines = [f"MLflow does not take results: {self._away}"] if self._away else []
+    def _content(self) -> Group:
+        lines = [f"MLflow does not take results: {self._refusal}"] if self._refusal else []
         table = Table.grid(padding=(0, 2))
-        for row in (row for rows in list(self._pictures) for row in rows()):
+        for row in (row for rows in list(self._live) for row in rows()):
             if len(row) == 1:
                 lines += row
             else:
@@ -125,11 +136,11 @@ class Terminal:
         return Group(*map(Text, lines), table)
 
 
-class _Picture:
-    """Table for rich to draw; it is computed each time."""
+class _Redrawn:
+    """Object that rich draws; its content is computed each time."""
 
-    def __init__(self, drawn: Callable[[], Group]) -> None:
-        self._drawn = drawn
+    def __init__(self, content: Callable[[], Group]) -> None:
+        self._content = content
 
     def __rich__(self) -> Group:
-        return self._drawn()
+        return self._content()

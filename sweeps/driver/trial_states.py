@@ -1,4 +1,4 @@
-"""What is known of a sweep's trials, and the lines that say it."""
+"""Loads the states of a sweep's trials from the ledger and MLflow, and makes outcomes of them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ from sweeps.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class TrialStates:
-    """What is known of trials."""
+    """Results and failures of trials, by config hash."""
 
     results: dict[str, Result] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     @property
     def ended(self) -> set[str]:
-        """Trials that have a result, or that it is of no use to try again."""
+        """Trials that have a result, or a failure that trying again would not change."""
         return {*self.results, *(h for h, f in self.failures.items() if f.final)}
 
     def __or__(self, other: "TrialStates") -> "TrialStates":
-        """Both; of one trial what the other says."""
+        """Merge two sets of states; `other` wins on conflict."""
         return TrialStates(self.results | other.results, self.failures | other.failures)
 
 
@@ -39,9 +39,17 @@ def load_states(
     *,
     sweep: str,
 ) -> TrialStates:
-    """What the ledger knows, and MLflow of what the ledger does not (another machine's work).
+    """Load states from the ledger, and results that it lacks (of other machines) from MLflow.
 
-    What this sweep stopped early is known too: it is not begun again.
+    Args:
+        trials: the trials.
+        ledger: the ledger.
+        tracker: the MLflow to look in; None: only the ledger.
+        experiment: id of the study's experiment there.
+        sweep: the sweep's name; trials that it stopped early count as results.
+
+    Raises:
+        TrackingError: MLflow does not answer.
     """
     hashes = {trial.config_hash for trial in trials}
     stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in hashes}
@@ -52,58 +60,72 @@ def load_states(
 
 
 def outcomes_of(
-    trials: list[PlannedTrial], reused: Collection[str], known: TrialStates
+    trials: list[PlannedTrial], reused: Collection[str], states: TrialStates
 ) -> list[TrialOutcome]:
-    """A line for each trial, from what is known of it."""
-    lines = []
+    """Return the outcome of each trial.
+
+    Args:
+        trials: the trials.
+        reused: hashes of the trials that had a result before the sweep was launched.
+        states: results and failures.
+    """
+    outcomes = []
     for trial in trials:
-        result = known.results.get(trial.config_hash)
-        failure = known.failures.get(trial.config_hash)
+        result = states.results.get(trial.config_hash)
+        failure = states.failures.get(trial.config_hash)
         if result:
             used = trial.config_hash in reused
-            lines.append(TrialOutcome(trial, result.status, result.summary, reused=used))
+            outcomes.append(TrialOutcome(trial, result.status, result.summary, reused=used))
         elif failure:
             status = STOPPED_BY_PERSON if failure.stopped else FAILED
-            lines.append(TrialOutcome(trial, status, error=failure.error))
+            outcomes.append(TrialOutcome(trial, status, error=failure.error))
         else:
-            lines.append(TrialOutcome(trial, MISSING))
-    return lines
+            outcomes.append(TrialOutcome(trial, MISSING))
+    return outcomes
 
 
 def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
-    """The trials of a sweep that was recorded."""
+    """Return the trials of a recorded sweep."""
     return [PlannedTrial(**trial) for trial in entry.spec["trials"]]
 
 
 def outcomes_of_entry(
     entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None
 ) -> list[TrialOutcome]:
-    """A line for each trial of a sweep that was recorded, from what is known of it now."""
+    """Return the present outcome of each trial of a recorded sweep.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
     trials = planned_of(entry)
-    known = load_states(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
-    return outcomes_of(trials, entry.spec["reused"], known)
+    states = load_states(trials, ledger, tracker, entry.experiment, sweep=entry.sweep)
+    return outcomes_of(trials, entry.spec["reused"], states)
 
 
 def search_of(entry: SweepEntry) -> SearchConfig:
-    """Search settings of a recorded sweep."""
+    """Return the search config of a recorded sweep."""
     return search_from_plain(entry.spec.get("launch", {}).get("search", {"name": "grid"}))
 
 
-def single_sweep(found: list[SweepEntry], prefix: str) -> SweepEntry:
-    """The one sweep a prefix names; of several studies with that set of trials, the latest.
+def single_sweep(entries: list[SweepEntry], prefix: str) -> SweepEntry:
+    """Return the one sweep that has a prefix; the latest one if several studies have it.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins so.
+        ConfigError: no sweep, or more than one, has this prefix.
     """
-    names = {entry.sweep: entry for entry in found}
-    return names[one_sweep(names, prefix)]
+    by_name = {entry.sweep: entry for entry in entries}
+    return by_name[one_sweep(by_name, prefix)]
 
 
 def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
-    """What the ledger knows of a sweep's trials.
+    """Return the outcome of each trial of a sweep, by what the ledger holds.
+
+    Args:
+        prefix: the first digits of the sweep's name.
+        output: the output root.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins with this prefix.
+        ConfigError: no sweep, or more than one, has this prefix.
     """
     has_record(output)
     with reading(output / LEDGER) as ledger:

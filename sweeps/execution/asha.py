@@ -1,7 +1,6 @@
-"""Ray Tune's ASHA, asked by the trials themselves.
+"""Early stopping by Ray Tune's ASHA: each trial asks at its rungs, and ends by itself.
 
-Tune's scheduler would end a whole pack, on a worker that cannot say any more what became of
-its trials. Here each trial asks at its rungs, and ends by itself.
+Tune's own scheduler would end a whole pack, on a worker that could no longer report its trials.
 """
 
 import contextlib
@@ -16,47 +15,54 @@ from sweeps.config.early_stopping import AshaConfig, RungLosses
 
 
 class Asha:
-    """Holds the rungs of a sweep; one for all its workers."""
+    """Rungs of a sweep; one object for all its workers."""
 
-    def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
-        """Begin with what is known of trials that ended before, by config hash."""
+    def __init__(self, config: AshaConfig, ended: Mapping[str, RungLosses]) -> None:
+        """Begin with the rung losses of trials that have ended, by config hash."""
         self._trials: dict[str, SimpleNamespace] = {}
         self._asha = AsyncHyperBandScheduler(
             time_attr="step",
             metric="loss",
             mode="min",
-            max_t=10**15,  # every rung below; a trial asks only before its last step
+            max_t=10**15,  # above every rung; a trial asks only before its last step
             grace_period=config.min_steps,
             reduction_factor=config.reduction_factor,
         )
-        for digest, seen in known.items():
-            for step, ratio in seen.items():
+        for digest, losses in ended.items():
+            for step, ratio in losses.items():
                 self.should_stop(digest, step, ratio)
 
     def should_stop(self, digest: str, step: int, ratio: float) -> bool:
-        """Whether a trial is to end at this rung."""
+        """Return whether a trial is to end at a rung.
+
+        Args:
+            digest: the trial's config hash.
+            step: the rung's GD step.
+            ratio: the trial's loss there, divided by its first loss.
+        """
         if digest not in self._trials:
             self._trials[digest] = SimpleNamespace(trial_id=digest)
             self._asha.on_trial_add(None, self._trials[digest])
-        said = self._asha.on_trial_result(None, self._trials[digest], {"step": step, "loss": ratio})
-        return bool(said == TrialScheduler.STOP)
+        result = {"step": step, "loss": ratio}
+        decision = self._asha.on_trial_result(None, self._trials[digest], result)
+        return bool(decision == TrialScheduler.STOP)
 
 
 class RemoteAsha:
-    """A judge in a process of its own, on the Ray this process is connected to."""
+    """Asha in a Ray actor, for workers on the Ray that this process is connected to."""
 
-    def __init__(self, config: AshaConfig, known: Mapping[str, RungLosses]) -> None:
-        self._judge: Any = ray.remote(num_cpus=0)(Asha).remote(config, dict(known))
+    def __init__(self, config: AshaConfig, ended: Mapping[str, RungLosses]) -> None:
+        self._actor: Any = ray.remote(num_cpus=0)(Asha).remote(config, dict(ended))
 
     def __call__(self, digest: str, step: int, ratio: float) -> bool:
-        """Whether a trial is to end; without a judge, as when its node died, none is."""
+        """Return `Asha.should_stop`; False if the actor is lost, as when its node died."""
         with contextlib.suppress(ray.exceptions.RayError):
-            return bool(ray.get(self._judge.should_stop.remote(digest, step, ratio)))
+            return bool(ray.get(self._actor.should_stop.remote(digest, step, ratio)))
         return False
 
 
 def in_process(
-    config: AshaConfig, known: Mapping[str, RungLosses]
+    config: AshaConfig, ended: Mapping[str, RungLosses]
 ) -> Callable[[str, int, float], bool]:
-    """A judge in this very process."""
-    return Asha(config, known).should_stop
+    """Return `Asha.should_stop` of an Asha in this process."""
+    return Asha(config, ended).should_stop

@@ -1,4 +1,4 @@
-"""What a worker reports: its trials' figures drawn, and not more often than Tune can take."""
+"""Reports of a worker: results with their figures, and messages in batches."""
 
 import contextlib
 import dataclasses
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Iterator
 
 from sweeps.execution.events import Done, Message
 
-# Seconds between two reports of a pack: Tune takes some milliseconds for each, and a
-# worker that dies has at most so much to say that was not said.
+# Seconds between two reports of a pack. Tune takes some milliseconds for each; the messages
+# of so many seconds are lost when a worker dies.
 EVERY = 0.5
 
 
 def with_figures(messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages, with the figure of each result: there are more workers than drivers."""
+    """Add the figure to each result here, since there are more workers than drivers."""
     for message in messages:
         if not isinstance(message, Done) or not message.record.trajectory["loss"]:
             yield message
             continue
         figure = b""
-        with contextlib.suppress(Exception):  # a result is worth more than its figure
+        with contextlib.suppress(Exception):  # an error in the figure must not lose the result
             from sweeps.reports.figures import trial
 
             figure = trial.draw(message.record)
@@ -27,7 +27,7 @@ def with_figures(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def batched(messages: Iterable[Message], every: float = EVERY) -> Iterator[list[Message]]:
-    """The messages that come within so many seconds, as one report; what comes late, at once."""
+    """Yield messages in batches, at most one in `every` seconds."""
     waiting: list[Message] = []
     last = -every
     for message in messages:

@@ -12,17 +12,17 @@ from sweeps.config.nested import one_line
 from sweeps.storage.checkpoints import TRIALS, Checkpoints, Pack, digest_of
 from sweeps.storage.record import now
 
-# Checkpoints may take one part in so many of a pack's time.
+# Writing checkpoints may take at most 1 / SHARE of a pack's time.
 SHARE = 20
 
 
 class CheckpointWriter:
-    """One pack's checkpoints, as its worker sees them.
+    """Writes and reads the checkpoints of one pack.
 
     Attributes:
         started: when the pack first began, in milliseconds since the epoch.
         pack: config hashes of its trials.
-        resumed_at: the GD steps from which it was gone on with, one for each time.
+        resumed_at: the GD step of each resume.
     """
 
     def __init__(self, checkpoints: Checkpoints | None, pack: Pack, device: str) -> None:
@@ -33,25 +33,25 @@ class CheckpointWriter:
 
     @property
     def folder(self) -> Path | None:
-        """Folder of the pack's checkpoints; None where it writes none."""
+        """Folder of the pack's checkpoints; None if it writes none."""
         return self._checkpoints.folder(self.pack) if self._checkpoints else None
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Find the newest usable checkpoint, and the lines to tell the user about it."""
+        """Return the newest usable checkpoint, if any, and lines for the user about it."""
         if self._checkpoints is None:
             return None, []
         folder = self._checkpoints.folder(self.pack)
         try:
-            found, said = newest(folder, self._stamp(), self._device)
-            if found:
-                self.resumed_at = [*found.carried["resumed_at"], found.step]
-                self.started = found.carried["started"]
+            checkpoint, lines = newest(folder, self._stamp(), self._device)
+            if checkpoint:
+                self.resumed_at = [*checkpoint.carried["resumed_at"], checkpoint.step]
+                self.started = checkpoint.carried["started"]
         except (OSError, KeyError, TypeError) as error:
             return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
-        return found, said
+        return checkpoint, lines
 
     def write_if_due(self, descent: Descent) -> Iterator[str]:
-        """Write a checkpoint when it is time; what is to be said of it."""
+        """Write a checkpoint if it is time; yield lines for the user."""
         if self._checkpoints is None:
             return
         pause = max(self._checkpoints.every, SHARE * self._cost)
@@ -61,7 +61,10 @@ class CheckpointWriter:
     def write(self, descent: Descent) -> Iterator[str]:
         """Write a checkpoint of a descent that is between two steps and not at its end.
 
-        Training goes on where it cannot be written, as on a full disk; that is said once.
+        If it cannot be written, as on a full disk, training goes on.
+
+        Yields:
+            A line for the user, the first time that a checkpoint cannot be written.
         """
         if self._checkpoints is None or not descent.groups:
             return
@@ -79,14 +82,14 @@ class CheckpointWriter:
         self._cost = self._last - began
 
     def close(self) -> None:
-        """Write no more checkpoints of this pack."""
+        """Stop writing checkpoints of this pack."""
         self._checkpoints = None
 
     def split(self, descent: Descent, parts: Sequence[Pack]) -> bool:
-        """Write a checkpoint of each part of the pack, in place of the pack's own.
+        """Replace the pack's checkpoint by one for each part of the pack.
 
         Returns:
-            Whether there are such: a part is then gone on with as a pack of its own.
+            Whether they were written; each part can then continue as a pack of its own.
         """
         if self._checkpoints is None:
             return False
@@ -102,26 +105,26 @@ class CheckpointWriter:
         return True
 
     def _write_part(self, descent: Descent, whole: Path, part: Pack) -> None:
-        """Write the checkpoint of some trials of the pack, from that of the pack on disk."""
+        """Write the checkpoint of some trials of the pack, from the pack's on disk."""
         assert self._checkpoints is not None
         folder = self._checkpoints.folder(part)
         if folder == whole:
             if not any(whole.glob("step-*.npz")):
                 raise UnusableError("none could be written")
             return
-        found, said = newest(whole, self._stamp(), self._device)
-        if found is None:
-            raise UnusableError(" ".join(said) or "there is none")
+        checkpoint, lines = newest(whole, self._stamp(), self._device)
+        if checkpoint is None:
+            raise UnusableError(" ".join(lines) or "there is none")
         courses = descent.courses
-        own = found.descent([c.config for c in courses], [c.dataset for c in courses])
+        own = checkpoint.descent([c.config for c in courses], [c.dataset for c in courses])
         own.only([own.courses[k] for k, digest in enumerate(self.pack) if digest in part])
         if not own.groups:  # all of them have ended
             return
         folder.mkdir(parents=True, exist_ok=True)
-        for beside in whole.glob("*.json"):  # which points were shown
-            shutil.copy(beside, folder)
+        for file in whole.glob("*.json"):  # the points that were sent
+            shutil.copy(file, folder)
         (folder / TRIALS).write_text("\n".join(part))
-        write(folder, own, self._stamp(part), found.carried)
+        write(folder, own, self._stamp(part), checkpoint.carried)
 
     def _stamp(self, pack: Pack | None = None) -> dict[str, Any]:
         return {"trials": digest_of(pack or self.pack), **conditions(self._device)}

@@ -1,4 +1,4 @@
-"""Messages on trials that were asked to end, by a person or for their time."""
+"""Messages on trials that were asked to end, by a person or because their time is over."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,25 +7,25 @@ from sweeps.storage.stop_requests import StopRequest
 
 
 def endings(
-    asked: Mapping[str, StopRequest],
+    requests: Mapping[str, StopRequest],
     timeout: float,
     steps: Mapping[str, Progress] | None = None,
     *,
     kept: bool = False,
 ) -> Iterator[Stopped | Failed]:
-    """Yield the endings of trials that were asked to end.
+    """Yield a message on each trial that was asked to end.
 
     Args:
-        asked: why, by config hash.
+        requests: the requests, by config hash.
         timeout: seconds that a trial may train.
-        steps: where they are, by config hash; where they hang this is not known.
+        steps: the trials' steps, by config hash; unknown for trials that hang.
         kept: whether those that a person stops have a checkpoint.
     """
-    for digest, why in asked.items():
+    for digest, request in requests.items():
         at = (steps or {}).get(digest)
-        if why.by:
-            yield Stopped(digest, why.by, at.step if at else 0, at.steps if at else 0, kept)
+        if request.by:
+            yield Stopped(digest, request.by, at.step if at else 0, at.steps if at else 0, kept)
         else:
-            where = f"at step {at.step}/{at.steps}" if at else "within a step that did not end"
-            said = f"ended after {why.seconds:.0f} s, {where}"
-            yield Failed(digest, f"cluster.trial_timeout={timeout:g}: {said}")
+            place = f"at step {at.step}/{at.steps}" if at else "within a step that did not end"
+            ended = f"ended after {request.seconds:.0f} s, {place}"
+            yield Failed(digest, f"cluster.trial_timeout={timeout:g}: {ended}")

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, hardware, threads, code."""
+"""Environment of a result: versions, hardware, threads, code."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ PACKAGES = ("deq-sweeps", "torch", "numpy", "ray", "mlflow", "hydra-core", "omeg
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Package versions, hardware, threads and code version of this process."""
+    """Return package versions, hardware, threads and code version of this process."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

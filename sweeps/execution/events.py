@@ -23,7 +23,7 @@ class Done:
 
     Attributes:
         record: the result.
-        figure: the trial's figure (PNG), where its worker drew it.
+        figure: the trial's figure (PNG); empty if its worker did not draw it.
     """
 
     record: Record
@@ -35,9 +35,9 @@ class Failed:
     """A trial without a result.
 
     Attributes:
-        config_hash: which.
-        error: what it raised, or what became of its worker.
-        final: whether trying again is of no use, as when the trial itself raised.
+        config_hash: the trial.
+        error: the error it raised, or how its worker died.
+        final: whether trying again would not help, as when the trial itself raised an error.
     """
 
     config_hash: str
@@ -47,12 +47,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A trial that a person ended; launched again, it goes on from its checkpoint.
+    """A trial that a person stopped; launched again, it continues from its checkpoint.
 
     Attributes:
-        config_hash: which.
+        config_hash: the trial.
         by: the person.
-        step, steps: where it was; steps is 0 where it had not begun, or that is not known.
+        step, steps: its step and its number of steps; 0 if it had not begun or hangs.
         kept: whether there is a checkpoint of that step.
     """
 
@@ -63,13 +63,13 @@ class Stopped:
     kept: bool = False
 
     def __str__(self) -> str:
-        where = f" at step {self.step}/{self.steps}" if self.steps else ""
-        return f"{STOPPED_BY} {self.by}{where}" + ", checkpoint kept" * self.kept
+        step = f" at step {self.step}/{self.steps}" if self.steps else ""
+        return f"{STOPPED_BY} {self.by}{step}" + ", checkpoint kept" * self.kept
 
 
 @dataclass(frozen=True)
 class Note:
-    """A line for the user about a trial, or about the pack that begins with it."""
+    """A line for the user about a trial, or about the pack whose first trial it is."""
 
     config_hash: str
     text: str
@@ -77,13 +77,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Live:
-    """Points of a trial that is still training, as its finished run will hold them.
+    """New points of a trial that trains; its finished run will hold the same points.
 
     Attributes:
-        config_hash: which.
+        config_hash: the trial.
         started: when its pack began, in milliseconds since the epoch.
-        device: where it trains.
-        points: those that were not shown before, or all of them after a resume.
+        device: the device that it trains on.
+        points: points that were not sent before; all points after a resume.
     """
 
     config_hash: str

@@ -1,6 +1,6 @@
-"""The executor: packs in, messages out, from workers or from this very process.
+"""The executor: takes packs and yields messages, from Ray workers or from this process.
 
-The files of this folder are the door to Ray, which is imported only where it is used.
+Ray is imported by modules of this folder only, and only when it is used.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,32 +19,31 @@ from sweeps.errors import ConfigError
 from sweeps.execution.events import Message
 from sweeps.execution.git import code_version
 from sweeps.execution.retry import Packs, train_with_retries
-from sweeps.storage.checkpoints import Checkpoints
-from sweeps.storage.stop_requests import Guard, StopRequests
+from sweeps.execution.settings import WorkerSettings
+from sweeps.storage.stop_requests import Guard
 
-# Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
+# Set before Ray is imported: no usage reports, no banners, none of Tune's own loggers.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# A sweep that is interrupted must not start a Ray anew by its last call to it.
+# An interrupted sweep must not start a new Ray by its last call to Ray.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 _log = logging.getLogger(__name__)
 
-# How trials are stopped early, and how high those stand that have ended, by config hash.
+# The early-stopping config, and the rung losses of trials that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, RungLosses]]
-# Trains packs; training begins when the messages are pulled.
+# Trains packs; training begins when the first message is pulled.
 Train = Callable[[Packs], Iterator[Message]]
 
 
 def check_cluster(config: ClusterConfig) -> None:
-    """Refuse a cluster that is not named, does not answer, or will not have us, in seconds.
-
-    On this machine, refuse to train on GPUs that are not there.
+    """Check within seconds that a cluster answers and accepts us, or that the GPUs are here.
 
     Raises:
-        ConfigError: saying what to do instead.
+        ConfigError: a cluster is not named, does not answer or refuses us; or this machine
+            lacks the GPUs that a trial asks for.
     """
     if config.name == "ray":
         from sweeps.execution.ray_address import check_address
@@ -54,13 +54,13 @@ def check_cluster(config: ClusterConfig) -> None:
 
 
 def missing_gpus(config: ClusterConfig) -> str:
-    """One line: which GPUs of this machine a trial asks for in vain; empty when they are there."""
+    """Return one line on the GPUs that a trial asks for and this machine lacks, or ""."""
     wanted = math.ceil(config.gpus_per_trial)
-    if config.name == "ray" or not wanted or wanted <= (there := gpus()):
+    if config.name == "ray" or not wanted or wanted <= (count := gpus()):
         return ""
     return (
         f"cluster.gpus_per_trial={config.gpus_per_trial:g}, and torch {version('torch')} sees "
-        f"{there or 'no'} GPU{'s' * (there > 1)} here: lower it, train on a cluster "
+        f"{count or 'no'} GPU{'s' * (count > 1)} here: lower it, train on a cluster "
         "(cluster=ray), or install a torch that is built for this machine's GPU"
     )
 
@@ -70,82 +70,56 @@ def training(
     packs: Packs,
     config: ClusterConfig,
     folder: Path,
-    checkpoints: Checkpoints,
+    settings: WorkerSettings,
     early: Early | None = None,
-    live_seconds: float = 0.0,
-    requests: StopRequests | None = None,
-    weights: Path | None = None,
 ) -> Iterator[Train]:
-    """Workers, ready to train these packs and, while the block lasts, others like them.
+    """Start workers that can train these packs and, while the block runs, others like them.
+
+    When the sweep is asked to stop, the messages end, and each running pack writes a checkpoint.
 
     Args:
-        packs: what is to be trained first; without any there are no workers.
-        config: where.
-        folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
-        checkpoints: where packs keep theirs.
-        early: how trials are stopped early, and how high those stand that ended before.
-        live_seconds: how often a trial's points are shown while it trains; 0: never.
-        requests: where it is asked for that the sweep, or trials of it, end. When the sweep
-            is to end, the messages do, and what trains writes its checkpoint.
-        weights: the folder of trials' weights, on storage of all nodes; None: none are kept.
+        packs: the packs of the first round; if there are none, no workers are started.
+        config: the cluster.
+        folder: folder for Tune's state; on a cluster, on storage of all nodes.
+        settings: settings of the workers.
+        early: early stopping, if the sweep has it.
 
     Raises:
         ConfigError: there are no workers that could train these packs.
     """
-    device = "cuda" if config.gpus_per_trial > 0 else "cpu"
     if packs and (refusal := code_version().get("error")):
         _log.warning("the commit is not recorded with the results: %s", refusal)
     if not packs:
         yield lambda packs: iter(())
     elif config.name == "inline":
-        stopping = None
         if early:
             from sweeps.execution import asha
 
-            stopping = Stopping(early[0], asha.in_process(*early))
-        yield lambda packs: _inline(
-            packs,
-            device,
-            config.cpus_per_trial,
-            checkpoints,
-            stopping,
-            live_seconds,
-            requests,
-            weights,
-        )
+            settings = replace(settings, stopping=Stopping(early[0], asha.in_process(*early)))
+        yield lambda packs: _train_inline(packs, settings)
     else:
         from sweeps.execution import asha
         from sweeps.execution.ray_cluster import ready
         from sweeps.execution.tune import Tune
 
         with ready(config, packs, folder) as code:
-            stopping = Stopping(early[0], asha.RemoteAsha(*early)) if early else None
-            options = (checkpoints, stopping, live_seconds, requests, weights)
-            tune = Tune(config, device, folder, code, *options)
+            if early:
+                settings = replace(settings, stopping=Stopping(early[0], asha.RemoteAsha(*early)))
+            tune = Tune(config, folder, code, settings)
             try:
                 yield lambda packs: train_with_retries(
-                    packs, config.max_retries, tune.fit, requests
+                    packs, config.max_retries, tune.fit, settings.requests
                 )
             finally:
                 tune.end()
 
 
-def _inline(
-    packs: Packs,
-    device: str,
-    threads: int,
-    checkpoints: Checkpoints,
-    stopping: Stopping | None,
-    live_seconds: float,
-    requests: StopRequests | None,
-    weights: Path | None,
-) -> Iterator[Message]:
-    from sweeps.execution.worker import run_pack  # imports torch
+def _train_inline(packs: Packs, settings: WorkerSettings) -> Iterator[Message]:
+    """Train packs one after the other in this process."""
+    from sweeps.execution.worker import train_on_worker  # imports torch
 
     for pack in packs:
-        guard = Guard(requests)
+        guard = Guard(settings.requests)
         if guard.asked().sweep:
             return
-        plains = [trial.plain for trial in pack]
-        options = (checkpoints, stopping, live_seconds, guard, weights)
-        yield from run_pack(plains, device, threads, *options)
+        yield from train_on_worker([trial.plain for trial in pack], settings, guard)

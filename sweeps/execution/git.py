@@ -1,4 +1,4 @@
-"""The door to git: which code this is, and a clean checkout of an earlier state of it."""
+"""Calls git: the version of this code, and a clean checkout of an earlier version."""
 
 import functools
 import os
@@ -12,24 +12,26 @@ from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
 
 ROOT = Path(__file__).parents[2]
-# What a git that fails has said when it says nothing.
-SILENT = "no reason given"
-# The same text whatever the user's settings, and one that can be applied again.
+# Error text of a git that fails without a message.
+NO_REASON = "no reason given"
+# The diff must not depend on the user's settings, and `git apply` must take it.
 _DIFF = (
     *("diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"),
     *("--src-prefix=a/", "--dst-prefix=b/", "HEAD"),
 )
-# Where a new file is code, as git's patterns have it: * crosses folders.
+# Patterns of new files that are code; in git's patterns, * matches subfolders too.
 _CODE = ("deq/*.py", "sweeps/*.py", "conf/*.yaml")
-# A hook that calls this tool would point git at its own repository.
+# In a git hook, these variables would point git at the hook's repository.
 _ENV = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
 
 
 @functools.cache
 def code_version() -> dict[str, str]:
-    """Commit and uncommitted diff of the checkout this package runs from, if it is one.
+    """Return the commit and the uncommitted diff of this package's checkout.
 
-    Where git refuses, both are empty, and `error` is what it said.
+    Returns:
+        `commit` and `diff`; if git fails, both are empty and `error` holds its message.
+        Empty if the package does not run from a git checkout.
     """
     if not (ROOT / ".git").exists():
         return {}
@@ -43,38 +45,46 @@ def code_version() -> dict[str, str]:
 
 
 def _with_remedy(refusal: str) -> str:
-    """Message of git, with the remedy where the checkout is another user's."""
+    """Return git's message; with the remedy, if the checkout belongs to another user."""
     if not any(words in refusal for words in ("dubious ownership", "unsafe repository")):
         return refusal
     return f"{refusal}: `git config --global --add safe.directory {shlex.quote(str(ROOT))}`"
 
 
 def commit(name: str) -> str:
-    """The full hash of a commit of the checkout this package runs from.
+    """Return the full hash of a commit of this package's checkout.
+
+    Args:
+        name: a hash, branch or tag.
 
     Raises:
-        ConfigError: it is no checkout, git is not there, or it knows no such commit.
+        ConfigError: there is no checkout, no git, or no such commit.
     """
     if not (ROOT / ".git").exists():
         raise ConfigError("this sweeps is no git checkout: run it from a clone of its repository")
     try:
-        found = _git(
+        full_hash = _git(
             ROOT, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         )
     except ConfigError as error:
-        if SILENT not in str(error):  # git itself could not be run, or refuses the checkout
+        if NO_REASON not in str(error):  # git is missing, or refuses the checkout
             raise
         raise ConfigError(f"{ROOT} has no commit {name!r}: fetch it with git") from error
-    return found.strip()
+    return full_hash.strip()
 
 
 def check_out(name: str, diff: str, folder: Path) -> None:
-    """Make `folder` a clone of this checkout at a commit, with a diff applied.
+    """Clone this checkout into a folder at a commit, and apply a diff there.
 
-    The repository itself is left as it is. The clone borrows its objects.
+    The checkout itself does not change. The clone shares its objects.
+
+    Args:
+        name: the commit.
+        diff: a diff; may be empty.
+        folder: the new folder.
 
     Raises:
-        ConfigError: the commit or the diff cannot be had.
+        ConfigError: there is no such commit, or the diff does not apply.
     """
     quiet = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
     _git(ROOT, "clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(folder))
@@ -90,26 +100,26 @@ def check_out(name: str, diff: str, folder: Path) -> None:
 
 
 def _diff(root: Path) -> str:
-    """What differs from the last commit, new files of the code that git does not know yet too."""
+    """Return the diff to the last commit, with new files of code that git does not track yet."""
     new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *_CODE)
     if not new:
         return _git(root, *_DIFF)
     with tempfile.TemporaryDirectory() as folder:
-        index = Path(folder) / "index"  # the user's own is not touched
+        index = Path(folder) / "index"  # a copy: the user's index does not change
         shutil.copy(root / _git(root, "rev-parse", "--git-path", "index").strip(), index)
         _git(root, "add", "--intent-to-add", "--", *new.rstrip("\0").split("\0"), index=index)
         return _git(root, *_DIFF, index=index)
 
 
-def _git(root: Path, *words: str, stdin: str = "", index: Path | None = None) -> str:
-    """What git prints.
+def _git(root: Path, *arguments: str, stdin: str = "", index: Path | None = None) -> str:
+    """Run git and return its output.
 
     Raises:
-        ConfigError: it is not there (the cause says why), or it fails.
+        ConfigError: git is missing (then the cause is an OSError), or fails.
     """
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *words],
+            ["git", "-C", str(root), *arguments],
             input=stdin.encode(errors="surrogateescape"),
             capture_output=True,
             check=False,
@@ -119,7 +129,7 @@ def _git(root: Path, *words: str, stdin: str = "", index: Path | None = None) ->
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"git cannot be run: {error}") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [SILENT]
-        raise ConfigError(_with_remedy(f"git {words[0]}: {said[0]}"))
-    # Not as text: that would rewrite the line endings of a diff.
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [NO_REASON]
+        raise ConfigError(_with_remedy(f"git {arguments[0]}: {lines[0]}"))
+    # Decoded by hand: text mode would rewrite the line endings of a diff.
     return done.stdout.decode(errors="surrogateescape")

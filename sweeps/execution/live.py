@@ -1,8 +1,8 @@
-"""Step metrics and use of the machine that a worker sends while a trial trains.
+"""Step metrics and machine use that a worker sends while a trial trains.
 
-A point that was shown is part of what the finished run holds, with the same time, also after
-a resume from a checkpoint, when steps are done again: the moments at which points were shown
-are written beside the pack's checkpoints before they are shown.
+The finished run holds every point that was sent, with the same time; also after a resume from
+a checkpoint, when steps are repeated. For that, the times at which points are sent are written
+beside the pack's checkpoints first.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ FILE = "shown.json"
 
 @dataclass
 class SentPoints:
-    """Record of the points that were sent of a pack so far.
+    """Record of the points of a pack that were sent so far.
 
     Attributes:
-        moments: (rows of the trajectory, milliseconds since the epoch) of each time.
-        samples: (milliseconds since the epoch, use of the machine by metric).
-        sampled: how many samples were taken; later ones are not all kept.
+        moments: (number of rows of the trajectory, milliseconds since the epoch) of each report.
+        samples: (milliseconds since the epoch, machine use by metric).
+        sampled: number of samples that were taken; not all later ones are kept.
     """
 
     moments: list[tuple[int, int]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class SentPoints:
 
     @classmethod
     def read(cls, path: Path) -> "SentPoints":
-        """Read the file; empty where it cannot be read."""
+        """Read the file; return an empty record if it cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             plain = json.loads(path.read_text())
             moments = [(int(rows), int(at)) for rows, at in plain["moments"]]
@@ -47,33 +47,33 @@ class SentPoints:
         return cls()
 
     def write(self, path: Path) -> None:
-        """Write it whole or not at all."""
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps(vars(self)))
-        beside.replace(path)
+        """Write the file atomically."""
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(vars(self)))
+        temporary.replace(path)
 
     def environment(self, rows: int) -> dict[str, Any]:
-        """The part of it that a trial of so many rows keeps with its record."""
+        """Return what a trial whose trajectory has this many rows keeps in its record."""
         if not self.moments:
             return {}
         return {"moments": [m for m in self.moments if m[0] <= rows], "system": self.samples}
 
 
 class LiveSender:
-    """Shows a pack's trials every so often.
+    """Sends new points of a pack's trials at an interval.
 
     Attributes:
-        shown: what was shown so far.
+        shown: the points that were sent so far.
     """
 
     def __init__(self, every: float, started: int, folder: Path | None, *, resumed: bool) -> None:
-        """Nothing is shown yet.
+        """Prepare; nothing is sent yet.
 
         Args:
-            every: seconds from one time to the next; 0: never.
+            every: seconds between two reports; 0: none.
             started: when the pack began, in milliseconds since the epoch.
-            folder: where the pack's checkpoints are; None where it writes none.
-            resumed: whether the pack goes on from a checkpoint there.
+            folder: folder of the pack's checkpoints; None if it writes none.
+            resumed: whether the pack continues from a checkpoint.
         """
         self._every, self._started, self._last = every, started, time.monotonic()
         self._path = folder / FILE if folder else None
@@ -82,7 +82,7 @@ class LiveSender:
         self._sampler = Sampler()
 
     def points(self, courses: dict[int, deq.Course]) -> Iterator[tuple[int, list[Point]]]:
-        """When it is time, the points of these trials that were not shown before."""
+        """Yield the new points of each trial, by its index, if it is time."""
         if not self._every or time.monotonic() - self._last < self._every:
             return
         courses = {k: course for k, course in courses.items() if course.rows}
@@ -91,14 +91,14 @@ class LiveSender:
         self._last = time.monotonic()
         try:
             self._begin(min(len(course.rows) for course in courses.values()))
-        except OSError:  # a full disk: what is not written down is not shown
+        except OSError:  # a full disk: points are only sent once their time is written
             return
         for k, course in courses.items():
             trial = self._trials.setdefault(k, _Trial(course))
             yield k, trial.points(course, Clock(self._started, self.shown.moments), self.shown)
 
     def _begin(self, rows: int) -> None:
-        """Write down that points are shown now, of trials that have so many rows."""
+        """Write down that the points of this many rows are sent now."""
         shown = SentPoints([*self.shown.moments], [*self.shown.samples], self.shown.sampled)
         if not shown.moments or rows > shown.moments[-1][0]:
             shown.moments.append((rows, now()))
@@ -115,7 +115,7 @@ class LiveSender:
 
 
 class _Trial:
-    """One trial's points as its trajectory grows."""
+    """Points of one trial as its trajectory grows."""
 
     def __init__(self, course: deq.Course) -> None:
         self._thinning, self._curves, self._rows = Thinning(), deq.curves_of(course), 0
@@ -131,7 +131,7 @@ class _Trial:
 
 
 def plain_columns(columns: dict[str, Any]) -> Columns:
-    """Columns of tensors as lists; None where a number was not measured."""
+    """Return columns of tensors as lists, with None for NaN and infinity."""
     return {
         name: [v if math.isfinite(v) else None for v in values.tolist()]
         for name, values in columns.items()

@@ -1,7 +1,7 @@
-"""A Ray that a sweep starts on this machine and ends: nobody else reaches it.
+"""A Ray on this machine that a sweep starts and ends, and that nobody else can reach.
 
-Whoever may speak to a Ray runs code as its user. This one listens on loopback alone, and
-asks whoever connects for a token that only its own processes hold.
+A user who can connect to a Ray can run code as the user who started it. So this Ray listens on
+loopback only, and requires a token that only its own processes have.
 """
 
 import atexit
@@ -23,23 +23,23 @@ from ray import _raylet
 from ray._private import ray_constants
 
 SCRATCH = "sweeps-ray-"
-# The folder that is given to Ray, which opens it to all: its parent is this user's alone.
+# Ray's folder. Ray makes it readable for all users; its parent is private to this user.
 INNER = "r"
-# What Ray calls its longest socket under a temporary folder, and the bytes a socket's path has.
+# Ray's longest socket path under a temporary folder, and the bytes that such a path may have.
 SOCKET = f"{SCRATCH}{{pid}}-12345678/{INNER}"
 SOCKET += "/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 LONGEST = 103 if sys.platform == "darwin" else 107
-# Whether Ray may be a cluster of several machines; if not, it listens on loopback alone. That
-# is Ray's way on macOS and Windows.
+# Whether Ray may span several machines; if not, it listens on loopback only, as Ray does by
+# default on macOS and Windows.
 OF_SEVERAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - a name
-# The user's own token meanwhile: it is not used, and masked in all that is recorded.
+# Holds the user's own token meanwhile, so that it is still masked in all records.
 SHELL_TOKEN = "SWEEPS_SHELL_TOKEN"  # noqa: S105 - a name
 
 
 @contextlib.contextmanager
 def own() -> Iterator[None]:
-    """Be connected to a Ray of one's own, which ends with the block."""
+    """Start a Ray and connect to it; it ends with the block."""
     sweep_up()
     # Ray's sockets need a short path, so its own files cannot lie under the output root.
     scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=_scratch_root()))
@@ -64,11 +64,11 @@ def own() -> Iterator[None]:
 
 @contextlib.contextmanager
 def closed() -> Iterator[None]:
-    """Let a Ray that is started in this block listen on loopback, and ask for a new token.
+    """Make a Ray that is started in this block listen on loopback and require a new token.
 
-    The user's own settings, `RAY_AUTH_MODE=disabled` too, are for clusters. They are as they
-    were after the block. The token is in the environment of this process and of Ray's, and
-    nowhere else.
+    The user's own settings, also `RAY_AUTH_MODE=disabled`, are meant for clusters; they are
+    restored after the block. The token is only in the environment of this process and of Ray's
+    processes.
     """
     ours = {"RAY_AUTH_MODE": "token", TOKEN: secrets.token_hex(32), OF_SEVERAL: "0"}
     kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN_PATH")}
@@ -91,20 +91,20 @@ def closed() -> Iterator[None]:
 
 
 def _read_again() -> None:
-    """Have Ray's native part, which reads the environment once, read it again."""
+    """Make Ray's native part, which reads the environment only once, read it again."""
     _raylet.Config.initialize("")  # type: ignore[attr-defined]
     _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
 
 
 def _scratch_root() -> Path:
-    """The folder for temporary files, or /tmp where sockets would have too long a path there."""
+    """Return the folder for temporary files; /tmp if socket paths would be too long there."""
     given = Path(tempfile.gettempdir())
     longest = given / SOCKET.format(pid=os.getpid())
     return given if len(os.fsencode(longest)) <= LONGEST else Path("/tmp")  # noqa: S108
 
 
 def sweep_up() -> None:
-    """Remove the files of Rays whose driver was killed; their processes end by themselves."""
+    """Remove the files that killed drivers left; the processes of their Rays end by themselves."""
     for left in _scratch_root().glob(f"{SCRATCH}*-*"):
         pid = left.name.removeprefix(SCRATCH).split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
@@ -113,10 +113,10 @@ def sweep_up() -> None:
 
 @contextlib.contextmanager
 def own_signals() -> Iterator[None]:
-    """Take SIGTERM back from Ray, whose handler ends the process on the spot.
+    """Restore our SIGTERM handler after Ray has set its own, which ends the process at once.
 
-    The processes that Ray starts in the block never get a SIGHUP: where a terminal is closed
-    all get one, and it is the driver that ends them.
+    Processes that Ray starts in the block ignore SIGHUP. A closed terminal sends it to all
+    processes, but the driver is to end them.
     """
     handler = signal.getsignal(signal.SIGTERM)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -129,9 +129,9 @@ def own_signals() -> Iterator[None]:
 
 
 def leave() -> None:
-    """Disconnect; what Tune left of Ray's objects goes before Ray does.
+    """Disconnect from Ray, after deleting the Ray objects that Tune left.
 
-    Collected later, in whatever thread, one of them would end the process.
+    If one of them were deleted later, in any thread, it would end the process.
     """
     gc.collect()
     ray.shutdown()

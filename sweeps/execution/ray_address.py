@@ -1,4 +1,4 @@
-"""Is there a Ray cluster at this address, and may we join it? Answered within seconds."""
+"""Checks within seconds whether a Ray cluster answers at an address and accepts us."""
 
 import json
 import os
@@ -11,15 +11,16 @@ from typing import Any
 from sweeps.errors import ConfigError
 from sweeps.execution.versions import local_versions, mismatch
 
-# Seconds until an address that does not answer is given up.
+# Seconds to wait for a connection, and for an answer.
 CONNECT, ANSWER = 5, 10
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that is missing, silent, no Ray's, or of a Ray that refuses us.
+    """Check that a Ray head at this address can be joined from this machine.
 
     Raises:
-        ConfigError: saying what to do instead.
+        ConfigError: the address is missing, does not answer, is not that of a Ray head, refuses
+            us, or has other versions; or no node of the cluster is on this machine.
     """
     host, port = split(address)
     try:
@@ -38,7 +39,7 @@ def check_address(address: str) -> None:
     theirs = {name: head[name] for name in ("Python", "ray")}
     if wrong := mismatch(local_versions(), theirs):
         raise ConfigError(f"cluster.address={address}: {wrong}")
-    if not any(_is_here(node) for node in head["nodes"]):
+    if not any(_is_local(node) for node in head["nodes"]):
         raise ConfigError(
             f"cluster.address={address}: no node of the cluster is on this machine, and Ray "
             f"joins through one: `ray start --address={address} --num-cpus=0`, then again"
@@ -46,10 +47,10 @@ def check_address(address: str) -> None:
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port.
+    """Split an address into host and port.
 
     Raises:
-        ConfigError: it is no HOST:PORT.
+        ConfigError: it is not HOST:PORT.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
@@ -62,6 +63,7 @@ def split(address: str) -> tuple[str, int]:
 
 
 def _ask(address: str) -> dict[str, Any]:
+    """Return what `ray_head.py` prints on an address; it runs as a process with a time limit."""
     script = Path(__file__).with_name("ray_head.py")
     refusal = ConfigError(
         f"cluster.address={address} does not answer as a Ray head does: check the address "
@@ -76,17 +78,17 @@ def _ask(address: str) -> dict[str, Any]:
             timeout=ANSWER,
             env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
         )
-        found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except (subprocess.SubprocessError, ValueError, IndexError) as error:
         raise refusal from error
-    return found
+    return answer
 
 
-def _is_here(address: str) -> bool:
-    """Whether this machine has this address: only then can a socket be bound to it."""
+def _is_local(address: str) -> bool:
+    """Return whether an address is this machine's: only then can a socket be bound to it."""
     try:
-        with socket.socket() as one:
-            one.bind((address, 0))
+        with socket.socket() as probe:
+            probe.bind((address, 0))
     except OSError:
         return False
     return True

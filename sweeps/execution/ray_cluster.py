@@ -1,4 +1,4 @@
-"""A Ray to train on: one of its own on this machine, or an existing cluster joined."""
+"""Connects to a Ray to train on: a new one on this machine, or an existing cluster."""
 
 import contextlib
 import importlib.util
@@ -21,25 +21,30 @@ from sweeps.execution.retry import Packs
 from sweeps.execution.versions import PINNED, local_versions, mismatch
 from sweeps.redaction import without_secrets
 
-# Seconds a node may take to say what it is; the first time it unpacks the code.
+# Seconds that a node's inspection may take; the first time, the node unpacks the code.
 INSPECTION = 90
 
-Code = dict[str, str]
+Code = dict[str, str]  # as `git.code_version` returns it
 
 
 @contextlib.contextmanager
 def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | None]:
-    """Be connected to a Ray that can train these packs.
+    """Connect to a Ray that can train these packs, while the block runs.
+
+    Args:
+        config: the cluster.
+        packs: the packs.
+        folder: the sweep's folder under the output root.
 
     Yields:
-        The version of the code that was shipped to the workers; None where they run the
-        same files as this process.
+        The version of the code that was sent to the workers; None if they run the same files
+        as this process.
 
     Raises:
-        ConfigError: no node has what a trial asks for; on a cluster, a node has other
+        ConfigError: no node has the resources of a trial; on a cluster, a node has other
             versions or does not see the files.
     """
-    # Ray prints what it has to say of a dead worker; here it is the trial's error.
+    # Ray would print how a worker died; here that becomes the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
     with _joined(config, packs, folder) if config.name == "ray" else local_ray.own():
         nodes = [node for node in ray.nodes() if node["Alive"] and fits(config, node["Resources"])]
@@ -51,21 +56,21 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
 
 
 def needs(config: ClusterConfig) -> dict[str, float]:
-    """What one pack is given, in Tune's names."""
+    """Return the resources of one pack, by Tune's names."""
     own = {"cpu": float(config.cpus_per_trial), "gpu": config.gpus_per_trial}
     return own | {"memory": config.memory_gb_per_trial * 1e9} | config.resources
 
 
 @contextlib.contextmanager
 def _joined(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[None]:
-    """The cluster, with this very code on its workers.
+    """Join the cluster, and send this code to its workers.
 
-    The image or environment of a node brings the packages; the code travels with the
-    sweep, since two checkouts may differ and say the same version.
+    The packages come from the image or environment of a node. The code is sent with the sweep,
+    since two checkouts of the same version may differ.
     """
-    own = {plain.plain["model"]["activation"].partition(":") for pack in packs for plain in pack}
-    modules = {name.split(".")[0] for name, colon, _ in own if colon}
-    places = [_place(name) for name in ("deq", "sweeps", *sorted(modules))]
+    activations = {trial.plain["model"]["activation"] for pack in packs for trial in pack}
+    modules = {name.split(".")[0] for name in activations if ":" in name}
+    sources = [_source(name) for name in ("deq", "sweeps", *sorted(modules))]
     caches = str(folder.parent.parent.resolve() / "matplotlib")
     try:
         with local_ray.own_signals():
@@ -74,7 +79,7 @@ def _joined(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[None]
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env={
-                    "py_modules": places,
+                    "py_modules": sources,
                     "excludes": ["__pycache__/"],
                     "env_vars": {"MPLCONFIGDIR": caches},
                 },
@@ -86,8 +91,8 @@ def _joined(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[None]
         local_ray.leave()
 
 
-def _place(module: str) -> str:
-    """The folder or file of a module."""
+def _source(module: str) -> str:
+    """Return the folder or file of a module."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
@@ -96,9 +101,9 @@ def _place(module: str) -> str:
 
 
 def fits(config: ClusterConfig, resources: Mapping[str, float]) -> bool:
-    """Whether a node with these resources has what a trial asks for."""
-    has = {_tune_name(name): amount for name, amount in resources.items()}
-    return all(has.get(name, 0) >= amount for name, amount in needs(config).items())
+    """Return whether a node with these resources can train a trial."""
+    available = {_tune_name(name): amount for name, amount in resources.items()}
+    return all(available.get(name, 0) >= amount for name, amount in needs(config).items())
 
 
 def _tune_name(name: str) -> str:
@@ -106,47 +111,47 @@ def _tune_name(name: str) -> str:
 
 
 def too_much(config: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> str:
-    """One line: what a trial asks for, and the most that any of these nodes has of it."""
+    """Return one line: what a trial asks for, and the most that any of these nodes has of it."""
     wanted = [f"{name} {amount:g}" for name, amount in needs(config).items() if amount]
     most = {
         name: max(node.get(key, 0) for node in nodes)
         for name in needs(config)
         for key in [name.upper() if name in ("cpu", "gpu") else name]
     }
-    there = ", ".join(f"{name} {amount:g}" for name, amount in most.items())
+    available = ", ".join(f"{name} {amount:g}" for name, amount in most.items())
     return (
         f"no node has what a trial asks for ({', '.join(wanted)}); the most that one has is "
-        f"{there}: lower cluster.*_per_trial or cluster.resources"
+        f"{available}: lower cluster.*_per_trial or cluster.resources"
     )
 
 
 def _files(packs: Packs) -> list[str]:
-    """The files that the packs' data sets lie in."""
+    """Return the paths of the files of the packs' data sets."""
     data = [trial.plain["data"] for pack in packs for trial in pack]
-    named = {part.get(key, "") for part in data for key in ("path", "cache")}
-    return sorted(name for name in named if name and Path(name).exists())
+    paths = {part.get(key, "") for part in data for key in ("path", "cache")}
+    return sorted(path for path in paths if path and Path(path).exists())
 
 
 def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str]) -> None:
-    """Ask every node for its versions, and whether it sees the output root and the data.
+    """Check the versions of every node, and that it sees the output root and the data files.
 
     Raises:
-        ConfigError: naming the first node that will not do, and why.
+        ConfigError: a node has other versions, or does not see a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     marker = (folder / ".shared").resolve()
-    word = secrets.token_hex(8)
-    marker.write_text(word)
+    token = secrets.token_hex(8)
+    marker.write_text(token)
     try:
-        asked = {_name(node): _ask(node, marker, files) for node in nodes}
-        for name, answer in asked.items():
+        answers = {_name(node): _ask(node, marker, files) for node in nodes}
+        for name, answer in answers.items():
             try:
                 versions, read, missing = ray.get(answer, timeout=INSPECTION)
             except (TaskUnschedulableError, NodeDiedError):
-                continue  # it has just died: the cluster takes seconds to notice
+                continue  # the node has just died; the cluster takes seconds to notice
             if wrong := mismatch(local_versions(), versions):
                 raise ConfigError(f"node {name} of the cluster: {wrong}")
-            if read != word:
+            if read != token:
                 raise ConfigError(
                     f"node {name} of the cluster does not see paths.output={folder.parent.parent}: "
                     "give a folder that all nodes share, at the same path"
@@ -162,22 +167,22 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _ask(node: dict[str, Any], marker: Path, files: list[str]) -> Any:
-    """Start the inspection of a node; a closure, so that it needs nothing installed there."""
+    """Start the inspection of a node; as a closure, it needs no code of ours on the node."""
 
     def inspected(marker: str, files: list[str], names: tuple[str, ...]) -> Any:
         import platform
         from importlib.metadata import PackageNotFoundError, version
         from pathlib import Path
 
-        found = {"Python": platform.python_version()}
+        versions = {"Python": platform.python_version()}
         for name in names:
             try:
-                found[name] = version(name).partition("+")[0]
+                versions[name] = version(name).partition("+")[0]
             except PackageNotFoundError:
-                found[name] = "none"
-        place = Path(marker)
-        read = place.read_text() if place.exists() else ""
-        return found, read, [name for name in files if not Path(name).exists()]
+                versions[name] = "none"
+        file = Path(marker)
+        read = file.read_text() if file.exists() else ""
+        return versions, read, [name for name in files if not Path(name).exists()]
 
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(inspected)

@@ -1,7 +1,7 @@
-"""Asks a Ray head what it is: `python head.py HOST:PORT` prints one line of JSON.
+"""Program that asks a Ray head for its versions and nodes; it prints one line of JSON.
 
-A program of its own, since Ray's client waits 40 s for an address that does not speak to
-it, and writes to stderr: the caller ends this process when it has waited enough.
+`python ray_head.py HOST:PORT`. Ray's client waits 40 s for an address that does not answer, and
+writes to stderr. As a program of its own it can be ended by its caller.
 """
 
 import json
@@ -12,7 +12,7 @@ from ray.exceptions import AuthenticationError
 
 
 def main(address: str) -> dict[str, object]:
-    """Versions the cluster was started with, and its nodes' addresses."""
+    """Return the versions that the cluster was started with, and its nodes' addresses."""
     try:
         client = _raylet.GcsClient(  # type: ignore[attr-defined]
             address=address
@@ -21,10 +21,10 @@ def main(address: str) -> dict[str, object]:
     except AuthenticationError:
         return {"refused": True}
     nodes = client.get_all_node_info(timeout=5).values()
-    found = json.loads(text or b"{}")
+    metadata = json.loads(text or b"{}")
     return {
-        "ray": found.get("ray_version", ""),
-        "Python": found.get("python_version", ""),
+        "ray": metadata.get("ray_version", ""),
+        "Python": metadata.get("python_version", ""),
         "nodes": [node.node_manager_address for node in nodes if not node.state],
     }
 

@@ -1,6 +1,6 @@
-"""Packs whose worker died for good are tried once more, smaller.
+"""Trains packs again, in smaller parts, whose worker died.
 
-What one trial does to its worker must not be its neighbours' end.
+A trial that crashes its worker must not fail the other trials of its pack.
 """
 
 import time
@@ -22,7 +22,7 @@ NOTICED = 20.0
 
 
 class FailureCause(Enum):
-    """Whose fault it is that a pack was lost."""
+    """Cause of the loss of a pack."""
 
     WORKER = "worker"
     MEMORY = "memory"
@@ -36,7 +36,7 @@ class LostPack:
     Attributes:
         pack: its trials.
         reason: how the worker died.
-        cause: by whose fault.
+        cause: the cause.
     """
 
     pack: Pack
@@ -44,78 +44,86 @@ class LostPack:
     cause: FailureCause = FailureCause.WORKER
 
 
-# Trains packs, each with so many retries of its worker.
+# Trains packs, each with this many retries of its worker.
 Fit = Callable[[Packs, int], Iterator[Message | LostPack]]
 
 
 def train_with_retries(
     packs: Packs, retries: int, fit: Fit, requests: StopRequests | None = None
 ) -> Iterator[Message]:
-    """Train the packs, then once more what was lost; each trial ends once.
+    """Train packs, then once more the lost ones; each trial ends once.
 
-    A pack that was ended for its memory is halved; one that a node took with it is tried
-    again as it is, when the node is known to be gone; of any other, the trials are tried
-    singly. What is lost again has failed. A trial that was asked to end, and whose worker was
-    ended for it, ends by that and is not tried again; once the whole sweep is, nothing is.
+    - A pack that was ended for its memory is split in half.
+    - A pack whose node died is trained again as it is, once the node is known to be gone.
+    - Of any other lost pack, the trials are trained one by one.
+    - A pack that is lost again has failed.
+    - A trial that was asked to stop, and whose worker was ended for that, is not trained again.
+
+    Args:
+        packs: what to train.
+        retries: how often a pack gets a new worker after its worker died.
+        fit: trains packs.
+        requests: stop requests; nothing is trained again once the sweep is to stop.
     """
     ended: set[str] = set()
     smaller: Packs = []
     moved: Packs = []
-    for said in fit(packs, retries):
-        if not isinstance(said, LostPack):
-            yield from _once(said, ended)
+    for event in fit(packs, retries):
+        if not isinstance(event, LostPack):
+            yield from _once(event, ended)
             continue
-        for message in asked_to_end(said.pack, requests):
-            yield from _once(message, ended)
-        rest = [trial for trial in said.pack if trial.config_hash not in ended]
-        if said.cause is FailureCause.NODE:
-            moved += split_pack(rest, len(said.pack))
-        elif len(said.pack) > 1:
-            half = -(-len(said.pack) // 2)
-            smaller += split_pack(rest, half if said.cause is FailureCause.MEMORY else 1)
+        yield from _stopped_trials(event.pack, requests, ended)
+        rest = [trial for trial in event.pack if trial.config_hash not in ended]
+        if event.cause is FailureCause.NODE:
+            moved += split_pack(rest, len(event.pack))
+        elif len(event.pack) > 1:
+            half = -(-len(event.pack) // 2)
+            smaller += split_pack(rest, half if event.cause is FailureCause.MEMORY else 1)
         else:
-            yield from _failed(rest, said)
+            yield from _failed(rest, event)
     for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
         if not again or (requests and SWEEP in requests.read()):
             continue
         time.sleep(pause)
-        for said in fit(again, budget):
-            if isinstance(said, LostPack):
-                for message in asked_to_end(said.pack, requests):
-                    yield from _once(message, ended)
-                yield from _failed([t for t in said.pack if t.config_hash not in ended], said)
-            else:
-                yield from _once(said, ended)
+        for event in fit(again, budget):
+            if not isinstance(event, LostPack):
+                yield from _once(event, ended)
+                continue
+            yield from _stopped_trials(event.pack, requests, ended)
+            yield from _failed([t for t in event.pack if t.config_hash not in ended], event)
 
 
 def split_pack(pack: Pack, size: int) -> Packs:
-    """A pack cut into packs of at most this size."""
+    """Split a pack into packs of at most this size."""
     return [pack[i : i + size] for i in range(0, len(pack), size)]
 
 
-def asked_to_end(pack: Pack, requests: StopRequests | None) -> Iterator[Stopped | Failed]:
-    """The endings of the trials of a lost pack that were asked to end."""
+def _stopped_trials(
+    pack: Pack, requests: StopRequests | None, ended: set[str]
+) -> Iterator[Message]:
+    """Yield the endings of the trials of a lost pack that were asked to stop."""
     if requests is None:
         return
-    found, hashes = requests.read(), [trial.config_hash for trial in pack]
-    yield from endings({h: found[h] for h in hashes if h in found}, requests.timeout)
+    asked, hashes = requests.read(), [trial.config_hash for trial in pack]
+    for message in endings({h: asked[h] for h in hashes if h in asked}, requests.timeout):
+        yield from _once(message, ended)
 
 
 def _failed(trials: Pack, lost: LostPack) -> Iterator[Message]:
-    from sweeps.execution.worker import needed  # imports torch
+    from sweeps.execution.worker import memory_needed  # imports torch
 
     reason = lost.reason
     if lost.cause is FailureCause.MEMORY and trials:
-        reason += f": {needed([trial.plain for trial in trials])}"
+        reason += f": {memory_needed([trial.plain for trial in trials])}"
     for trial in trials:
         yield Failed(trial.config_hash, reason, final=False)
 
 
-def _once(said: Message, ended: set[str]) -> Iterator[Message]:
-    """A pack that is retried says again how its first trials ended: pass it on once."""
-    digest = said.record.config_hash if isinstance(said, Done) else said.config_hash
+def _once(message: Message, ended: set[str]) -> Iterator[Message]:
+    """Pass on a message unless its trial has ended: a retried pack repeats its messages."""
+    digest = message.record.config_hash if isinstance(message, Done) else message.config_hash
     if digest in ended:
         return
-    if isinstance(said, Done | Failed | Stopped):
+    if isinstance(message, Done | Failed | Stopped):
         ended.add(digest)
-    yield said
+    yield message

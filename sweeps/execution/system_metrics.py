@@ -1,8 +1,7 @@
 """CPU, memory and GPU use of a worker, under the names of MLflow's System metrics tab.
 
-The door to psutil and pynvml, which MLflow itself samples with. MLflow samples the whole
-machine; here CPU and memory are those of the process that trains, and only the GPUs that it
-was given are looked at.
+MLflow samples the whole machine. Here CPU and memory are those of the process that trains, and
+only the GPUs that were given to it are sampled.
 """
 
 import contextlib
@@ -18,15 +17,15 @@ MEGABYTE = 1e6
 
 
 class Sampler:
-    """Samples the use that this process makes of its machine."""
+    """Samples how much of the machine this process uses."""
 
     def __init__(self) -> None:
-        """Begin: the first sample's CPU use counts from now."""
+        """Begin to measure; the first sample's CPU use counts from now."""
         self._process = psutil.Process()
         self._process.cpu_percent()
 
     def sample(self) -> dict[str, float]:
-        """CPU in percent of one core, memory and GPU use, by MLflow's names."""
+        """Return CPU use in percent of one core, memory and GPU use, by MLflow's names."""
         used = self._process.memory_info().rss
         return {
             f"{SYSTEM}cpu_utilization_percentage": self._process.cpu_percent(),
@@ -37,28 +36,28 @@ class Sampler:
 
 
 def _gpus() -> dict[str, float]:
-    """Use and memory of the GPUs that this process may use; empty where there are none."""
-    found: dict[str, float] = {}
+    """Return use and memory of the GPUs that this process may use; empty if there are none."""
+    use: dict[str, float] = {}
     nvml, handles = _handles()
     for i, handle in enumerate(handles):
         with contextlib.suppress(nvml.NVMLError):
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-            found[f"{SYSTEM}gpu_{i}_memory_usage_megabytes"] = memory.used / MEGABYTE
-            found[f"{SYSTEM}gpu_{i}_memory_usage_percentage"] = 100 * memory.used / memory.total
+            use[f"{SYSTEM}gpu_{i}_memory_usage_megabytes"] = memory.used / MEGABYTE
+            use[f"{SYSTEM}gpu_{i}_memory_usage_percentage"] = 100 * memory.used / memory.total
             rates = nvml.nvmlDeviceGetUtilizationRates(handle)
-            found[f"{SYSTEM}gpu_{i}_utilization_percentage"] = float(rates.gpu)
-    return found
+            use[f"{SYSTEM}gpu_{i}_utilization_percentage"] = float(rates.gpu)
+    return use
 
 
 @functools.cache
 def _handles() -> tuple[Any, list[Any]]:
-    """pynvml, and its handles of the GPUs in CUDA_VISIBLE_DEVICES; all where that is not set."""
+    """Return pynvml and its handles of the GPUs in CUDA_VISIBLE_DEVICES; by default of all."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
         return pynvml, [_handle(pynvml, name) for name in _visible(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:  # no driver: no GPU
+    except pynvml.NVMLError:  # no GPU driver
         return pynvml, []
 
 

@@ -1,4 +1,4 @@
-"""What must be the same on driver and workers, or results would not be what they say."""
+"""Versions that must be the same on the driver and on all workers."""
 
 import platform
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ PINNED = ("ray", "torch", "deq-sweeps")
 
 
 def local_versions() -> dict[str, str]:
-    """Versions of this process: Python, ray, torch, deq-sweeps; `none` where missing.
+    """Return the versions of this process: Python, ray, torch, deq-sweeps; "none" if missing.
 
     torch's build (`+cpu`, `+cu126`) is left out: a driver without a GPU serves GPU workers.
     """
-    found = {"Python": platform.python_version()}
+    versions = {"Python": platform.python_version()}
     for name in PINNED:
         try:
-            found[name] = version(name).partition("+")[0]
+            versions[name] = version(name).partition("+")[0]
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def mismatch(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
-    """One line naming both versions of everything that differs; empty where all agree."""
+    """Return one line with both versions of everything that differs; "" if all agree."""
     wrong = [f"{k} {ours[k]} here, {v} there" for k, v in theirs.items() if v != ours[k]]
     return f"versions differ: {'; '.join(wrong)}: install the same on every node" if wrong else ""

@@ -1,9 +1,9 @@
-"""The door to MLflow: its client, what its runs hold, and the embedded store's files."""
+"""Only this package imports MLflow: its client, the content of runs, the embedded store."""
 
 import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A server that is away is noticed in seconds; the results wait in the ledger meanwhile.
+# A server that does not answer is given up within seconds; results wait in the ledger.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -11,7 +11,7 @@ from sweeps.storage.record import Record
 CONFIG, TRAJECTORY, ENVIRONMENT = "config.yaml", "trajectory.parquet", "environment.json"
 FIGURE, WEIGHTS = "theory_vs_measurement.png", "weights.safetensors"
 FILES = (CONFIG, TRAJECTORY, ENVIRONMENT)
-# What a trial's run holds besides metrics and the flattened config as params.
+# Content of a trial's run besides metrics and params.
 ARTIFACTS = {
     CONFIG: "the resolved trial config, enough to run it again",
     TRAJECTORY: "every recorded step, one column for each quantity",
@@ -30,7 +30,7 @@ TAGS = {
     "sweeps.version": "of deq-sweeps",
     "sweeps.device": "where it trained: cpu, cuda:0",
 }
-# Of some runs only.
+# Tags that only some runs have.
 OTHER_TAGS = {
     "sweeps.early_stopped": "true where early stopping ended the trial",
     "sweeps.early_stopped_step": "and the GD step at which it did",
@@ -45,37 +45,41 @@ OTHER_TAGS = {
 
 
 def files_of(*, weights: bool) -> list[str]:
-    """The artifacts that a trial's run must have."""
+    """Return the artifacts that a trial's run must have."""
     return [*FILES, WEIGHTS] if weights else list(FILES)
 
 
 def write_artifacts(
     record: Record, folder: Path, figure: bytes = b"", weights: Path | None = None
 ) -> None:
-    """The resolved config, every recorded step, the environment, the weights, and the figure.
+    """Write a trial's artifacts into a folder.
 
-    The figure is drawn here when its worker sent none.
+    Args:
+        record: the trial.
+        folder: the folder.
+        figure: its figure (PNG); drawn now if it is empty.
+        weights: file of its weights, if they were kept.
     """
     (folder / CONFIG).write_text(to_yaml(record.config))
     (folder / TRAJECTORY).write_bytes(record.parquet())
     (folder / ENVIRONMENT).write_text(record.environment_json())
     if weights:
-        _put(weights, folder / WEIGHTS)
+        _link_or_copy(weights, folder / WEIGHTS)
     if record.trajectory["loss"]:
-        from sweeps.reports.figures import trial  # only now: with it comes matplotlib
+        from sweeps.reports.figures import trial  # imports matplotlib
 
         (folder / FIGURE).write_bytes(figure or trial.draw(record))
 
 
-def _put(file: Path, place: Path) -> None:
-    """Have a large file in another place: as one file with two names where the disk can."""
-    place.unlink(missing_ok=True)
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Create a hard link to a large file; copy it if the disk does not allow links."""
+    target.unlink(missing_ok=True)
     try:
-        os.link(file, place)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(file, place)
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
-def are_in_folder(folder: Path, files: Collection[str] = FILES) -> bool:
-    """Whether a folder holds these artifacts: by default those that every trial has."""
+def all_in(folder: Path, files: Collection[str]) -> bool:
+    """Return whether a folder holds all of these artifacts."""
     return all((folder / name).is_file() for name in files)

@@ -1,7 +1,7 @@
-"""State of MLflow's runs page that a sweep's printed link opens: charts, and a table.
+"""State of the MLflow page that a sweep's link opens: charts, and a table.
 
-MLflow's front end reads it from an experiment tag (its "shared view"). The keys are the front
-end's own: tests/sweeps/test_charts.py fails when a version of MLflow no longer knows one.
+MLflow's front end reads it from an experiment tag (its "shared view"). The keys are private
+parts of the front end; tests/sweeps/test_charts.py fails if MLflow changes one.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from typing import Any
 
 from sweeps.planning.plan import PlannedTrial, main_axis
 
-# Up to this many trials are all drawn. Of more, the first twenty: with a hundred, MLflow takes
-# twice as long, and the lines cover each other.
+# Up to this many trials are all shown in charts. Of more, the first twenty: with a hundred,
+# MLflow takes twice as long, and the lines cover each other.
 ALL = 50
-# With more trials than these the table is sorted by the runs' own column, which takes MLflow
-# a tenth of the time; its sort button then has no name for it.
+# With more trials than this, the table is sorted by the column of run names, which takes MLflow
+# a tenth of the time; but its sort button then shows no name.
 MANY = 1000
 MEASURED, PREDICTED, RATIO = "rate/measured", "rate/linearized", "rate/measured_over_linearized"
-# Columns of the table of trials, after the run's name, which says the varying values.
+# Columns of the table of trials, after the run's name, which contains the varying values.
 TABLE_METRICS = (
     RATIO,
     MEASURED,
@@ -26,11 +26,11 @@ TABLE_METRICS = (
     "theory/lambda_star",
     "time/seconds",
 )
-# Columns that MLflow has of its own: the run's name, and its description, which begins with
-# the verdict: rounded numbers, where MLflow shows a metric with all its digits.
+# MLflow's own columns: the run's name, and its description. The description begins with the
+# verdict, in rounded numbers; MLflow shows a metric with all its digits.
 NAME, VERDICT = "attributes.`Run Name`", "attributes.`Description`"
 DATASET = "attributes.`Dataset`"
-# Sections of charts: name, and the step metrics drawn in it with the scale of their axis.
+# Names of the sections of charts, and the section and axis scale of each step metric.
 LOSSES = "Loss against the GD step"
 RATES = "Measured against predicted rate"
 SPECTRA = "Spectra against the GD step"
@@ -41,15 +41,15 @@ CURVES = {
     "curve/lambda_ratio": (SPECTRA, "linear"),
     "spectrum/norm_w": (SPECTRA, "linear"),
 }
-# Sections that MLflow makes of the other metrics, by their prefix. They begin closed.
+# Sections that MLflow makes from the prefixes of the other metrics. They are closed at first.
 CLOSED = ("rate", "theory", "train", "spectrum", "solver", "time", "System metrics")
 
 
 def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
-    """State of MLflow's runs page that shows a sweep's trials: charts, and columns of the table.
+    """Return the state of MLflow's runs page that shows a sweep's trials.
 
-    Sorting by anything but the date makes MLflow show trials in a flat list, not nested under
-    a sweep.
+    It is sorted by something else than the date: so MLflow shows trials in a flat list, and not
+    nested under a sweep.
     """
     columns = [VERDICT, DATASET, "tags.`sweeps.status`"]
     columns += [f"metrics.`{key}`" for key in TABLE_METRICS]
@@ -71,10 +71,10 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
 
 
 def _order(trials: Sequence[PlannedTrial]) -> str:
-    """Column that the trials are sorted by."""
+    """Return the column to sort the trials by."""
     if len(trials) > MANY:
         return "attributes.run_name"
-    # Those of one seed first: one of each group of seeds.
+    # Trials of one seed come first, so that the first twenty are of different seed groups.
     if len(trials) > ALL and all("seed" in trial.varying for trial in trials):
         return "params.`seed`"
     return "tags.`mlflow.runName`"
@@ -88,7 +88,7 @@ def _sections() -> list[dict[str, Any]]:
 
 
 def _charts(trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    """Charts in the order of their sections."""
+    """Return the charts in the order of their sections."""
     params = _varying_params(trials)
     axis = _axis(trials)
     charts = [_scatter((PREDICTED, "METRIC"), (MEASURED, "METRIC"))]
@@ -97,7 +97,7 @@ def _charts(trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
         charts.append(
             _chart("PARALLEL", RATES, "parallel")
             | {
-                "selectedParams": _but_the_seed(params),
+                "selectedParams": _without_seed(params),
                 "selectedMetrics": [RATIO],
                 "showAllRuns": False,
             }
@@ -105,8 +105,8 @@ def _charts(trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
     return charts + [_line(key, *place) for key, place in CURVES.items()]
 
 
-def _but_the_seed(params: Sequence[str]) -> list[str]:
-    """The params without the seed, where others vary."""
+def _without_seed(params: Sequence[str]) -> list[str]:
+    """Return the params without the seed, if others vary."""
     return [param for param in params if param != "seed"] or list(params)
 
 
@@ -122,7 +122,7 @@ def _chart(kind: str, section: str, uuid: str) -> dict[str, Any]:
 
 
 def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
-    """Chart with a point for each trial; an axis is a name and METRIC or PARAM."""
+    """Return a chart with a point for each trial; an axis is a name and METRIC or PARAM."""
     return _chart("SCATTER", RATES, f"{y[0]} {x[0]}") | {
         "xaxis": {"key": x[0], "type": x[1]},
         "yaxis": {"key": y[0], "type": y[1]},
@@ -130,7 +130,7 @@ def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
 
 
 def _line(key: str, section: str, scale: str) -> dict[str, Any]:
-    """Chart of a step metric against the GD step, with a line for each trial."""
+    """Return a chart of a step metric against the GD step, with a line for each trial."""
     return _chart("LINE", section, key) | {
         "metricKey": key,
         "selectedMetricKeys": [key],
@@ -149,7 +149,7 @@ def _line(key: str, section: str, scale: str) -> dict[str, Any]:
 
 
 def _axis(trials: Sequence[PlannedTrial]) -> str | None:
-    """Param that varies most: a number where one does, the seed last; None when nothing does."""
+    """Return the param with the most values, numbers first and the seed last; None if none."""
     keys = dict.fromkeys(key for trial in trials for key in trial.varying)
     most = main_axis([trial.varying for trial in trials])
     others = [param for key, param in zip(keys, _varying_params(trials), strict=True)]
@@ -157,16 +157,16 @@ def _axis(trials: Sequence[PlannedTrial]) -> str | None:
 
 
 def _width(column: str) -> int:
-    """Pixels that show the whole of a column's name, which MLflow would cut off at 100."""
+    """Return the width in pixels for a column's whole name; MLflow would cut it off at 100."""
     return 7 * len(column.partition("`")[2].rstrip("`")) + 30
 
 
 def _name_width(trials: Sequence[PlannedTrial]) -> int:
-    """Pixels that show the longest name, within reason."""
+    """Return the width in pixels for the longest run name, at most 500."""
     return min(500, 7 * max((len(trial.name) for trial in trials), default=0) + 70)
 
 
 def _varying_params(trials: Sequence[PlannedTrial]) -> list[str]:
-    """Names of the params that vary; a group (data, say) is known by its `name`."""
+    """Return the names of the params that vary; for a group, such as data, its `name`."""
     keys = dict.fromkeys(key for trial in trials for key in trial.varying)
     return [f"{key}.name" if isinstance(trials[0].plain.get(key), dict) else key for key in keys]

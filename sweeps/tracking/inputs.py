@@ -1,16 +1,15 @@
-"""Data sets of trials as MLflow's dataset inputs, which fill the Datasets column.
+"""Writes the data sets of trials as MLflow's dataset inputs, which fill the Datasets column.
 
-MLflow takes them in a request of their own, one for each run, which would be a tenth of what
-a short trial's run costs. In the embedded store many runs' are written in one transaction;
-that uses private parts of MLflow, and a test says when they change.
+MLflow takes them in a separate request for each run, which would cost a tenth of a short trial's
+run. In the embedded store, the inputs of many runs are written in one transaction. That uses
+private parts of MLflow; a test fails if they change.
 """
 
 import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ import deq
 from sweeps.config.hashing import canonical
 from sweeps.config.request import trial_from_plain
 from sweeps.errors import ConfigError
+from sweeps.tracking.client import ErrorGuard
 
-# Digits of a data set's digest: MLflow takes 8 to 36.
+# Length of a data set's digest: MLflow takes 8 to 36 digits.
 DIGITS = 16
 CONTEXT = ("mlflow.data.context", "training")
 
@@ -27,34 +27,32 @@ Plain = dict[str, Any]
 
 
 class Inputs:
-    """Writes inputs; raises TrackingError when MLflow does not take them."""
+    """Writes dataset inputs; raises TrackingError if MLflow does not take them."""
 
-    def __init__(
-        self, client: Any, guard: Callable[[str], AbstractContextManager[None]], *, exclusive: bool
-    ) -> None:
+    def __init__(self, client: Any, guard: ErrorGuard, *, exclusive: bool) -> None:
         """Write by this client.
 
         Args:
-            client: MLflow's.
-            guard: turns what the client raises into a TrackingError that says what failed.
-            exclusive: as of `log_inputs`.
+            client: MLflow's client.
+            guard: turns the client's errors into TrackingError.
+            exclusive: as for `log_inputs`.
         """
         self._client, self._guard, self._exclusive = client, guard, exclusive
 
     def log(self, experiment: str, data: Mapping[str, Plain]) -> None:
-        """Note on runs what they trained on; see `log_inputs`."""
+        """Write the data sets of runs; see `log_inputs`."""
         with self._guard("a data set"):
             log_inputs(self._client, experiment, data, exclusive=self._exclusive)
 
 
 def log_inputs(client: Any, experiment: str, data: Mapping[str, Plain], *, exclusive: bool) -> None:
-    """Note on runs what they trained on; again, it changes nothing.
+    """Write the data sets that runs trained on; writing them again changes nothing.
 
     Args:
-        client: MLflow's.
-        experiment: of all these runs.
-        data: the `data` part of a trial's config, by run id.
-        exclusive: whether the store is this process's own database.
+        client: MLflow's client.
+        experiment: id of the runs' experiment.
+        data: the `data` part of the trial's config, by run id.
+        exclusive: whether the store is a database that only this process writes to.
     """
     from mlflow.entities import DatasetInput, InputTag
 
@@ -62,19 +60,19 @@ def log_inputs(client: Any, experiment: str, data: Mapping[str, Plain], *, exclu
         _write(client._tracking_client.store, experiment, data)
         return
     for run, plain in data.items():
-        found = DatasetInput(dataset_of(_text(plain)), [InputTag(*CONTEXT)])
-        client.log_inputs(run, [found])
+        dataset = DatasetInput(dataset_of(_text(plain)), [InputTag(*CONTEXT)])
+        client.log_inputs(run, [dataset])
 
 
 @functools.cache
 def dataset_of(text: str) -> Any:
-    """A data set as MLflow's `Dataset`.
+    """Return a data set as MLflow's `Dataset`.
 
-    The digest is of what the set is: the part of the trials' identity that says it, with the
-    SHA-256 of its file where it lies in one. `source` is the `data` part of the config.
+    The digest is made from the data part of the trials' identity, which has the SHA-256 of the
+    data file, if there is one. `source` is the `data` part of the config.
 
     Args:
-        text: that part, as JSON.
+        text: the `data` part of the config, as JSON.
     """
     from mlflow.entities import Dataset
 
@@ -96,7 +94,7 @@ def _text(plain: Plain) -> str:
 
 
 def _profile(data: deq.DataConfig) -> dict[str, int]:
-    """N and d; what the config says, where the file is not on this machine."""
+    """Return N and d; what the config has of them if the data file is not on this machine."""
     try:
         d, n = deq.shape_of(data)
     except (ValueError, OSError, ConfigError):
@@ -115,11 +113,11 @@ def _write(store: Any, experiment: str, data: Mapping[str, Plain]) -> None:
             SqlInput.destination_type == "RUN",
             SqlInput.destination_id.in_(list(data)),
         )
-        there = set(session.scalars(written))
+        present = set(session.scalars(written))
         ids: dict[str, str] = {}
         inputs: list[Plain] = []
         for run, plain in data.items():
-            if run in there:
+            if run in present:
                 continue
             text = _text(plain)
             source = ids.get(text) or _dataset(session, experiment, dataset_of(text))
@@ -142,30 +140,30 @@ def _write(store: Any, experiment: str, data: Mapping[str, Plain]) -> None:
             session.execute(insert(SqlInputTag), tags)
 
 
-def _dataset(session: Any, experiment: str, found: Any) -> str:
-    """The id of a data set in the experiment, written when it is new there."""
+def _dataset(session: Any, experiment: str, dataset: Any) -> str:
+    """Return the id of a data set in an experiment; it is written if it is new."""
     from mlflow.store.tracking.dbmodels.models import SqlDataset
     from sqlalchemy import select
 
-    known = select(SqlDataset.dataset_uuid).where(
+    query = select(SqlDataset.dataset_uuid).where(
         SqlDataset.experiment_id == int(experiment),
-        SqlDataset.name == found.name,
-        SqlDataset.digest == found.digest,
+        SqlDataset.name == dataset.name,
+        SqlDataset.digest == dataset.digest,
     )
-    there = session.scalars(known).first()
-    if there:
-        return str(there)
-    made = uuid.uuid4().hex
+    present = session.scalars(query).first()
+    if present:
+        return str(present)
+    new = uuid.uuid4().hex
     session.add(
         SqlDataset(
-            dataset_uuid=made,
+            dataset_uuid=new,
             experiment_id=int(experiment),
-            name=found.name,
-            digest=found.digest,
-            dataset_source_type=found.source_type,
-            dataset_source=found.source,
-            dataset_profile=found.profile,
+            name=dataset.name,
+            digest=dataset.digest,
+            dataset_source_type=dataset.source_type,
+            dataset_source=dataset.source,
+            dataset_profile=dataset.profile,
         )
     )
     session.flush()
-    return made
+    return new

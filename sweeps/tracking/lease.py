@@ -1,8 +1,8 @@
-"""A driver's lease on a sweep's run in MLflow: one that died without a word is found out.
+"""A driver's lease on a sweep's run in MLflow, by which others notice that the driver died.
 
-Until when a driver is taken to be alive stands on the run as a tag, and the driver moves it
-on while it works. Whoever else works in that experiment closes a run whose lease is over.
-The clocks of machines that share a server must agree to well within a lease.
+A tag of the run holds the time until which the driver counts as alive. The driver renews it
+while it works. Other drivers and commands close a run whose lease has expired. The clocks of
+machines that share a server must agree to well within a lease.
 """
 
 import contextlib
@@ -15,24 +15,29 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweeps.errors import TrackingError
-from sweeps.tracking.trial_runs import search
+from sweeps.tracking.runs import search
 
-# Seconds since the epoch until which the driver is taken to be alive, and its host.
+# Tags: seconds since the epoch until which the driver counts as alive, and its host.
 UNTIL, HOST = "sweeps.lease", "sweeps.host"
-# By whom a run was closed in the driver's stead.
+# Tag of a run that another machine closed: which one, and why.
 CLOSED = "sweeps.closed"
-# A lease is renewed when one part in so many of it has passed.
+# A lease is renewed after 1 / PARTS of its length.
 PARTS = 4
 
 
 class Lease:
-    """Kept by a driver, while its block lasts, on the run of the sweep it works on.
+    """Context manager that renews a driver's lease on a sweep's run while its block runs.
 
-    A thread of its own: to ship one result may take longer than a lease.
+    It has its own thread, since sending one result may take longer than a lease.
     """
 
     def __init__(self, renew: Callable[[], None], seconds: float) -> None:
-        """Renew so, in time, a lease of so many seconds that was taken just now."""
+        """Prepare to renew a lease that was just taken.
+
+        Args:
+            renew: renews the lease.
+            seconds: its length.
+        """
         self._renew, self._every = renew, seconds / PARTS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
@@ -47,17 +52,17 @@ class Lease:
 
     def _work(self) -> None:
         while not self._stop.wait(self._every):
-            with contextlib.suppress(TrackingError):  # away: until then nobody else sees it either
+            with contextlib.suppress(TrackingError):  # MLflow is away: nobody else can see it
                 self._renew()
 
 
 def tags(seconds: float) -> dict[str, str]:
-    """Of a run whose driver, this process, is alive for so long."""
+    """Return the tags of a run whose driver, this process, takes a lease of this length."""
     return {UNTIL: str(math.ceil(time.time() + seconds)), HOST: socket.gethostname()}
 
 
 def renew(client: Any, run: str, seconds: float) -> None:
-    """Say that this driver is alive; a run that was closed in its stead is opened again."""
+    """Renew this driver's lease; a run that others have closed meanwhile is opened again."""
     for key, value in tags(seconds).items():
         client.set_tag(run, key, value)
     if clear_closed_tag(client, run):
@@ -65,7 +70,7 @@ def renew(client: Any, run: str, seconds: float) -> None:
 
 
 def clear_closed_tag(client: Any, run: str) -> bool:
-    """Whether a run had been closed in its driver's stead; it no longer says so."""
+    """Delete the tag of a run that others have closed; return whether it was there."""
     closed = CLOSED in client.get_run(run).data.tags
     if closed:
         client.delete_tag(run, CLOSED)
@@ -73,24 +78,24 @@ def clear_closed_tag(client: Any, run: str) -> bool:
 
 
 def close_expired_runs(client: Any, experiment: str) -> list[str]:
-    """Close the runs of sweeps, and of their trials, whose driver's lease is over.
+    """Close the runs of sweeps whose driver's lease has expired, and of their trials.
 
     Returns:
-        What was closed and why, a sentence each.
+        A sentence on each sweep: what was closed and why.
     """
-    said = []
+    sentences = []
     running = "attributes.status = 'RUNNING' and tags.`sweeps.kind` ="
     for run in list(search(client, experiment, f"{running} 'sweep'")):
         until = float(run.data.tags.get(UNTIL, "inf"))
         if until >= time.time():
             continue
         run_id, at = run.info.run_id, datetime.fromtimestamp(until, UTC)
-        where = run.data.tags.get(HOST, "its host")
-        why = f"its driver on {where} was not heard of since {at:%Y-%m-%d %H:%M:%S} UTC"
-        own = f"{running} 'trial' and tags.`mlflow.parentRunId` = '{run_id}'"
-        for trial in list(search(client, experiment, own)):
+        host = run.data.tags.get(HOST, "its host")
+        why = f"its driver on {host} was not heard of since {at:%Y-%m-%d %H:%M:%S} UTC"
+        children = f"{running} 'trial' and tags.`mlflow.parentRunId` = '{run_id}'"
+        for trial in list(search(client, experiment, children)):
             client.set_terminated(trial.info.run_id, "KILLED")
         client.set_tag(run_id, CLOSED, f"{why}; closed by {socket.gethostname()}")
         client.set_terminated(run_id, "KILLED")
-        said.append(f"sweep {run.data.tags.get('sweeps.sweep')}: {why}; its run is closed")
-    return said
+        sentences.append(f"sweep {run.data.tags.get('sweeps.sweep')}: {why}; its run is closed")
+    return sentences

@@ -1,4 +1,4 @@
-"""Runs of trials that are still training: their points arrive while they train."""
+"""Runs of trials that train: their points arrive while they train."""
 
 import time
 from dataclasses import dataclass
@@ -9,40 +9,24 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
-from sweeps.tracking.trial_runs import (
-    RunRef,
-    TrialRuns,
-    drop_duplicates,
-    log,
-    of_hash,
-    run_ref,
-    search,
-)
+from sweeps.tracking.runs import RunRef, SweepPage, drop_duplicates, log, of_hash, run_ref, search
+from sweeps.tracking.trial_runs import TrialRuns
 
 if TYPE_CHECKING:
     from sweeps.execution.events import Live
 
-TRAINING = "It is training. What it has found is written here when it has ended."
-
-
-@dataclass(frozen=True)
-class SweepPage:
-    """A sweep's page: its experiment, its run, and the sweep's name."""
-
-    experiment: str
-    run: str
-    sweep: str
+TRAINING = "It is training. Its result is written here when it has ended."
 
 
 @dataclass(frozen=True)
 class Ending:
-    """A trial that ended without a result.
+    """End of a trial without a result.
 
     Attributes:
-        config_hash: which.
-        status: of its run from now on, FAILED or KILLED.
-        reason: why.
-        by: the person who stopped it; empty where nobody did.
+        config_hash: the trial.
+        status: final status of its run, FAILED or KILLED.
+        reason: why it ended.
+        by: the person who stopped it; "" if nobody did.
     """
 
     config_hash: str
@@ -52,16 +36,22 @@ class Ending:
 
 
 class LiveRuns:
-    """Begins and continues the runs of trials that train; `TrialRuns` finishes them."""
+    """Begins and updates the runs of trials that train; `TrialRuns` finishes them."""
 
     def __init__(self, client: Any, runs: TrialRuns, *, exclusive: bool) -> None:
-        """Write by this client; `alone` where nobody else writes to this store."""
+        """Write by this client.
+
+        Args:
+            client: MLflow's client.
+            runs: finishes the runs.
+            exclusive: whether only this process writes to the store.
+        """
         self._client, self._runs, self._exclusive = client, runs, exclusive
-        # By config hash; None where another driver shows the trial, or has finished it.
+        # (started, run) by config hash; no run if another driver trains or has finished it.
         self._shown: dict[str, tuple[int, RunRef | None]] = {}
 
     def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
-        """Send points of a trial; its run is begun where there is none of this training."""
+        """Send points of a trial; its run is begun if this training has none."""
         started, run = self._shown.get(live.config_hash, (0, None))
         if started != live.started:
             run = self._begin(page, trial, live)
@@ -80,15 +70,15 @@ class LiveRuns:
             self._client.set_terminated(run.run_id, ending.status)
 
     def _begin(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> RunRef | None:
-        """The run of this training: one that was begun before, or a new one.
+        """Return the run of this training: one that was begun before, or a new one.
 
-        Runs that earlier trainings left are deleted: their points are of other times.
+        Runs of earlier trainings are deleted, since their points have other times.
         """
-        there = list(search(self._client, page.experiment, of_hash(live.config_hash)))
-        if any(run.info.status == "FINISHED" for run in there):
+        runs = list(search(self._client, page.experiment, of_hash(live.config_hash)))
+        if any(run.info.status == "FINISHED" for run in runs):
             return None
         ours = None
-        for run in there:
+        for run in runs:
             if ours is None and run.info.start_time == live.started:
                 ours = run_ref(run)
             elif self._is_trained_elsewhere(run, page):
@@ -108,7 +98,7 @@ class LiveRuns:
         return ours
 
     def _is_trained_elsewhere(self, run: Any, page: SweepPage) -> bool:
-        """Whether another driver, which is alive, trains the trial of this run."""
+        """Return whether another driver, which is alive, trains the trial of this run."""
         parent = run.data.tags.get("mlflow.parentRunId", page.run)
         if self._exclusive or run.info.status != "RUNNING" or parent == page.run:
             return False

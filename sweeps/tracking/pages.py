@@ -1,4 +1,4 @@
-"""Metrics of a sweep's own MLflow page: counts, and means over seeds."""
+"""Metrics of a sweep's page in MLflow: counts, and means over seeds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from sweeps.planning.plan import main_axis
 from sweeps.search import summary
 from sweeps.storage.step_metrics import Point
 
-# Means over seeds of these are drawn on the sweep's own page.
+# The sweep's page shows the means of these metrics over seeds.
 CELL_METRICS = (
     "rate/measured",
     "rate/linearized",
@@ -21,18 +21,22 @@ CELL_METRICS = (
     "theory/lambda_0_over_m",
     "theory/lambda_star",
 )
-# With more series than this a chart for each is no help: the trials' table is.
+# With more series than this, charts do not help; the trials' table does.
 MAX_SERIES = 12
 
 
 def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) -> list[Point]:
-    """The sweep's own metrics.
+    """Return the metrics of a sweep's page.
 
-    Counts, and of every cell the means over seeds: one curve `METRIC/CELL` against the
-    greatest whole-number axis (the width, mostly), which MLflow calls the step.
+    These are counts, and the means over seeds of every cell: a curve `METRIC/CELL` against the
+    whole-number axis with the most values (usually the width), which becomes MLflow's step.
+
+    Args:
+        lines: outcome of each trial.
+        search: the search, if its results are to be included.
     """
     axis = main_axis([line.planned.varying for line in lines], int)
-    found = [
+    points = [
         Point("sweep/trials", float(len(lines)), 0),
         Point("sweep/failed", float(sum(line.status == outcomes.FAILED for line in lines)), 0),
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
@@ -40,30 +44,33 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
     cells = outcomes.seed_groups(lines)
     for key in CELL_METRICS:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
-        found += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
+        points += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
     if isinstance(search, FrontierConfig):
-        # Against the axis, unless it is the key searched along.
+        # Against the axis, unless the search is along that key.
         axis = None if axis == search.key else axis
         for side in ("held", "failed"):
             edges = [(e.cell, getattr(e.bracket, side)) for e in summary.edges(search, lines)]
             known = [(cell, value) for cell, value in edges if value is not None]
-            found += _curves(f"frontier/{side}", axis, known)
+            points += _curves(f"frontier/{side}", axis, known)
     if isinstance(search, OptunaConfig):
-        # Against the number of points tried.
+        # Against the number of points that were tried.
         bests = summary.bests(search, lines)[:MAX_SERIES]
         names = distinct([_metric_name(best.name) for best in bests])
-        found += [
+        points += [
             Point(f"search/best/{name}", value, step)
             for name, best in zip(names, bests, strict=True)
             for step, value in best.history
         ]
-    return found
+    return points
 
 
 def _curves(
     key: str, axis: str | None, values: Sequence[tuple[dict[str, Any], float]]
 ) -> list[Point]:
-    """A curve against the axis for all that varies besides; none when they are too many."""
+    """Return a curve against the axis for each combination of the other values.
+
+    There are none if there would be more than MAX_SERIES.
+    """
     curves: dict[str, tuple[dict[str, Any], list[tuple[int, float]]]] = {}
     for varying, value in values:
         others = {k: v for k, v in varying.items() if k != axis}
@@ -80,7 +87,7 @@ def _curves(
 
 
 def _curve_names(varying: Sequence[dict[str, Any]]) -> list[str]:
-    """A metric name for each: the values alone, with their keys where values are not enough."""
+    """Return a metric name for each curve: its values, with their keys if that is ambiguous."""
     names = [_metric_name("_".join(map(str, v.values())) or "all") for v in varying]
     if len(set(names)) < len(names):
         labels = Labels(key for values in varying for key in values)
@@ -89,5 +96,5 @@ def _curve_names(varying: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _metric_name(text: str) -> str:
-    """Only what MLflow allows in a metric's name."""
+    """Replace the characters that MLflow does not allow in a metric's name."""
     return "".join(c if (c.isalnum() and c.isascii()) or c in "_-.: " else "_" for c in text)

@@ -1,4 +1,4 @@
-"""An MLflow server: whether it is there, and takes what a sweep will send."""
+"""Checks that an MLflow server answers and accepts requests."""
 
 import logging
 import socket
@@ -11,11 +11,11 @@ from sweeps.redaction import without_secrets
 
 
 def check_server(config: TrackingConfig) -> None:
-    """Refuse a server that is not named, does not answer, or will not have us.
+    """Check that the tracking server, if one is configured, answers and accepts us.
 
     Raises:
-        ConfigError: MLflow cannot be imported, for this user has no home folder.
-        TrackingError: saying what to do instead.
+        ConfigError: MLflow cannot be imported, since this user has no home folder.
+        TrackingError: no server is named, or it does not answer or refuses us.
     """
     check_home()
     if config.name == "local":
@@ -25,15 +25,15 @@ def check_server(config: TrackingConfig) -> None:
             "tracking=server needs a server: set tracking.uri=http://HOST:PORT "
             "or MLFLOW_TRACKING_URI"
         )
-    _answers(config.uri)
-    _serves(config.uri)
+    _check_connection(config.uri)
+    _check_api(config.uri)
 
 
 def check_home() -> None:
-    """Refuse a user without a home folder, which MLflow asks for when it is imported.
+    """Check that this user has a home folder, which MLflow needs when it is imported.
 
     Raises:
-        ConfigError: HOME is not set, and the system knows no home folder of this user.
+        ConfigError: HOME is not set, and the system has no home folder of this user.
     """
     try:
         Path.home()
@@ -43,8 +43,8 @@ def check_home() -> None:
         ) from error
 
 
-def _answers(uri: str) -> None:
-    """Raise unless a server answers at this address within seconds."""
+def _check_connection(uri: str) -> None:
+    """Raise TrackingError unless a server answers at this address within seconds."""
     wrong = TrackingError(f"tracking.uri={without_secrets(uri)} is no http(s) address")
     try:
         parts = urllib.parse.urlsplit(uri)
@@ -62,8 +62,8 @@ def _answers(uri: str) -> None:
         ) from error
 
 
-def _serves(uri: str) -> None:
-    """Raise unless the MLflow API takes a request; /health says yes even where it will not."""
+def _check_api(uri: str) -> None:
+    """Raise TrackingError unless the MLflow API takes a request; /health is no proof of that."""
     silence()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -81,6 +81,6 @@ def _serves(uri: str) -> None:
 
 
 def silence() -> None:
-    """Silence what libraries log: it is of no use to a sweep's user; their errors are raised."""
+    """Silence the log messages of libraries: they do not help the user, and errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

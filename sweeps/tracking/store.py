@@ -18,24 +18,24 @@ from sweeps.storage.disk_errors import explained
 from sweeps.tracking import schema
 from sweeps.tracking.server import check_home, silence
 
-# Where `sweeps ui` serves it unless told otherwise.
+# Default address of `sweeps ui`.
 UI = "http://127.0.0.1:5000"
-# Of a name in a file system, in bytes, with room for what is added to it.
+# Most bytes of a folder's name; file systems allow 255, and a digest may be added.
 _LONGEST = 180
-# What to do where the database is damaged.
+# Advice if the database is damaged.
 _DAMAGED = "move it and its -wal and -shm away; the same command makes a new one"
 
 
 def path_of(output: Path) -> Path:
-    """Path of the embedded store's database."""
+    """Return the path of the embedded store's database."""
     return output / "mlflow" / "mlflow.db"
 
 
 def uri(output: Path) -> str:
-    """The embedded store's address.
+    """Return the embedded store's address.
 
     Raises:
-        ConfigError: the path has a character that means something else in an address.
+        ConfigError: the path has a character with another meaning in an address.
     """
     path = str(path_of(output).resolve())
     if "%" in path or "?" in path:
@@ -47,33 +47,33 @@ def uri(output: Path) -> str:
 
 
 def exists(output: Path) -> bool:
-    """Whether anything has been recorded there."""
+    """Return whether the embedded store exists."""
     return path_of(output).exists()
 
 
 @contextlib.contextmanager
 def prepared(output: Path) -> Iterator[bool]:
-    """Hold the store, made or upgraded if need be, for a block that opens it.
+    """Create or upgrade the store, and lock it while the block opens it.
 
     Yields:
-        Whether the database's file is another than before.
+        Whether the database's file was replaced.
 
     Raises:
-        OutputRootError, DiskError: the place or the file cannot be used.
-        TrackingError: a version of MLflow wrote it that this one does not know.
+        OutputRootError, DiskError: the folder or the file cannot be used.
+        TrackingError: a version of MLflow that this one does not know wrote it.
     """
     path = path_of(output)
     with explained(path, _DAMAGED):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name("store.lock")):
-            put = schema.ensure(path.resolve())
+            replaced = schema.ensure(path.resolve())
             enable_wal(output)
             relocate(output)
-            yield put
+            yield replaced
 
 
 def folder_name(study: str) -> str:
-    """A study's folder of artifacts: one name, whatever the study's is."""
+    """Return the name of a study's artifact folder; valid and unique for every study name."""
     name = urllib.parse.quote(study, "")
     if len(name) <= _LONGEST and name.strip("."):
         return name
@@ -81,10 +81,10 @@ def folder_name(study: str) -> str:
 
 
 def check_servable(output: Path, port: int) -> None:
-    """Refuse to serve a store that is not there or of no use, or on a port that is in use.
+    """Check that the embedded store can be served on a port.
 
     Raises:
-        TrackingError: it cannot be served.
+        TrackingError: there is no store, it cannot be used, or the port is in use.
     """
     if not exists(output):
         raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
@@ -98,7 +98,11 @@ def check_servable(output: Path, port: int) -> None:
 
 
 def serve(output: Path, port: int) -> int:
-    """Serve the MLflow UI on the embedded store, on loopback, until interrupted."""
+    """Serve the MLflow UI of the embedded store on loopback until interrupted.
+
+    Returns:
+        The server's exit code.
+    """
     root, address = output / "mlflow", uri(output)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--backend-store-uri", address]
@@ -114,9 +118,9 @@ def serve(output: Path, port: int) -> int:
 
 
 def enable_wal(output: Path) -> None:
-    """Let the store keep a log of what is written: a commit waits once for the disk, not thrice.
+    """Set SQLite's write-ahead log: a commit waits for the disk once instead of three times.
 
-    And who reads it, as the UI does, does not wait for who writes.
+    Readers, as the UI, then do not wait for writers.
     """
     with sqlite3.connect(path_of(output)) as db:
         db.execute("PRAGMA journal_mode = WAL")
@@ -124,15 +128,15 @@ def enable_wal(output: Path) -> None:
 
 
 def relocate(output: Path) -> None:
-    """Point artifact addresses at the root as it lies now, in case it was moved."""
+    """Update the addresses of artifacts, in case the output root was moved."""
     root = output / "mlflow"
-    here = (root / "artifacts").resolve().as_uri()
+    current = (root / "artifacts").resolve().as_uri()
     with sqlite3.connect(path_of(output)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             db.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, "  # noqa: S608
                 f"instr({column}, '/mlflow/artifacts/') + length('/mlflow/artifacts')) "
                 f"WHERE instr({column}, '/mlflow/artifacts/') > 0 AND {column} NOT LIKE ? || '/%'",
-                (here, here),
+                (current, current),
             )
     db.close()

@@ -1,4 +1,4 @@
-"""Description of a finished sweep's MLflow page: the verdict, and a table over groups of seeds."""
+"""Description of a finished sweep's page in MLflow: the verdict, and a table of seed groups."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ COLUMNS = {
     "measured / linearised": OVER_LINEARIZED,
     "measured / bound": OVER_BOUND,
 }
-# Characters of a table: MLflow cuts a description off after 8000. The report has all rows.
+# Most characters of a table: MLflow cuts a description off after 8000. The report has all rows.
 ROOM = 3000
 
 
@@ -23,20 +23,28 @@ def describe(
     command: str,
     lines: Sequence[TrialOutcome],
     links: dict[str, str],
-    found: Findings | None = None,
+    findings: Findings | None = None,
 ) -> str:
-    """A sweep's description, in Markdown; it begins with the verdict."""
-    said = verdict(lines)
+    """Return a sweep's description in Markdown; it begins with the verdict.
+
+    Args:
+        command: the command that launched the sweep.
+        lines: outcome of each trial.
+        links: addresses of the sweep's pages in MLflow.
+        findings: findings of the search, if it has any.
+    """
+    conclusion = verdict(lines)
+    attention = escaped(listed(conclusion.attention))
     ended = ", ".join(f"{count} {status}" for status, count in outcomes.counts(lines).items())
     blocks = [
-        escaped(said.headline),
-        f"**Needs attention**: {escaped(listed(said.attention))}." if said.attention else "",
+        escaped(conclusion.headline),
+        f"**Needs attention**: {attention}." if attention else "",
         f"**{len(lines)} trials**: {ended}. "
         f"[Charts of them]({links['trials']}), [table of them]({links['table']}).",
-        _in_markdown(found),
+        _findings(findings),
         _groups(lines),
         heading("What was found"),
-        "\n".join(f"- {escaped(f'{question}: {answer}')}" for question, answer in said.points),
+        "\n".join(f"- {escaped(f'{name}: {answer}')}" for name, answer in conclusion.points),
         heading("What was swept"),
         "\n".join(_swept(lines)),
         f"Launched by `{command}`; the same command again trains only what is missing. "
@@ -47,7 +55,7 @@ def describe(
 
 
 def _groups(lines: Sequence[TrialOutcome]) -> str:
-    """Table over groups of seeds: the first ones where there is no room for all."""
+    """Return a table of the seed groups; the first ones, if not all fit."""
     rows = [
         [
             escaped(group.name),
@@ -60,7 +68,7 @@ def _groups(lines: Sequence[TrialOutcome]) -> str:
 
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table under its title; it says so where it has not all rows."""
+    """Return a table with its title, and a note if not all rows fit."""
     shown = fitting(rows, ROOM)
     more = len(rows) - len(shown)
     note = f"The first {len(shown)} of {len(rows)}: all are in `report.html`.\n\n" if more else ""
@@ -68,7 +76,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _values(group: SeedGroup, key: str) -> str:
-    """The mean over the seeds, and how they spread."""
+    """Return the mean over the seeds, and their spread."""
     values = outcomes.values_of(group.lines, key)
     if not values:
         return "-"
@@ -77,7 +85,7 @@ def _values(group: SeedGroup, key: str) -> str:
 
 
 def _swept(lines: Sequence[TrialOutcome]) -> list[str]:
-    """The axes and their values."""
+    """Return a line for each axis, with its values."""
     axes = axes_of(line.planned.varying for line in lines)
     return [
         f"- `{key}`: {escaped(_some([str(v) for v in values]))}" for key, values in axes.items()
@@ -89,9 +97,9 @@ def _some(values: list[str]) -> str:
     return shown if len(values) <= 12 else f"{shown}, ... ({len(values)} values)"
 
 
-def _in_markdown(found: Findings | None) -> str:
-    """Table of what a search found."""
-    if found is None or not found.rows:
+def _findings(findings: Findings | None) -> str:
+    """Return the table of a search's findings; "" if there are none."""
+    if findings is None or not findings.rows:
         return ""
-    rows = [[escaped(cell) for cell in row] for row in found.rows]
-    return _titled(found.title, found.header, rows)
+    rows = [[escaped(cell) for cell in row] for row in findings.rows]
+    return _titled(findings.title, findings.header, rows)

@@ -1,4 +1,4 @@
-"""Description of a finished trial's MLflow page: the verdict, the rates, the checks."""
+"""Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
 from sweeps.planning.outcomes import number
 from sweeps.reports.spread import listed, short
@@ -8,7 +8,7 @@ from sweeps.tracking.markdown import escaped, heading, table
 
 BOUND = "rate/bound"
 CONDITIONS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
-# Of what the theorem promises: whether it was so, what it is, and the number that decides it.
+# The theorem's promises: metric that says whether it held, name, and the deciding metric.
 PROMISES = (
     (
         "theory/bound_held",
@@ -25,13 +25,13 @@ PROMISES = (
 
 
 def describe_trial(record: Record) -> str:
-    """A trial's description, in Markdown; its first sentence is the verdict."""
+    """Return a trial's description in Markdown; its first sentence is the verdict."""
     blocks = [verdict(record), _end(record), _rates(record.summary), _checks(record.summary)]
     return "\n\n".join(block for block in blocks if block)
 
 
 def verdict(record: Record) -> str:
-    """Measured rate beside the predicted and the guaranteed one, in words."""
+    """Return a sentence that compares the measured rate with the predicted one and the bound."""
     return f"{_compared(record)} {_guarantee(record.summary)}".strip()
 
 
@@ -46,7 +46,7 @@ def _compared(record: Record) -> str:
 
 
 def _beside_prediction(s: dict[str, float]) -> str:
-    """Compare the measured rate with the linearised prediction."""
+    """Return a comparison of the measured rate with the linearised prediction, or ""."""
     if LINEARIZED not in s:
         return ""
     if s[LINEARIZED] <= NO_RATE * abs(s[MEASURED]):
@@ -65,7 +65,7 @@ def _beside_bound(s: dict[str, float]) -> str:
 
 
 def _guarantee(s: dict[str, float]) -> str:
-    """Whether conditions (7) to (10) hold, and whether the loss kept to the bound."""
+    """Return which of conditions (7) to (10) hold, and whether the loss exceeded the bound."""
     known = {name: s[key] >= 1 for name, key in CONDITIONS.items() if key in s}
     failed = [name for name, holds in known.items() if not holds]
     exceeded = "The loss exceeded the bound. " if s.get("theory/bound_held") == 0 else ""
@@ -83,7 +83,7 @@ def _guarantee(s: dict[str, float]) -> str:
 
 
 def _rates(s: dict[str, float]) -> str:
-    """Table of what is guaranteed, predicted and measured."""
+    """Return the table of the guaranteed, predicted and measured rates."""
     measured = s.get(MEASURED)
     rows = [
         [name, number(s[key]), _ratio(measured, s[key])]
@@ -107,7 +107,7 @@ def _ratio(measured: float | None, rate: float) -> str:
 
 
 def _checks(s: dict[str, float]) -> str:
-    """Table of the theorem's conditions and of what it promises of the training."""
+    """Return the table of the theorem's conditions and promises."""
     rows = [
         [f"condition {name}: slack, holds at 1 and above", number(s[key]), _held(s[key] >= 1)]
         for name, key in CONDITIONS.items()
@@ -125,7 +125,7 @@ def _held(held: bool) -> str:
 
 
 def _end(record: Record) -> str:
-    """Say how the trial ended, where it was interrupted, and what is absent."""
+    """Return how the trial ended, where it was interrupted, and which numbers are absent."""
     at = record.environment.get("resumed_at", [])
     again = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
     figure = " `theory_vs_measurement.png` among the artifacts shows the losses."

@@ -12,7 +12,8 @@ from deq.training.checkpoint import write
 from sweeps.config.request import request, trial_from_plain
 from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.events import Done, Note, Progress
-from sweeps.execution.worker import run_pack
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.worker import run_pack, train_on_worker
 from sweeps.planning.plan import plan, trials_of
 from sweeps.storage.checkpoints import Checkpoints, Ended
 from sweeps.storage.record import now
@@ -96,7 +97,9 @@ def hashes(trials):
 
 def begun(checkpoints, trials):
     """Train until the first step is done, and be interrupted."""
-    messages = run_pack([trial.plain for trial in trials], "cpu", 1, checkpoints)
+    messages = train_on_worker(
+        [trial.plain for trial in trials], WorkerSettings("cpu", 1, checkpoints)
+    )
     with contextlib.closing(messages):
         for message in messages:
             assert isinstance(message, Progress)
@@ -115,15 +118,21 @@ def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
     assert list(checkpoints.packs().values()) == [hashes(trials[:2])]
     assert checkpoints.orphaned([hashes(trials[:2])]) == []
     assert checkpoints.orphaned([hashes(trials[1:])]) == hashes(trials[1:2])
-    note, *_, done = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
+    note, *_, done = train_on_worker(
+        [trial.plain for trial in trials[:2]], WorkerSettings("cpu", 1, checkpoints)
+    )
     assert note == Note(trials[0].config_hash, "pack of 2: goes on from step 1")
     assert done.record.environment["resumed_at"] == [1]
-    other = run_pack([trial.plain for trial in trials[1:]], "cpu", 1, checkpoints)
+    other = train_on_worker(
+        [trial.plain for trial in trials[1:]], WorkerSettings("cpu", 1, checkpoints)
+    )
     assert [m.record.environment["resumed_at"] for m in other if isinstance(m, Done)] == [[], []]
     assert not list(Checkpoints(checkpoints.root, 0.0).packs())
     (file,) = checkpoints.folder(hashes(trials[:2])).glob("step-*")
     file.write_bytes(file.read_bytes()[:-1])
-    first, second, *_ = run_pack([trial.plain for trial in trials[:2]], "cpu", 1, checkpoints)
+    first, second, *_ = train_on_worker(
+        [trial.plain for trial in trials[:2]], WorkerSettings("cpu", 1, checkpoints)
+    )
     damaged = "pack of 2: the checkpoint of step 1 is not used: it is damaged, or cut off"
     assert [first.text, second.text] == [damaged, "pack of 2: starts anew from step 0"]
 
@@ -165,7 +174,9 @@ def test_where_none_can_be_written_training_goes_on_and_says_so_once(tmp_path):
     """A folder that is a file raises as a full disk does."""
     (tmp_path / "checkpoints").touch()
     everywhere = Checkpoints.under(tmp_path, 1e-9)
-    said = list(run_pack([trial.plain for trial in planned(1)], "cpu", 1, everywhere))
+    said = list(
+        train_on_worker([trial.plain for trial in planned(1)], WorkerSettings("cpu", 1, everywhere))
+    )
     (note,) = [m.text for m in said if isinstance(m, Note)]
     assert note.startswith("no checkpoint was written, training goes on (NotADirectoryError")
     assert isinstance(said[-1], Done)
@@ -180,7 +191,7 @@ def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
     descent = next(deq.train_pack([trial_from_plain(trial.plain) for trial in trials]))
     stamp = CheckpointWriter(checkpoints, hashes(trials[:1]), "cpu")._stamp()
     write(alone, descent, stamp, {"started": 1, "resumed_at": []})
-    *said, done = run_pack([trials[0].plain], "cpu", 1, checkpoints)
+    *said, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
     assert done.record.environment["resumed_at"] == []
     notes = [message.text for message in said if isinstance(message, Note)]
     assert notes[0] == "goes on from step 1"
@@ -190,6 +201,6 @@ def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
     assert folder.exists()
     alone.mkdir()
     write(alone, descent, stamp, {})
-    first, *_, done = run_pack([trials[0].plain], "cpu", 1, checkpoints)
+    first, *_, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
     assert first.text.startswith("its checkpoints cannot be read (")
     assert done.record.environment["resumed_at"] == []

@@ -16,6 +16,7 @@ from sweeps.driver.resume import stored_sweep
 from sweeps.errors import ConfigError
 from sweeps.execution import executor
 from sweeps.execution import tune as trainer
+from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch
 from sweeps.inspect.status import statuses
 from sweeps.planning.plan import trials_of
@@ -196,9 +197,7 @@ def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
     told = []
     monkeypatch.setattr(trainer.tune, "report", told.append)
     monkeypatch.setattr(trainer, "gpus", lambda: 0)
-    trainer._trainable(
-        {"pack": 0}, [[]], [["ab"]], "cuda", 1, local_versions(), None, None, 0.0, None, None
-    )
+    trainer._trainable({"pack": 0}, [{"ab": {}}], local_versions(), WorkerSettings("cuda", 1))
     (failed,) = told[0]["messages"]
     assert not failed.final
     assert "sees no GPU" in failed.error

@@ -8,12 +8,13 @@ from command import client, runs, sweeps
 
 import deq
 from sweeps.cli import cli
-from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, heights
+from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, rung_losses
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
 from sweeps.execution.asha import Asha
 from sweeps.execution.events import Done
-from sweeps.execution.worker import run_pack
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.worker import run_pack, train_on_worker
 from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import trials_of
 
@@ -53,14 +54,14 @@ def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
     whole = {
         m.record.config_hash: m.record for m in run_pack(plains, "cpu", 1) if isinstance(m, Done)
     }
-    cut = run_pack(plains, "cpu", 1, None, Stopping(config, ask))
+    cut = train_on_worker(plains, WorkerSettings("cpu", 1, None, Stopping(config, ask)))
     records = {m.record.config_hash: m.record for m in cut if isinstance(m, Done)}
     for trial in (trials[0], trials[2]):
         mine, theirs = records[trial.config_hash], whole[trial.config_hash]
         assert mine.status == theirs.status == "budget"
         assert mine.trajectory["loss"] == pytest.approx(theirs.trajectory["loss"], rel=1e-6)
         rungs = [(step, ratio) for digest, step, ratio in asked if digest == trial.config_hash]
-        assert dict(rungs) == pytest.approx(heights(config, theirs.trajectory, 60), rel=1e-6)
+        assert dict(rungs) == pytest.approx(rung_losses(config, theirs.trajectory, 60), rel=1e-6)
         assert [step for step, _ in rungs] == [5, 10, 20, 40]
     stopped = records[trials[1].config_hash]
     assert stopped.status == STOPPED

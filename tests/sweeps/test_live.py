@@ -6,7 +6,8 @@ import pytest
 
 from sweeps.config.request import request
 from sweeps.execution.events import Done, Live
-from sweeps.execution.worker import run_pack
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.step_metrics import points_of
@@ -29,7 +30,7 @@ def record(messages):
 
 @pytest.mark.parametrize("words", [["dtype=float64"], ["dtype=float32", "solver.tol=1e-6"]])
 def test_points_shown_while_training_are_points_of_the_finished_run(words):
-    messages = list(run_pack(plains(*words), "cpu", 1, live_seconds=1e-4))
+    messages = list(train_on_worker(plains(*words), WorkerSettings("cpu", 1, live_seconds=1e-4)))
     points, whole = shown(messages), points_of(record(messages))
     assert len(points) > 1000
     assert len(set(points)) == len(points)
@@ -47,7 +48,9 @@ def test_points_shown_while_training_are_points_of_the_finished_run(words):
 
 
 def test_a_pack_shows_each_of_its_trials():
-    messages = list(run_pack(plains("seed=0,1", "pack=2"), "cpu", 1, live_seconds=1e-4))
+    messages = list(
+        train_on_worker(plains("seed=0,1", "pack=2"), WorkerSettings("cpu", 1, live_seconds=1e-4))
+    )
     for done in (m for m in messages if isinstance(m, Done)):
         mine = [m for m in messages if isinstance(m, Live)]
         mine = [m for m in mine if m.config_hash == done.record.config_hash]
@@ -58,7 +61,7 @@ def test_a_pack_shows_each_of_its_trials():
 def test_steps_that_are_done_again_show_the_same_points(tmp_path):
     (plain,) = plains()
     checkpoints = Checkpoints.under(tmp_path, 1e-3)
-    first = run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4)
+    first = train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
     before = list(itertools.islice(first, 60))
     folder = next((tmp_path / "checkpoints").iterdir())
     kept = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -70,7 +73,7 @@ def test_steps_that_are_done_again_show_the_same_points(tmp_path):
     for name, content in kept.items():  # the worker was killed: its last checkpoint is older
         (folder / name).write_bytes(content)
     (folder / "shown.json").write_bytes(late)
-    after = list(run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4))
+    after = list(train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4)))
     found = record(after)
     assert 0 < found.environment["resumed_at"][0] < max(p.step for p in shown(before))
     assert set(shown(before)) | set(shown(after)) <= set(points_of(found))
@@ -79,19 +82,21 @@ def test_steps_that_are_done_again_show_the_same_points(tmp_path):
 def test_a_trial_that_starts_anew_has_other_times(tmp_path):
     (plain,) = plains()
     checkpoints = Checkpoints.under(tmp_path, 1e9)
-    first = run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4)
+    first = train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
     before = shown(itertools.islice(first, 40))
     assert before
     folder = next((tmp_path / "checkpoints").iterdir())
     for file in folder.glob("*.npz"):
         file.unlink()
-    found = record(run_pack([plain], "cpu", 1, checkpoints, live_seconds=1e-4))
+    found = record(
+        train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
+    )
     assert found.environment["resumed_at"] == []
     assert not set(before) & set(points_of(found))
 
 
 def test_nothing_is_shown_of_a_short_trial_or_when_it_is_off():
     for seconds in (0.0, 1000.0):
-        messages = list(run_pack(plains(), "cpu", 1, live_seconds=seconds))
+        messages = list(train_on_worker(plains(), WorkerSettings("cpu", 1, live_seconds=seconds)))
         assert not [m for m in messages if isinstance(m, Live)]
         assert not [p for p in points_of(record(messages)) if p.key.startswith("system/")]

@@ -11,7 +11,8 @@ from services import AUTH, until
 from sweeps.execution.events import Live
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.step_metrics import Point, points_of
-from sweeps.tracking.live_runs import LiveRuns, SweepPage
+from sweeps.tracking.live_runs import LiveRuns
+from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
 PLAIN = {"seed": 0, "data": {"name": "sphere", "n": 4, "d": 3, "seed": 0}}

@@ -15,7 +15,7 @@ from command import SMALL, client, inside, runs, sweeps
 from mlflow.experiments import commands as experiments
 
 from sweeps.config.request import TrackingConfig
-from sweeps.driver.outbox import trajectory_lookup
+from sweeps.driver.page import trajectory_lookup
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking import artifacts
 from sweeps.tracking.presence import ASKED, Presence, at_least

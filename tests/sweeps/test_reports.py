@@ -11,6 +11,7 @@ from sweeps.execution.worker import run_pack
 from sweeps.reports.figures import trial as drawing
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.pending import OutboxItem
+from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
 PLAIN = {
@@ -79,7 +80,7 @@ class Client:
         self.calls.append("search")
         found = [r for r in self.runs if r.data.tags["sweeps.config_hash"] in query]
         page = list(self.runs) if "config_hash" not in query else found
-        return type("SweepPage", (list,), {"token": None})(page)
+        return type("Page", (list,), {"token": None})(page)
 
     def create_run(self, _, start, tags):
         uri = (self.folder / f"{len(self.runs)}").as_uri()
@@ -100,7 +101,7 @@ class Client:
 
 
 def send(runs, record):
-    return runs.send("0", "parent", "sweep", "name", record, b"png", None)
+    return runs.send(SweepPage("0", "parent", "sweep"), "name", record, b"png", None)
 
 
 def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tmp_path):
@@ -130,10 +131,10 @@ class Paged:
         first = int(page_token or 0)
         found = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
         more = str(first + 100) if len(found) > 100 else None
-        return SweepPage(map(run_of, found[:100]), more)
+        return Page(map(run_of, found[:100]), more)
 
 
-class SweepPage(list):
+class Page(list):
     def __init__(self, runs, token):
         super().__init__(runs)
         self.token = token

@@ -47,15 +47,15 @@ class Imagined:
             return TrialStates({h: self.results[h] for h in known})
 
         sweep = SweepState(self.asked.launch, self.cells, look, retry_failed=False)
-        planned = sweep.advance()
+        planned = sweep.next_round()
         for _ in range(most):
             if not planned.packs:
                 break
             trials = [trial for pack in planned.packs for trial in pack]
             self.rounds.append([trial.name for trial in trials])
             self.more.append(planned.more)
-            sweep.learn(planned, TrialStates(*self.train(trials)))
-            planned = sweep.advance()
+            sweep.record_results(planned, TrialStates(*self.train(trials)))
+            planned = sweep.next_round()
         return sweep
 
     def train(self, trials):

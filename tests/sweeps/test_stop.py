@@ -14,7 +14,8 @@ from command import ENV, client, inside, runs, started, sweeps
 from sweeps.config.request import request
 from sweeps.execution.events import Done, Failed, Progress, Stopped
 from sweeps.execution.retry import LostPack, train_with_retries
-from sweeps.execution.worker import run_pack
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage import stop_requests
 from sweeps.storage.checkpoints import Checkpoints
@@ -43,7 +44,9 @@ def checkpoints(tmp_path):
 def trained(trials, requests, checkpoints=None, at=None):
     """What a worker says; at the first step done, `at` is called."""
     guard = Guard(requests)
-    for message in run_pack([t.plain for t in trials], "cpu", 1, checkpoints, guard=guard):
+    for message in train_on_worker(
+        [t.plain for t in trials], WorkerSettings("cpu", 1, checkpoints), guard
+    ):
         if at and isinstance(message, Progress) and message.loss > 0:
             at()
             at = None

@@ -13,7 +13,8 @@ import sweeps
 from sweeps.config.early_stopping import AshaConfig, Stopping
 from sweeps.config.request import request
 from sweeps.execution.events import Done, Live, Note
-from sweeps.execution.worker import run_pack
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.ledger import Ledger
@@ -146,14 +147,19 @@ def test_a_pack_that_goes_on_from_a_checkpoint_has_the_weights_of_all(tmp_path):
     plains = packed("seed=0,1")
     plains[0]["train"] |= {"loss_tol": 0.5}
     checkpoints = Checkpoints.under(tmp_path, 1e-9)
-    first = run_pack(plains, "cpu", 1, checkpoints, live_seconds=1e-4, weights=tmp_path / "weights")
+    first = train_on_worker(
+        plains,
+        WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4, weights=tmp_path / "weights"),
+    )
     ended = next(message.record for message in first if isinstance(message, Done))
     for message in first:
         if isinstance(message, Live):
             break
     first.close()  # which writes a checkpoint
     before = (tmp_path / "weights" / ended.weights).read_bytes()
-    again = list(run_pack(plains, "cpu", 1, checkpoints, weights=tmp_path / "weights"))
+    again = list(
+        train_on_worker(plains, WorkerSettings("cpu", 1, checkpoints, weights=tmp_path / "weights"))
+    )
     records = [message.record for message in again if isinstance(message, Done)]
     assert [bool(r.environment["resumed_at"]) for r in records] == [True, True]
     assert len({r.weights for r in records}) == len(list((tmp_path / "weights").iterdir())) == 2
@@ -166,7 +172,9 @@ def test_a_trial_that_was_stopped_early_has_its_weights(tmp_path):
     judge = Stopping(AshaConfig(min_steps=5, reduction_factor=2), lambda *_: True)
     (found,) = [
         message.record
-        for message in run_pack(packed(), "cpu", 1, None, judge, weights=tmp_path)
+        for message in train_on_worker(
+            packed(), WorkerSettings("cpu", 1, None, judge, weights=tmp_path)
+        )
         if isinstance(message, Done)
     ]
     assert found.weights == f"{found.config_hash}-step-5.safetensors"
@@ -175,7 +183,7 @@ def test_a_trial_that_was_stopped_early_has_its_weights(tmp_path):
 
 def test_a_result_is_worth_more_than_its_weights(tmp_path):
     (tmp_path / "weights").write_text("no folder")
-    said = list(run_pack(packed(), "cpu", 1, weights=tmp_path / "weights"))
+    said = list(train_on_worker(packed(), WorkerSettings("cpu", 1, weights=tmp_path / "weights")))
     (found,) = [message.record for message in said if isinstance(message, Done)]
     assert found.weights == ""
     (note,) = [message.text for message in said if isinstance(message, Note)]

@@ -1,0 +1,85 @@
+"""A sweep's report and its page in MLflow."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.driver.trial_states import search_of
+from sweeps.errors import TrackingError
+from sweeps.planning.outcomes import TrialOutcome
+from sweeps.reports import page
+from sweeps.reports.figures import Study
+from sweeps.reports.page import ReportHeader
+from sweeps.search.summary import findings
+from sweeps.storage.ledger import Ledger, SweepEntry
+from sweeps.storage.record import Columns
+from sweeps.tracking import pages
+from sweeps.tracking.sweep_description import describe
+from sweeps.tracking.tracker import Tracker
+
+
+def publish_page(
+    tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[TrialOutcome], folder: Path
+) -> Path:
+    """Write a sweep's report, and its page in MLflow, and close the page's run.
+
+    Args:
+        tracker: the MLflow that has the page.
+        ledger: holds the trajectories; it notes that the page is published.
+        entry: the sweep.
+        lines: outcome of each trial.
+        folder: folder for the report's files.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        TrackingError: MLflow did not take the page; the files are written.
+    """
+    links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
+    search = search_of(entry)
+    text = describe(entry.spec["command"], lines, links, findings(search, lines))
+    files = report_files(entry, lines, trajectory_lookup(entry, ledger, tracker))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / name).write_bytes(data)
+    points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
+    tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
+    ledger.published(tracker.name, entry.study, entry.sweep)
+    return folder / "report.html"
+
+
+def trajectory_lookup(
+    entry: SweepEntry, ledger: Ledger, tracker: Tracker
+) -> Callable[[str], Columns | None]:
+    """Return a function from a config hash to the trial's trajectory, or None if there is none.
+
+    It looks in the ledger first, then in MLflow.
+    """
+
+    @functools.cache
+    def lookup(config_hash: str) -> Columns | None:
+        columns = ledger.trajectory_in(entry.sweep, config_hash)
+        if columns is None:
+            with contextlib.suppress(TrackingError):
+                return tracker.trajectory(entry.experiment, config_hash)
+        return columns
+
+    return lookup
+
+
+def report_files(
+    entry: SweepEntry, lines: list[TrialOutcome], trajectory: Callable[[str], Columns | None]
+) -> dict[str, bytes | str]:
+    """Return the content of a sweep's report files, by file name.
+
+    Args:
+        entry: the sweep.
+        lines: outcome of each trial.
+        trajectory: returns a trial's trajectory for its config hash, or None.
+    """
+    header = ReportHeader(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
+    study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
+    return page.files(header, study, lines)
