@@ -1,1 +1,1 @@
-"""The one process that completes a sweep, and alone writes its record."""
+"""Completes sweeps: the driver is the only process that writes a sweep's record."""

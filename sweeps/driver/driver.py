@@ -258,8 +258,8 @@ class Driver:
                 self._forget(planned)
                 current = replace(entry, spec=entry.spec | self._sweep.spec())
                 update_sweep(self._tracker, self._ledger, current, planned)
-                found = findings(self._launched.search, self._outcomes())
-                self._terminal.say(next_round(planned, found))
+                search_findings = findings(self._launched.search, self._outcomes())
+                self._terminal.say(next_round(planned, search_findings))
         return planned
 
     def _outcomes(self) -> list[TrialOutcome]:

@@ -71,8 +71,8 @@ class MessageHandler:
         stop = self._requests.read().get(SWEEP)
         if stop and self._progress.ended < self._progress.asked:
             self._note_stop(stop.by)
-            again = f"the same command, or `sweeps resume {self._entry.sweep}`, goes on from here"
-            raise StoppedError(f"{STOPPED_BY} {stop.by}; {again}")
+            resume = f"the same command, or `sweeps resume {self._entry.sweep}`, goes on from here"
+            raise StoppedError(f"{STOPPED_BY} {stop.by}; {resume}")
 
     def _record(self, message: Message, trials: Mapping[str, PlannedTrial], ended: Ended) -> None:
         """Write a result or a failure into the ledger, and pass it to the outbox."""

@@ -42,8 +42,8 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
         for name in [trial.config_hash for trial in trials] or [SWEEP]:
             requests.write(name, stop)
     if not hashes:
-        again = f"`sweeps resume {entry.sweep}` goes on from there"
-        return [f"Sweep {entry.sweep} ({driver}) writes its checkpoints and ends; {again}."]
+        resume = f"`sweeps resume {entry.sweep}` goes on from there"
+        return [f"Sweep {entry.sweep} ({driver}) writes its checkpoints and ends; {resume}."]
     return [f"{trial.name} writes its checkpoint and ends ({driver})." for trial in trials]
 
 

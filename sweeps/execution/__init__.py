@@ -1,1 +1,1 @@
-"""The door to Ray: packs of trials in, events on them out."""
+"""Trains packs of trials, on Ray or in this process. Only this package imports Ray."""

@@ -116,15 +116,17 @@ class CheckpointWriter:
         if checkpoint is None:
             raise UnusableError(" ".join(lines) or "there is none")
         courses = descent.courses
-        own = checkpoint.descent([c.config for c in courses], [c.dataset for c in courses])
-        own.only([own.courses[k] for k, digest in enumerate(self.pack) if digest in part])
-        if not own.groups:  # all of them have ended
+        part_descent = checkpoint.descent([c.config for c in courses], [c.dataset for c in courses])
+        part_descent.only(
+            [part_descent.courses[k] for k, digest in enumerate(self.pack) if digest in part]
+        )
+        if not part_descent.groups:  # all of them have ended
             return
         folder.mkdir(parents=True, exist_ok=True)
         for file in whole.glob("*.json"):  # the points that were sent
             shutil.copy(file, folder)
         (folder / TRIALS).write_text("\n".join(part))
-        write(folder, own, self._stamp(part), checkpoint.carried)
+        write(folder, part_descent, self._stamp(part), checkpoint.carried)
 
     def _stamp(self, pack: Pack | None = None) -> dict[str, Any]:
         return {"trials": digest_of(pack or self.pack), **conditions(self._device)}

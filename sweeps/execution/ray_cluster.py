@@ -57,8 +57,8 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
 
 def needs(config: ClusterConfig) -> dict[str, float]:
     """Return the resources of one pack, by Tune's names."""
-    own = {"cpu": float(config.cpus_per_trial), "gpu": config.gpus_per_trial}
-    return own | {"memory": config.memory_gb_per_trial * 1e9} | config.resources
+    processors = {"cpu": float(config.cpus_per_trial), "gpu": config.gpus_per_trial}
+    return processors | {"memory": config.memory_gb_per_trial * 1e9} | config.resources
 
 
 @contextlib.contextmanager
@@ -184,9 +184,9 @@ def _ask(node: dict[str, Any], marker: Path, files: list[str]) -> Any:
         read = file.read_text() if file.exists() else ""
         return versions, read, [name for name in files if not Path(name).exists()]
 
-    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(inspected)
-    return task.options(scheduling_strategy=where).remote(str(marker), files, PINNED)
+    return task.options(scheduling_strategy=strategy).remote(str(marker), files, PINNED)
 
 
 def _one_line(error: BaseException) -> str:

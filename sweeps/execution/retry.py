@@ -81,11 +81,11 @@ def train_with_retries(
             smaller += split_pack(rest, half if event.cause is FailureCause.MEMORY else 1)
         else:
             yield from _failed(rest, event)
-    for again, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
-        if not again or (requests and SWEEP in requests.read()):
+    for lost, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
+        if not lost or (requests and SWEEP in requests.read()):
             continue
         time.sleep(pause)
-        for event in fit(again, budget):
+        for event in fit(lost, budget):
             if not isinstance(event, LostPack):
                 yield from _once(event, ended)
                 continue

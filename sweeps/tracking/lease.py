@@ -52,7 +52,7 @@ class Lease:
 
     def _work(self) -> None:
         while not self._stop.wait(self._every):
-            with contextlib.suppress(TrackingError):  # MLflow is away: nobody else can see it
+            with contextlib.suppress(TrackingError):  # MLflow does not answer
                 self._renew()
 
 

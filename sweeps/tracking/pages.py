@@ -50,8 +50,8 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
         axis = None if axis == search.key else axis
         for side in ("held", "failed"):
             edges = [(e.cell, getattr(e.bracket, side)) for e in summary.edges(search, lines)]
-            known = [(cell, value) for cell, value in edges if value is not None]
-            points += _curves(f"frontier/{side}", axis, known)
+            values = [(cell, value) for cell, value in edges if value is not None]
+            points += _curves(f"frontier/{side}", axis, values)
     if isinstance(search, OptunaConfig):
         # Against the number of points that were tried.
         bests = summary.bests(search, lines)[:MAX_SERIES]

@@ -35,10 +35,10 @@ def ensure(path: Path) -> bool:
         sqlite3.Error, OSError: the file or its disk cannot be used.
     """
     revision, has_runs = _inspect(path) if path.exists() else ("", False)
-    known = _revisions()
-    if revision == known[0]:
+    revisions = _revisions()
+    if revision == revisions[0]:
         return False
-    if revision and revision not in known:
+    if revision and revision not in revisions:
         raise TrackingError(
             f"{path} was written by another version of MLflow (schema {revision}): install "
             "that version, or choose another paths.output"

@@ -38,8 +38,8 @@ def sweeps_like(client: Any, trials: TrialRuns, prefix: str) -> dict[str, dict[s
     for run in search_everywhere(client, query):
         names = trial_names(client, run)
         finished = trials.finished_results(run.info.experiment_id, set(names))
-        known = {digest: name for digest, name in names.items() if digest in finished}
-        sweeps.setdefault(run.data.tags["sweeps.sweep"], {}).update(known)
+        in_sweep = {digest: name for digest, name in names.items() if digest in finished}
+        sweeps.setdefault(run.data.tags["sweeps.sweep"], {}).update(in_sweep)
     return sweeps
 
 

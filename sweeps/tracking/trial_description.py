@@ -40,12 +40,12 @@ def _compared(record: Record) -> str:
     if MEASURED not in s:
         why = record.notes.get(MEASURED) or record.notes.get("rate") or record.reason
         return f"No measured rate: {escaped(why)}."
-    beside = [text for text in (_beside_prediction(s), _beside_bound(s)) if text]
-    compared = f", {listed(beside)}" if beside else ""
+    comparisons = [text for text in (_against_prediction(s), _against_bound(s)) if text]
+    compared = f", {listed(comparisons)}" if comparisons else ""
     return f"Measured {s[MEASURED]:.3g} nats a step{compared}."
 
 
-def _beside_prediction(s: dict[str, float]) -> str:
+def _against_prediction(s: dict[str, float]) -> str:
     """Return a comparison of the measured rate with the linearised prediction, or ""."""
     if LINEARIZED not in s:
         return ""
@@ -58,7 +58,7 @@ def _beside_prediction(s: dict[str, float]) -> str:
     return f"{percent} {'below' if ratio < 1 else 'above'} the linearised prediction"
 
 
-def _beside_bound(s: dict[str, float]) -> str:
+def _against_bound(s: dict[str, float]) -> str:
     if s.get(BOUND, 0) <= 0:
         return ""
     return f"{short(s[MEASURED] / s[BOUND])} times the bound"
@@ -66,11 +66,11 @@ def _beside_bound(s: dict[str, float]) -> str:
 
 def _guarantee(s: dict[str, float]) -> str:
     """Return which of conditions (7) to (10) hold, and whether the loss exceeded the bound."""
-    known = {name: s[key] >= 1 for name, key in CONDITIONS.items() if key in s}
-    failed = [name for name, holds in known.items() if not holds]
+    conditions = {name: s[key] >= 1 for name, key in CONDITIONS.items() if key in s}
+    failed = [name for name, holds in conditions.items() if not holds]
     exceeded = "The loss exceeded the bound. " if s.get("theory/bound_held") == 0 else ""
     if not failed:
-        all_hold = len(known) == len(CONDITIONS)
+        all_hold = len(conditions) == len(CONDITIONS)
         guaranteed = "Conditions (7) to (10) hold, so the bound is guaranteed." if all_hold else ""
         return exceeded + guaranteed
     if len(failed) == len(CONDITIONS):
@@ -98,8 +98,8 @@ def _rates(s: dict[str, float]) -> str:
         error = s.get("rate/measured_stderr")
         spread = "" if error is None else f" ± {error:.1g}"
         rows.append(["**measured**", f"**{number(measured)}**{spread}", ""])
-    drawn = table(["rate", "nats per GD step", "measured / this"], rows)
-    return f"{heading('Rates')}\n\n{drawn}" if drawn else ""
+    text = table(["rate", "nats per GD step", "measured / this"], rows)
+    return f"{heading('Rates')}\n\n{text}" if text else ""
 
 
 def _ratio(measured: float | None, rate: float) -> str:
@@ -116,8 +116,8 @@ def _checks(s: dict[str, float]) -> str:
     for flag, name, key in PROMISES:
         if flag in s:
             rows.append([name, number(s[key]) if key in s else "", _held(s[flag] == 1)])
-    drawn = table(["asked or promised", "value", "holds"], rows)
-    return f"{heading('The theorem')}\n\n{drawn}" if drawn else ""
+    text = table(["asked or promised", "value", "holds"], rows)
+    return f"{heading('The theorem')}\n\n{text}" if text else ""
 
 
 def _held(held: bool) -> str:
@@ -127,10 +127,13 @@ def _held(held: bool) -> str:
 def _end(record: Record) -> str:
     """Return how the trial ended, where it was interrupted, and which numbers are absent."""
     at = record.environment.get("resumed_at", [])
-    again = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
+    resumed = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
     figure = " `theory_vs_measurement.png` among the artifacts shows the losses."
-    drawn = figure if record.trajectory["loss"] else ""
+    shown = figure if record.trajectory["loss"] else ""
     absent = [f"- no `{name}`: {escaped(why)}" for name, why in record.notes.items()]
     return "\n".join(
-        [f"Ended as **{escaped(record.status)}**: {escaped(record.reason)}.{again}{drawn}", *absent]
+        [
+            f"Ended as **{escaped(record.status)}**: {escaped(record.reason)}.{resumed}{shown}",
+            *absent,
+        ]
     )
