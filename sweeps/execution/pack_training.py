@@ -15,7 +15,7 @@ from sweeps.execution.environment import environment
 from sweeps.execution.events import Done, Live, Message, Note, Progress
 from sweeps.execution.live import LiveSender, plain_columns
 from sweeps.execution.settings import WorkerSettings
-from sweeps.storage.record import Record, now
+from sweeps.storage.record import Record, Trajectory, now
 from sweeps.storage.stop_requests import Asked, Guard
 from sweeps.storage.weights import kept
 
@@ -152,7 +152,7 @@ class PackTraining:
             | self._live.shown.environment(len(course.rows)),
             started=self._writer.started,
             finished=now(),
-            trajectory=plain_columns(outcome.trajectory),
+            trajectory=Trajectory.of(plain_columns(outcome.trajectory)),
         )
 
 

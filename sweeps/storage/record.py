@@ -4,6 +4,7 @@ import io
 import json
 import math
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,51 @@ from sweeps.config.early_stopping import STOPPED
 
 # What is read of somebody else's trajectory: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
-Columns = dict[str, list[float | None]]
+Columns = Mapping[str, list[float | None]]
+
+
+class Trajectory(Columns):
+    """Columns of every recorded step, with None where a quantity was not measured.
+
+    The worker encodes them to a Parquet file once. This file is what is sent, stored and
+    exported; it is decoded when a column is read.
+
+    Attributes:
+        parquet: the Parquet file; empty: there are no columns.
+    """
+
+    def __init__(self, parquet: bytes) -> None:
+        self.parquet = parquet
+        self._columns: Columns | None = None
+
+    @classmethod
+    def of(cls, columns: Columns) -> "Trajectory":
+        """Encode columns of equal length."""
+        import pyarrow.parquet  # not for commands that read no trajectory
+
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(dict(columns)), sink, compression="zstd")
+        encoded = cls(sink.getvalue())
+        encoded._columns = columns
+        return encoded
+
+    def __getitem__(self, name: str) -> list[float | None]:
+        return self._decoded()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoded())
+
+    def __len__(self) -> int:
+        return len(self._decoded())
+
+    def __reduce__(self) -> tuple[type["Trajectory"], tuple[bytes]]:
+        """Pickle the file, without decoded columns."""
+        return Trajectory, (self.parquet,)
+
+    def _decoded(self) -> Columns:
+        if self._columns is None:
+            self._columns = columns_of(self.parquet) if self.parquet else {}
+        return self._columns
 
 
 @dataclass(frozen=True)
@@ -29,7 +74,7 @@ class Record:
         device: where it trained.
         started, finished: milliseconds since the epoch.
         environment: versions, hardware and code of the process that trained it.
-        trajectory: columns of every recorded step; None where not measured.
+        trajectory: columns of every recorded step.
         stopped_in: the sweep that stopped it early; empty of a trial that came to its end.
         weights: the file of its weights under the output root; empty where none were kept.
     """
@@ -45,7 +90,7 @@ class Record:
     started: int
     finished: int
     environment: dict[str, Any]
-    trajectory: Columns
+    trajectory: Trajectory
     stopped_in: str = ""
     weights: str = ""
 
@@ -69,12 +114,8 @@ class Record:
         return json.dumps(self.environment, indent=2, sort_keys=True)
 
     def parquet(self) -> bytes:
-        """The trajectory, as a Parquet file."""
-        import pyarrow.parquet  # not for commands that read no trajectory
-
-        sink = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table(self.trajectory), sink, compression="zstd")
-        return sink.getvalue()
+        """Return the trajectory as a Parquet file."""
+        return self.trajectory.parquet
 
     @classmethod
     def joined(cls, head: str, environment: str, parquet: bytes = b"") -> "Record":
@@ -85,7 +126,7 @@ class Record:
         return cls(
             **json.loads(head),
             environment=json.loads(environment),
-            trajectory=columns_of(parquet) if parquet else {},
+            trajectory=Trajectory(parquet),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.yaml_text import from_yaml
-from sweeps.storage.record import Record, columns_of
+from sweeps.storage.record import Record, Trajectory
 from sweeps.storage.step_metrics import is_summary
 from sweeps.tracking import artifacts
 from sweeps.tracking.runs import TRIALS, search
@@ -62,7 +62,7 @@ def record_of(client: Any, run: Any) -> Record:
         for name in artifacts.FILES:
             client.download_artifacts(run.info.run_id, name, folder)
         config = from_yaml((Path(folder) / artifacts.CONFIG).read_text())
-        trajectory = columns_of((Path(folder) / artifacts.TRAJECTORY).read_bytes())
+        trajectory = Trajectory((Path(folder) / artifacts.TRAJECTORY).read_bytes())
         environment = json.loads((Path(folder) / artifacts.ENVIRONMENT).read_text())
     tags = run.data.tags
     return Record(

@@ -1,6 +1,6 @@
 """A record as tests need one."""
 
-from sweeps.storage.record import Record
+from sweeps.storage.record import Record, Trajectory
 
 RECORD = Record(
     config_hash="ab" * 32,
@@ -14,5 +14,7 @@ RECORD = Record(
     started=0,
     finished=1,
     environment={},
-    trajectory={"step": [0.0, 1.0, 2.0], "loss": [4.0, 2.0, 1.0], "norm_w": [1.0, None, 1.0]},
+    trajectory=Trajectory.of(
+        {"step": [0.0, 1.0, 2.0], "loss": [4.0, 2.0, 1.0], "norm_w": [1.0, None, 1.0]}
+    ),
 )

@@ -24,6 +24,7 @@ from sweeps.inspect.citation import BIBTEX, Provenance, cite
 from sweeps.planning.plan import trials_of
 from sweeps.search.factory import Proposer, name_of
 from sweeps.storage.ledger import Ledger, SweepEntry
+from sweeps.storage.record import Trajectory
 
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
 SWEPT += ["model.init=gaussian,redraw"]
@@ -112,7 +113,8 @@ def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
         record = ledger.get(digest)
         loss = [*record.trajectory["loss"][:-1], 7.0]
         ledger.forget([digest])
-        ledger.put(replace(record, trajectory=record.trajectory | {"loss": loss}))
+        changed = Trajectory.of({**record.trajectory, "loss": loss})
+        ledger.put(replace(record, trajectory=changed))
     done = json.loads(said("import", str(path), where, "--json", code=1))
     assert list(done["conflicts"]) == [digest]
     assert "in loss, from step 30 on" in done["conflicts"][digest]

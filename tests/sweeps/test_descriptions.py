@@ -6,7 +6,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.search.summary import Findings
-from sweeps.storage.record import Record
+from sweeps.storage.record import Record, Trajectory
 from sweeps.tracking.markdown import table
 from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.trial_description import describe_trial, verdict
@@ -46,7 +46,7 @@ def record(summary=SUMMARY, status="budget", notes=None, loss=(1.0, 0.5), enviro
         started=0,
         finished=1,
         environment=environment or {},
-        trajectory={"step": [0.0, 1.0], "loss": list(loss)},
+        trajectory=Trajectory.of({"step": [0.0, 1.0], "loss": list(loss)}),
     )
 
 

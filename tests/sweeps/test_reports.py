@@ -11,6 +11,7 @@ from sweeps.execution.worker import run_pack
 from sweeps.reports.figures import trial as drawing
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.pending import OutboxItem
+from sweeps.storage.record import Trajectory
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
@@ -52,7 +53,7 @@ def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
     fresh = drawing.draw(record)
     longer = {k: v * 3 for k, v in record.trajectory.items()}
     longer["step"] = [float(i) for i in range(len(longer["step"]))]
-    assert drawing.draw(replace(record, trajectory=longer)) != fresh
+    assert drawing.draw(replace(record, trajectory=Trajectory.of(longer))) != fresh
     assert drawing.draw(record) == fresh
 
 
@@ -174,7 +175,7 @@ def test_a_batch_holds_no_more_than_mlflow_takes(record, tmp_path):
     client = Client(tmp_path)
     long = {k: v * 60 for k, v in record.trajectory.items()}
     long["step"] = [float(i) for i in range(len(long["step"]))]
-    send(TrialRuns(client, {}, exclusive=True), replace(record, trajectory=long))
+    send(TrialRuns(client, {}, exclusive=True), replace(record, trajectory=Trajectory.of(long)))
     sizes = [size for size in client.calls if size != "search"]
     assert len(sizes) == 2
     assert max(sizes) <= 1000

@@ -17,12 +17,13 @@ from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, verdict
 from sweeps.reproduction.reproduce import drift, places, refuse_drift
 from sweeps.reproduction.runs import attempt, attempts, refuse_all_drifted, sample, to_plain
 from sweeps.storage.ledger import Ledger
+from sweeps.storage.record import Trajectory
 
 
 def changed(column, step, value):
     values = list(RECORD.trajectory[column])
     values[step] = value
-    return replace(RECORD, trajectory=RECORD.trajectory | {column: values})
+    return replace(RECORD, trajectory=Trajectory.of({**RECORD.trajectory, column: values}))
 
 
 def test_the_same_numbers_are_identical_and_seconds_do_not_count():
@@ -42,7 +43,12 @@ def test_a_last_bit_is_seen_and_its_step_named():
         (changed("loss", 2, 1.1), "loss"),
         (changed("norm_w", 1, 1.0), "norm_w"),
         (changed("norm_w", 2, None), "norm_w"),
-        (replace(RECORD, trajectory={k: v[:2] for k, v in RECORD.trajectory.items()}), "step"),
+        (
+            replace(
+                RECORD, trajectory=Trajectory.of({k: v[:2] for k, v in RECORD.trajectory.items()})
+            ),
+            "step",
+        ),
         (replace(RECORD, summary={"rate/measured": 0.2}), "rate/measured"),
         (replace(RECORD, summary={}), "rate/measured"),
         (replace(RECORD, status="diverged"), "status"),
@@ -56,7 +62,9 @@ def test_what_differs_is_named(other, where):
 
 def with_work(*values):
     """The record with the engine's check on itself."""
-    return replace(RECORD, trajectory=RECORD.trajectory | {"grad_check": list(values)})
+    return replace(
+        RECORD, trajectory=Trajectory.of({**RECORD.trajectory, "grad_check": list(values)})
+    )
 
 
 def test_how_the_engine_came_to_a_result_is_no_result():
