@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
 from sweeps.planning.outcomes import MISSING, TrialOutcome, number
 
-# How a kind of remark is counted: of one trial, of several.
+# Texts for the count of each kind of remark: for one trial, for several.
 KINDS = {
     "contradiction": (
         "exceeds the bound although conditions (7) to (10) hold, which contradicts the theorem",
@@ -34,27 +34,27 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Remark:
-    """One thing to know about a trial.
+    """One remark on a trial.
 
     Attributes:
         kind: a key of KINDS.
-        line: the trial.
+        outcome: the trial.
         text: the remark.
     """
 
     kind: str
-    line: TrialOutcome
+    outcome: TrialOutcome
     text: str
 
 
-def remarks(lines: Sequence[TrialOutcome]) -> list[Remark]:
+def remarks(outcomes: Sequence[TrialOutcome]) -> list[Remark]:
     """All remarks, trial by trial."""
-    return [Remark(kind, line, text) for line in lines for kind, text in _of(line)]
+    return [Remark(kind, x, text) for x in outcomes for kind, text in _remarks_on(x)]
 
 
-def counted(found: Sequence[Remark]) -> list[str]:
-    """Count the trials of each kind of remark, the most serious kind first."""
-    count = Counter(remark.kind for remark in found)
+def counts_by_kind(all_remarks: Sequence[Remark]) -> list[str]:
+    """Sentences that count the trials with each kind of remark, the most serious kind first."""
+    count = Counter(remark.kind for remark in all_remarks)
     return [
         f"{n} trials {several}" if n > 1 else f"1 trial {one}"
         for kind, (one, several) in KINDS.items()
@@ -62,26 +62,26 @@ def counted(found: Sequence[Remark]) -> list[str]:
     ]
 
 
-def _of(line: TrialOutcome) -> list[tuple[str, str]]:
-    """Kind and text of the remarks on one trial."""
-    found = _violations(line)
-    if line.error:
-        found.insert(0, ("failed", f"failed: {line.error}"))
-    elif line.status == MISSING:
+def _remarks_on(outcome: TrialOutcome) -> list[tuple[str, str]]:
+    """Kind and text of each remark on one trial."""
+    found = _violations(outcome)
+    if outcome.error:
+        found.insert(0, ("failed", f"failed: {outcome.error}"))
+    elif outcome.status == MISSING:
         found.append(("missing", "has not run"))
-    elif line.status == STOPPED:
-        at = line.summary[STOPPED_AT]
+    elif outcome.status == STOPPED:
+        at = outcome.summary[STOPPED_AT]
         found.append(("stopped", f"stopped early at step {at:g}: its rate is censored"))
-    elif line.status in ("diverged", "ill_posed", "stalled"):
-        found.append((line.status, line.status))
-    elif line.finished and "rate/measured" not in line.summary:
+    elif outcome.status in ("diverged", "ill_posed", "stalled"):
+        found.append((outcome.status, outcome.status))
+    elif outcome.finished and "rate/measured" not in outcome.summary:
         found.append(("no rate", "no rate was measured (its MLflow page says why)"))
     return found
 
 
-def _violations(line: TrialOutcome) -> list[tuple[str, str]]:
-    """Remarks on promises of the theorem that the trial did not keep."""
-    s, found = line.summary, []
+def _violations(outcome: TrialOutcome) -> list[tuple[str, str]]:
+    """Remarks on statements of the theorem that do not hold for the trial."""
+    s, found = outcome.summary, []
     if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
         excess = number(s["theory/bound_violation"])
         text = f"the theorem's bound was exceeded, by {excess} in log loss"

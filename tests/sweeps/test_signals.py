@@ -52,7 +52,7 @@ def sent(tmp_path):
 
 
 RUN = ("-m", "sweeps", "run", *SMALL, "cluster=inline")
-LINE = "sweeps: interrupted; the same command again goes on from here\n"
+LINE = "sweeps: interrupted; run the same command to continue from here\n"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_during_its_imports(sent, number, at):
 
 def test_where_python_compiles_text_and_where_the_error_is_another(sent):
     """In exec() Python makes the exit code the signal's; an import may make it any error."""
-    code = "from sweeps.cli.signals import heeded\nwith heeded():\n    {}"
+    code = "from sweeps.cli.signals import handling_signals\nwith handling_signals():\n    {}"
     for text in (
         'exec("import secrets")',
         "try:\n        import secrets\n    except KeyboardInterrupt:\n        raise RecursionError",

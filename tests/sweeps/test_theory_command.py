@@ -11,7 +11,7 @@ from sweeps.cli import cli, main
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.inspect.forecast import say
+from sweeps.inspect.forecast import forecasts
 
 SMALL = ["data.n=8", "train.steps=40", "model.width=16"]
 AXES = ["model.activation=relu,tanh", "seed=0,1"]
@@ -61,7 +61,7 @@ def test_the_table():
     text = told(*SMALL, *AXES)
     for word in ("relu seed=0", "(10)", "lambda_*", "linearised", "steps to 1e-06", "FLOP"):
         assert word in text
-    assert "past the budget" in text
+    assert "over the budget" in text
 
 
 def test_a_loss_that_is_never_reached():
@@ -103,7 +103,7 @@ def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
 def test_a_refused_trial_is_named():
     asked = request([*SMALL, "model.init=gaussian,redraw", "model.max_draws=1"])
     with pytest.raises(ConfigError, match=r"^init=redraw: "):
-        list(say(asked, 1e-3))
+        list(forecasts(asked, 1e-3))
 
 
 def test_redrawing_is_an_identity_of_its_own_and_its_bound_is_none():
