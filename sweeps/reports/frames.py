@@ -9,9 +9,8 @@ from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.storage.record import Columns
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
-__all__ = ["DataFrame", "Series", "measured", "metrics_frame"]
+    from pandas import DataFrame as DataFrame  # noqa: PLC0414
+    from pandas import Series as Series  # noqa: PLC0414
 
 
 def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
