@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -65,23 +64,16 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
         ConfigError: the file cannot be written, or `path` is not a regular file.
     """
     path = Path(os.path.realpath(path))
-    try:
-        if os.path.lexists(path) and not path.is_file():
-            raise ConfigError(f"{path} is not a regular file: choose another with -o")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    part = Path(name)
-    try:
-        with explained(path, kinds=OSError):
+    if os.path.lexists(path) and not path.is_file():
+        raise ConfigError(f"{path} is not a regular file: choose another with -o")
+    part = path.with_name(f".{path.name}.part")
+    with explained(path, kinds=OSError):
+        try:
             with zipfile.ZipFile(part, "w") as file:
                 yield file
-            part.chmod(0o644)
             part.replace(path)
-    except BaseException:
-        part.unlink()
-        raise
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _Writer:

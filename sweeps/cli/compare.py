@@ -176,8 +176,8 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
 
     launch = compose(overrides).launch
     a, b = (record_of(prefix, launch, steps=False) for prefix in (first, second))
-    found = diff.difference(a, b)
+    differences = diff.difference(a, b)
     if as_json:
-        click.echo(json.dumps({"keys": found.keys, "results": found.results}, indent=2))
+        click.echo(json.dumps({"keys": differences.keys, "results": differences.results}, indent=2))
     else:
-        Terminal().table(*diff.table(found, a, b), left=1)
+        Terminal().table(*diff.table(differences, a, b), left=1)

@@ -46,7 +46,11 @@ def _store_config_dir(
 
 
 MULTIRUN = click.option(
-    "-m", "--multirun", is_flag=True, help="Accepted for Hydra users; it changes nothing."
+    "-m",
+    "--multirun",
+    is_flag=True,
+    expose_value=False,
+    help="Accepted for Hydra users; it changes nothing.",
 )
 
 

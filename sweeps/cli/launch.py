@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
 def run(
     overrides: tuple[str, ...],
-    multirun: bool,
     only_plan: bool,
     why: bool,
     retry_failed: bool,
@@ -62,7 +61,6 @@ def run(
     nothing was started, 3 every trial has a result but MLflow has not received all of them
     (`sweeps sync` sends the rest), 130 interrupted, or stopped in part by `sweeps stop`.
     """
-    del multirun  # every command may sweep
     if why and not only_plan:
         raise click.UsageError("--why explains a plan: give --dry-run too")
     from sweeps.driver.terminal import Terminal
@@ -169,10 +167,10 @@ def _show(
     from sweeps.search.summary import findings
 
     output.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
-    found = findings(launch.search, finished.lines)
-    if found:
-        output.say(f"{found.title}:")
-        output.table(found.header, found.rows)
+    search_results = findings(launch.search, finished.lines)
+    if search_results:
+        output.say(f"{search_results.title}:")
+        output.table(search_results.header, search_results.rows)
     for outcome in finished.lines:
         if outcome.error:
             failed = "" if outcome.status == outcomes.STOPPED_BY_PERSON else "failed: "
@@ -180,7 +178,7 @@ def _show(
     for text in _locations(finished, launch):
         output.say(text)
     if as_json:
-        rows = found.plain if found else []
+        rows = search_results.plain if search_results else []
         click.echo(json.dumps(_to_plain(finished) | {"found": rows}, indent=2))
     if finished.failed:
         sys.exit(1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @MULTIRUN
 @click.option("--resolve", is_flag=True, help="Print each trial's resolved, checked config.")
 @click.option("--hash", "hashes", is_flag=True, help="Print the config hash of each trial.")
-def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool) -> None:
+def show(overrides: tuple[str, ...], resolve: bool, hashes: bool) -> None:
     """Print the composed and checked config, with its axes.
 
     Comments above it name your own config files that it is composed from.
@@ -34,7 +34,6 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
     from sweeps.config.hydra import composed
     from sweeps.config.request import listed, trial_to_yaml
 
-    del multirun
     request = compose(overrides)
     warn_hidden(request)
     if hashes:
@@ -54,7 +53,7 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
 @MULTIRUN
 @click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: bool) -> None:
+def theory(overrides: tuple[str, ...], loss: float, as_json: bool) -> None:
     """Predict trials by the theory, without training.
 
     The slack of each condition, the predicted rates, the steps to a given loss and the cost,
@@ -63,7 +62,6 @@ def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: boo
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect import forecast
 
-    del multirun
     request = compose(overrides)
     warn_hidden(request)
     trials = list(forecast.forecasts(request, loss))
@@ -102,8 +100,8 @@ def _plain(plan: "Plan", nearest_by_hash: "NearestByHash") -> dict[str, Any]:
             "state": plan.state(trial),
         }
         if trial.config_hash in nearest_by_hash:
-            found = nearest_by_hash[trial.config_hash]
-            row["nearest"] = asdict(found) if found else None
+            closest = nearest_by_hash[trial.config_hash]
+            row["nearest"] = asdict(closest) if closest else None
         trials.append(row)
     packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
     return {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}

@@ -66,7 +66,7 @@ def nearest_finished(plan: Plan, output: Path) -> dict[str, Nearest | None]:
         By config hash; None if no trial is finished yet.
     """
     finished = _finished(output)
-    index = NearestConfigs([canonical for _, canonical, _ in finished])
+    index = NearestConfigs([canonical for _, canonical in finished])
     nearest: dict[str, Nearest | None] = {}
     for trial in plan.trials:
         if trial.config_hash not in plan.finished:
@@ -74,9 +74,8 @@ def nearest_finished(plan: Plan, output: Path) -> dict[str, Nearest | None]:
             i = index.nearest(canonical)
             nearest[trial.config_hash] = None
             if i is not None:
-                config_hash, other, plain = finished[i]
-                keys = _differences(other, canonical, flatten(plain), flatten(trial.plain))
-                nearest[trial.config_hash] = Nearest(config_hash, keys)
+                config_hash, other = finished[i]
+                nearest[trial.config_hash] = Nearest(config_hash, _differences(other, canonical))
     return nearest
 
 
@@ -85,16 +84,10 @@ def _items(config: Flat) -> frozenset[tuple[str, str]]:
     return frozenset((key, json.dumps(value)) for key, value in config.items())
 
 
-def _differences(
-    old: Flat, new: Flat, old_full: Flat, new_full: Flat
-) -> dict[str, tuple[Any, Any]]:
-    """(old, new) values of the keys that differ between two canonical configs.
-
-    A canonical config omits some keys at their defaults; those values come from the full
-    configs, and for keys that an old record lacks from the default trial.
-    """
+def _differences(old: Flat, new: Flat) -> dict[str, tuple[Any, Any]]:
+    """(old, new) values of the keys that differ; a canonical config omits keys at defaults."""
     default = flatten(trial_to_plain(deq.TrialConfig()))
-    before, after = default | old_full | old, default | new_full | new
+    before, after = default | old, default | new
     return {
         key: (before.get(key), after.get(key))
         for key in dict.fromkeys([*new, *old])
@@ -102,8 +95,8 @@ def _differences(
     }
 
 
-def _finished(output: Path) -> list[tuple[str, Flat, Flat]]:
-    """(hash, flat canonical config, config) of every finished trial, oldest first."""
+def _finished(output: Path) -> list[tuple[str, Flat]]:
+    """(hash, flat canonical config) of every finished trial, oldest first."""
     if not (output / LEDGER).exists():
         return []
     finished = []
@@ -111,5 +104,5 @@ def _finished(output: Path) -> list[tuple[str, Flat, Flat]]:
         for digest, plain in ledger.configs():
             # Configs with keys of another version cannot be compared.
             with contextlib.suppress(ConfigError):
-                finished.append((digest, flatten(canonical_of(plain)), plain))
+                finished.append((digest, flatten(canonical_of(plain))))
     return finished

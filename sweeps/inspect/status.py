@@ -113,7 +113,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, states, heartbeat, reused, entry.sweep) for trial in planned]
     counted_as = ["reused" if t.config_hash in reused else _count_as(t.state) for t in trials]
-    found = findings(search_of(entry), outcomes_of(planned, reused, states))
+    search_results = findings(search_of(entry), outcomes_of(planned, reused, states))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
@@ -125,7 +125,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         mlflow=entry.status if entry.published else "RUNNING",
         unsent=pending_items.count((entry.study, entry.sweep)),
         trials=trials,
-        found=found.plain if found else [],
+        found=search_results.plain if search_results else [],
         progress=heartbeat.says if heartbeat else "",
         waits=heartbeat.waits if heartbeat else "",
         stopped_by=entry.spec.get("stopped_by", ""),

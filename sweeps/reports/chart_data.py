@@ -67,7 +67,7 @@ class Curves:
     Attributes:
         outcome: the trial.
         group: name of its group of seeds.
-        loss, linearized, bound: losses; empty if not known.
+        loss, linearized, bound: losses; empty if not available.
         ratio: lambda_t / lambda_0.
     """
 
@@ -95,20 +95,20 @@ def table(study: Study) -> Table:
 
 def curves(study: Study) -> list[Curves]:
     """Curves of at most MAX_CURVES trials whose trajectory is available."""
-    found = []
+    all_curves = []
     for group, outcome in _chosen(study.lines):
         columns = study.trajectory(outcome.planned.config_hash)
         if columns is not None:
-            found.append(_curves(outcome, group, columns))
-    losses = [loss for each in found for loss in each.loss if loss > 0]
+            all_curves.append(_curves(outcome, group, columns))
+    losses = [loss for each in all_curves for loss in each.loss if loss > 0]
     if not losses:
-        return found
+        return all_curves
     low, high = min(losses) / BEYOND, max(losses) * BEYOND
 
     def cut(predicted: "Series[float]") -> "Series[float]":
         return predicted[(predicted > low) & (predicted < high)]
 
-    return [replace(x, linearized=cut(x.linearized), bound=cut(x.bound)) for x in found]
+    return [replace(x, linearized=cut(x.linearized), bound=cut(x.bound)) for x in all_curves]
 
 
 def rounded(number: float | None) -> float | None:
@@ -151,7 +151,7 @@ def _exponential(logs: "Series[float]") -> "Series[float]":
 
 def _axis_value(outcome: TrialOutcome, key: str) -> Any:
     """A trial's value of a config key as a number or a word for an axis."""
-    found = outcome.planned.varying.get(key, value(outcome, key))
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None if found is None else str(found)
-    return found
+    config_value = outcome.planned.varying.get(key, value(outcome, key))
+    if isinstance(config_value, bool) or not isinstance(config_value, int | float):
+        return None if config_value is None else str(config_value)
+    return config_value

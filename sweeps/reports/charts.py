@@ -154,9 +154,9 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
     keys = [(key, "width m" if key == "model.width" else _key(labels, key)) for key in table.keys]
     caption = _share(len(table.outcomes), len(study.lines))
     predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS))
-    found = []
+    point_charts = []
     if predicted and MEASURED in table.columns:
-        found.append(
+        point_charts.append(
             Chart(
                 "predicted",
                 "Measured rate against the predicted one",
@@ -168,7 +168,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
             )
         )
     if ratios:
-        found.append(
+        point_charts.append(
             Chart(
                 "ratio",
                 "What changes with the configuration",
@@ -179,7 +179,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
             )
         )
     if slacks:
-        found.append(
+        point_charts.append(
             Chart(
                 "slack",
                 "Slack of the theorem's conditions",
@@ -188,7 +188,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
                 x=keys,
             )
         )
-    return found
+    return point_charts
 
 
 def _share(shown: int, total: int) -> str:
@@ -238,12 +238,12 @@ def _series(
         "opacity": 0.8,
         "line": {"width": 1.5, "color": colour},
     }
-    found = [go.Scatter(mode="markers", marker=marker, meta=meta, hovertemplate=hover, **text)]
+    traces = [go.Scatter(mode="markers", marker=marker, meta=meta, hovertemplate=hover, **text)]
     if median:
         line = {"color": colour, "width": 1.4}
         style = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
-        found.append(go.Scatter(line=line, meta=meta | {"median": True}, **style, **text))
-    return found
+        traces.append(go.Scatter(line=line, meta=meta | {"median": True}, **style, **text))
+    return traces
 
 
 def _figure(

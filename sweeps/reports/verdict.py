@@ -154,9 +154,9 @@ def _lambda(frame: "DataFrame") -> str:
     if not groups:
         return "No trial has both numbers."
     below = [
-        f"{name} (only {held} of {known} trials)" if held else name
-        for name, held, known in groups
-        if held < known
+        f"{name} (only {held} of {total} trials)" if held else name
+        for name, held, total in groups
+        if held < total
     ]
     full = len(groups) - len(below)
     text = f"lambda_0 >= m lambda_* / 2 in {full} of {len(groups)} groups of seeds"
@@ -181,11 +181,11 @@ def _conditions(frame: "DataFrame") -> list[Condition]:
 def _where(frame: "DataFrame", held: "Series[bool]") -> str:
     """The groups of seeds in which a condition holds, in words."""
     groups = _by_group(frame, held)
-    if all(held == known for _, held, known in groups):
+    if all(held == total for _, held, total in groups):
         return "everywhere"
     names = [
-        name if held == known else f"{name} ({held} of {known} trials)"
-        for name, held, known in groups
+        name if held == total else f"{name} ({held} of {total} trials)"
+        for name, held, total in groups
         if held
     ]
     return _names(names) if names else "nowhere"
@@ -194,7 +194,7 @@ def _where(frame: "DataFrame", held: "Series[bool]") -> str:
 def _by_group(frame: "DataFrame", held: "Series[bool]") -> list[tuple[str, int, int]]:
     """Name, number of trials in which it held, and number of trials of each group of seeds."""
     cells = frame.assign(held=held).groupby("cell", sort=False)
-    table = cells.agg(group=("group", "first"), held=("held", "sum"), known=("held", "size"))
+    table = cells.agg(group=("group", "first"), held=("held", "sum"), total=("held", "size"))
     return [(str(name), int(h), int(k)) for name, h, k in table.itertuples(index=False)]
 
 

@@ -19,12 +19,12 @@ function median(values) {
 
 // Values of y at each x, sorted by x; words keep their order.
 function byX(xs, ys) {
-  const found = new Map();
+  const groups = new Map();
   xs.forEach((x, i) => {
-    if (x !== null && ys[i] !== null) found.set(x, [...(found.get(x) || []), ys[i]]);
+    if (x !== null && ys[i] !== null) groups.set(x, [...(groups.get(x) || []), ys[i]]);
   });
-  const words = [...found.keys()].some(x => typeof x === "string");
-  return words ? [...found] : [...found].sort((a, b) => a[0] - b[0]);
+  const words = [...groups.keys()].some(x => typeof x === "string");
+  return words ? [...groups] : [...groups].sort((a, b) => a[0] - b[0]);
 }
 
 // Copy the chosen columns of the table into the traces.
@@ -52,15 +52,15 @@ function fill(traces, table, x, y) {
 
 // Configure an axis for words, or for numbers with a tick at each if they are few.
 function setAxis(axis, values, name, scale, ticksAtValues) {
-  const known = [...new Set(values.filter(v => v !== null))];
-  const words = known.some(v => typeof v === "string");
-  const ticks = ticksAtValues && !words && known.length <= 12;
+  const distinct = [...new Set(values.filter(v => v !== null))];
+  const words = distinct.some(v => typeof v === "string");
+  const ticks = ticksAtValues && !words && distinct.length <= 12;
   axis.type = words ? "category" : scale;
   axis.title = {text: name};
   axis.autorange = true;
   axis.tickmode = ticks ? "array" : "auto";
-  axis.tickvals = ticks ? known : null;
-  axis.ticktext = ticks ? known.map(String) : null;
+  axis.tickvals = ticks ? distinct : null;
+  axis.ticktext = ticks ? distinct.map(String) : null;
 }
 
 function select(box, name, choices, chosen, onChange) {

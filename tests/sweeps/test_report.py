@@ -147,10 +147,10 @@ def test_violations_are_remarked():
     assert counts_by_kind(remarks(lines)) == [
         "1 trial failed",
         "1 trial diverged",
-        "1 trial has no measured rate",
-        "1 trial exceeds the bound where its conditions do not hold",
-        "1 trial has lambda_t below lambda_0 / 2 at some step",
-        "1 trial reached L ||W||_2 = 1",
+        "1 trial without a measured rate",
+        "1 trial above the bound where its conditions do not hold",
+        "1 trial with lambda_t below lambda_0 / 2 at some step",
+        "1 trial with L ||W||_2 >= 1 at some step",
     ]
 
 

@@ -63,11 +63,11 @@ def scatter(study: Study) -> bytes:
 
 def _named(key: str) -> str:
     """Label of an axis."""
-    known = {
+    labels = {
         "model.width": "width $m$",
         "model.sigma_w2": r"$\sigma_w^2$",
         "model.sigma_a": r"$\sigma_a$",
         "train.eta": r"step size $\eta$, in its unit",
         "data.n": "samples $n$",
     }
-    return known.get(key, leaf(key))
+    return labels.get(key, leaf(key))

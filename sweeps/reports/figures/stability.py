@@ -37,10 +37,10 @@ def draw(study: Study) -> bytes:
 
 def _unit(units: set[str]) -> str:
     """Label of the x axis."""
-    known = {
+    labels = {
         "tangent": r"$\eta$ / ($2/\lambda_{max}(H(0))$)",
         "population": r"$\eta$ / ($2/\lambda_{max}(H_\infty)$)",
         "absolute": r"$\eta$",
         "theorem": r"$\eta$ / bound (10)",
     }
-    return known.get(next(iter(units)), r"$\eta$") if len(units) == 1 else r"$\eta$, in its unit"
+    return labels.get(next(iter(units)), r"$\eta$") if len(units) == 1 else r"$\eta$, in its unit"

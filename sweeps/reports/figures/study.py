@@ -74,8 +74,8 @@ def leaf(key: str) -> str:
 
 def means(outcomes: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
     """(config value, mean of a metric over seeds) of each group that has one, sorted."""
-    found = [(group.lines[0], group.mean(metric)) for group in seed_groups(outcomes)]
-    return sorted((float(value(x, key)), mean.value) for x, mean in found if mean)
+    group_means = [(group.lines[0], group.mean(metric)) for group in seed_groups(outcomes)]
+    return sorted((float(value(x, key)), mean.value) for x, mean in group_means if mean)
 
 
 def pairs(outcomes: Iterable[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
