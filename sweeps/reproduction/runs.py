@@ -50,24 +50,16 @@ class Reproduction:
         return tracker.reproduced(self.record, self.kind, text, self.comparison.deviation)
 
 
-def reproduce(record: Record, runtime: Runtime, *, allow_drift: bool) -> Reproduction:
-    """Train a trial again and compare it with its record.
-
-    Raises:
-        ConfigError: the environment has changed and `allow_drift` is False, or the training
-            raised.
-    """
-    changed = drift(record, runtime)
-    if not allow_drift:
-        refuse_drift(record, changed)
-    comparison = compare(record, runtime.rerun(record))
-    return Reproduction(record, comparison.kind, comparison, changed, code=str(runtime))
-
-
 def reproduce_all(
     records: Iterable[Record], runtime_for: Callable[[Record], Runtime], *, allow_drift: bool
 ) -> Iterator[Reproduction]:
-    """Reproduce each trial; a failure or a changed environment does not stop the others."""
+    """Train each trial again and compare it; a failure does not stop the others.
+
+    Args:
+        records: the trials.
+        runtime_for: see `sweeps.reproduction.reproduce.runtimes`.
+        allow_drift: train even if the environment has changed.
+    """
     for record in records:
         try:
             runtime = runtime_for(record)
@@ -75,19 +67,26 @@ def reproduce_all(
             if changed and not allow_drift:
                 yield Reproduction(record, DRIFTED, None, changed, describe_drift(changed))
             else:
-                yield reproduce(record, runtime, allow_drift=True)
+                result = compare(record, runtime.rerun(record))
+                yield Reproduction(record, result.kind, result, changed, code=str(runtime))
         except ConfigError as error:
             yield Reproduction(record, FAILED, note=str(error))
 
 
-def refuse_all_drifted(reproductions: Sequence[Reproduction]) -> None:
-    """Raise if no trial could be compared because the environment has changed.
+def refuse_without_comparison(reproductions: Sequence[Reproduction], *, one: bool = False) -> None:
+    """Raise if no trial could be compared.
+
+    Args:
+        reproductions: the results.
+        one: True if a single trial is reproduced, whose failure is an error as well.
 
     Raises:
-        ConfigError: there is a trial, and all are DRIFTED.
+        ConfigError: there is a trial, and all are DRIFTED; or the single one is FAILED.
     """
     if reproductions and all(each.kind == DRIFTED for each in reproductions):
         refuse_drift(reproductions[0].record, reproductions[0].drift)
+    if one and reproductions[0].kind == FAILED:
+        raise ConfigError(reproductions[0].note)
 
 
 def sample(hashes: Sequence[str], count: int | None, seed: int) -> list[str]:

@@ -16,8 +16,7 @@ from sweeps.execution import git as earlier
 from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, compare
 from sweeps.reproduction.reproduce import drift, refuse_drift, runtimes
 from sweeps.reproduction.runs import (
-    refuse_all_drifted,
-    reproduce,
+    refuse_without_comparison,
     reproduce_all,
     sample,
     to_plain,
@@ -219,7 +218,7 @@ def test_the_recorded_code_with_its_changes_reproduces_bit_for_bit(clone, monkey
     with contextlib.closing(Ledger(where / "outputs" / "ledger.db")) as ledger:
         (record,) = ledger.records_like(digest)
     with runtimes("HEAD", tmp_path) as runtime_for:
-        result = reproduce(record, runtime_for(record), allow_drift=False)
+        (result,) = reproduce_all([record], runtime_for, allow_drift=False)
     assert (result.kind, result.drift) == ("different", {})
 
 
@@ -312,9 +311,12 @@ def test_each_trial_of_a_sample_gets_a_result():
     assert [result.kind for result in results] == ["identical", "different", "drifted", "failed"]
     assert to_plain(results[1])["deviation"] is None  # JSON has no infinity
     assert (results[2].comparison, results[2].note) == (None, "python was absent, is 2.7")
-    refuse_all_drifted(results)
+    refuse_without_comparison(results)
     with pytest.raises(ConfigError, match="another environment"):
-        refuse_all_drifted(results[2:3])
+        refuse_without_comparison(results[2:3])
+    refuse_without_comparison(results[3:])
+    with pytest.raises(ConfigError, match="no such runtime"):
+        refuse_without_comparison(results[3:], one=True)
 
 
 def test_a_sample_is_uniform_and_reproducible_from_its_seed():

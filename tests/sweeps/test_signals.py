@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Sender())
 
 @pytest.fixture
 def sent(tmp_path):
-    """Run a command and send it a signal at an import; some signals may be ignored from the start."""
+    """Run a command and send it a signal at an import; `ignored` signals are ignored before."""
     (tmp_path / "sitecustomize.py").write_text(SENDS)
 
     def run(words, number, at, ignored=()):
