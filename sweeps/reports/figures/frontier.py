@@ -20,10 +20,10 @@ def draw(study: Study) -> bytes:
     if not isinstance(search, FrontierConfig):
         return style.png(style.panels(1, "Frontier")[0])
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
-    boundaries = [each for each in edges(search, study.lines) if each.bracket]
-    axis = main_axis([each.cell for each in boundaries]) or ""
+    with_bracket = [each for each in edges(search, study.lines) if each.bracket]
+    axis = main_axis([each.cell for each in with_bracket]) or ""
     labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
-    for each in boundaries:
+    for each in with_bracket:
         rest = {k: v for k, v in each.cell.items() if k not in (axis, "seed")}
         name = labels(rest) if rest else str(value(each.line, "model.activation"))
         groups.setdefault(repr(rest), (name, []))[1].append(each)
@@ -41,7 +41,7 @@ def draw(study: Study) -> bytes:
             if each.bracket and each.bracket.ends is None:
                 _arrow(axes, each, _x(each, axis), colour)
     _prediction(axes, study, search.key)
-    style.log2_ticks(axes, [_x(each, axis) for each in boundaries] if axis else [])
+    style.log2_ticks(axes, [_x(each, axis) for each in with_bracket] if axis else [])
     axes.set(xlabel=leaf(axis) if axis else "", ylabel=search.key)
     if search.interval.scale == "log":
         style.log_y(axes)
