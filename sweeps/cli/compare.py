@@ -61,10 +61,7 @@ def reproduce(
     from sweeps.reproduction.comparison import DIFFERENT
 
     hashes = [word for word in words if not is_override(word)]
-    if len(hashes) != (0 if sweep else 1):
-        raise click.UsageError("name one trial by its HASH, or a sweep by --sweep SWEEP")
-    if sample is not None and not sweep:
-        raise click.UsageError("--sample draws from a sweep: give --sweep SWEEP")
+    _check_usage(hashes, sweep, sample)
     launch = compose(list(filter(is_override, words))).launch
     names = finished_of(sweep, launch) if sweep else {}
     chosen = runs.sample(list(names), sample, seed) if sweep else hashes
@@ -88,6 +85,14 @@ def reproduce(
         click.echo(json.dumps(all_rows if sweep else rows[0], indent=2))
     if any(result.kind in (DIFFERENT, runs.FAILED) for _, result in results):
         sys.exit(1)
+
+
+def _check_usage(hashes: list[str], sweep: str, sample: int | None) -> None:
+    """Refuse arguments that name neither one trial nor a sweep."""
+    if len(hashes) != (0 if sweep else 1):
+        raise click.UsageError("name one trial by its HASH, or a sweep by --sweep SWEEP")
+    if sample is not None and not sweep:
+        raise click.UsageError("--sample draws from a sweep: give --sweep SWEEP")
 
 
 def _reproduce_all(

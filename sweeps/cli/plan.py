@@ -118,7 +118,7 @@ def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
     more = f", at most {plan.more} more that depend on their results" if plan.more else ""
     yield (
-        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, {len(plan.finished)} finished, "
-        f"{len(plan.failed)} failed before, {plan.left} to train in "
+        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, "
+        f"{len(plan.finished)} finished, {len(plan.failed)} failed before, {plan.left} to train in "
         f"{counted(len(plan.packs), 'pack')}{more}"
     )
