@@ -1,1 +1,1 @@
-"""A sweep as one file: written here, and read with the distrust that a foreign file deserves."""
+"""Export a sweep to one zip file, and import such a file after checking it."""

@@ -1,40 +1,38 @@
-"""An archive into an output root: results into the ledger, then to MLflow as any result goes.
+"""Import an archive: results go into the ledger, and from there to MLflow.
 
-All of it is looked at before anything is written.
+The whole archive is checked before anything is written.
 """
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeps.archive import schema, trials
-from sweeps.archive.layout import SweepSheet
-from sweeps.archive.reader import ArchiveReader, opened
-from sweeps.config.early_stopping import STOPPED
-from sweeps.config.nested import one_line
+from sweeps.archive.layout import ArchivedSweep
+from sweeps.archive.reader import ArchiveReader, open_archive
 from sweeps.config.request import LaunchConfig
-from sweeps.driver.page import report_files
-from sweeps.driver.register import register_sweep, stops_early
+from sweeps.driver.register import register_sweep
 from sweeps.driver.session import opened as output_root
 from sweeps.driver.sync import PendingItems, sync_study
-from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of, planned_of
+from sweeps.driver.trial_states import load_states, planned_of
 from sweeps.errors import ConfigError, SweepsError
 from sweeps.planning.plan import Plan
-from sweeps.reproduction.comparison import DIFFERENT, verdict
-from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry
+from sweeps.reproduction.comparison import DIFFERENT, compare
+from sweeps.storage.ledger import Ledger, Result, SweepEntry
 from sweeps.tracking.tracker import Tracker
 
 
 @dataclass
-class Imported:
-    """What came of an import.
+class ImportReport:
+    """Result of an import, as `sweeps import --json` prints it.
 
     Attributes:
-        sweep, study: the sweep's names.
-        new: hashes of the trials that were entered.
-        present: of those that were there already, with the same results.
-        conflicts: of those that were there with others, and how they differ; they were left.
-        unsent: how many results MLflow has not taken yet.
-        why: the reason, where it did not take all.
+        sweep, study: names of the sweep and its study.
+        new: config hashes of the imported trials.
+        present: config hashes of trials that were here before, with equal results.
+        conflicts: for trials that were here with other results, how the archive's differ;
+            they were left as they are.
+        unsent: number of results that MLflow has not received yet.
+        why: reason for that; empty if MLflow has everything.
     """
 
     sweep: str
@@ -46,85 +44,79 @@ class Imported:
     why: str = ""
 
 
-def enter(path: Path, here: LaunchConfig) -> Imported:
-    """Import an archive; doing so again changes nothing.
+def import_archive(path: Path, config: LaunchConfig) -> ImportReport:
+    """Import an archive; a second import of the same file changes nothing.
 
-    A trial that is there already is left as it is.
+    Trials that are here already are left as they are.
+
+    Args:
+        path: the archive.
+        config: launch config with the output root and the tracking of this machine.
 
     Raises:
-        ConfigError: the file is no archive, or one that does not hold together; or another
-            sweep is being launched on the output root. Nothing was written.
-        TrackingError: MLflow cannot be reached; nothing was written.
+        ConfigError: the file is not a valid archive, or another sweep is being launched on
+            the output root. Nothing was written.
+        TrackingError: MLflow cannot be reached. Nothing was written.
     """
-    with opened(path) as members:
+    with open_archive(path) as reader:
         try:
-            page = schema.read(members)
-            entry = schema.entry(page, here)
-            _check(members, page, entry)
+            sweep = schema.read_sweep(reader)
+            entry = schema.to_entry(sweep, config)
+            reader.check_other_files()
+            for digest in reader.trial_hashes():
+                trials.read_record(reader, digest)
         except SweepsError as error:
             raise ConfigError(f"{path}: {error}") from error
-        with output_root(here) as (tracker, ledger):
+        with output_root(config) as (tracker, ledger):
             sync_study(tracker, ledger, [])
-            return _entered(members, page, entry, tracker, ledger)
+            return _import(reader, sweep, entry, tracker, ledger)
 
 
-def _check(members: ArchiveReader, page: SweepSheet, entry: SweepEntry) -> None:
-    """Read every trial and draw the report, so that nothing fails when it is too late."""
-    results = {}
-    for digest in members.hashes():
-        record = trials.record(members, digest)
-        if record.status == STOPPED and not stops_early(entry):
-            raise ConfigError(f"trials/{digest[:12]} was stopped early, and the sweep stops none")
-        results[digest] = Result(record.status, record.summary)
-    failures = {digest: Failure(f.error, f.final) for digest, f in page.failures.items()}
-    lines = outcomes_of(planned_of(entry), page.reused, TrialStates(results, failures))
-    try:
-        report_files(entry, lines, lambda digest: trials.record(members, digest).trajectory)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise ConfigError(f"its report cannot be drawn: {one_line(error)}") from error
-
-
-def _entered(
-    members: ArchiveReader, page: SweepSheet, entry: SweepEntry, tracker: Tracker, ledger: Ledger
-) -> Imported:
-    done = Imported(page.sweep, page.study)
-    experiment = tracker.experiment(page.study)
-    _enter_results(
-        members, done, tracker.finished_results(experiment, set(members.hashes())), ledger
-    )
+def _import(
+    reader: ArchiveReader,
+    sweep: ArchivedSweep,
+    entry: SweepEntry,
+    tracker: Tracker,
+    ledger: Ledger,
+) -> ImportReport:
+    """Write results, failures and the sweep into the ledger, then send them to MLflow."""
+    report = ImportReport(sweep.sweep, sweep.study)
+    experiment = tracker.experiment(sweep.study)
+    in_mlflow = tracker.finished_results(experiment, set(reader.trial_hashes()))
+    _import_results(reader, report, in_mlflow, ledger)
     planned = planned_of(entry)
-    known = load_states(planned, ledger, sweep=page.sweep)
-    for digest, failure in page.failures.items():
-        if digest not in known.results and digest not in known.failures:
+    states = load_states(planned, ledger, sweep=sweep.sweep)
+    for digest, failure in sweep.failures.items():
+        if digest not in states.results and digest not in states.failures:
             ledger.fail(digest, failure.error, final=failure.final)
-    status = "FINISHED" if len(known.results) == len(planned) else "FAILED"
-    before = ledger.sweep(tracker.name, page.study, page.sweep)
-    if before is None or done.new or before.status != status:
-        finished = frozenset(known.results)
-        plan = Plan(page.sweep, page.study, planned, finished, frozenset(), packs=[])
-        spec = before.spec if before else entry.spec
-        register_sweep(tracker, ledger, experiment, plan, spec)
-        ledger.end_sweep(tracker.name, page.study, page.sweep, status)
-    left = sync_study(tracker, ledger, [page.study]).unsent.get(page.study, PendingItems())
-    done.unsent, done.why = left.results, left.why
-    return done
+    status = "FINISHED" if len(states.results) == len(planned) else "FAILED"
+    before = ledger.sweep(tracker.name, sweep.study, sweep.sweep)
+    if before is None or report.new or before.status != status:
+        finished = frozenset(states.results)
+        plan = Plan(sweep.sweep, sweep.study, planned, finished, frozenset(), packs=[])
+        register_sweep(tracker, ledger, experiment, plan, before.spec if before else entry.spec)
+        ledger.end_sweep(tracker.name, sweep.study, sweep.sweep, status)
+    left = sync_study(tracker, ledger, [sweep.study]).unsent.get(sweep.study, PendingItems())
+    report.unsent, report.why = left.results, left.why
+    return report
 
 
-def _enter_results(
-    members: ArchiveReader, done: Imported, elsewhere: dict[str, Result], ledger: Ledger
+def _import_results(
+    reader: ArchiveReader, report: ImportReport, in_mlflow: dict[str, Result], ledger: Ledger
 ) -> None:
-    """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
-    for digest in members.hashes():
-        record = trials.record(members, digest).in_sweep(done.sweep)
-        before = ledger.get(record.key)
-        if before is None and record.key in elsewhere:
-            there = elsewhere[digest]
-            before = replace(record, status=there.status, summary=there.summary)
-        if before is None:
-            done.new.append(digest)
-        elif (found := verdict(before, record)).kind == DIFFERENT:
-            done.conflicts[digest] = str(found)
+    """Write new results into the ledger, and compare the others with those that are here.
+
+    A trial that is only in MLflow is compared by its status and metrics.
+    """
+    for digest in reader.trial_hashes():
+        record = trials.read_record(reader, digest).in_sweep(report.sweep)
+        present = ledger.get(record.key)
+        if present is None and record.key in in_mlflow:
+            result = in_mlflow[digest]
+            present = replace(record, status=result.status, summary=result.summary)
+        comparison = compare(present, record) if present else None
+        if comparison and comparison.kind == DIFFERENT:
+            report.conflicts[digest] = str(comparison)
             continue
-        else:
-            done.present.append(digest)
+        (report.present if present else report.new).append(digest)
         ledger.put(record)

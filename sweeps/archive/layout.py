@@ -1,10 +1,11 @@
-"""What lies where in an archive, how large it may be, and its own description."""
+"""File names, size limits and JSON schemas of an archive."""
 
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.archive.validation import Number, Text, Truth, Whole
+import deq
+from sweeps.archive.validation import Count, Finite, StrictBool, StrictInt, StrictStr
 
 FORMAT = 1
 MANIFEST, SWEEP, README, CITE = "manifest.json", "sweep.json", "README.txt", "CITE.txt"
@@ -12,121 +13,118 @@ CONFIG, RESULT = "config.json", "result.json"
 ENVIRONMENT, TRAJECTORY = "environment.json", "trajectory.parquet"
 PARTS = (CONFIG, RESULT, ENVIRONMENT, TRAJECTORY)
 REPORT = "report/"
-# Every name an archive may hold; no other is read.
+# Every file name that an archive may contain. No other name is read.
 NAME = re.compile(
     rf"{'|'.join(map(re.escape, (MANIFEST, SWEEP, README, CITE)))}"
     rf"|trials/[0-9a-f]{{64}}/({'|'.join(map(re.escape, PARTS))})"
     rf"|{REPORT}[A-Za-z0-9_-]+\.(html|png|csv|yaml)"
 )
-# More than any sweep needs, and little enough to be read.
-MOST_MEMBERS = 400_100
-MOST_BYTES = 2**28
-MOST_TOTAL = 2**32
-MOST_RATIO = 200  # of a member's bytes to those it takes in the file, above RATIO_FROM
-RATIO_FROM = 2**20
+# Limits: number of files, bytes of one file and of all files, uncompressed.
+MAX_FILES, MAX_FILE_BYTES, MAX_TOTAL_BYTES = 400_100, 2**28, 2**32
 
 
 @dataclass(frozen=True)
-class Member:
-    """One file of an archive."""
+class FileInfo:
+    """SHA-256 and size of one file of an archive."""
 
-    sha256: Text
-    bytes: Whole
+    sha256: StrictStr
+    bytes: StrictInt
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive says of itself.
+    """Schema of manifest.json.
 
     Attributes:
-        format: which description of archives it follows; FORMAT here.
+        format: version of the archive format; see FORMAT.
         written_by: name and version of the tool.
-        sweep: the sweep's name.
-        files: every file but the manifest.
+        sweep: name of the sweep.
+        files: every file of the archive except the manifest.
     """
 
-    format: Whole
-    written_by: Text
-    sweep: Text
-    files: dict[Text, Member]
+    format: StrictInt
+    written_by: StrictStr
+    sweep: StrictStr
+    files: dict[StrictStr, FileInfo]
 
 
 @dataclass(frozen=True)
-class TrialSheet:
-    """A trial as a sweep plans it; see `sweeps.planning.plan.PlannedTrial`."""
+class ArchivedTrial:
+    """A planned trial; see `sweeps.planning.plan.PlannedTrial`."""
 
-    config_hash: Text
-    cell_hash: Text
-    name: Text
-    varying: dict[Text, Truth | Whole | Number | Text | None]
-    plain: dict[Text, Any]
-    bytes: Whole
-    pack: Whole
-
-
-@dataclass(frozen=True)
-class FailureSheet:
-    """Why a trial has no result, and whether trying again is of no use."""
-
-    error: Text
-    final: Truth
+    config_hash: StrictStr
+    cell_hash: StrictStr
+    name: StrictStr
+    varying: dict[StrictStr, StrictBool | StrictInt | Finite | StrictStr | None]
+    plain: dict[StrictStr, Any]
+    bytes: StrictInt
+    pack: Count
 
 
 @dataclass(frozen=True)
-class SweepSheet:
-    """A sweep without its results.
+class ArchivedFailure:
+    """Reason why a trial has no result; `final` if another attempt would fail as well."""
+
+    error: StrictStr
+    final: StrictBool
+
+
+@dataclass(frozen=True)
+class ArchivedSweep:
+    """Schema of sweep.json: a sweep without its results.
 
     Attributes:
-        sweep, study: its names; `sweep` is the hash of its trials, or of what they follow from.
-        command: what launched it.
-        figure: what its report draws first.
-        started: when it was launched, milliseconds since the epoch.
-        axes: the values of every key that varies, as they came.
-        launch: how it was launched, but for cluster, tracking, checkpoint, record and paths.
-        cells: of a search that learns as it goes, what it searches.
-        trials: all of them, in the order of the axes.
-        reused: hashes of those that were finished before.
-        failures: of those without a result, by hash.
-        sources: texts of the user's config files that it was composed from, by name.
+        sweep: name of the sweep: the hash of its trials, or of the search that makes them.
+        study: name of the study.
+        command: the command that launched it.
+        figure: name of the first figure of its report.
+        started: launch time, milliseconds since the epoch.
+        axes: values of every key that varies, in the order of the plan.
+        launch: launch config without cluster, tracking, checkpoint, record and paths.
+        cells: for an adaptive search, the points of its grid axes; else empty.
+        trials: all trials in the order of the plan.
+        reused: config hashes of the trials that were finished before the launch.
+        failures: failures by config hash, for trials without a result.
+        sources: texts of the user's own config files, by file name.
     """
 
-    sweep: Text
-    study: Text
-    command: Text
-    figure: Text
-    started: Whole
-    axes: dict[Text, list[Any]]
-    launch: dict[Text, Any]
-    cells: list[TrialSheet]
-    trials: list[TrialSheet]
-    reused: list[Text]
-    failures: dict[Text, FailureSheet]
-    sources: dict[Text, Text] = field(default_factory=dict)
+    sweep: StrictStr
+    study: StrictStr
+    command: StrictStr
+    figure: StrictStr
+    started: StrictInt
+    axes: dict[StrictStr, list[Any]]
+    launch: dict[StrictStr, Any]
+    cells: list[ArchivedTrial]
+    trials: list[ArchivedTrial]
+    reused: list[StrictStr]
+    failures: dict[StrictStr, ArchivedFailure]
+    sources: dict[StrictStr, StrictStr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class ResultSheet:
-    """What came of a trial; see `sweeps.storage.record.Record`."""
+class ArchivedResult:
+    """Schema of a trial's result.json; see `sweeps.storage.record.Record`."""
 
-    config_hash: Text
-    cell_hash: Text
-    status: Text
-    reason: Text
-    summary: dict[Text, Whole | Number]
-    notes: dict[Text, Text]
-    device: Text
-    started: Whole
-    finished: Whole
+    config_hash: StrictStr
+    cell_hash: StrictStr
+    status: deq.Status
+    reason: StrictStr
+    summary: dict[StrictStr, StrictInt | Finite]
+    notes: dict[StrictStr, StrictStr]
+    device: StrictStr
+    started: StrictInt
+    finished: StrictInt
 
 
 @dataclass(frozen=True)
-class EnvironmentSheet:
-    """What is relied on of an environment, which may hold more."""
+class ArchivedEnvironment:
+    """Required keys of a trial's environment.json, which may hold more."""
 
-    python: Text
-    packages: dict[Text, Text]
-    threads: Whole
-    code: dict[Text, Text]
+    python: StrictStr
+    packages: dict[StrictStr, StrictStr]
+    threads: Count
+    code: dict[StrictStr, StrictStr]
 
 
 ABOUT = """\
@@ -134,27 +132,27 @@ A sweep over how deep equilibrium models train, exported by deq-sweeps ({version
 
 Sweep {sweep} of the study "{study}": {finished} of {total} trials have a result.
 
-Everything here is JSON, Parquet, PNG, HTML or text; nothing needs deq-sweeps to be read:
+Everything here is JSON, Parquet, PNG, HTML or text, so other tools can read it:
 
   import json, pathlib, pandas
   result = json.loads(pathlib.Path("trials/HASH/result.json").read_text())
   steps = pandas.read_parquet("trials/HASH/trajectory.parquet")
 
-manifest.json    SHA-256 and size of every file; `format`: {format} is what this text describes
-sweep.json       the command, the study, the axes of the search space, all trials (`plain`
-                 is a trial's config), why those failed that have no result, and the user's
-                 own config files that it was composed from (`sources`)
+manifest.json    SHA-256 and size of every file; version of this format (`format`: {format})
+sweep.json       command, study, axes of the search space, all trials (`plain` is a trial's
+                 config), errors of the trials without a result, and the user's own config
+                 files (`sources`)
 trials/HASH/     one trial; HASH is the SHA-256 of its config in canonical form
-  config.json         the resolved config: all that decides the numbers
+  config.json         the resolved config: everything that determines the numbers
   result.json         how it ended (`status`, `reason`) and its summary metrics; `notes` says
-                      why one is absent; `started`, `finished`: milliseconds since 1970, UTC
-  trajectory.parquet  a row for each GD step; null where a quantity was not measured
+                      why a metric is absent; `started`, `finished`: milliseconds since 1970, UTC
+  trajectory.parquet  one row per GD step; null where a quantity was not measured
   environment.json    Python, packages, hardware, threads; git commit and uncommitted changes
-report/          report.html (open it in a browser), its figures, trials.csv: a line a trial,
-                 search.yaml: how it was searched, where it was no grid
-CITE.txt         versions, commit, hardware and the command, for a paper's supplement; BibTeX
+report/          report.html (open it in a browser), its figures, trials.csv (one line per
+                 trial), search.yaml (settings of a search that is not a grid)
+CITE.txt         versions, commit, hardware and command, for a paper's supplement; BibTeX
 
-Rates are -(d/dt) log loss, in nats per GD step. The metrics' names are explained in the README
-of deq-sweeps. `sweeps import FILE` takes this file into another output root; the code that
-environment.json holds is run only by `sweeps reproduce --at`.
+Rates are -(d/dt) log loss, in nats per GD step. The documentation of deq-sweeps explains the
+metric names. `sweeps import FILE` imports this file into another output root. The code in
+environment.json runs only with `sweeps reproduce --at`.
 """

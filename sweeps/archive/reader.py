@@ -1,8 +1,10 @@
-"""The files in an archive, read with distrust: names, sizes, checksums. Nothing is unpacked."""
+"""Read the files of an archive, with limits on names and sizes and with checksums.
+
+Nothing is unpacked to disk.
+"""
 
 import contextlib
 import hashlib
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,110 +13,100 @@ from pathlib import Path
 
 from sweeps.archive import layout
 from sweeps.archive.layout import Manifest
-from sweeps.archive.validation import plain_of, typed
+from sweeps.archive.validation import json_object, typed
 from sweeps.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class ArchiveReader:
-    """An open archive whose names, sizes and checksums have been looked at."""
+    """An open archive whose file names and sizes were checked."""
 
     file: zipfile.ZipFile
     manifest: Manifest
 
     def read(self, name: str) -> bytes:
-        """A file's bytes, which are those the manifest names.
+        """Read one file and compare it with its checksum.
 
         Raises:
-            ConfigError: they are not, or there is no such file.
+            ConfigError: the file is missing, damaged or differs from the manifest.
         """
         if name not in self.manifest.files:
             raise ConfigError(f"the archive has no {name}")
         content = _read(self.file, name)
-        member = self.manifest.files[name]
-        if len(content) != member.bytes or hashlib.sha256(content).hexdigest() != member.sha256:
-            raise ConfigError(f"{name} is not what the manifest says: its SHA-256 is another")
+        info = self.manifest.files[name]
+        if len(content) != info.bytes or hashlib.sha256(content).hexdigest() != info.sha256:
+            raise ConfigError(f"{name} differs from the manifest (SHA-256 or size)")
         return content
 
-    def hashes(self) -> list[str]:
-        """Those of the trials it holds, sorted."""
+    def trial_hashes(self) -> list[str]:
+        """Config hashes of the trials with a result, sorted."""
         return sorted({name.split("/")[1] for name in self.manifest.files if "trials/" in name})
+
+    def check_other_files(self) -> None:
+        """Compare every file that belongs to no trial with its checksum.
+
+        Raises:
+            ConfigError: a file is damaged or differs from the manifest.
+        """
+        for name in self.manifest.files:
+            if "trials/" not in name:
+                self.read(name)
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[ArchiveReader]:
-    """An archive, every file of it held against the manifest once.
+def open_archive(path: Path) -> Iterator[ArchiveReader]:
+    """Open an archive and check its file names, sizes and manifest.
 
     Raises:
-        ConfigError: it is none, of another format, too large, or holds what none may.
+        ConfigError: the file is not an archive, has another format, is too large, or holds
+            files that no archive may hold.
     """
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(zipfile.ZipFile(path))
-            members = ArchiveReader(file, _described(file))
-            for name in members.manifest.files:
-                members.read(name)
+            reader = ArchiveReader(file, _manifest(file))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise ConfigError(f"{path} cannot be read as an archive: {error}") from error
-        yield members
-
-
-def _described(file: zipfile.ZipFile) -> Manifest:
-    """An archive's manifest, which names what is there and no more."""
-    names = _names(file)
-    if layout.MANIFEST not in names:
-        raise ConfigError(f"it has no {layout.MANIFEST}: `sweeps export` did not write it")
-    manifest = _manifest(file)
-    if odd := set(manifest.files) ^ (names - {layout.MANIFEST}):
-        raise ConfigError(f"its manifest and its files differ: {min(odd)[:80]!r}")
-    return manifest
-
-
-def _names(file: zipfile.ZipFile) -> set[str]:
-    infos = file.infolist()
-    if len(infos) > layout.MOST_MEMBERS:
-        raise ConfigError(f"{len(infos)} files are more than an archive holds")
-    names: set[str] = set()
-    for info in infos:
-        # The name as it stands in the file: Python's own stops at a NUL.
-        if not layout.NAME.fullmatch(info.orig_filename) or info.filename != info.orig_filename:
-            raise ConfigError(f"{info.orig_filename[:80]!r} is no name of an archive's file")
-        if info.filename in names:
-            raise ConfigError(f"{info.filename} is there twice")
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        if kind not in (0, stat.S_IFREG) or info.flag_bits & 1 or not plain:
-            raise ConfigError(f"{info.filename} is a link, encrypted, or packed in another way")
-        large = info.file_size > layout.RATIO_FROM
-        if info.file_size > layout.MOST_BYTES or (
-            large and info.file_size > layout.MOST_RATIO * info.compress_size
-        ):
-            raise ConfigError(f"{info.filename} would take {info.file_size} bytes: too many")
-        names.add(info.filename)
-    if sum(info.file_size for info in infos) > layout.MOST_TOTAL:
-        raise ConfigError("unpacked it would take too many bytes")
-    return names
+        yield reader
 
 
 def _manifest(file: zipfile.ZipFile) -> Manifest:
-    plain = plain_of(layout.MANIFEST, _read(file, layout.MANIFEST))
+    """Read the manifest and check that it lists exactly the other files."""
+    names = _checked_names(file)
+    if layout.MANIFEST not in names:
+        raise ConfigError(f"it has no {layout.MANIFEST}: `sweeps export` did not write it")
+    plain = json_object(layout.MANIFEST, _read(file, layout.MANIFEST))
     version = plain.get("format")
-    if version != layout.FORMAT or isinstance(version, bool):
+    if version != layout.FORMAT:
         shown = repr(version)[:20]
         raise ConfigError(f"its format is {shown}, and this version reads {layout.FORMAT}")
-    return typed(Manifest, layout.MANIFEST, plain)
+    manifest = typed(Manifest, layout.MANIFEST, plain)
+    if differing := set(manifest.files) ^ (names - {layout.MANIFEST}):
+        raise ConfigError(f"its manifest and its files differ: {min(differing)[:80]!r}")
+    return manifest
+
+
+def _checked_names(file: zipfile.ZipFile) -> set[str]:
+    """Names of all files, after a check of names, sizes and number of files."""
+    infos = file.infolist()
+    if len(infos) > layout.MAX_FILES:
+        raise ConfigError(f"{len(infos)} files are too many for an archive")
+    for info in infos:
+        if not layout.NAME.fullmatch(info.filename):
+            raise ConfigError(f"{info.filename[:80]!r} is not the name of an archive's file")
+        if info.file_size > layout.MAX_FILE_BYTES:
+            raise ConfigError(f"{info.filename} is too large: {info.file_size} bytes")
+    if sum(info.file_size for info in infos) > layout.MAX_TOTAL_BYTES:
+        raise ConfigError("its files are too large in total")
+    return {info.filename for info in infos}
 
 
 def _read(file: zipfile.ZipFile, name: str) -> bytes:
-    """No more than the size that was looked at, whatever the stream would give."""
-    size = file.getinfo(name).file_size
+    """Read at most as many bytes as the archive's directory states."""
     try:
         with file.open(name) as stream:
-            content = stream.read(size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            return stream.read(file.getinfo(name).file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ConfigError(f"{name} cannot be read: {error}") from error
-    if len(content) != size:
-        raise ConfigError(f"{name} is not as long as it says")
-    return content

@@ -1,15 +1,14 @@
-"""A sweep's own page in an archive, and the entry it makes in a ledger."""
+"""Convert a sweep between its ledger entry and its description in an archive (sweep.json)."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from sweeps.archive import layout
-from sweeps.archive.layout import FailureSheet, SweepSheet, TrialSheet
+from sweeps.archive.layout import ArchivedFailure, ArchivedSweep, ArchivedTrial
 from sweeps.archive.reader import ArchiveReader
 from sweeps.archive.trials import checked_config
-from sweeps.archive.validation import plain_of, refuse_long, refuse_unprintable, typed
-from sweeps.config.nested import flatten
+from sweeps.archive.validation import json_object, typed
 from sweeps.config.request import LaunchConfig, launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial, axes_of
@@ -17,111 +16,99 @@ from sweeps.reports.figures import FIGURES
 from sweeps.search.factory import name_of
 from sweeps.storage.ledger import Failure, SweepEntry
 
-# How a sweep was launched stays where it was: addresses and paths of another machine.
-ELSEWHERE = ("cluster", "tracking", "checkpoint", "record", "paths")
-MOST_TEXT, MOST_COMMAND = 500, 5000
+# Parts of the launch config that stay on the machine: addresses, paths and the like.
+NOT_ARCHIVED = ("cluster", "tracking", "checkpoint", "record", "paths")
 
 
-def sheet(entry: SweepEntry, failures: dict[str, Failure]) -> SweepSheet:
-    """What an archive says of a sweep.
+def to_archived(entry: SweepEntry, failures: Mapping[str, Failure]) -> ArchivedSweep:
+    """Describe a sweep for an archive.
+
+    Args:
+        entry: the sweep in the ledger.
+        failures: by config hash, for trials without a result.
 
     Raises:
-        ConfigError: an early version recorded it, without its launch.
+        ConfigError: an early version recorded the sweep, without its launch config.
     """
     spec = entry.spec
     if "launch" not in spec:
         raise ConfigError(
-            f"sweep {entry.sweep} was recorded without its launch: `{spec['command']}` again"
+            f"sweep {entry.sweep} was recorded by an early version, without its launch config: "
+            f"run `{spec['command']}` again"
         )
-    return SweepSheet(
+    return ArchivedSweep(
         sweep=entry.sweep,
         study=entry.study,
         command=spec["command"],
         figure=spec["figure"],
         started=spec["started"],
         axes=axes_of(trial["varying"] for trial in spec["trials"]),
-        launch={k: v for k, v in spec["launch"].items() if k not in ELSEWHERE},
-        cells=[TrialSheet(**cell) for cell in spec.get("cells", [])],
-        trials=[TrialSheet(**trial) for trial in spec["trials"]],
+        launch={k: v for k, v in spec["launch"].items() if k not in NOT_ARCHIVED},
+        cells=[ArchivedTrial(**cell) for cell in spec.get("cells", [])],
+        trials=[ArchivedTrial(**trial) for trial in spec["trials"]],
         reused=spec["reused"],
-        failures={digest: FailureSheet(f.error, f.final) for digest, f in failures.items()},
+        failures={digest: ArchivedFailure(f.error, f.final) for digest, f in failures.items()},
         sources=spec.get("sources", {}),
     )
 
 
-def read(members: ArchiveReader) -> SweepSheet:
-    """The sweep of an archive, every hash computed anew.
+def read_sweep(reader: ArchiveReader) -> ArchivedSweep:
+    """Read sweep.json and recompute the hash of every trial in it.
 
     Raises:
-        ConfigError: it does not hold together.
+        ConfigError: a value, a hash or a name is wrong, or a result belongs to no trial.
     """
-    plain = plain_of(layout.SWEEP, members.read(layout.SWEEP))
-    found = typed(SweepSheet, layout.SWEEP, plain)
-    errors = [failure.error for failure in found.failures.values()]
-    refuse_unprintable(layout.SWEEP, found.command, errors)
-    refuse_long(layout.SWEEP, {"command": found.command}, MOST_COMMAND)
-    refuse_unprintable(layout.SWEEP, list(found.sources))
-    for text in (found.study, *(trial.name for trial in found.cells + found.trials)):
-        # A dollar would be mathematics in a figure.
-        if not text.strip() or len(text) > MOST_TEXT or not text.isprintable() or "$" in text:
-            raise ConfigError(f"{layout.SWEEP}: {text[:40]!r} is no name")
-    if found.figure not in FIGURES:
-        raise ConfigError(f"{layout.SWEEP}: no figure {found.figure[:40]!r}")
-    hashes = [trial.config_hash for trial in found.trials]
-    if not hashes or len(set(hashes)) != len(hashes):
-        raise ConfigError(f"{layout.SWEEP} has no trials, or one twice")
-    found = replace(
-        found,
-        cells=[_checked(trial, found.sources) for trial in found.cells],
-        trials=[_checked(trial, found.sources) for trial in found.trials],
+    sweep = typed(ArchivedSweep, layout.SWEEP, json_object(layout.SWEEP, reader.read(layout.SWEEP)))
+    if sweep.figure not in FIGURES:
+        raise ConfigError(f"{layout.SWEEP}: there is no figure {sweep.figure[:40]!r}")
+    if sweep.sweep != reader.manifest.sweep:
+        raise ConfigError(f"{layout.SWEEP}: the manifest names another sweep")
+    hashes = {trial.config_hash for trial in sweep.trials}
+    if not hashes or len(hashes) != len(sweep.trials):
+        raise ConfigError(f"{layout.SWEEP} has no trials, or the same trial twice")
+    if unknown := {*reader.trial_hashes(), *sweep.reused, *sweep.failures} - hashes:
+        raise ConfigError(f"{min(unknown)[:12]!r} is not a trial of sweep {sweep.sweep}")
+    return replace(
+        sweep,
+        cells=[_checked(trial) for trial in sweep.cells],
+        trials=[_checked(trial) for trial in sweep.trials],
     )
-    if found.sweep != members.manifest.sweep:
-        raise ConfigError(f"{layout.SWEEP}: the manifest is another sweep's")
-    results = set(members.hashes())
-    if strange := (results | {*found.reused, *found.failures}) - set(hashes):
-        raise ConfigError(f"{min(strange)[:12]!r} is no trial of sweep {found.sweep}")
-    return found
 
 
-def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
-    """The sweep for the ledger of another output root; its page in MLflow is yet to be made.
+def to_entry(sweep: ArchivedSweep, config: LaunchConfig) -> SweepEntry:
+    """Make the ledger entry of an archived sweep; it has no run in MLflow yet.
+
+    Args:
+        sweep: the sweep as archived.
+        config: launch config of the importing command; gives the parts in NOT_ARCHIVED.
 
     Raises:
-        ConfigError: this version could not launch it so, or would call it otherwise.
+        ConfigError: the launch config is wrong, or the sweep's name is not its hash.
     """
-    ours = {key: launch_to_plain(here)[key] for key in ELSEWHERE}
-    launch = launch_from_plain(found.launch | ours, [])
-    if launch.study != found.study:
-        raise ConfigError(f"{layout.SWEEP}: its study has two names")
-    cells = [PlannedTrial(**vars(trial)) for trial in found.cells or found.trials]
-    if found.sweep != name_of(launch, cells):
-        raise ConfigError(f"{layout.SWEEP}: {found.sweep[:40]!r} is not the hash of its trials")
+    own = {key: launch_to_plain(config)[key] for key in NOT_ARCHIVED}
+    launch = launch_from_plain(sweep.launch | own, [])
+    if launch.study != sweep.study:
+        raise ConfigError(f"{layout.SWEEP}: `study` and `launch.study` differ")
+    cells = [PlannedTrial(**vars(trial)) for trial in sweep.cells or sweep.trials]
+    if sweep.sweep != name_of(launch, cells):
+        raise ConfigError(f"{layout.SWEEP}: {sweep.sweep[:40]!r} is not the hash of its trials")
     spec: dict[str, Any] = {
-        "command": found.command,
-        "sources": found.sources,
-        "figure": found.figure,
+        "command": sweep.command,
+        "sources": sweep.sources,
+        "figure": sweep.figure,
         "launch": launch_to_plain(launch),
-        "started": found.started,
-        "cells": [asdict(cell) for cell in found.cells],
-        "reused": found.reused,
-        "trials": [asdict(trial) for trial in found.trials],
+        "started": sweep.started,
+        "cells": [asdict(cell) for cell in sweep.cells],
+        "reused": sweep.reused,
+        "trials": [asdict(trial) for trial in sweep.trials],
     }
-    return SweepEntry(found.study, found.sweep, spec, "", "", "RUNNING")
+    return SweepEntry(sweep.study, sweep.sweep, spec, "", "", "RUNNING")
 
 
-def _checked(trial: TrialSheet, sources: Collection[str]) -> TrialSheet:
+def _checked(trial: ArchivedTrial) -> ArchivedTrial:
+    """Return the trial with its full config, after recomputing its hashes."""
     where = f"{layout.SWEEP}: {trial.config_hash[:12]}"
-    plain, cell = checked_config(where, trial.plain, trial.config_hash)
-    if cell != trial.cell_hash:
-        raise ConfigError(f"{where}: its cell hash is another")
-    if trial.bytes < 0 or trial.pack < 1:
-        raise ConfigError(f"{where}: it takes no memory, or no pack")
-    flat = flatten(plain)
-    for key, value in trial.varying.items():
-        if f"{key}/{value}.yaml" in sources:
-            continue  # a user's own choice, which no key of the config names
-        # A group's choice is known by its name.
-        if flat.get(key, flat.get(f"{key}.name", value)) != value:
-            raise ConfigError(f"{where}: {key[:40]!r} is not {value!r} in its config")
-    refuse_unprintable(where, trial.varying)
+    plain, cell_hash = checked_config(where, trial.plain, trial.config_hash)
+    if cell_hash != trial.cell_hash:
+        raise ConfigError(f"{where}: its cell hash is wrong")
     return replace(trial, plain=plain)

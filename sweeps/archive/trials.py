@@ -1,138 +1,84 @@
-"""A trial's four files in an archive, and the record they make when they hold together."""
+"""Convert a trial between its record and its four files in an archive."""
 
 import json
-import re
-import sys
 from dataclasses import asdict, fields
 from typing import Any
 
-import deq
 from sweeps.archive import layout
-from sweeps.archive.layout import EnvironmentSheet, ResultSheet
+from sweeps.archive.layout import ArchivedEnvironment, ArchivedResult
 from sweeps.archive.reader import ArchiveReader
-from sweeps.archive.validation import plain_of, refuse_long, refuse_unprintable, typed
-from sweeps.config.early_stopping import STOPPED, STOPPED_AT
+from sweeps.archive.validation import json_object, typed
 from sweeps.config.hashing import digests
 from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
 from sweeps.storage.record import Record, Trajectory, foreign_columns
-from sweeps.storage.step_metrics import MEASURED
-
-STATUSES = frozenset(status.value for status in deq.Status)
-METRIC = re.compile(r"[A-Za-z0-9_./: -]{1,200}")
-DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
-ACTIVATION = re.compile(r"\w+([.]\w+)*(:\w+)?")
-LAST_MOMENT = 4_102_444_800_000  # the year 2100, in milliseconds
-MOST_STEPS = 2**53
 
 
-def place(digest: str, part: str) -> str:
-    """Where a trial's file lies."""
+def path_in_archive(digest: str, part: str) -> str:
+    """Name of one file of a trial."""
     return f"trials/{digest}/{part}"
 
 
-def files(record: Record) -> dict[str, bytes]:
-    """A record's four files."""
-    result = {f.name: getattr(record, f.name) for f in fields(ResultSheet)}
-    return {
-        place(record.config_hash, layout.CONFIG): as_json(record.config),
-        place(record.config_hash, layout.RESULT): as_json(result),
-        place(record.config_hash, layout.ENVIRONMENT): record.environment_json().encode(),
-        place(record.config_hash, layout.TRAJECTORY): record.parquet(),
+def to_files(record: Record) -> dict[str, bytes]:
+    """The four files of a trial, by name."""
+    result = {field.name: getattr(record, field.name) for field in fields(ArchivedResult)}
+    contents = {
+        layout.CONFIG: as_json(record.config),
+        layout.RESULT: as_json(result),
+        layout.ENVIRONMENT: record.environment_json().encode(),
+        layout.TRAJECTORY: record.parquet(),
     }
+    return {path_in_archive(record.config_hash, part): data for part, data in contents.items()}
 
 
 def as_json(plain: object) -> bytes:
-    """JSON that a person reads."""
+    """Indented JSON."""
     return (json.dumps(plain, indent=2, allow_nan=False) + "\n").encode()
 
 
-def record(members: ArchiveReader, digest: str) -> Record:
-    """The trial of an archive, its hash computed anew from its config.
+def read_record(reader: ArchiveReader, digest: str) -> Record:
+    """Read the four files of a trial and recompute the hash of its config.
 
     Raises:
-        ConfigError: its files do not hold together, or are none of a trial.
+        ConfigError: a file is missing, damaged or invalid, or a hash is wrong.
     """
     where = f"trials/{digest[:12]}"
-    config = plain_of(where, members.read(place(digest, layout.CONFIG)))
-    config, cell = checked_config(where, config, digest)
-    plain = plain_of(where, members.read(place(digest, layout.RESULT)))
-    result = typed(ResultSheet, f"{where}/{layout.RESULT}", plain)
-    if (result.config_hash, result.cell_hash) != (digest, cell):
-        raise ConfigError(f"{where}: {layout.RESULT} is another trial's")
-    _check_result(where, result)
-    environment = plain_of(where, members.read(place(digest, layout.ENVIRONMENT)))
-    _check_environment(where, environment)
-    parquet = members.read(place(digest, layout.TRAJECTORY))
-    most = config["train"]["steps"]
+
+    def read(part: str) -> dict[str, Any]:
+        return json_object(f"{where}/{part}", reader.read(path_in_archive(digest, part)))
+
+    config, cell_hash = checked_config(where, read(layout.CONFIG), digest)
+    result = typed(ArchivedResult, f"{where}/{layout.RESULT}", read(layout.RESULT))
+    if (result.config_hash, result.cell_hash) != (digest, cell_hash):
+        raise ConfigError(f"{where}: {layout.RESULT} belongs to another trial")
+    environment = read(layout.ENVIRONMENT)
+    typed(ArchivedEnvironment, f"{where}/{layout.ENVIRONMENT}", environment)
+    parquet = reader.read(path_in_archive(digest, layout.TRAJECTORY))
     try:
-        columns = foreign_columns(parquet, most + 2)
-        _check_steps(columns.get("step", []), most)
+        foreign_columns(parquet, config["train"]["steps"] + 2)
     except ValueError as error:
         raise ConfigError(f"{where}/{layout.TRAJECTORY}: {error}") from error
-    if missing := {"step", *MEASURED} - set(columns):
-        raise ConfigError(f"{where}/{layout.TRAJECTORY} has no column {min(missing)!r}")
+    values = asdict(result) | {"status": result.status.value}
     trajectory = Trajectory(parquet)
-    return Record(**asdict(result), config=config, environment=environment, trajectory=trajectory)
+    return Record(**values, config=config, environment=environment, trajectory=trajectory)
 
 
 def checked_config(where: str, config: dict[str, Any], digest: str) -> tuple[dict[str, Any], str]:
-    """A config whose hash this is, with every key; and its cell hash.
+    """Recompute a config's hash; return the config with all defaults, and its cell hash.
+
+    Args:
+        where: place of the config, for error messages.
+        config: the config as archived.
+        digest: the expected config hash.
 
     Raises:
-        ConfigError: it has another hash, or is no trial's config.
+        ConfigError: the hash differs, or this version cannot read the config.
     """
     try:
-        whole = with_defaults(config)
-        found, cell = digests(canonical_of(config))
+        full = with_defaults(config)
+        config_hash, cell_hash = digests(canonical_of(config))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    if found != digest:
-        raise ConfigError(f"{where}: its config has another hash: {found[:12]}")
-    refuse_unprintable(where, whole)
-    model = whole["model"]
-    if not ACTIVATION.fullmatch(str(model["activation"])):
-        raise ConfigError(f"{where}: model.activation={model['activation']!r} names none")
-    if not isinstance(model["allow_ill_posed"], bool):
-        raise ConfigError(f"{where}: model.allow_ill_posed is neither true nor false")
-    return whole, cell
-
-
-def _check_result(where: str, result: ResultSheet) -> None:
-    refuse_unprintable(where, result.reason, result.notes)
-    refuse_long(where, {"reason": result.reason} | result.notes)
-    if result.status not in STATUSES:
-        raise ConfigError(f"{where}: no trial ends {result.status[:40]!r}")
-    if (result.status == STOPPED) != (STOPPED_AT in result.summary):
-        raise ConfigError(f"{where}: it was stopped early at no step, or at a step and not early")
-    if not DEVICE.fullmatch(result.device):
-        raise ConfigError(f"{where}: {result.device[:40]!r} is no device")
-    if not 0 <= result.started <= result.finished < LAST_MOMENT:
-        raise ConfigError(f"{where}: it was finished before it was started, or in no known year")
-    summary = result.summary
-    for name in [*summary, *result.notes]:
-        if not METRIC.fullmatch(name) or not abs(summary.get(name, 0)) <= sys.float_info.max:
-            raise ConfigError(f"{where}: {name[:40]!r} is no metric's name, or its value no number")
-    fitted = "rate/measured" in summary
-    window = [summary.get("rate/window_start", -1), summary.get("rate/window_stop", -1)]
-    if "time/seconds" not in summary or (fitted and not 0 <= window[0] <= window[1] <= MOST_STEPS):
-        raise ConfigError(f"{where}: its summary lacks the seconds, or the window of its fit")
-
-
-def _check_environment(where: str, environment: dict[str, Any]) -> None:
-    sheet = typed(EnvironmentSheet, f"{where}/{layout.ENVIRONMENT}", environment)
-    # A diff has lines, and is never printed.
-    code = {key: value for key, value in sheet.code.items() if key != "diff"}
-    refuse_unprintable(where, environment | {"code": code})
-    refuse_long(where, environment | {"code": code})
-    if not 1 <= sheet.threads <= 4096:
-        raise ConfigError(f"{where}: it was trained with {sheet.threads} threads")
-
-
-def _check_steps(steps: list[float | None], most: int) -> None:
-    """Refuse GD steps that are not whole, do not rise, or go on after the last."""
-    last = -1.0
-    for step in steps:
-        if step is None or step != int(step) or not last < step <= min(most, MOST_STEPS):
-            raise ValueError("its steps do not rise to the last")
-        last = step
+    if config_hash != digest:
+        raise ConfigError(f"{where}: its config has another hash: {config_hash[:12]}")
+    return full, cell_hash

@@ -1,10 +1,9 @@
-"""A sweep into one file: its trials, its spec, its report, and a manifest of it all."""
+"""Export a sweep to one zip file: trials, sweep.json, report, and a manifest with checksums."""
 
 import contextlib
 import functools
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from sweeps import __version__
 from sweeps.archive import layout, trials
-from sweeps.archive.layout import Manifest, Member
-from sweeps.archive.schema import sheet
+from sweeps.archive.layout import FileInfo, Manifest
+from sweeps.archive.schema import to_archived
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.page import report_files
 from sweeps.driver.trial_states import TrialStates, outcomes_of, planned_of, single_sweep
@@ -26,16 +25,24 @@ from sweeps.storage.ledger import Ledger, Result, SweepEntry, reading
 from sweeps.storage.output_root import has_record, ledger_path
 from sweeps.storage.record import Record, stopped_key
 
-# Every file in the archive says so: the same sweep makes the same bytes.
-_NO_TIME = (1980, 1, 1, 0, 0, 0)
+# A fixed time stamp, so that the same sweep gives the same bytes.
+_TIME_STAMP = (1980, 1, 1, 0, 0, 0)
 
 
 def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
-    """Write a sweep as an archive; where it is. By default under the output root.
+    """Write a sweep as an archive.
+
+    Args:
+        config: launch config with the output root.
+        prefix: first digits of the sweep's name.
+        target: the file to write; by default one in the folder exports/ of the output root.
+
+    Returns:
+        The path of the archive.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins so, or it cannot be written there.
-        TrackingError: MLflow, which holds some of its trials, cannot be reached.
+        ConfigError: the prefix names no sweep or several, or the file cannot be written.
+        TrackingError: MLflow holds some of the trials and cannot be reached.
     """
     output = Path(config.paths.output)
     has_record(output)
@@ -51,84 +58,80 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
 
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive that is there when it is whole; where `path` is a link, what it leads to.
+    """Open a zip file that replaces `path` once it is complete; a link is followed.
 
     Raises:
-        ConfigError: it cannot be made there, or what is there is no regular file.
+        ConfigError: the file cannot be written, or `path` is not a regular file.
     """
     path = Path(os.path.realpath(path))
-    try:
-        if os.path.lexists(path) and not path.is_file():
-            raise ConfigError(f"{path} is no regular file: name another with -o")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    part = Path(name)
-    try:
-        with explained(path, kinds=OSError):
+    if os.path.lexists(path) and not path.is_file():
+        raise ConfigError(f"{path} is not a regular file: choose another with -o")
+    part = path.with_name(f".{path.name}.part")
+    with explained(path, kinds=OSError):
+        try:
             with zipfile.ZipFile(part, "w") as file:
                 yield file
-            part.chmod(0o644)
             part.replace(path)
-    except BaseException:
-        part.unlink()
-        raise
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _Writer:
-    """Puts files into an archive, and keeps account of them for its manifest."""
+    """Adds files to an archive and collects their checksums for the manifest."""
 
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._file = file
-        self.members: dict[str, Member] = {}
+        self.files: dict[str, FileInfo] = {}
 
-    def put(self, name: str, content: bytes | str) -> None:
+    def add(self, name: str, content: bytes | str) -> None:
+        """Add one file; PNG and Parquet are stored without further compression."""
         data = content.encode() if isinstance(content, str) else content
-        info = zipfile.ZipInfo(name, _NO_TIME)
+        info = zipfile.ZipInfo(name, _TIME_STAMP)
         info.external_attr = 0o644 << 16
-        packed = name.endswith((".png", ".parquet"))
-        info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+        compressed = name.endswith((".png", ".parquet"))
+        info.compress_type = zipfile.ZIP_STORED if compressed else zipfile.ZIP_DEFLATED
         self._file.writestr(info, data)
-        self.members[name] = Member(hashlib.sha256(data).hexdigest(), len(data))
+        self.files[name] = FileInfo(hashlib.sha256(data).hexdigest(), len(data))
 
 
 def _write(writer: _Writer, entry: SweepEntry, ledger: Ledger, config: LaunchConfig) -> None:
+    """Write all files of a sweep; the manifest comes last."""
     planned = planned_of(entry)
     failures = ledger.failures(trial.config_hash for trial in planned)
     results: dict[str, Result] = {}
-    made: list[Provenance] = []
+    provenance: list[Provenance] = []
     for trial in planned:
         record = _record(trial, entry, ledger, config)
         if record:
             results[trial.config_hash] = Result(record.status, record.summary)
-            made.append(
+            provenance.append(
                 Provenance(record.device, record.started, record.finished, record.environment)
             )
-            for name, content in trials.files(record).items():
-                writer.put(name, content)
-    lines = outcomes_of(planned, entry.spec["reused"], TrialStates(results, failures))
-    left = {digest: failure for digest, failure in failures.items() if digest not in results}
-    writer.put(layout.SWEEP, trials.as_json(asdict(sheet(entry, left))))
+            for name, data in trials.to_files(record).items():
+                writer.add(name, data)
+    outcomes = outcomes_of(planned, entry.spec["reused"], TrialStates(results, failures))
+    unfinished = {digest: f for digest, f in failures.items() if digest not in results}
+    writer.add(layout.SWEEP, trials.as_json(asdict(to_archived(entry, unfinished))))
     trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
-    for name, drawn in report_files(entry, lines, trajectory).items():
-        writer.put(layout.REPORT + name, drawn)
-    writer.put(layout.CITE, cite(entry, made))
+    for name, content in report_files(entry, outcomes, trajectory).items():
+        writer.add(layout.REPORT + name, content)
+    writer.add(layout.CITE, cite(entry, provenance))
     about = {"version": __version__, "sweep": entry.sweep, "study": entry.study}
-    counts = {"finished": len(made), "total": len(lines), "format": layout.FORMAT}
-    writer.put(layout.README, layout.ABOUT.format(**about, **counts))
-    members = writer.members.copy()
-    manifest = Manifest(layout.FORMAT, f"deq-sweeps {__version__}", entry.sweep, members)
-    writer.put(layout.MANIFEST, trials.as_json(asdict(manifest)))
+    counts = {"finished": len(results), "total": len(planned), "format": layout.FORMAT}
+    writer.add(layout.README, layout.ABOUT.format(**about, **counts))
+    manifest = Manifest(
+        layout.FORMAT, f"deq-sweeps {__version__}", entry.sweep, writer.files.copy()
+    )
+    writer.add(layout.MANIFEST, trials.as_json(asdict(manifest)))
 
 
 def _record(
     trial: PlannedTrial, entry: SweepEntry, ledger: Ledger, config: LaunchConfig
 ) -> Record | None:
-    """A trial's record: the ledger's, or MLflow's of one that another machine trained."""
+    """Record of a trial: from the ledger, or from MLflow if another machine trained it."""
     digest = trial.config_hash
-    found = ledger.get(digest) or ledger.get(stopped_key(digest, entry.sweep))
-    if found is None and digest in entry.spec["reused"]:
+    record = ledger.get(digest) or ledger.get(stopped_key(digest, entry.sweep))
+    if record is None and digest in entry.spec["reused"]:
         with contextlib.suppress(ConfigError):
             return record_of(digest, config)
-    return found
+    return record

@@ -1,7 +1,7 @@
 """The command line: `sweeps COMMAND [hydra overrides]`; one file for each group of commands.
 
-Nothing here imports what a command needs until it is called: `sweeps --help` is quick, and
-signals are heeded from the first moment.
+Signal handlers are installed before anything else is imported. Each command imports what it
+needs when it is called, so `--help` and shell completion are quick.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,17 @@ __all__ = ["cli", "main"]
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not taken all,
-    130 interrupted.
+    Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not received all
+    results yet, 130 interrupted.
     """
     with handling_signals():
-        from sweeps.cli.entry import enter
+        from sweeps.cli.entry import run
 
-        enter()
+        run()
 
 
 def __getattr__(name: str) -> Any:
-    """The group of all commands, imported when it is asked for."""
+    """The group of all commands, imported on first access."""
     if name != "cli":
         raise AttributeError(f"module 'sweeps.cli' has no attribute {name!r}")
     from sweeps.cli.commands import cli

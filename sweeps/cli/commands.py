@@ -1,4 +1,4 @@
-"""The group with all its commands: each file of commands adds its own when it is imported."""
+"""The group with all commands: each imported module adds its own."""
 
 from sweeps.cli import compare, completion, launch, plan, project, record, transfer
 from sweeps.cli.group import cli

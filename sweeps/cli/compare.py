@@ -3,19 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sweeps.cli.complete_ids import complete_sweep, complete_trial
-from sweeps.cli.group import cli, request, with_config_dir, with_overrides
+from sweeps.cli.group import cli, compose, is_override, with_config_dir, with_overrides
 
 if TYPE_CHECKING:
     from sweeps.config.request import LaunchConfig
-    from sweeps.driver.terminal import Terminal
-    from sweeps.reproduction.runs import Attempt
+    from sweeps.reproduction.runs import Reproduction
     from sweeps.tracking.tracker import Tracker
 
 
@@ -28,14 +26,14 @@ if TYPE_CHECKING:
     flag_value="recorded",
     default="",
     metavar="[COMMIT]",
-    help="With the code of a commit, in a checkout of its own; `--at recorded`: the record's.",
+    help="Train with the code of a commit; `--at recorded`: of the record's commit.",
 )
 @click.option(
-    "--sweep", default="", shell_complete=complete_sweep, help="A sweep's trials, not one."
+    "--sweep", default="", shell_complete=complete_sweep, help="Reproduce the trials of a sweep."
 )
-@click.option("--sample", type=int, metavar="K", help="K of them, drawn at random.")
-@click.option("--seed", default=0, show_default=True, help="Which K.")
-@click.option("--allow-drift", is_flag=True, help="Go on under other versions or hardware.")
+@click.option("--sample", type=int, metavar="K", help="Only K of them, drawn at random.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the draw.")
+@click.option("--allow-drift", is_flag=True, help="Continue with other versions or hardware.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def reproduce(
     words: tuple[str, ...],
@@ -50,113 +48,79 @@ def reproduce(
 
     Every recorded step and summary metric is compared; exit 1 if one differs.
 
-    HASH: six or more digits of the trial's hash; or --sweep SWEEP. A verdict is a run of its
-    own in MLflow.
+    HASH: six or more digits of the trial's hash; or --sweep SWEEP. The verdict is recorded as
+    a run in MLflow.
 
-    --at trains with the recorded commit and its uncommitted changes, or another commit's
-    code, in a clone under the output root; with the packages here where they are the recorded
-    ones, with those installed by pip otherwise. It runs the code that a record holds: trust
-    whom it is from.
+    --at uses the recorded commit with its uncommitted changes, or another commit, in a clone
+    under the output root. If the recorded packages are not those of this environment, pip
+    installs them. This runs the code in the record: use it only if you trust its author.
     """
-    hashes = [word for word in words if "=" not in word]
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect.lookup import finished_of
+    from sweeps.reproduction import runs
+    from sweeps.reproduction.comparison import DIFFERENT
+
+    hashes = [word for word in words if not is_override(word)]
+    _check_usage(hashes, sweep, sample)
+    launch = compose(list(filter(is_override, words))).launch
+    names = finished_of(sweep, launch) if sweep else {}
+    chosen = runs.sample(list(names), sample, seed) if sweep else hashes
+    terminal = Terminal(stderr=as_json)
+    results, rows = [], []
+    for result, run_id in _reproduce_all(launch, chosen, at, allow_drift):
+        name = names.get(result.record.config_hash, "")
+        results.append((name, result))
+        rows.append(runs.to_plain(result) | {"run_id": run_id})
+        if sweep:
+            done = f"[{len(results)}/{len(chosen)}] {name}"
+            terminal.say(f"{done}: {result.comparison or result.note}")
+    runs.refuse_without_comparison([result for _, result in results], one=not sweep)
+    if sweep:
+        rows = [{"trial": name} | row for (name, _), row in zip(results, rows, strict=True)]
+        terminal.table(*runs.table(results), left=4)
+    elif not as_json:
+        terminal.say(f"{rows[0]['config_hash'][:12]}: {results[0][1].comparison}")
+    if as_json:
+        all_rows = {"trials": rows, "of": len(names), "seed": seed}
+        click.echo(json.dumps(all_rows if sweep else rows[0], indent=2))
+    if any(result.kind in (DIFFERENT, runs.FAILED) for _, result in results):
+        sys.exit(1)
+
+
+def _check_usage(hashes: list[str], sweep: str, sample: int | None) -> None:
+    """Refuse arguments that name neither one trial nor a sweep."""
     if len(hashes) != (0 if sweep else 1):
         raise click.UsageError("name one trial by its HASH, or a sweep by --sweep SWEEP")
     if sample is not None and not sweep:
         raise click.UsageError("--sample draws from a sweep: give --sweep SWEEP")
-    launch = request([word for word in words if "=" in word]).launch
-    asked = _Asked(launch, at, allow_drift=allow_drift, as_json=as_json)
-    if sweep:
-        _again_sample(asked, sweep, sample, seed)
-    else:
-        _again_one(asked, hashes[0])
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """How to train again: where the record is, with what code, whatever else has changed."""
-
-    launch: "LaunchConfig"
-    at: str
-    allow_drift: bool
-    as_json: bool
-
-    @property
-    def output(self) -> Path:
-        """The output root."""
-        return Path(self.launch.paths.output)
-
-
-def _again_one(asked: _Asked, prefix: str) -> None:
-    """Reproduce a trial; exit 1 when it differs."""
+def _reproduce_all(
+    launch: "LaunchConfig", hashes: list[str], at: str, allow_drift: bool
+) -> Iterator[tuple["Reproduction", str]]:
+    """Yield each trial's reproduction, and the id of the verdict's run in MLflow."""
     from sweeps.inspect.lookup import record_of
-    from sweeps.reproduction.comparison import DIFFERENT
-    from sweeps.reproduction.reproduce import places
-    from sweeps.reproduction.runs import attempt, to_plain
+    from sweeps.reproduction.reproduce import runtimes
+    from sweeps.reproduction.runs import reproduce_all
 
-    record = record_of(prefix, asked.launch)
-    tracker = _tracker(asked)
-    with places(asked.at, asked.output) as place:
-        where = place(record)
-        if asked.at:
-            click.echo(f"the code of {where}", err=True)
-        tried = attempt(record, where, allow_drift=asked.allow_drift)
-    run_id = tried.told_to(tracker) if tracker else ""
-    if asked.as_json:
-        click.echo(json.dumps(to_plain(tried) | {"run_id": run_id}, indent=2))
-    else:
-        click.echo(f"{record.config_hash[:12]}: {tried.verdict}")
-    if tried.kind == DIFFERENT:
-        sys.exit(1)
+    records = (record_of(digest, launch) for digest in hashes)
+    tracker = _tracker(launch)
+    with runtimes(at, Path(launch.paths.output)) as runtime_for:
+        for result in reproduce_all(records, runtime_for, allow_drift=allow_drift):
+            if result.code:
+                click.echo(f"the code of {result.code}", err=True)
+            yield result, result.log_to(tracker) if tracker else ""
 
 
-def _again_sample(asked: _Asked, sweep: str, count: int | None, seed: int) -> None:
-    """Reproduce a sweep's trials, or some; exit 1 when one differs or fails, 2 if all drifted."""
-    from sweeps.driver.terminal import Terminal
-    from sweeps.inspect.lookup import finished_of
-    from sweeps.reproduction.comparison import DIFFERENT
-    from sweeps.reproduction.runs import FAILED, refuse_all_drifted, sample, table, to_plain
-
-    terminal = Terminal(stderr=asked.as_json)
-    names = finished_of(sweep, asked.launch)
-    found, said = [], []
-    for name, tried, run_id in _tried(asked, names, sample(list(names), count, seed), terminal):
-        found.append((name, tried))
-        said.append({"trial": name} | to_plain(tried) | {"run_id": run_id})
-    refuse_all_drifted([tried for _, tried in found])
-    terminal.table(*table(found), left=4)
-    if asked.as_json:
-        click.echo(json.dumps({"trials": said, "of": len(names), "seed": seed}, indent=2))
-    if any(tried.kind in (DIFFERENT, FAILED) for _, tried in found):
-        sys.exit(1)
-
-
-def _tried(
-    asked: _Asked, names: dict[str, str], chosen: list[str], terminal: "Terminal"
-) -> Iterator[tuple[str, "Attempt", str]]:
-    """Each chosen trial as it is trained again: its name, how that went, its verdict's run."""
-    from sweeps.inspect.lookup import record_of
-    from sweeps.reproduction.reproduce import places
-    from sweeps.reproduction.runs import attempts
-
-    tracker = _tracker(asked)
-    with places(asked.at, asked.output) as place:
-        records = (record_of(digest, asked.launch) for digest in chosen)
-        found = attempts(records, place, allow_drift=asked.allow_drift)
-        for done, tried in enumerate(found, start=1):
-            name = names[tried.record.config_hash]
-            terminal.say(f"[{done}/{len(chosen)}] {name}: {tried.verdict or tried.note}")
-            yield name, tried, tried.told_to(tracker) if tracker else ""
-
-
-def _tracker(asked: _Asked) -> "Tracker | None":
-    """Open MLflow, for the verdicts; None, with a word, where its store cannot be written."""
+def _tracker(launch: "LaunchConfig") -> "Tracker | None":
+    """Open MLflow for the verdicts; None, with a message, if its store cannot be written."""
     from sweeps.errors import OutputRootError
     from sweeps.tracking.tracker import Tracker
 
     try:
-        return Tracker(asked.launch.tracking, asked.output)
+        return Tracker(launch.tracking, Path(launch.paths.output))
     except OutputRootError as error:
-        click.echo(f"what comes of it is not recorded: {error}", err=True)
+        click.echo(f"the verdict will not be recorded: {error}", err=True)
         return None
 
 
@@ -164,9 +128,9 @@ def _tracker(asked: _Asked) -> "Tracker | None":
 @click.argument("first", shell_complete=complete_trial)
 @click.argument("second", shell_complete=complete_trial)
 @with_overrides
-@click.option("--json", "as_json", is_flag=True, help="Print all that differs as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all differences as JSON.")
 def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show where two finished trials differ: config keys and results.
+    """Show the differences between two finished trials: config keys and results.
 
     FIRST, SECOND: six or more digits of their hashes.
     """
@@ -174,10 +138,10 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
     from sweeps.inspect.lookup import record_of
     from sweeps.planning import diff
 
-    launch = request(overrides).launch
-    a, b = (record_of(name, launch, steps=False) for name in (first, second))
-    found = diff.difference(a, b)
+    launch = compose(overrides).launch
+    a, b = (record_of(prefix, launch, steps=False) for prefix in (first, second))
+    differences = diff.difference(a, b)
     if as_json:
-        click.echo(json.dumps({"keys": found.keys, "results": found.results}, indent=2))
+        click.echo(json.dumps({"keys": differences.keys, "results": differences.results}, indent=2))
     else:
-        Terminal().table(*diff.table(found, a, b), left=1)
+        Terminal().table(*diff.table(differences, a, b), left=1)

@@ -1,6 +1,6 @@
-"""What shell completion offers for a sweep's name or a trial's hash: those of the ledger.
+"""Shell completion of sweep names and trial hashes, from the ledger.
 
-Read only, and without what `sweeps.storage.ledger` imports to read a record.
+It opens the database read-only and does not import `sweeps.storage.ledger`, which is slow.
 """
 
 import contextlib
@@ -10,65 +10,66 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from sweeps.cli.complete_overrides import complete_override, typed
+from sweeps.cli.complete_overrides import complete_override, typed_words
 
-# More than these nobody reads.
-MOST = 200
-SHORT = 12
+# Most completions offered, and digits of a name.
+MAX_OFFERED, SHORT = 200, 12
 SWEEPS = "SELECT sweep, study FROM sweeps WHERE substr(sweep, 1, ?) = ? ORDER BY rowid DESC"
 TRIALS = (
     "SELECT results.config_hash, max(name) FROM results LEFT JOIN outbox "
     "ON outbox.config_hash = results.config_hash "
     "WHERE substr(results.config_hash, 1, ?) = ? AND length(results.config_hash) = 64 "
-    "GROUP BY 1 ORDER BY max(results.rowid) DESC"  # a longer one was stopped early: no result
+    "GROUP BY 1 ORDER BY max(results.rowid) DESC"  # longer keys are trials that were stopped early
 )
 
 
 def complete_sweep(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """Names of sweeps, the latest first; overrides where those are taken too."""
-    return _either(SWEEPS, context, parameter, incomplete)
+    """Complete a sweep's name, the latest first, or an override where the command takes those."""
+    return _complete(SWEEPS, context, parameter, incomplete)
 
 
 def complete_trial(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """The first digits of finished trials' hashes, the latest first; or overrides."""
-    return _either(TRIALS, context, parameter, incomplete)
+    """Complete a finished trial's hash, the latest first, or an override."""
+    return _complete(TRIALS, context, parameter, incomplete)
 
 
-def _either(
+def _complete(
     query: str, context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    found = []
+    """Complete from the rows of a query, then from overrides if the parameter takes several."""
+    items = []
     if "=" not in incomplete:
-        rows = _rows(_ledger(typed(context)), query, incomplete)
-        short = max(SHORT, len(incomplete))
-        names = {name[:short]: said for name, said in rows}
-        found = [CompletionItem(name, help=said) for name, said in names.items()]
-    if parameter.nargs == -1 and (incomplete or not found):
-        found += complete_override(context, parameter, incomplete)
-    return found
+        rows = _rows(_ledger(typed_words(context)), query, incomplete)
+        length = max(SHORT, len(incomplete))
+        names = {name[:length]: help_text for name, help_text in rows}
+        items = [CompletionItem(name, help=help_text) for name, help_text in names.items()]
+    if parameter.nargs == -1 and (incomplete or not items):
+        items += complete_override(context, parameter, incomplete)
+    return items
 
 
 def _ledger(words: list[str]) -> Path:
-    """The ledger of the output root that the command names."""
-    named = [word.partition("=")[2] for word in words if word.startswith("paths.output=")]
-    return Path([os.environ.get("SWEEPS_OUTPUT") or "outputs", *named][-1]) / "ledger.db"
+    """Ledger of the output root that the command line names."""
+    given = [word.partition("=")[2] for word in words if word.startswith("paths.output=")]
+    return Path([os.environ.get("SWEEPS_OUTPUT") or "outputs", *given][-1]) / "ledger.db"
 
 
 def _rows(path: Path, query: str, prefix: str) -> list[tuple[str, str]]:
+    """(name, help text) rows of a query; empty if the ledger cannot be read quickly."""
     import sqlite3
 
     from sweeps.storage.database import read_only
 
     if not path.exists():
         return []
-    # A ledger of another version, or one that is locked, says nothing in a prompt.
+    # No message in a prompt if the ledger is locked or has another version.
     with (
         contextlib.suppress(sqlite3.Error),
         contextlib.closing(read_only(path, 0.2)) as db,
     ):
-        return list(db.execute(f"{query} LIMIT {MOST}", (len(prefix), prefix)))
+        return list(db.execute(f"{query} LIMIT {MAX_OFFERED}", (len(prefix), prefix)))
     return []

@@ -1,8 +1,7 @@
-"""What shell completion offers for an override: groups, keys, choices and values.
+"""Shell completion of overrides: groups, keys, choices and values.
 
-Quick: neither Hydra nor torch is imported. Keys come from a file that `make reference`
-writes from the config dataclasses; choices are the files of conf/ and of a
-user's own folders.
+It imports neither Hydra nor torch. Keys come from words.json, which `make reference` writes
+from the config dataclasses; choices are the files in conf/ and in the user's own folders.
 """
 
 import functools
@@ -17,48 +16,51 @@ from click.shell_completion import CompletionItem
 from sweeps.config.config_files import groups, own_folders
 from sweeps.errors import ConfigError
 
-# Where a command keeps what its --config-dir names.
+# Key of click's context.meta that holds the value of --config-dir.
 CONFIG_DIR = "config_dir"
 WORDS = Path(__file__).parent / "words.json"
-# Keys whose value is a path.
+# Keys whose value is a path, and what click completes them with.
 PATHS = {"data.path": "file", "data.cache": "dir", "paths.output": "dir"}
 
 
 def complete_override(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """The overrides that may be meant; after `KEY=A,` another value of the axis."""
+    """Complete a group, a key or a value; after `KEY=A,` another value of the axis."""
     del parameter
     key, equals, value = incomplete.partition("=")
     folders = _folders(context)
-    return _values(key, value, folders) if equals else _keys(incomplete, typed(context), folders)
+    return (
+        _values(key, value, folders) if equals else _keys(incomplete, typed_words(context), folders)
+    )
 
 
 def _folders(context: click.Context) -> Sequence[Path]:
-    """A user's folders of config files; none where the one that is named cannot be used."""
+    """The user's folders of config files; none if --config-dir cannot be used."""
     try:
         return own_folders(context.meta.get(CONFIG_DIR))
     except (ConfigError, OSError):
         return ()
 
 
-def typed(context: click.Context) -> list[str]:
-    """The words of the command so far, options aside."""
-    found: list[str] = []
+def typed_words(context: click.Context) -> list[str]:
+    """Arguments typed so far, without flags."""
+    words: list[str] = []
     for value in context.params.values():
-        found += [value] if isinstance(value, str) else value if isinstance(value, tuple) else []
-    return found
+        words += [value] if isinstance(value, str) else value if isinstance(value, tuple) else []
+    return words
 
 
 def _values(key: str, value: str, folders: Sequence[Path]) -> list[CompletionItem[str]]:
+    """Values of a key that begin with the text after the last comma."""
     if key in PATHS:
         return [CompletionItem(value, type=PATHS[key])]
     before, comma, last = value.rpartition(",")
     given = before.split(",")
-    known = groups(folders).get(key) or _keys_file().get(key, {}).get("values", [])
+    values = groups(folders).get(key) or _keys_file().get(key, {}).get("values", [])
     return [
         CompletionItem(f"{key}={before}{comma}{word}")
-        for word in known
+        for word in values
         if word.startswith(last) and word not in given
     ]
 
@@ -66,19 +68,21 @@ def _values(key: str, value: str, folders: Sequence[Path]) -> list[CompletionIte
 def _keys(
     incomplete: str, words: Iterable[str], folders: Sequence[Path]
 ) -> list[CompletionItem[str]]:
-    """Groups and keys, as far as their next dot."""
-    ours = groups()
+    """Groups and keys, up to their next dot."""
+    shipped = groups()
     chosen = dict(word.partition("=")[::2] for word in words)
-    found = {f"{group}=": f"one of {', '.join(names)}" for group, names in groups(folders).items()}
+    meanings = {
+        f"{group}=": f"one of {', '.join(names)}" for group, names in groups(folders).items()
+    }
     for key, entry in _keys_file().items():
         group = key.partition(".")[0]
-        named = chosen.get(group, "").split(",")
-        # Another than ours is a user's, which may have any key of the group.
-        own = any(name not in ours.get(group, []) for name in named)
-        if own or not entry["choices"] or set(named) & set(entry["choices"]):
-            found[f"{key}="] = entry["meaning"]
+        choices = chosen.get(group, "").split(",")
+        # A user's own choice may have any key of the group.
+        own = any(name not in shipped.get(group, []) for name in choices)
+        if own or not entry["choices"] or set(choices) & set(entry["choices"]):
+            meanings[f"{key}="] = entry["meaning"]
     offered: dict[str, str] = {}
-    for name, meaning in found.items():
+    for name, meaning in meanings.items():
         if name.startswith(incomplete):
             step, dot, _ = name[len(incomplete) :].partition(".")
             offered.setdefault(incomplete + step + dot, "" if dot else meaning)
@@ -87,5 +91,5 @@ def _keys(
 
 @functools.cache
 def _keys_file() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(WORDS.read_text())
-    return found
+    keys: dict[str, dict[str, Any]] = json.loads(WORDS.read_text())
+    return keys

@@ -1,7 +1,7 @@
 """Shell completion for bash and zsh: `source <(sweeps completion bash)`.
 
-Click's own scripts put a space behind `model.activation=` and, in bash, offer words whose
-part before the `=` is typed twice.
+It replaces click's scripts, which add a space after `model.activation=` and, in bash, repeat
+the part before the `=`.
 """
 
 import os
@@ -20,13 +20,13 @@ from sweeps.cli.group import cli
 COMMAND, VARIABLE = "sweeps", "_SWEEPS_COMPLETE"
 
 
-class _Line(ShellComplete):
-    """Completion of the line up to the cursor, which the script hands over as it is."""
+class _LineCompletion(ShellComplete):
+    """Completion from the whole line up to the cursor, which the script passes unchanged."""
 
     incomplete = ""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one to complete, and that one."""
+        """The complete words, and the incomplete last one."""
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)[1:]
         if words and not line[-1].isspace():
@@ -34,7 +34,7 @@ class _Line(ShellComplete):
         return words, self.incomplete
 
 
-class _Bash(_Line):
+class _Bash(_LineCompletion):
     name: ClassVar[str] = "bash"
     source_template: ClassVar[str] = """\
 %(complete_func)s() {
@@ -54,25 +54,25 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """Only what follows the last character that bash breaks words at."""
+        """Format an item without the part before the last character that splits words in bash."""
         breaks = [c for c in "=:" if c in os.environ.get("BREAKS", "=:")]
         start = max((self.incomplete.rfind(c) + 1 for c in breaks), default=0)
         return f"{item.type},{item.value[start:] if item.type == 'plain' else item.value}"
 
 
-class _Zsh(_Line):
+class _Zsh(_LineCompletion):
     name: ClassVar[str] = "zsh"
     source_template: ClassVar[str] = """\
 #compdef %(prog_name)s
 %(complete_func)s() {
     local -a lines open openly closed closely
-    local kind word said
+    local kind word help
     lines=("${(@f)$(env COMP_LINE="${(j: :)words[1,CURRENT]}" \\
         %(complete_var)s=zsh_complete $words[1])}")
-    for kind word said in "${lines[@]}"; do
+    for kind word help in "${lines[@]}"; do
         case "$kind $word" in
-            plain*[=.]) open+=("$word"); openly+=("$word  $said") ;;
-            plain*) closed+=("$word"); closely+=("$word  $said") ;;
+            plain*[=.]) open+=("$word"); openly+=("$word  $help") ;;
+            plain*) closed+=("$word"); closely+=("$word  $help") ;;
             dir*) compset -P '*='; _path_files -/ ;;
             file*) compset -P '*='; _path_files -f ;;
         esac
@@ -88,7 +88,7 @@ fi
 """
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """Kind, word and what it means, each on a line."""
+        """Kind, word and help text, each on its own line."""
         return f"{item.type}\n{item.value}\n{item.help or ' '}"
 
 
@@ -98,7 +98,7 @@ SHELLS = {shell.name: add_completion_class(shell) for shell in (_Bash, _Zsh)}
 @cli.command()
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
-    """Print the script that completes commands, options, groups, keys, values and names.
+    """Print a script for tab completion of commands, options, keys, values and names.
 
     For bash, in ~/.bashrc: `source <(sweeps completion bash)`. For zsh, in ~/.zshrc after
     compinit: `source <(sweeps completion zsh)`.

@@ -1,4 +1,4 @@
-"""The entry point: runs the command line, and says errors in one line."""
+"""Entry point: run the command line and print each error in one line."""
 
 import logging
 import sqlite3
@@ -19,42 +19,42 @@ from sweeps.redaction import without_secrets
 from sweeps.storage.disk_errors import explanation
 
 
-def enter() -> None:
-    """Run the command line, and exit by how it ended; an interruption is raised."""
+def run() -> None:
+    """Run the command line and exit with its exit code; raise KeyboardInterrupt on Ctrl-C."""
     prepare_streams()
-    sys.excepthook = _tell
-    threading.excepthook = lambda raised: _tell(*raised[:3])
-    sys.path.append(str(Path.cwd()))  # for a user's own activation beside the command
+    sys.excepthook = _print_traceback
+    threading.excepthook = lambda raised: _print_traceback(*raised[:3])
+    sys.path.append(str(Path.cwd()))  # for the user's own activations in the current folder
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
-    logging.getLogger("deq").setLevel(logging.INFO)  # what takes long is said
+    logging.getLogger("deq").setLevel(logging.INFO)  # progress of long computations
     try:
         cli.main(standalone_mode=False, complete_var=VARIABLE)
     except StoppedError as error:
         click.echo(f"sweeps: {error}", err=True)
         sys.exit(INTERRUPTED)
     except SweepsError as error:
-        _refuse(error)
+        _exit_with(error)
     except click.ClickException as error:
-        _refuse(ConfigError(error.format_message()))
-    except click.Abort as error:  # click's word for an interruption
+        _exit_with(ConfigError(error.format_message()))
+    except click.Abort as error:  # click raises it for KeyboardInterrupt
         raise KeyboardInterrupt from error
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+    except click.exceptions.Exit as ending:
+        sys.exit(ending.exit_code)
     except (OSError, sqlite3.Error) as error:
-        found = explanation(error)
-        if found is None:
+        explained = explanation(error)
+        if explained is None:
             raise
-        _refuse((full_stdout() if isinstance(found, DiskError) else None) or found)
+        _exit_with((full_stdout() if isinstance(explained, DiskError) else None) or explained)
 
 
-def _refuse(error: SweepsError) -> None:
-    """Say what is wrong, and exit: 1 for a disk that is full or fails, 2 otherwise."""
+def _exit_with(error: SweepsError) -> None:
+    """Print the error and exit: 1 for a full or failing disk, else 2."""
     click.echo(f"sweeps: {without_secrets(' '.join(str(error).split()))}", err=True)
     sys.exit(1 if isinstance(error, DiskError) else 2)
 
 
-def _tell(
+def _print_traceback(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> None:
-    """A mistake of this tool: its traceback, as Python prints it, without secrets."""
+    """Print a traceback as Python does, but without secrets."""
     sys.stderr.write(without_secrets("".join(traceback.format_exception(kind, error, trace))))

@@ -1,4 +1,4 @@
-"""Commands that train: run, resume; and sync, which sends what they left."""
+"""Commands that launch, stop and send sweeps: run, resume, stop, sync."""
 
 import json
 import os
@@ -14,9 +14,10 @@ from sweeps.cli.group import (
     MULTIRUN,
     UNSENT,
     cli,
+    compose,
     config_dir,
-    request,
-    say_hidden,
+    is_override,
+    warn_hidden,
     with_config_dir,
     with_overrides,
 )
@@ -31,15 +32,16 @@ if TYPE_CHECKING:
 @cli.command()
 @with_overrides
 @MULTIRUN
-@click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
-@click.option("--why", is_flag=True, help="With --dry-run: what makes each new trial new.")
-@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
-@click.option("--force", is_flag=True, help="Train again what is finished.")
+@click.option("--dry-run", "only_plan", is_flag=True, help="Print the plan and start nothing.")
+@click.option(
+    "--why", is_flag=True, help="With --dry-run: name the nearest finished trial of each new one."
+)
+@click.option("--retry-failed", is_flag=True, help="Retry trials that failed before.")
+@click.option("--force", is_flag=True, help="Train finished trials again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
 def run(
     overrides: tuple[str, ...],
-    multirun: bool,
-    dry_run: bool,
+    only_plan: bool,
     why: bool,
     retry_failed: bool,
     force: bool,
@@ -47,63 +49,62 @@ def run(
 ) -> None:
     """Train all trials of a sweep that are not finished.
 
-    OVERRIDES are Hydra's: `model.width=256,512` is an axis, `experiment=NAME` brings axes
-    of its own, `seed=range(0,5)` needs quotes in a shell.
+    OVERRIDES have Hydra's syntax: `model.width=256,512` is an axis, `experiment=NAME` brings
+    its own axes, `seed=range(0,5)` needs quotes in a shell.
 
     `search=random` and `search=optuna` draw from `train.eta=interval(0.1,2)` and
-    `model.activation=choice(relu,tanh)`; `search=frontier` bisects an interval for where
-    `search.condition` ends to hold. `early_stopping=asha` ends what does worse than others.
+    `model.activation=choice(relu,tanh)`; `search=frontier` bisects an interval for the point
+    where `search.condition` ceases to hold. `early_stopping=asha` stops trials that do worse
+    than others.
 
     Exit codes: 0 complete, 1 a trial failed or the disk is full, 2 the command is wrong and
-    nothing was started, 3 every trial has a result but MLflow has not taken all of it
+    nothing was started, 3 every trial has a result but MLflow has not received all of them
     (`sweeps sync` sends the rest), 130 interrupted, or stopped in part by `sweeps stop`.
     """
-    del multirun  # every command here may sweep
-    if why and not dry_run:
+    if why and not only_plan:
         raise click.UsageError("--why explains a plan: give --dry-run too")
     from sweeps.driver.terminal import Terminal
 
-    terminal = Terminal(stderr=as_json)
-    with terminal.waiting("composing"):
-        asked = request(overrides)
-    say_hidden(asked)
-    if dry_run:
+    output = Terminal(stderr=as_json)
+    with output.waiting("composing"):
+        request = compose(overrides)
+    warn_hidden(request)
+    if only_plan:
         from sweeps.driver.dry_run import dry_plan
 
-        planned = dry_plan(asked, force=force, retry_failed=retry_failed)
-        show_plan(planned, as_json, asked.launch.paths.output if why else "")
+        plan = dry_plan(request, force=force, retry_failed=retry_failed)
+        show_plan(plan, as_json, request.launch.paths.output if why else "")
         return
-    with terminal.waiting("loading the engine"):
-        from sweeps.driver import run as runner
-
-    finished = runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
-    _show(finished, asked.launch, terminal, as_json)
+    with output.waiting("loading the engine"):
+        from sweeps.driver.run import launch
+    finished = launch(request, overrides, output, force=force, retry_failed=retry_failed)
+    _show(finished, request.launch, output, as_json)
 
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
 @with_overrides
-@click.option("--retry-failed", is_flag=True, help="Try again the trials that raised before.")
+@click.option("--retry-failed", is_flag=True, help="Retry trials that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: bool) -> None:
-    """Launch a sweep again, as it was.
+    """Launch a recorded sweep again.
 
-    SWEEP is the name that `sweeps run` printed, or six or more digits of it. OVERRIDES may
-    change cluster, tracking, pack, checkpoint, record and paths. Trials go on from
+    SWEEP is the name that `sweeps run` printed, or six or more of its digits. OVERRIDES may
+    change cluster, tracking, pack, checkpoint, record and paths. Trials continue from their
     checkpoints. Exit codes are those of `sweeps run`.
     """
     from sweeps.driver.terminal import Terminal
 
-    terminal = Terminal(stderr=as_json)
-    with terminal.waiting("reading the record"):
+    output = Terminal(stderr=as_json)
+    with output.waiting("reading the record"):
         from sweeps.driver import run as runner
         from sweeps.driver.launch_result import Options
         from sweeps.driver.resume import stored_sweep
 
-        found = stored_sweep(sweep, overrides, config_dir())
-    options = Options(found.command, found.sources, retry_failed=retry_failed)
-    finished = runner.run(found.launch, found.trials, options, terminal)
-    _show(finished, found.launch, terminal, as_json)
+        stored = stored_sweep(sweep, overrides, config_dir())
+    options = Options(stored.command, stored.sources, retry_failed=retry_failed)
+    finished = runner.run(stored.launch, stored.trials, options, output)
+    _show(finished, stored.launch, output, as_json)
 
 
 @cli.command()
@@ -111,33 +112,35 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 @click.argument("words", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
 @with_config_dir
 def stop(sweep: str, words: tuple[str, ...]) -> None:
-    """End a running sweep, or some of its trials, from another terminal or machine.
+    """Stop a running sweep, or some of its trials, from another terminal or machine.
 
-    SWEEP is the name that `sweeps run` printed, HASH a trial's, each six or more digits of
-    it. What ends writes a checkpoint first. The same command, or `sweeps resume`, goes on
-    from there.
+    SWEEP is the name that `sweeps run` printed and HASH the hash of a trial, or six or more
+    of their digits. Stopped trials write a checkpoint first. The same command as before, or
+    `sweeps resume`, continues from there.
 
-    A sweep that was stopped, or lacks a result for a trial that was, ends with exit code 130
-    unless a trial failed; its MLflow run is KILLED, with the tag `sweeps.stopped_by`.
+    The stopped sweep exits with code 130 unless a trial failed, and so does a sweep that
+    lacks the result of a stopped trial. Its MLflow run is KILLED, with the tag
+    `sweeps.stopped_by`.
     """
-    from sweeps.driver import stopping
+    from sweeps.driver.stopping import request_stop
 
-    config = request([word for word in words if "=" in word]).launch
-    for text in stopping.request_stop(config, sweep, [word for word in words if "=" not in word]):
+    config = compose(list(filter(is_override, words))).launch
+    hashes = [word for word in words if not is_override(word)]
+    for text in request_stop(config, sweep, hashes):
         click.echo(text)
 
 
 @cli.command()
 @with_overrides
 def sync(overrides: tuple[str, ...]) -> None:
-    """Send MLflow what it lacks of the record.
+    """Send results to MLflow that it lacks.
 
-    Results it was away for; and runs, pages and artifacts that it lost or that were changed
-    by hand. Nothing is trained. Exit 3 when MLflow did not take all.
+    Results that it has not received yet, and runs, pages and artifacts that were deleted or
+    changed by hand. Nothing is trained. Exit 3 if MLflow still lacks some.
     """
-    from sweeps.driver import sync
+    from sweeps.driver.sync import sync
 
-    done = sync.sync(request(overrides).launch)
+    done = sync(compose(overrides).launch)
     for study, count in done.sent.items():
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
     for study, missing in done.resent.items():
@@ -151,62 +154,65 @@ def sync(overrides: tuple[str, ...]) -> None:
 
 
 def _show(
-    finished: "Finished", launch: "LaunchConfig", terminal: "Terminal", as_json: bool
+    finished: "Finished",
+    launch: "LaunchConfig",
+    output: "Terminal",
+    as_json: bool,
 ) -> None:
-    """Say how a sweep ended.
+    """Print the results of a sweep.
 
-    Exit 1 when a trial failed, 130 when a person stopped one, 3 when MLflow lacks results.
+    Exit 1 if a trial failed, 130 if a person stopped one, 3 if MLflow lacks results.
     """
     from sweeps.planning import outcomes
     from sweeps.search.summary import findings
 
-    terminal.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
-    found = findings(launch.search, finished.lines)
-    if found:
-        terminal.say(f"{found.title}:")
-        terminal.table(found.header, found.rows)
-    for line in finished.lines:
-        if line.error:
-            failed = "" if line.status == outcomes.STOPPED_BY_PERSON else "failed: "
-            terminal.say(f"{line.planned.name} {failed}{line.error}")
-    for text in _where(finished, launch):
-        terminal.say(text)
+    output.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
+    search_results = findings(launch.search, finished.lines)
+    if search_results:
+        output.say(f"{search_results.title}:")
+        output.table(search_results.header, search_results.rows)
+    for outcome in finished.lines:
+        if outcome.error:
+            failed = "" if outcome.status == outcomes.STOPPED_BY_PERSON else "failed: "
+            output.say(f"{outcome.planned.name} {failed}{outcome.error}")
+    for text in _locations(finished, launch):
+        output.say(text)
     if as_json:
-        click.echo(
-            json.dumps(_result(finished) | {"found": found.plain if found else []}, indent=2)
-        )
+        rows = search_results.plain if search_results else []
+        click.echo(json.dumps(_to_plain(finished) | {"found": rows}, indent=2))
     if finished.failed:
         sys.exit(1)
     if finished.stopped:
-        terminal.say("The same command goes on with what was stopped.")
+        output.say("The same command continues the stopped trials.")
         sys.exit(INTERRUPTED)
     if finished.waits:
         sys.exit(UNSENT)
 
 
-def _result(finished: "Finished") -> dict[str, Any]:
+def _to_plain(finished: "Finished") -> dict[str, Any]:
+    """The results as JSON data."""
     trials = [
         {
-            "config_hash": line.planned.config_hash,
-            "trial": line.planned.name,
-            "status": line.status,
-            "reused": line.reused,
-            "error": line.error,
-            "metrics": line.summary,
+            "config_hash": outcome.planned.config_hash,
+            "trial": outcome.planned.name,
+            "status": outcome.status,
+            "reused": outcome.reused,
+            "error": outcome.error,
+            "metrics": outcome.summary,
         }
-        for line in finished.lines
+        for outcome in finished.lines
     ]
     return {"sweep": finished.plan.sweep, "links": finished.links, "trials": trials}
 
 
-def _where(finished: "Finished", launch: "LaunchConfig") -> list[str]:
-    """Where the record is and how to open it."""
+def _locations(finished: "Finished", launch: "LaunchConfig") -> list[str]:
+    """Lines that name the place of the record and its links."""
     output = launch.paths.output
     lines = []
     if launch.tracking.name == "local":
-        # The variable takes every path as it is; `paths.output=` has Hydra's grammar.
-        usual = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
-        root = "" if usual else f"SWEEPS_OUTPUT={shlex.quote(output)} "
+        # As a variable any path is valid; `paths.output=` would need Hydra's quoting.
+        default = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
+        root = "" if default else f"SWEEPS_OUTPUT={shlex.quote(output)} "
         lines.append(f"Recorded in {output}/mlflow. To browse: {root}sweeps ui, then open")
     else:
         lines.append("Recorded in MLflow:")

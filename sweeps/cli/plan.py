@@ -1,4 +1,4 @@
-"""Commands that look ahead and train nothing: show, theory; and how a plan is printed."""
+"""Commands that show a plan or predictions without training: show, theory."""
 
 import json
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import MULTIRUN, cli, config_dir, request, say_hidden, with_overrides
+from sweeps.cli.group import MULTIRUN, cli, compose, config_dir, warn_hidden, with_overrides
 from sweeps.config.nested import counted
 
 if TYPE_CHECKING:
     from sweeps.inspect.nearest import Nearest
     from sweeps.planning.plan import Plan
 
-    # Of a new trial, by its config hash.
-    Why = dict[str, Nearest | None]
+    # The nearest finished trial of each new trial, by config hash.
+    NearestByHash = dict[str, Nearest | None]
 
 
 @cli.command()
@@ -24,27 +24,26 @@ if TYPE_CHECKING:
 @MULTIRUN
 @click.option("--resolve", is_flag=True, help="Print each trial's resolved, checked config.")
 @click.option("--hash", "hashes", is_flag=True, help="Print the config hash of each trial.")
-def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool) -> None:
-    """Print the composed config, checked, axes as they stand.
+def show(overrides: tuple[str, ...], resolve: bool, hashes: bool) -> None:
+    """Print the composed and checked config, with its axes.
 
-    Above it, as comments, the config files of your own that it is composed from.
+    Comments above it name your own config files that it is composed from.
     """
-    del multirun
     from sweeps.config.config_files import own_folders
     from sweeps.config.hashing import config_hash
     from sweeps.config.hydra import composed
     from sweeps.config.request import listed, trial_to_yaml
 
-    asked = request(overrides)
-    say_hidden(asked)
+    request = compose(overrides)
+    warn_hidden(request)
     if hashes:
-        for point in listed(asked):
+        for point in listed(request):
             click.echo(config_hash(point.trial))
     elif resolve:
-        trials = [point.trial for point in listed(asked)]
-        click.echo("---\n".join(trial_to_yaml(trial) for trial in trials), nl=False)
+        texts = [trial_to_yaml(point.trial) for point in listed(request)]
+        click.echo("---\n".join(texts), nl=False)
     else:
-        for file in asked.files:
+        for file in request.files:
             click.echo(f"# {file.name}: {file.path}")
         click.echo(composed(overrides, own_folders(config_dir())), nl=False)
 
@@ -54,38 +53,44 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
 @MULTIRUN
 @click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-def theory(overrides: tuple[str, ...], multirun: bool, loss: float, as_json: bool) -> None:
-    """Say what the theory says, without training.
+def theory(overrides: tuple[str, ...], loss: float, as_json: bool) -> None:
+    """Predict trials by the theory, without training.
 
-    The conditions' slacks, the predicted rates, the steps to a given loss and the cost:
-    from the initial network and its equilibrium at step 0. Nothing is written.
+    The slack of each condition, the predicted rates, the steps to a given loss and the cost,
+    computed from the initial network and its equilibrium at step 0. Nothing is written.
     """
-    del multirun
     from sweeps.driver.terminal import Terminal
-    from sweeps.inspect import forecast as teller
+    from sweeps.inspect import forecast
 
-    asked = request(overrides)
-    say_hidden(asked)
-    said = list(teller.say(asked, loss))
+    request = compose(overrides)
+    warn_hidden(request)
+    trials = list(forecast.forecasts(request, loss))
     if as_json:
-        click.echo(teller.to_json(said, loss))
+        click.echo(forecast.to_json(trials, loss))
     else:
-        teller.show(said, loss, Terminal())
+        forecast.show(trials, loss, Terminal())
 
 
 def show_plan(plan: "Plan", as_json: bool, output: str) -> None:
-    """Print what a command would do; with an output root, beside which finished trials."""
-    from sweeps.inspect.nearest import novelties
+    """Print a plan.
 
-    why = novelties(plan, Path(output)) if output else {}
+    Args:
+        plan: the plan.
+        as_json: True for JSON.
+        output: the output root, to name the nearest finished trial of each new one; or empty.
+    """
+    from sweeps.inspect.nearest import nearest_finished
+
+    nearest_by_hash = nearest_finished(plan, Path(output)) if output else {}
     if as_json:
-        click.echo(json.dumps(_plain(plan, why), indent=2))
+        click.echo(json.dumps(_plain(plan, nearest_by_hash), indent=2))
         return
-    for line in _lines(plan, why):
+    for line in _lines(plan, nearest_by_hash):
         click.echo(line)
 
 
-def _plain(plan: "Plan", why: "Why") -> dict[str, Any]:
+def _plain(plan: "Plan", nearest_by_hash: "NearestByHash") -> dict[str, Any]:
+    """The plan as JSON data."""
     trials: list[dict[str, Any]] = []
     for trial in plan.trials:
         row = {
@@ -94,25 +99,26 @@ def _plain(plan: "Plan", why: "Why") -> dict[str, Any]:
             "finished": trial.config_hash in plan.finished,
             "state": plan.state(trial),
         }
-        if trial.config_hash in why:
-            nearest = why[trial.config_hash]
-            row["nearest"] = asdict(nearest) if nearest else None
+        if trial.config_hash in nearest_by_hash:
+            closest = nearest_by_hash[trial.config_hash]
+            row["nearest"] = asdict(closest) if closest else None
         trials.append(row)
     packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
     return {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}
 
 
-def _lines(plan: "Plan", why: "Why") -> Iterator[str]:
+def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
+    """The plan as text: trials, packs, and a line of counts."""
     for trial in plan.trials:
         yield f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}"
-        if trial.config_hash in why:
-            yield f"{'':14}{why[trial.config_hash] or 'no trial is finished yet'}"
+        if trial.config_hash in nearest_by_hash:
+            yield f"{'':14}{nearest_by_hash[trial.config_hash] or 'no trial is finished yet'}"
     for pack in plan.packs:
         if len(pack) > 1:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
-    more = f", at most {plan.more} more by what they say" if plan.more else ""
+    more = f", at most {plan.more} more that depend on their results" if plan.more else ""
     yield (
-        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, {len(plan.finished)} finished, "
-        f"{len(plan.failed)} failed before, {plan.left} to train in "
+        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, "
+        f"{len(plan.finished)} finished, {len(plan.failed)} failed before, {plan.left} to train in "
         f"{counted(len(plan.packs), 'pack')}{more}"
     )

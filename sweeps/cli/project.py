@@ -1,4 +1,4 @@
-"""The command that begins a project of a user's own: init."""
+"""The command that starts a user's own project: init."""
 
 import shlex
 from pathlib import Path
@@ -13,12 +13,12 @@ from sweeps.cli.group import cli
 def init(folder: Path) -> None:
     """Write a small project of your own into DIR, or the current folder.
 
-    An experiment, an activation of its own, and a README of five commands; it runs at once.
-    A file that is there already is never replaced: exit 2, and nothing is written.
+    An experiment, an activation, and a README with five commands; the experiment can be run
+    at once. Existing files are never replaced: exit 2, and nothing is written.
     """
     from sweeps.config import project_template
 
     for name in project_template.begin(folder):
         click.echo(f"wrote {folder / name}")
-    here = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    click.echo(f"To run it: {here}sweeps run experiment=first")
+    change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    click.echo(f"To run it: {change}sweeps run experiment=first")

@@ -1,4 +1,4 @@
-"""Signals that end a command: the first in good order, a second Ctrl-C or SIGTERM at once."""
+"""Signal handlers: the first signal ends a command in good order, a second one at once."""
 
 import contextlib
 import os
@@ -7,82 +7,77 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-ENDS = "sweeps: interrupted; the same command again goes on from here"
-LEAVES = b"sweeps: left at once; the same command again goes on from what is on disk\n"
-# SIGTERM is a scheduler's or a container's stop, SIGHUP that of a terminal that was closed.
+MESSAGE_INTERRUPTED = "sweeps: interrupted; run the same command to continue from here"
+MESSAGE_ENDED = b"sweeps: ended at once; run the same command to continue from the saved state\n"
+# Schedulers and containers send SIGTERM, a closed terminal sends SIGHUP.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ends a command in good order.
+    """Raised by the first signal.
 
-    Python would end the process by the signal, whatever exit code is asked for, where a
-    KeyboardInterrupt of its own class has passed through exec(), as it may in imports.
+    It is a subclass because Python ends the process by the signal, with another exit code,
+    after a plain KeyboardInterrupt has passed through exec(), as it may during an import.
     """
 
 
-class Interruption:
-    """A signal's handler: raises Interrupted the first time, ends the process the second.
+class SignalHandler:
+    """Raises Interrupted at the first signal and ends the process at the second.
 
-    The first lets a sweep write what is finished and close its run. That waits for servers
-    and workers, and whoever asks again does not want to: what is acknowledged is in the
-    ledger by then, and the next launch closes the run. A second SIGHUP asks for nothing: a
-    shell passes on the one that all its jobs were sent.
+    After the first signal a sweep saves its finished trials and closes its run, which may
+    wait for servers and workers. Ending at once is safe as well: acknowledged results are in
+    the ledger, and the next launch closes the run. A second SIGHUP is ignored, since a shell
+    passes SIGHUP on to jobs that have received it already.
 
     Attributes:
-        asked: whether a signal came.
+        received: True after the first signal.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._terminals = [number for number in (1, 2) if _is_terminal(number)]
+        self.received = False
+        self._terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle one signal."""
         if number == signal.SIGHUP:
             self._mute()
-        if self.asked and number == signal.SIGHUP:
+        if self.received and number == signal.SIGHUP:
             return
-        if self.asked:
-            os.write(2, LEAVES)
+        if self.received:
+            os.write(2, MESSAGE_ENDED)
             os._exit(130)
-        self.asked = True
+        self.received = True
         raise Interrupted
 
     def _mute(self) -> None:
-        """Drop what is said to a terminal that was closed: writing to it is an error."""
+        """Redirect closed terminals to the null device, since writing to them raises."""
         for number in self._terminals:
-            if not _is_terminal(number):
-                with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-                    os.dup2(nowhere.fileno(), number)
-
-
-def _is_terminal(number: int) -> bool:
-    """Whether a stream is a terminal that is still there."""
-    return os.isatty(number)
+            if not os.isatty(number):
+                with open(os.devnull, "w") as null:  # noqa: PTH123
+                    os.dup2(null.fileno(), number)
 
 
 @contextlib.contextmanager
 def handling_signals() -> Iterator[None]:
-    """Take the signals so from now on; a command that was interrupted exits with 130.
+    """Install the handler; a command that was interrupted exits with 130.
 
-    A signal that was ignored from the start, as SIGHUP under nohup, stays ignored; SIGINT is
-    taken all the same, for a shell ignores it for its background jobs.
+    SIGHUP stays ignored if it was before, as under nohup. SIGINT is handled even then, since
+    a shell ignores it for its background jobs.
 
-    Whatever ends the command after a signal is the signal's doing: an import that was cut
-    off may say anything.
+    Any exception after a signal counts as the interruption: an interrupted import may raise
+    any error.
     """
-    taken = Interruption()
+    handler = SignalHandler()
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, taken)
+            signal.signal(number, handler)
     try:
         yield
     except BaseException as error:
         if isinstance(error, SystemExit) or not (
-            taken.asked or isinstance(error, KeyboardInterrupt)
+            handler.received or isinstance(error, KeyboardInterrupt)
         ):
             raise
         with contextlib.suppress(OSError, ValueError):
-            print(ENDS, file=sys.stderr)
+            print(MESSAGE_INTERRUPTED, file=sys.stderr)
         sys.exit(130)

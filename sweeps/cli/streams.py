@@ -1,4 +1,4 @@
-"""Standard output and error that take every text: whatever their encoding, also when closed."""
+"""Make standard output and error accept any text, with any encoding and when closed."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from sweeps.errors import DiskError
 
 
 def prepare_streams() -> None:
-    """Escape what a stream cannot encode; write to the null device where a stream is closed."""
+    """Escape characters that a stream cannot encode; replace closed streams by the null device."""
     _fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -20,24 +20,24 @@ def prepare_streams() -> None:
 
 
 def full_stdout() -> DiskError | None:
-    """The error of a standard output that does not take what is written, if that is at fault.
+    """Test whether standard output can be written after an OSError; return its error if not.
 
-    Asked after an error. It adds an empty line: Python forgets what it could not write.
+    It writes an empty line, since Python drops the text that failed.
     """
     try:
         sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError as error:
-        # Python writes what is left once more when it ends.
+        # Or Python would try to write the rest again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DiskError(f"standard output does not take what is written ({error.strerror})")
+        return DiskError(f"standard output cannot be written ({error.strerror})")
     return None
 
 
 def _fill_descriptors() -> None:
-    """Open the null device as each of 0, 1, 2 that is closed, or a file would become that."""
+    """Open the null device for closed descriptors 0 to 2, so that no other file gets them."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number

@@ -1,4 +1,4 @@
-"""Commands for handing a sweep on: export, import, cite."""
+"""Commands that share a sweep: export, import, cite."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
-from sweeps.cli.group import UNSENT, cli, request, with_overrides
+from sweeps.cli.group import UNSENT, cli, compose, with_overrides
 
 
-@cli.command()
+@cli.command(name="export")
 @click.argument("sweep", shell_complete=complete_sweep)
 @with_overrides
 @click.option(
@@ -19,48 +19,48 @@ from sweeps.cli.group import UNSENT, cli, request, with_overrides
     "--file",
     "target",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file; under the output root, in exports/, if none is named.",
+    help="The file to write; by default one in exports/ under the output root.",
 )
-def export(sweep: str, overrides: tuple[str, ...], target: Path | None) -> None:
-    """Write a sweep into one file, readable without this tool.
+def export_(sweep: str, overrides: tuple[str, ...], target: Path | None) -> None:
+    """Write a sweep to one zip file that other tools can read.
 
-    A zip: configs and metrics (JSON), every step (Parquet), environments, the report and its
-    figures, a README, checksums. SWEEP is a sweep's name, or six or more digits of it.
+    It holds configs and metrics (JSON), every step (Parquet), environments, the report with
+    its figures, a README and checksums. SWEEP is a sweep's name, or six or more of its digits.
     """
-    from sweeps.archive import writer
+    from sweeps.archive.writer import export
 
-    click.echo(writer.export(request(overrides).launch, sweep, target))
+    click.echo(export(compose(overrides).launch, sweep, target))
 
 
 @cli.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
 @with_overrides
-@click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Take an exported sweep into this output root and its MLflow.
+    """Import an exported sweep into this output root and its MLflow.
 
-    Hashes are computed anew; what does not hold together is refused and nothing written.
-    Trials that are here stay as they are; exit 1 if one has other results here, 3 if
-    MLflow did not take all. OVERRIDES: paths.output, tracking.
+    Checksums and hashes are checked; an invalid file is refused and nothing is written.
+    Trials that are here already stay as they are. Exit 1 if one has other results here, 3 if
+    MLflow has not received all results yet. OVERRIDES: paths.output, tracking.
     """
-    from sweeps.archive import importing
+    from sweeps.archive.importing import import_archive
 
-    done = importing.enter(file, request(overrides).launch)
+    report = import_archive(file, compose(overrides).launch)
     if as_json:
-        click.echo(json.dumps(asdict(done), indent=2))
+        click.echo(json.dumps(asdict(report), indent=2))
     else:
         click.echo(
-            f"Sweep {done.sweep} of study {done.study}: {len(done.new)} trials entered, "
-            f"{len(done.present)} were here, {len(done.conflicts)} have other results here"
+            f"Sweep {report.sweep} of study {report.study}: {len(report.new)} trials imported, "
+            f"{len(report.present)} were here, {len(report.conflicts)} have other results here"
         )
-        for digest, how in done.conflicts.items():
-            click.echo(f"  {digest[:12]} was left as it is; the file's is {how}")
-    if done.why:
-        text = f"{done.unsent} results wait for MLflow ({done.why}): `sweeps sync` sends them"
+        for digest, difference in report.conflicts.items():
+            click.echo(f"  {digest[:12]} was left as it is; the file's is {difference}")
+    if report.why:
+        text = f"{report.unsent} results wait for MLflow ({report.why}): `sweeps sync` sends them"
         click.echo(text, err=True)
-    if done.conflicts:
+    if report.conflicts:
         sys.exit(1)
-    if done.why:
+    if report.why:
         sys.exit(UNSENT)
 
 
@@ -68,11 +68,11 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @click.argument("sweep", shell_complete=complete_sweep)
 @with_overrides
 def cite(sweep: str, overrides: tuple[str, ...]) -> None:
-    """Print what a paper's supplement says of a sweep.
+    """Print the text on a sweep for a paper's supplement.
 
-    Versions, commit, hardware, the command; BibTeX of the theory it measures against.
-    SWEEP is a sweep's name, or six or more digits of it.
+    Versions, commit, hardware, the command, and BibTeX entries of the theory. SWEEP is a
+    sweep's name, or six or more of its digits.
     """
     from sweeps.inspect import citation
 
-    click.echo(citation.of_sweep(request(overrides).launch, sweep), nl=False)
+    click.echo(citation.of_sweep(compose(overrides).launch, sweep), nl=False)

@@ -1,1 +1,1 @@
-"""Commands that look at sweeps and trials, and train nothing."""
+"""Commands that inspect sweeps and trials without training."""

@@ -1,4 +1,4 @@
-"""What a paper's supplement says of a sweep: versions, commit, hardware, how to launch it again."""
+"""Text for a paper's supplement: versions, commit, hardware and the command of a sweep."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from sweeps.driver.trial_states import single_sweep
 from sweeps.storage.ledger import SweepEntry, reading
 from sweeps.storage.output_root import has_record, ledger_path
 
-# The theory that every trial is compared with.
+# The papers whose predictions every trial is compared with.
 BIBTEX = """\
 @inproceedings{ling2023global,
   title     = {Global Convergence of Over-parameterized Deep Equilibrium Models},
@@ -40,7 +40,7 @@ BIBTEX = """\
 
 @dataclass(frozen=True)
 class Provenance:
-    """When, where and with what a trial was made; see `sweeps.storage.record.Record`."""
+    """Device, times and environment of a trained trial; see `sweeps.storage.record.Record`."""
 
     device: str
     started: int
@@ -51,31 +51,40 @@ class Provenance:
 def of_sweep(config: LaunchConfig, prefix: str) -> str:
     """The text for a sweep of the output root.
 
+    Args:
+        config: launch config with the output root.
+        prefix: first digits of the sweep's name.
+
     Raises:
-        ConfigError: no sweep, or more than one, begins so.
+        ConfigError: the prefix names no sweep or several.
     """
     has_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
-        found = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
-    made = [
+        stored = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
+    provenance = [
         Provenance(head["device"], head["started"], head["finished"], environment)
-        for head, environment in filter(None, found)
+        for head, environment in filter(None, stored)
     ]
-    return cite(entry, made)
+    return cite(entry, provenance)
 
 
-def cite(entry: SweepEntry, made: Iterable[Provenance]) -> str:
-    """The text for a sweep, from what its finished trials were made with."""
+def cite(entry: SweepEntry, provenance: Iterable[Provenance]) -> str:
+    """The text for a sweep.
+
+    Args:
+        entry: the sweep.
+        provenance: one for each finished trial; equal environments are described once.
+    """
     counts: Counter[str] = Counter()
     examples: dict[str, Provenance] = {}
     first, last = math.inf, -math.inf
-    for one in made:
-        rest = {key: v for key, v in one.environment.items() if key != "resumed_at"}
-        key = json.dumps([one.device, rest], sort_keys=True)
+    for each in provenance:
+        environment = {key: v for key, v in each.environment.items() if key != "resumed_at"}
+        key = json.dumps([each.device, environment], sort_keys=True)
         counts[key] += 1
-        examples.setdefault(key, one)
-        first, last = min(first, one.started), max(last, one.finished)
+        examples.setdefault(key, each)
+        first, last = min(first, each.started), max(last, each.finished)
     total = len(entry.spec["trials"])
     head = f'Sweep {entry.sweep} of the study "{entry.study}": {total} trials'
     if not counts:
@@ -83,38 +92,43 @@ def cite(entry: SweepEntry, made: Iterable[Provenance]) -> str:
     parts = [
         f"{head}, {counts.total()} with a result,\n"
         f"trained from {_day(first)} to {_day(last)} (UTC) with deq-sweeps.",
-        f"To launch it again, from the code named below:\n\n    {entry.spec['command']}\n\n"
-        f"The name {entry.sweep} is the hash of the set of the trials' configurations: the same\n"
-        "wherever they are launched (`sweeps run ... --dry-run` prints it).",
+        f"To launch it again, with the code named below:\n\n    {entry.spec['command']}\n\n"
+        f"The name {entry.sweep} is the hash of the trials' configurations, so it is the same\n"
+        "on every machine (`sweeps run ... --dry-run` prints it).",
     ]
     for key, count in counts.most_common():
         about = "" if len(counts) == 1 else f"{count} of the {counts.total()} trials:\n"
         parts.append(about + _conditions(examples[key]))
-    parts.append("The theory its trials are compared with:\n\n" + BIBTEX)
+    parts.append("The theory that its trials are compared with:\n\n" + BIBTEX)
     return "\n\n".join(parts)
 
 
-def _conditions(made: Provenance) -> str:
-    """Software, code and hardware, a line each."""
-    found = made.environment
-    packages = {k: v for k, v in found.get("packages", {}).items() if v}
-    software = [f"Python {found.get('python', 'unknown')}"]
+def _conditions(provenance: Provenance) -> str:
+    """Software, code and hardware, one line each."""
+    environment = provenance.environment
+    packages = {name: v for name, v in environment.get("packages", {}).items() if v}
+    software = [f"Python {environment.get('python', 'unknown')}"]
     software += [f"{name} {version}" for name, version in packages.items()]
-    code = found.get("code") or {}
+    code = environment.get("code") or {}
+    hardware = (
+        f"{environment.get('platform', 'unknown')}; {environment.get('cpus', '?')} CPUs "
+        f"({environment.get('cpu_capability', 'unknown')}), "
+        f"threads a trial: {environment.get('threads', '?')}"
+    )
     lines = [
         f"Software: {', '.join(software)}",
         f"Code: {_code(**{key: code.get(key, '') for key in ('commit', 'diff', 'error')})}",
-        f"Hardware: {found.get('platform', 'unknown')}; {found.get('cpus', '?')} CPUs "
-        f"({found.get('cpu_capability', 'unknown')}), threads a trial: {found.get('threads', '?')}",
+        f"Hardware: {hardware}",
     ]
-    gpu = found.get("gpu") if made.device != "cpu" else ""
-    lines.append(f"Trained on: {gpu or made.device}")
+    gpu = environment.get("gpu") if provenance.device != "cpu" else ""
+    lines.append(f"Trained on: {gpu or provenance.device}")
     return "\n".join(lines)
 
 
 def _code(commit: str, diff: str, error: str) -> str:
+    """The code's version in words; a diff is named by its SHA-256."""
     if error:
-        return f"not recorded, since git refused ({error})"
+        return f"not recorded, since git failed ({error})"
     if not commit:
         return "not from a git checkout"
     if not diff:

@@ -1,4 +1,4 @@
-"""What a sweep would find here: versions, GPU, disk, and the servers that were asked for."""
+"""Check versions, GPU, disk and servers before a sweep is launched."""
 
 import importlib
 import json
@@ -20,18 +20,18 @@ from sweeps.execution.git import code_version
 from sweeps.redaction import without_secrets
 from sweeps.tracking.server import check_server
 
-# Free GB below which a sweep had better not start.
-LEAST_DISK = 1.0
+# Free disk space, in GB, below which the check fails.
+MIN_FREE_DISK = 1.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: what.
-        ok: whether a sweep can use it.
-        found: its version or state, or what is wrong and what to do.
+        name: what was checked.
+        ok: True if a sweep can use it.
+        found: its version or state, or the problem and its remedy.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Check:
     found: str
 
 
-def examine(config: LaunchConfig, config_dir: str | None = None) -> list[Check]:
-    """Look at everything that a sweep launched so would use; nothing is started or left.
+def run_checks(config: LaunchConfig, config_dir: str | None = None) -> list[Check]:
+    """Check everything that a sweep with this launch config would use; nothing is started.
 
     Args:
-        config: how it would be launched.
-        config_dir: the folder of config files that was named.
+        config: the launch config.
+        config_dir: the user's folder of config files, if the command names one.
     """
     output = Path(config.paths.output)
     checks = [
@@ -59,30 +59,30 @@ def examine(config: LaunchConfig, config_dir: str | None = None) -> list[Check]:
     ]
     if config.cluster.name == "ray":
         checks.append(
-            _asked("cluster", config.cluster.address, lambda: check_cluster(config.cluster))
+            _connection("cluster", config.cluster.address, lambda: check_cluster(config.cluster))
         )
     if config.tracking.name == "server":
         uri = without_secrets(config.tracking.uri)
-        checks.append(_asked("tracking server", uri, lambda: check_server(config.tracking)))
+        checks.append(_connection("tracking server", uri, lambda: check_server(config.tracking)))
     return checks
 
 
 def to_json(checks: list[Check]) -> str:
-    """The checks for a script."""
+    """The checks as JSON."""
     return json.dumps([asdict(check) for check in checks], indent=2)
 
 
 def _package(name: str) -> Check:
     try:
         return Check(name, True, str(importlib.import_module(name).__version__))
-    except Exception as error:  # a broken install raises anything
+    except Exception as error:  # a broken installation may raise anything
         return Check(name, False, f"cannot be imported: {error}")
 
 
 def _gpu(config: LaunchConfig) -> Check:
     missing = missing_gpus(config.cluster)
-    there = str(deq.hardware()["gpu"]) or "none that torch sees"
-    return Check("GPU", not missing, missing or there)
+    gpu = str(deq.hardware()["gpu"]) or "torch finds none"
+    return Check("GPU", not missing, missing or gpu)
 
 
 def _git() -> Check:
@@ -95,35 +95,37 @@ def _git() -> Check:
 
 
 def _configs(config_dir: str | None) -> str:
-    """A user's folders of config files, with what they hold, before our own."""
-    found = []
+    """Folders of config files in the order of their search, with their groups."""
+    folders = []
     for folder in own_folders(config_dir):
-        mine = {path.parts[-2] for path in folder.glob("*/*.yaml")}
-        found.append(f"{folder} ({', '.join(sorted(mine))})")
-    return "; then ".join([*found, "sweeps' own"]) + (f" ({unused()})" if unused() else "")
+        groups = {path.parts[-2] for path in folder.glob("*/*.yaml")}
+        folders.append(f"{folder} ({', '.join(sorted(groups))})")
+    return "; then ".join([*folders, "sweeps' own"]) + (f" ({unused()})" if unused() else "")
 
 
 def _writable(output: Path) -> Check:
-    place = _existing(output)
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=_existing(output)):
             pass
     except OSError as error:
-        return Check("output root", False, f"{output}: {error.strerror}: choose paths.output")
+        return Check(
+            "output root", False, f"{output}: {error.strerror}: choose another paths.output"
+        )
     return Check("output root", True, str(output))
 
 
 def _disk(output: Path) -> Check:
     free = shutil.disk_usage(_existing(output)).free / 1e9
-    return Check("free disk", free >= LEAST_DISK, f"{free:.3g} GB")
+    return Check("free disk", free >= MIN_FREE_DISK, f"{free:.3g} GB")
 
 
 def _existing(output: Path) -> Path:
-    """The root, or the folder that it would be made in."""
-    return next(place for place in (output, *output.absolute().parents) if os.path.lexists(place))
+    """The output root, or the folder in which it would be made."""
+    return next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
 
 
-def _asked(name: str, address: str, check: Callable[[], None]) -> Check:
+def _connection(name: str, address: str, check: Callable[[], None]) -> Check:
+    """Check that a server answers."""
     try:
         check()
     except SweepsError as error:

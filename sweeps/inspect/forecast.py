@@ -1,4 +1,4 @@
-"""What the theory says of composed trials before any is trained, as a table."""
+"""Theoretical predictions for composed trials before training, as a table or JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,8 @@ from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import number
 from sweeps.planning.plan import PlannedTrial, trials_of
 
-# A loss that takes longer than this is called out of reach.
-MOST_STEPS = 10**9
+# Steps to a loss are counted up to this number.
+MAX_STEPS = 10**9
 
 CONDITIONS = {
     "(7)": "theory/slack_7",
@@ -35,14 +35,14 @@ RATES = {
 
 @dataclass(frozen=True)
 class TrialForecast:
-    """What the theory says of one trial.
+    """Predictions for one trial.
 
     Attributes:
         planned: the trial.
-        metrics: by the names that a trained trial's summary has, and `cost/...`.
-        notes: why a number is absent, by its name.
-        steps: GD steps to the loss asked for; None when not within MOST_STEPS.
-        budget: train.steps.
+        metrics: predictions, by the names of a trained trial's summary metrics, and `cost/...`.
+        notes: reasons why a prediction is absent, by its name.
+        steps: GD steps to the given loss; None if more than MAX_STEPS.
+        budget: value of train.steps.
     """
 
     planned: PlannedTrial
@@ -52,23 +52,23 @@ class TrialForecast:
     budget: int
 
 
-def say(request: Request, loss: float) -> Iterator[TrialForecast]:
-    """What the theory says of each trial; nothing is trained and nothing written.
+def forecasts(request: Request, loss: float) -> Iterator[TrialForecast]:
+    """Predict each trial; nothing is trained or written.
 
     Args:
         request: the composed command.
-        loss: the loss, relative to the initial one, that steps are counted to.
+        loss: target of the count of steps, relative to the initial loss.
 
     Raises:
         ConfigError: the loss is not in (0, 1), or a trial has no forecast.
     """
     if not 0 < loss < 1:
-        raise ConfigError(f"--loss={loss:g} is relative to the initial loss: give one in (0, 1)")
+        raise ConfigError(f"--loss={loss:g}: give a value in (0, 1), relative to the initial loss")
     deq.set_threads(request.launch.cluster.cpus_per_trial)
-    return (_of_trial(planned, loss) for planned in trials_of(request))
+    return (_forecast(planned, loss) for planned in trials_of(request))
 
 
-def _of_trial(planned: PlannedTrial, loss: float) -> TrialForecast:
+def _forecast(planned: PlannedTrial, loss: float) -> TrialForecast:
     config = trial_from_plain(planned.plain)
     try:
         forecast = deq.forecast(config)
@@ -79,69 +79,67 @@ def _of_trial(planned: PlannedTrial, loss: float) -> TrialForecast:
     metrics, notes = metrics | rates, notes | absent
     costs = asdict(deq.cost(forecast))
     metrics |= {f"cost/{name}": value for name, value in costs.items() if value is not None}
-    steps = forecast.linearized.steps_to(loss, MOST_STEPS)
+    steps = forecast.linearized.steps_to(loss, MAX_STEPS)
     return TrialForecast(planned, metrics, notes, steps, config.train.steps)
 
 
-def to_json(said: Sequence[TrialForecast], loss: float) -> str:
-    """All numbers, for scripts."""
-    trials = [
-        {"config_hash": one.planned.config_hash, "trial": one.planned.name}
-        | {"metrics": one.metrics, "steps_to_loss": one.steps, "notes": one.notes}
-        for one in said
+def to_json(trials: Sequence[TrialForecast], loss: float) -> str:
+    """All numbers as JSON."""
+    rows = [
+        {"config_hash": trial.planned.config_hash, "trial": trial.planned.name}
+        | {"metrics": trial.metrics, "steps_to_loss": trial.steps, "notes": trial.notes}
+        for trial in trials
     ]
-    return json.dumps({"loss": loss, "trials": trials}, indent=2, allow_nan=False)
+    return json.dumps({"loss": loss, "trials": rows}, indent=2, allow_nan=False)
 
 
-def show(said: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
-    """Print the conditions, the rates and the cost, and why a number is absent."""
-    terminal.say("Slack of the theorem's conditions (met at 1 and above)")
-    _table(terminal, said, CONDITIONS, {})
+def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
+    """Print tables of the conditions, the rates and the cost, then reasons for absent numbers."""
+    terminal.say("Slack of the theorem's conditions (a condition holds at 1 and above)")
+    _table(terminal, trials, CONDITIONS, {})
     terminal.say(
         "\nRates in nats per GD step (population, linearised: over the budget's last half)"
     )
-    _table(terminal, said, RATES, {f"steps to {loss:g}": [_reach(one) for one in said]})
-    terminal.say("\nCost (from the floor of three products to solves that start cold)")
-    spent = {
-        "products/step": [_products(one) for one in said],
-        "FLOP": [_between(one, "cost/flop_floor", "cost/flop_cold") for one in said],
-        "memory": [in_bytes(one.metrics["cost/bytes"]) for one in said],
-        "budget in steps": [str(one.budget) for one in said],
+    _table(terminal, trials, RATES, {f"steps to {loss:g}": [_steps(trial) for trial in trials]})
+    terminal.say("\nCost (lower end: three products a step; upper end: every solve starts at zero)")
+    cost = {
+        "products/step": [_range(trial, "products", ".0f") for trial in trials],
+        "FLOP": [_range(trial, "flop", ".2g") for trial in trials],
+        "memory": [in_bytes(trial.metrics["cost/bytes"]) for trial in trials],
+        "budget in steps": [str(trial.budget) for trial in trials],
     }
-    _table(terminal, said, {}, spent)
-    for one in said:
-        for name, why in one.notes.items():
-            terminal.say(f"{one.planned.name}: no {name}: {why}")
+    _table(terminal, trials, {}, cost)
+    for trial in trials:
+        for name, reason in trial.notes.items():
+            terminal.say(f"{trial.planned.name}: no {name}: {reason}")
 
 
 def _table(
     terminal: Terminal,
-    said: Sequence[TrialForecast],
+    trials: Sequence[TrialForecast],
     numbers: dict[str, str],
     texts: dict[str, list[str]],
 ) -> None:
+    """Print one row for each trial: metrics by header, then ready-made columns."""
     rows = [
         [
-            one.planned.name,
-            *(number(one.metrics.get(key)) for key in numbers.values()),
+            trial.planned.name,
+            *(number(trial.metrics.get(key)) for key in numbers.values()),
             *(column[k] for column in texts.values()),
         ]
-        for k, one in enumerate(said)
+        for k, trial in enumerate(trials)
     ]
     terminal.table(["trial", *numbers, *texts], rows, left=1)
 
 
-def _reach(one: TrialForecast) -> str:
-    if one.steps is None:
-        return f"not within {MOST_STEPS:.0e}"
-    return f"{one.steps}" if one.steps <= one.budget else f"{one.steps} (past the budget)"
+def _steps(trial: TrialForecast) -> str:
+    if trial.steps is None:
+        return f"not within {MAX_STEPS:.0e}"
+    return f"{trial.steps}" if trial.steps <= trial.budget else f"{trial.steps} (over the budget)"
 
 
-def _products(one: TrialForecast) -> str:
-    floor, cold = one.metrics["cost/products_floor"], one.metrics.get("cost/products_cold")
-    return f"{floor:.0f} - ?" if cold is None else f"{floor:.0f} - {cold:.0f}"
-
-
-def _between(one: TrialForecast, low: str, high: str) -> str:
-    cold = one.metrics.get(high)
-    return f"{one.metrics[low]:.2g} - " + ("?" if cold is None else f"{cold:.2g}")
+def _range(trial: TrialForecast, name: str, form: str) -> str:
+    """A cost from its lower to its upper end; "?" where the upper end is not known."""
+    cold = trial.metrics.get(f"cost/{name}_cold")
+    upper = "?" if cold is None else f"{cold:{form}}"
+    return f"{trial.metrics[f'cost/{name}_floor']:{form}} - {upper}"

@@ -1,4 +1,4 @@
-"""From a prefix to what it names: in the ledger, or in MLflow where another put it."""
+"""Find a trial or a sweep by the first digits of its name, in the ledger or in MLflow."""
 
 from pathlib import Path
 
@@ -15,41 +15,43 @@ from sweeps.tracking.tracker import Tracker
 
 
 def record_of(prefix: str, config: LaunchConfig, *, steps: bool = True) -> Record:
-    """The finished trial whose config hash begins so.
+    """The finished trial whose config hash begins with `prefix`.
 
     Args:
-        prefix: of the hash.
-        config: where to look.
-        steps: whether its trajectory is needed.
+        prefix: first digits of the hash.
+        config: launch config with the output root and the tracking.
+        steps: False to leave the trajectory empty.
 
     Raises:
-        ConfigError: none, or more than one, does.
+        ConfigError: the prefix names no trial or several.
         TrackingError: MLflow cannot be reached.
     """
     check_prefix(prefix)
     check_server(config.tracking)
-    found: dict[str, Record] = {}
+    records: list[Record] = []
     output = Path(config.paths.output)
     if (output / LEDGER).exists():
         with reading(output / LEDGER) as ledger:
-            found = {
-                record.config_hash: record for record in ledger.records_like(prefix, steps=steps)
-            }
-    if not found and in_mlflow(config):
-        tracker = Tracker(config.tracking, output)
-        found = {record.config_hash: record for record in tracker.records_like(prefix)}
-    if len(found) != 1:
-        names = ", ".join(digest[:12] for digest in sorted(found)[:5])
-        hint = f"they are {names}" if found else "`sweeps run --dry-run` prints the hashes"
-        raise ConfigError(f"{prefix!r} names {len(found)} finished trials: {hint}")
-    return next(iter(found.values()))
+            records = ledger.records_like(prefix, steps=steps)
+    if not records and has_mlflow(config):
+        records = Tracker(config.tracking, output).records_like(prefix)
+    by_hash = {record.config_hash: record for record in records}
+    if len(by_hash) != 1:
+        names = ", ".join(digest[:12] for digest in sorted(by_hash)[:5])
+        hint = f"they are {names}" if by_hash else "`sweeps run --dry-run` prints the hashes"
+        raise ConfigError(f"{prefix!r} names {len(by_hash)} finished trials: {hint}")
+    return next(iter(by_hash.values()))
 
 
 def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
-    """The finished trials of the sweep whose name begins so: their names, by config hash.
+    """Names of a sweep's finished trials, by config hash.
+
+    Args:
+        prefix: first digits of the sweep's name.
+        config: launch config with the output root and the tracking.
 
     Raises:
-        ConfigError: none, or more than one, does.
+        ConfigError: the prefix names no sweep or several.
         TrackingError: MLflow cannot be reached.
     """
     check_prefix(prefix)
@@ -59,12 +61,12 @@ def finished_of(prefix: str, config: LaunchConfig) -> dict[str, str]:
         with reading(output / LEDGER) as ledger:
             entries = {entry.sweep: entry for entry in ledger.sweeps_like(prefix)}
             if entries:
-                lines = outcomes_of_entry(entries[one_sweep(entries, prefix)], ledger)
-                return {p.config_hash: p.name for p in (x.planned for x in lines if x.finished)}
-    found = Tracker(config.tracking, output).sweeps_like(prefix) if in_mlflow(config) else {}
-    return found[one_sweep(found, prefix)]
+                outcomes = outcomes_of_entry(entries[one_sweep(entries, prefix)], ledger)
+                return {x.planned.config_hash: x.planned.name for x in outcomes if x.finished}
+    sweeps = Tracker(config.tracking, output).sweeps_like(prefix) if has_mlflow(config) else {}
+    return sweeps[one_sweep(sweeps, prefix)]
 
 
-def in_mlflow(config: LaunchConfig) -> bool:
-    """Whether there is an MLflow to look into."""
+def has_mlflow(config: LaunchConfig) -> bool:
+    """True if tracking uses a server, or the output root has an embedded MLflow store."""
     return config.tracking.name == "server" or store.exists(Path(config.paths.output))

@@ -1,4 +1,4 @@
-"""What makes a trial new: the finished trial nearest to it, and the keys that differ."""
+"""Explain why a trial is new: the most similar finished trial, and the keys that differ."""
 
 import contextlib
 import json
@@ -16,104 +16,93 @@ from sweeps.planning.plan import Plan
 from sweeps.storage.ledger import reading
 from sweeps.storage.output_root import LEDGER
 
-_ABSENT = ""  # no JSON text: the value of a key that a config does not have
+Flat = dict[str, Any]  # a config with dotted keys
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The finished trial that fewest keys keep apart from a new one; of several, the latest.
+    """The finished trial whose config is most similar to that of a new trial.
 
     Attributes:
-        config_hash: which.
-        keys: (value there, value of the new one) of every key that differs.
+        config_hash: hash of the finished trial.
+        keys: (its value, the new trial's value) of every key that differs.
     """
 
     config_hash: str
     keys: dict[str, tuple[Any, Any]]
 
     def __str__(self) -> str:
-        """For a line of a plan."""
-        changes = ", ".join(f"{key} {there} -> {here}" for key, (there, here) in self.keys.items())
+        """The trial and the differences, for a line of the printed plan."""
+        changes = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in self.keys.items())
         return f"nearest {self.config_hash[:12]}: {changes}"
 
 
 class NearestConfigs:
-    """Finished configs, ready to be asked which of them is nearest.
+    """Index of finished configs. The distance counts (key, value) pairs that only one has."""
 
-    A question costs O(keys * distance) operations on integers of a bit for each finished
-    config, 64 to a machine's word, where comparing with each would cost O(keys * configs).
+    def __init__(self, configs: Sequence[Flat]) -> None:
+        """Index flat configs, oldest first."""
+        sets = [_items(config) for config in configs]
+        # Pairs that all configs share change no order of distances: comparing less is faster.
+        self._common = frozenset.intersection(*sets) if sets else frozenset()
+        self._sets = [items - self._common for items in sets]
+
+    def nearest(self, config: Flat) -> int | None:
+        """Index of the nearest config, the latest of equally near ones; None without configs."""
+        items = _items(config) - self._common
+        distances = [len(items ^ other) for other in self._sets]
+        if not distances:
+            return None
+        return len(distances) - 1 - distances[::-1].index(min(distances))
+
+
+def nearest_finished(plan: Plan, output: Path) -> dict[str, Nearest | None]:
+    """Find the nearest finished trial for each trial of a plan that is not finished.
+
+    Canonical configs are compared, so keys that are not part of a trial's identity are
+    ignored. Nothing is written.
+
+    Returns:
+        By config hash; None if no trial is finished yet.
     """
-
-    def __init__(self, flat: Sequence[dict[str, Any]]) -> None:
-        """Of flat configs, the latest last."""
-        self._all = (1 << len(flat)) - 1
-        self._having: dict[str, dict[str, int]] = {}
-        for i, config in enumerate(flat):
-            for key, value in config.items():
-                values = self._having.setdefault(key, {})
-                text = json.dumps(value)
-                values[text] = values.get(text, 0) | 1 << i
-        for values in self._having.values():
-            values[_ABSENT] = self._all & ~sum(values.values())
-
-    def nearest(self, flat: dict[str, Any]) -> int | None:
-        """The place of the nearest; None when there is none."""
-        # Those that differ in exactly j of the keys seen so far, j = 0, 1, ...
-        apart = [self._all]
-        for key, values in self._having.items():
-            same = values.get(json.dumps(flat[key]) if key in flat else _ABSENT, 0)
-            if same != self._all:
-                apart = _moved(apart, same)
-        return next((found.bit_length() - 1 for found in apart if found), None)
-
-
-def novelties(plan: Plan, output: Path) -> dict[str, Nearest | None]:
-    """Of every trial of a plan that is not finished, the nearest that is; looks, touches nothing.
-
-    Canonical configs are compared: what is no part of a trial's identity makes none new.
-    """
-    known = _known(output)
-    default = flatten(trial_to_plain(deq.TrialConfig()))
-    neighbours = NearestConfigs([flat for _, flat, _ in known])
-    found: dict[str, Nearest | None] = {}
+    finished = _finished(output)
+    index = NearestConfigs([canonical for _, canonical in finished])
+    nearest: dict[str, Nearest | None] = {}
     for trial in plan.trials:
-        if trial.config_hash in plan.finished:
-            continue
-        flat = flatten(canonical_of(trial.plain))
-        place = neighbours.nearest(flat)
-        found[trial.config_hash] = None
-        if place is not None:
-            digest, there, plain = known[place]
-            # A key at its default may be absent from the canonical form, and from an older
-            # config.
-            then, now = default | flatten(plain), flatten(trial.plain)
-            found[trial.config_hash] = Nearest(
-                digest,
-                {
-                    key: (there.get(key, then.get(key)), flat.get(key, now.get(key)))
-                    for key in dict.fromkeys([*flat, *there])
-                    if (key in there, there.get(key)) != (key in flat, flat.get(key))
-                },
-            )
-    return found
+        if trial.config_hash not in plan.finished:
+            canonical = flatten(canonical_of(trial.plain))
+            i = index.nearest(canonical)
+            nearest[trial.config_hash] = None
+            if i is not None:
+                config_hash, other = finished[i]
+                nearest[trial.config_hash] = Nearest(config_hash, _differences(other, canonical))
+    return nearest
 
 
-def _moved(apart: list[int], same: int) -> list[int]:
-    """The classes of `Neighbours.nearest` after one more key, whose value `same` have."""
-    stay = [group & same for group in apart] + [0]
-    move = [0] + [group & ~same for group in apart]
-    moved = [a | b for a, b in zip(stay, move, strict=True)]
-    return moved if moved[-1] else moved[:-1]
+def _items(config: Flat) -> frozenset[tuple[str, str]]:
+    """The (key, JSON value) pairs of a flat config; JSON tells 1 from 1.0 and True."""
+    return frozenset((key, json.dumps(value)) for key, value in config.items())
 
 
-def _known(output: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(hash, flat canonical config, config) of every finished trial, the latest last."""
+def _differences(old: Flat, new: Flat) -> dict[str, tuple[Any, Any]]:
+    """(old, new) values of the keys that differ; a canonical config omits keys at defaults."""
+    default = flatten(trial_to_plain(deq.TrialConfig()))
+    before, after = default | old, default | new
+    return {
+        key: (before.get(key), after.get(key))
+        for key in dict.fromkeys([*new, *old])
+        if (key in old, old.get(key)) != (key in new, new.get(key))
+    }
+
+
+def _finished(output: Path) -> list[tuple[str, Flat]]:
+    """(hash, flat canonical config) of every finished trial, oldest first."""
     if not (output / LEDGER).exists():
         return []
-    found = []
+    finished = []
     with reading(output / LEDGER) as ledger:
         for digest, plain in ledger.configs():
-            # A config of another version's keys is no neighbour of this one's.
+            # Configs with keys of another version cannot be compared.
             with contextlib.suppress(ConfigError):
-                found.append((digest, flatten(canonical_of(plain)), plain))
-    return found
+                finished.append((digest, flatten(canonical_of(plain))))
+    return finished

@@ -1,4 +1,4 @@
-"""How sweeps stand, live or afterwards: from the ledger, and the pulse of a driver at work."""
+"""State of sweeps, running or ended: from the ledger and the heartbeat of a running driver."""
 
 import json
 import time
@@ -23,13 +23,19 @@ from sweeps.search.summary import findings
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
 from sweeps.storage.output_root import folder_of, has_record, ledger_path
 
+COUNTS = ("done", "reused", "failed", "running", "left")
+# Number of trials shown by `sweeps status --watch`.
+MAX_WATCHED = 20
+
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One trial: its state, and a word on why or how far.
+    """State of one trial.
 
-    The state is its ending, or `failed`, `running`, `left` or `stopped by a person`. One
-    that a person stopped counts as left.
+    Attributes:
+        trial, config_hash: its name and hash.
+        state: how it ended, or `failed`, `running`, `left` or `stopped by a person`.
+        note: the reason for the state, or the progress.
     """
 
     trial: str
@@ -40,22 +46,23 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """A sweep as it stands.
+    """State of one sweep.
 
     Attributes:
-        sweep, study: its names.
+        sweep, study: its name and its study's name.
         state: running, finished, failed (some trial has no result) or interrupted.
-        started: when it was last launched, ISO 8601; empty when not known.
-        command: what launched it.
-        tracker: which MLflow it is recorded in: `local`, or a server's address.
-        mlflow: its run's status there: FINISHED, FAILED, KILLED; RUNNING until it is told.
-        unsent: results that MLflow has not been sent.
-        done, reused, failed, running, left: how many trials; they add up to all.
-        trials: each of them.
-        found: what its search found so far, row by row.
-        progress: of a running one, its counts and the time left, in words.
-        waits: of a running one, what it waits for; empty while trials train.
-        stopped_by: the person who stopped it, or a trial of it, since it was last launched.
+        started: time of the last launch, ISO 8601; empty if unknown.
+        command: the command that launched it.
+        tracker: MLflow that records it: `local`, or a server's address.
+        mlflow: status of its run there: FINISHED, FAILED, KILLED; RUNNING until its end is sent.
+        unsent: number of results that MLflow has not received yet.
+        done, reused, failed, running, left: numbers of trials; their sum is the total. A trial
+            that a person stopped counts as left.
+        trials: state of each trial.
+        found: results of its search so far, row by row.
+        progress: for a running sweep, its counts and the remaining time, as text.
+        waits: for a running sweep, what it waits for; empty while trials train.
+        stopped_by: the person who stopped it or one of its trials since the last launch.
     """
 
     sweep: str
@@ -79,161 +86,167 @@ class SweepStatus:
 
 
 def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
-    """Every sweep under the output root, or the one that begins so, the latest first.
+    """State of every sweep under the output root, the latest first.
+
+    Args:
+        config: launch config with the output root.
+        prefix: first digits of a sweep's name, for that sweep only.
 
     Raises:
-        ConfigError: nothing was ever launched there, or no sweep or several begin so.
+        ConfigError: nothing was launched there yet, or the prefix names no sweep or several.
     """
     has_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
-        found = ledger.sweeps_like(prefix)
+        entries = ledger.sweeps_like(prefix)
         if prefix:
-            sweep = single_sweep(found, prefix).sweep
-            found = [entry for entry in found if entry.sweep == sweep]
-        return [_status(entry, ledger) for entry in reversed(found)]
+            sweep = single_sweep(entries, prefix).sweep
+            entries = [entry for entry in entries if entry.sweep == sweep]
+        return [_status(entry, ledger) for entry in reversed(entries)]
 
 
 def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     planned = planned_of(entry)
-    known = load_states(planned, ledger, sweep=entry.sweep)
-    beat = last_heartbeat(folder_of(ledger.path.parent, entry.sweep))
+    states = load_states(planned, ledger, sweep=entry.sweep)
+    heartbeat = last_heartbeat(folder_of(ledger.path.parent, entry.sweep))
     if entry.status != "RUNNING":
-        beat = None
+        heartbeat = None
     reused = set(entry.spec["reused"])
-    trials = [_trial(trial, known, beat, reused, entry.sweep) for trial in planned]
-    kinds = ["reused" if t.config_hash in reused else _kind(t.state) for t in trials]
-    found = findings(search_of(entry), outcomes_of(planned, reused, known))
+    trials = [_trial(trial, states, heartbeat, reused, entry.sweep) for trial in planned]
+    counted_as = ["reused" if t.config_hash in reused else _count_as(t.state) for t in trials]
+    search_results = findings(search_of(entry), outcomes_of(planned, reused, states))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
         study=entry.study,
-        state=_state(entry, beat),
+        state=_state(entry, heartbeat),
         started=_iso(entry.spec.get("started")),
         command=entry.spec["command"],
         tracker=entry.tracker,
         mlflow=entry.status if entry.published else "RUNNING",
         unsent=pending_items.count((entry.study, entry.sweep)),
         trials=trials,
-        found=found.plain if found else [],
-        progress=beat.summary if beat else "",
-        waits=beat.waiting_for if beat else "",
+        found=search_results.plain if search_results else [],
+        progress=heartbeat.summary if heartbeat else "",
+        waits=heartbeat.waiting_for if heartbeat else "",
         stopped_by=entry.spec.get("stopped_by", ""),
-        **{kind: kinds.count(kind) for kind in ("done", "reused", "failed", "running", "left")},
+        **{name: counted_as.count(name) for name in COUNTS},
     )
 
 
-def _kind(state: str) -> str:
-    """Count a trial that was not reused as done, failed, running or left."""
+def _count_as(state: str) -> str:
+    """The count that a trial with this state belongs to, if it was not reused."""
     if state == STOPPED_BY_PERSON:
         return "left"
     return state if state in ("failed", "running", "left") else "done"
 
 
-def _state(entry: SweepEntry, beat: Heartbeat | None) -> str:
+def _state(entry: SweepEntry, heartbeat: Heartbeat | None) -> str:
+    """State of a sweep; a sweep that is RUNNING without a heartbeat was interrupted."""
     if entry.status == "RUNNING":
-        return "running" if beat else "interrupted"
+        return "running" if heartbeat else "interrupted"
     return {"FINISHED": "finished", "FAILED": "failed"}.get(entry.status, "interrupted")
 
 
 def _trial(
-    planned: PlannedTrial, known: TrialStates, beat: Heartbeat | None, reused: set[str], sweep: str
+    planned: PlannedTrial,
+    states: TrialStates,
+    heartbeat: Heartbeat | None,
+    reused: set[str],
+    sweep: str,
 ) -> TrialStatus:
+    """State of one trial, from the ledger and the heartbeat."""
     digest = planned.config_hash
     state, note = "left", ""
-    if digest in known.results:
-        state = known.results[digest].status
+    if digest in states.results:
+        state = states.results[digest].status
     elif digest in reused:
         state, note = "reused", "recorded by another machine"
-    elif beat and digest in beat.running:
-        step, steps = beat.running[digest]
+    elif heartbeat and digest in heartbeat.running:
+        step, steps = heartbeat.running[digest]
         state, note = "running", f"step {step}/{steps}"
-        if digest in beat.stuck:
-            note += f", no step for {beat.stuck[digest]} s; to stop it: "
+        if digest in heartbeat.stuck:
+            note += f", no step for {heartbeat.stuck[digest]} s; to stop it: "
             note += f"sweeps stop {sweep} {digest[:12]}"
-    elif digest in known.failures:
-        failure = known.failures[digest]
+    elif digest in states.failures:
+        failure = states.failures[digest]
         state, note = STOPPED_BY_PERSON if failure.stopped else "failed", failure.error
     return TrialStatus(planned.name, digest, state, note)
 
 
 def _iso(milliseconds: int | None) -> str:
+    """Local time in ISO 8601, from milliseconds since the epoch; empty for None."""
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds / 1000).astimezone().isoformat(timespec="seconds")
 
 
-# Trials shown while a sweep is watched.
-WATCHED = 20
-COUNTS = ("done", "reused", "failed", "running", "left")
-
-
-def show(found: list[SweepStatus], terminal: Terminal) -> None:
-    """A line for each sweep; of a single one also its trials and what became of them."""
+def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
+    """Print one line for each sweep; for a single sweep also its trials and its search."""
     header = ["sweep", "study", "state", "started", "MLflow", *COUNTS, "unsent"]
     rows = [
         [s.sweep, s.study, s.state, s.started, s.mlflow]
         + [str(getattr(s, name)) for name in (*COUNTS, "unsent")]
-        for s in found
+        for s in sweeps
     ]
     terminal.table(header, rows, left=5)
-    for s in found:
+    for s in sweeps:
         terminal.say(f"{s.sweep}  {s.command}")
-        for text in _now(s):
+        for text in _activity(s):
             terminal.say(f"{s.sweep}  {text}")
-    if len(found) == 1:
+    if len(sweeps) == 1:
+        (sweep,) = sweeps
         terminal.table(
             ["hash", "trial", "state", "note"],
-            [[t.config_hash[:12], t.trial, t.state, t.note] for t in found[0].trials],
+            [[t.config_hash[:12], t.trial, t.state, t.note] for t in sweep.trials],
             left=4,
             rest="`--json` prints all",
         )
-        if found[0].found:
-            rows = [list(row.values()) for row in found[0].found]
-            terminal.table(list(found[0].found[0]), rows)
+        if sweep.found:
+            terminal.table(list(sweep.found[0]), [list(row.values()) for row in sweep.found])
 
 
-def _now(s: SweepStatus) -> list[str]:
-    """Describe what a sweep is doing, or who stopped it."""
+def _activity(s: SweepStatus) -> list[str]:
+    """Progress of a running sweep, or the person who stopped it."""
     stopped = f"stopped by {s.stopped_by}" if s.stopped_by and s.state != "running" else ""
     return [text for text in (s.progress, s.waits, stopped) if text]
 
 
 def watch(config: LaunchConfig, prefix: str, every: float, terminal: Terminal) -> None:
-    """Show a sweep, the latest where none is named, until it no longer runs.
+    """Show a sweep until it no longer runs.
 
-    Drawn anew on a terminal; elsewhere a line whenever its counts have changed.
+    A terminal is redrawn; any other output gets a line when the counts have changed.
 
     Args:
-        config: names the output root.
-        prefix: of the sweep's name; empty for the latest.
-        every: seconds from one look to the next.
-        terminal: where to show it.
+        config: launch config with the output root.
+        prefix: first digits of the sweep's name; empty for the latest sweep.
+        every: seconds between two updates.
+        terminal: the output.
 
     Raises:
         ConfigError: there is no such sweep.
     """
-    found = statuses(config, prefix)[0]
-    told = ""
-    with terminal.live_rows(lambda: _watched(found)):
-        while found.state == "running":
-            counts = found.progress.partition(";")[0]
-            if counts != told and not terminal.is_live:
-                terminal.say(f"{found.sweep}  {'; '.join(_now(found))}")
-            told = counts
+    sweep = statuses(config, prefix)[0]
+    shown = ""
+    with terminal.live_rows(lambda: _live_rows(sweep)):
+        while sweep.state == "running":
+            counts = sweep.progress.partition(";")[0]
+            if counts != shown and not terminal.is_live:
+                terminal.say(f"{sweep.sweep}  {'; '.join(_activity(sweep))}")
+            shown = counts
             time.sleep(every)
-            found = statuses(config, found.sweep)[0]
-    show([found], terminal)
+            sweep = statuses(config, sweep.sweep)[0]
+    show([sweep], terminal)
 
 
-def _watched(s: SweepStatus) -> Rows:
-    """The rows of a sweep that is watched: its counts, and the trials under way."""
-    lines = [[f"Sweep {s.sweep} of study {s.study}: {s.state}"], *([text] for text in _now(s))]
-    under_way = [t for t in s.trials if t.state == "running"]
+def _live_rows(s: SweepStatus) -> Rows:
+    """Rows for `--watch`: counts, then the trials that run, failed or were stopped."""
+    lines = [[f"Sweep {s.sweep} of study {s.study}: {s.state}"], *([text] for text in _activity(s))]
+    running = [t for t in s.trials if t.state == "running"]
     ended = [t for t in s.trials if t.state in ("failed", STOPPED_BY_PERSON)]
-    shown = [*under_way, *ended][:WATCHED]
+    shown = [*running, *ended][:MAX_WATCHED]
     return [*lines, *([f"  {t.config_hash[:12]}", t.trial, t.state, t.note] for t in shown)]
 
 
-def to_json(found: list[SweepStatus]) -> str:
-    """The same for a script: a list of sweeps."""
-    return json.dumps([asdict(status) for status in found], indent=2)
+def to_json(sweeps: list[SweepStatus]) -> str:
+    """The sweeps as JSON."""
+    return json.dumps([asdict(sweep) for sweep in sweeps], indent=2)

@@ -1,4 +1,4 @@
-"""From a trial's hash to the model that its training left."""
+"""Load the trained model of a trial by its hash."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ import deq
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.inspect.lookup import in_mlflow, record_of
+from sweeps.inspect.lookup import has_mlflow, record_of
 from sweeps.storage.ledger import reading
 from sweeps.storage.output_root import LEDGER
 from sweeps.storage.prefixes import check_prefix
@@ -17,11 +17,15 @@ from sweeps.tracking.tracker import Tracker
 
 
 def trained_of(prefix: str, config: LaunchConfig) -> deq.Trained:
-    """The model of the trial whose config hash begins so.
+    """The model of the trial whose config hash begins with `prefix`.
+
+    Args:
+        prefix: first digits of the hash.
+        config: launch config with the output root and the tracking.
 
     Raises:
-        ConfigError: none, or more than one, does; or its weights are not there, damaged or
-            another trial's.
+        ConfigError: the prefix names no trial or several; or its weights were not recorded,
+            are damaged or belong to another trial.
         TrackingError: MLflow cannot be reached.
     """
     check_prefix(prefix)
@@ -29,7 +33,7 @@ def trained_of(prefix: str, config: LaunchConfig) -> deq.Trained:
     path = path_of(Path(config.paths.output), record)
     if path:
         return _model(path, record.config_hash)
-    if in_mlflow(config):
+    if has_mlflow(config):
         tracker = Tracker(config.tracking, Path(config.paths.output))
         with tempfile.TemporaryDirectory() as folder:
             loaded = tracker.presence.weights(record.config_hash, Path(folder))
@@ -42,7 +46,7 @@ def trained_of(prefix: str, config: LaunchConfig) -> deq.Trained:
 
 
 def _stopped(prefix: str, output: Path) -> Record | None:
-    """The trial of this prefix that sweeps have only stopped early, at its latest step."""
+    """The longest run of a trial that sweeps stopped early and none finished; else None."""
     if not (output / LEDGER).exists():
         return None
     with reading(output / LEDGER) as ledger:
@@ -53,14 +57,14 @@ def _stopped(prefix: str, output: Path) -> Record | None:
 
 
 def _model(path: Path, digest: str) -> deq.Trained:
-    """The model of a file that must be this trial's."""
+    """Read a weights file, and check that it belongs to this trial."""
     try:
-        model, said = deq.read_weights(path)
+        model, metadata = deq.read_weights(path)
     except ValueError as error:
         raise ConfigError(f"{error}: train the trial again with --force") from error
-    for other in (said.get("config_hash", ""), config_hash(model.config)):
-        if other != digest:
+    for stored in (metadata.get("config_hash", ""), config_hash(model.config)):
+        if stored != digest:
             raise ConfigError(
-                f"{path} holds the weights of trial {other[:12] or 'none'}, not of {digest[:12]}"
+                f"{path} holds the weights of trial {stored[:12] or 'none'}, not of {digest[:12]}"
             )
     return model

@@ -1,1 +1,1 @@
-"""Parts of a sweep's report: its verdict, what needs attention, its interactive charts."""
+"""Report of a sweep: its verdict, the trials that need attention, its charts and figures."""

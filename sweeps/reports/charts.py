@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -19,16 +19,19 @@ from sweeps.reports.chart_data import METRICS, Curves, Table
 from sweeps.reports.figures import Study
 from sweeps.reports.figures.palette import COLOURS
 
+if TYPE_CHECKING:
+    from sweeps.reports.frames import Series
+
 RATIO, MEASURED = "rate/measured_over_linearized", "rate/measured"
 PREDICTED = ("rate/linearized", "rate/population", "rate/bound")
 RATIOS = (RATIO, "rate/measured_over_bound", "theory/lambda_0_over_m", "theory/gram_error")
 SLACKS = ("theory/slack_7", "theory/slack_8", "theory/slack_9", "theory/slack_10")
 GREY = "#767676"
-# Of points, series by series; points of one series may lie exactly over those of another.
+# Markers of the series of points; open ones, since points may cover each other.
 SYMBOLS = ("circle-open", "square", "diamond-open", "triangle-up", "x-open", "star")
-# Of more series than there are colours: this scale, up to where it is too bright on white.
+# Colour scale for more series than COLOURS, up to where it is too bright on white.
 SCALE, BRIGHTEST = "Viridis", 0.85
-# A legend of longer names stands below its chart.
+# Names longer than this move the legend below its chart.
 LONG = 32
 Choice = tuple[str, str]
 
@@ -38,11 +41,11 @@ class Chart:
     """One chart of the page.
 
     Attributes:
-        id: of its place in the page.
-        title, caption: what it shows.
-        figure: for Plotly. Traces with rows in `meta` get x and y from the page's table.
-        x, y: what can be put on the axes, (column, name); the first is shown at first.
-        kinds: whether measured, linearised and bound can be hidden apart.
+        id: name of its section in the page.
+        title, caption: its texts.
+        figure: data for Plotly. Traces with `rows` in `meta` get x and y from the page's table.
+        x, y: (column, name) choices for the axes; the first is shown initially.
+        kinds: True if linearised and bound curves can be hidden.
     """
 
     id: str
@@ -55,32 +58,32 @@ class Chart:
 
 
 def charts(study: Study) -> tuple[list[Chart], str]:
-    """The charts of a study's finished trials, and the data that the page's script reads.
+    """The charts of a study's finished trials, and the packed JSON that the page's script reads.
 
-    The data are JSON, packed: the table of the trials, and the figures.
+    The JSON holds the table of the trials and the figures.
     """
     if not study.lines:
         return [], packed(b"{}")
     table, curves = chart_data.table(study), chart_data.curves(study)
-    found = [*_curve_charts(study, curves), *_point_charts(study, table)]
+    all_charts = [*_curve_charts(study, curves), *_point_charts(study, table)]
     columns = {
-        "trial": [line.planned.name for line in table.lines],
+        "trial": [x.planned.name for x in table.outcomes],
         "hash": table.hashes,
         "keys": table.keys,
         "columns": table.columns,
     }
-    data = {"table": columns, "charts": [asdict(chart) for chart in found]}
-    return found, packed(json.dumps(data, allow_nan=False, separators=(",", ":")).encode())
+    data = {"table": columns, "charts": [asdict(chart) for chart in all_charts]}
+    return all_charts, packed(json.dumps(data, allow_nan=False, separators=(",", ":")).encode())
 
 
 @functools.cache
 def library() -> str:
-    """Plotly's own script, packed: 4.8 MB become 2."""
+    """Plotly's script, packed from 4.8 MB to 2 MB."""
     return packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())
 
 
 def packed(content: bytes) -> str:
-    """Compressed by gzip, in base64: the same text for the same content."""
+    """Compress by gzip and encode in base64, deterministically."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
@@ -90,29 +93,23 @@ def _curve_charts(study: Study, curves: Sequence[Curves]) -> list[Chart]:
         return []
     groups = list(dict.fromkeys(each.group for each in curves))
     colours = dict(zip(groups, _colours(len(groups)), strict=True))
-    many = len(study.lines)
-    which = f"{len(curves)} of {many} trials, evenly chosen. " if len(curves) < many else ""
-    losses, ratios = [], []
-    shown: set[str] = set()
+    losses, ratios, named = [], [], set[str]()
     for each in curves:
-        first = each.group not in shown
-        shown.add(each.group)
-        look = _look(each.group, colours[each.group])
+        curve = functools.partial(_curve, each, colours[each.group])
+        first = each.group not in named  # one entry in the legend for each group
+        named.add(each.group)
         losses += [
-            _curve(each, each.loss, "measured", "solid", look | {"showlegend": first}),
-            _curve(each, each.linearized, "linearised", "dash", look | {"showlegend": False}),
-            _curve(each, each.bound, "bound", "dot", look | {"showlegend": False}),
+            curve(each.loss, "measured", "solid", in_legend=first),
+            curve(each.linearized, "linearised", "dash"),
+            curve(each.bound, "bound", "dot"),
         ]
-        ratios.append(
-            _curve(each, each.ratio, "lambda ratio", "solid", look | {"showlegend": first})
-        )
-    level = {"y0": 0.5, "y1": 0.5, "line": {"color": GREY, "dash": "dash", "width": 1}}
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1} | level
+        ratios.append(curve(each.ratio, "lambda ratio", "solid", in_legend=first))
+    caption = _share(len(curves), len(study.lines))
     return [
         Chart(
             "loss",
             "Loss against the GD step",
-            f"{which}Solid: measured. Dashes: the linearised prediction. Dots: the theorem's "
+            f"{caption}Solid: measured. Dashes: the linearised prediction. Dots: the theorem's "
             "bound, guaranteed only where conditions (7) to (10) hold.",
             _figure(losses, groups, "GD step t", "loss", "linear", "log"),
             kinds=True,
@@ -120,28 +117,33 @@ def _curve_charts(study: Study, curves: Sequence[Curves]) -> list[Chart]:
         Chart(
             "lambda",
             "lambda_t / lambda_0 against the GD step",
-            f"{which}The theorem's proof needs it to stay above 1/2 (dashes).",
-            _figure(ratios, groups, "GD step t", "lambda_t / lambda_0", shapes=[line]),
+            f"{caption}The theorem's proof needs it to stay above 1/2 (dashes).",
+            _figure(ratios, groups, "GD step t", "lambda_t / lambda_0", level=0.5),
         ),
     ]
 
 
 def _curve(
-    curves: Curves, points: chart_data.Points, kind: str, dash: str, look: dict[str, Any]
+    curves: Curves,
+    colour: str,
+    values: "Series[float]",
+    kind: str,
+    dash: str,
+    *,
+    in_legend: bool = False,
 ) -> go.Scatter:
-    planned = curves.line.planned
-    trial, digest = _text(planned.name), planned.short_hash
-    steps, values = points
+    """One curve of a trial."""
+    trial, digest = curves.outcome.planned.name, curves.outcome.planned.short_hash
     return go.Scatter(
-        x=steps,
+        x=values.index.tolist(),
         y=[chart_data.rounded(v) for v in values],
         mode="lines",
-        line={"color": look["color"], "dash": dash, "width": 2 if dash == "solid" else 1.2},
-        name=look["name"],
-        legendgroup=look["legendgroup"],
-        showlegend=look["showlegend"],
-        meta={"kind": kind, "trial": planned.name, "hash": digest},
-        hovertemplate=f"<b>{trial}</b><br>{digest}<br>{kind}: %{{y:.4g}} at step %{{x}}"
+        line={"color": colour, "dash": dash, "width": 2 if dash == "solid" else 1.2},
+        name=_text(curves.group),
+        legendgroup=_text(curves.group),
+        showlegend=in_legend,
+        meta={"kind": kind, "trial": trial, "hash": digest},
+        hovertemplate=f"<b>{_text(trial)}</b><br>{digest}<br>{kind}: %{{y:.4g}} at step %{{x}}"
         "<extra></extra>",
     )
 
@@ -150,61 +152,63 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
     """Charts with one point for each trial."""
     labels = Labels(table.keys)
     keys = [(key, "width m" if key == "model.width" else _key(labels, key)) for key in table.keys]
-    few, many = len(table.lines), len(study.lines)
-    which = f"{few} of {many} trials, evenly chosen. " if few < many else ""
-    found = []
-    predicted = _choices(table, PREDICTED)
+    caption = _share(len(table.outcomes), len(study.lines))
+    predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS))
+    point_charts = []
     if predicted and MEASURED in table.columns:
-        found.append(
+        point_charts.append(
             Chart(
                 "predicted",
                 "Measured rate against the predicted one",
-                f"{which}A perfect prediction lies on the grey line; above it training is faster.",
+                f"{caption}A perfect prediction lies on the grey line; above it training is "
+                "faster.",
                 _points(study, table, "log", "log", diagonal=True),
                 x=predicted,
                 y=[(MEASURED, METRICS[MEASURED])],
             )
         )
-    ratios = _choices(table, RATIOS)
     if ratios:
-        found.append(
+        point_charts.append(
             Chart(
                 "ratio",
                 "What changes with the configuration",
-                f"{which}A point for each trial, a line through the medians at each value.",
+                f"{caption}A point for each trial, a line through the medians at each value.",
                 _points(study, table, "log", "linear"),
                 x=keys + _choices(table, RATIOS[2:]),
                 y=ratios + _choices(table, [m for m in METRICS if m not in RATIOS]),
             )
         )
-    slacks = _choices(table, SLACKS)
     if slacks:
-        found.append(
+        point_charts.append(
             Chart(
                 "slack",
                 "Slack of the theorem's conditions",
-                f"{which}A condition holds where its slack is at least 1 (dashes).",
+                f"{caption}A condition holds where its slack is at least 1 (dashes).",
                 _slack_figure(table, slacks),
                 x=keys,
             )
         )
-    return found
+    return point_charts
+
+
+def _share(shown: int, total: int) -> str:
+    """Sentence on the number of trials shown; empty if all are."""
+    return f"{shown} of {total} trials, evenly chosen. " if shown < total else ""
 
 
 def _points(
     study: Study, table: Table, x_scale: str, y_scale: str, *, diagonal: bool = False
 ) -> dict[str, Any]:
-    """A series for all that varies but the main axis and the seed, x and y to be chosen."""
-    rows = {line.planned.config_hash: row for row, line in enumerate(table.lines)}
-    hashes = [
-        (name, [line.planned.config_hash for line in lines])
-        for name, lines in study.others(study.axis)
-    ]
-    series = [(name, [rows[h] for h in found if h in rows]) for name, found in hashes]
-    series = [(name, found) for name, found in series if found]
+    """A series for each value of the other axes; x and y are chosen in the page."""
+    row_of = {x.planned.config_hash: row for row, x in enumerate(table.outcomes)}
+    series = []
+    for name, outcomes in study.others(study.axis):
+        hashes = [x.planned.config_hash for x in outcomes]
+        if rows := [row_of[digest] for digest in hashes if digest in row_of]:
+            series.append((name, rows))
     traces = []
-    for i, ((name, found), colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
-        traces += _series(i, name, colour, {"rows": found}, median=not diagonal)
+    for i, ((name, rows), colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
+        traces += _series(i, name, colour, {"rows": rows}, median=not diagonal)
     if diagonal:
         line = {"color": GREY, "width": 1}
         text = "measured = predicted"
@@ -213,36 +217,33 @@ def _points(
 
 
 def _slack_figure(table: Table, slacks: Sequence[Choice]) -> dict[str, Any]:
+    """The slacks of all trials, a series for each condition."""
     traces = []
-    rows = list(range(len(table.lines)))
+    rows = list(range(len(table.outcomes)))
     for i, (metric, name) in enumerate(slacks):
         traces += _series(i, name, COLOURS[i], {"rows": rows, "y": metric})
-    dashes = {"color": GREY, "dash": "dash", "width": 1}
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": dashes}
-    return _figure(traces, [], "", "slack", "log", "log", shapes=[line])
+    return _figure(traces, [], "", "slack", "log", "log", level=1)
 
 
 def _series(
     i: int, name: str, colour: str, meta: dict[str, Any], *, median: bool = True
 ) -> list[go.Scatter]:
-    """The i-th series: a point for each of these rows, and a line through their medians."""
-    look = _look(name, colour)
+    """The i-th series: a point for each row, and a line through the medians."""
     hover = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{y:.4g} at %{x}<extra></extra>"
-    same = {"name": look["name"], "legendgroup": look["legendgroup"]}
-    symbol = SYMBOLS[i % len(SYMBOLS)]
+    text = {"name": _text(name), "legendgroup": _text(name)}
     marker = {
         "color": colour,
-        "symbol": symbol,
+        "symbol": SYMBOLS[i % len(SYMBOLS)],
         "size": 9,
         "opacity": 0.8,
         "line": {"width": 1.5, "color": colour},
     }
-    found = [go.Scatter(mode="markers", marker=marker, meta=meta, hovertemplate=hover, **same)]
+    traces = [go.Scatter(mode="markers", marker=marker, meta=meta, hovertemplate=hover, **text)]
     if median:
         line = {"color": colour, "width": 1.4}
-        over = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
-        found.append(go.Scatter(line=line, meta=meta | {"median": True}, **over, **same))
-    return found
+        style = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+        traces.append(go.Scatter(line=line, meta=meta | {"median": True}, **style, **text))
+    return traces
 
 
 def _figure(
@@ -252,9 +253,19 @@ def _figure(
     y: str,
     x_scale: str = "linear",
     y_scale: str = "linear",
-    **more: Any,
+    level: float | None = None,
 ) -> dict[str, Any]:
-    """A figure as plain data, checked by Plotly."""
+    """A figure as JSON data, validated by Plotly.
+
+    Args:
+        traces: its curves and points.
+        names: names in the legend; long ones move it below the chart.
+        x: title of the x axis.
+        y: title of the y axis.
+        x_scale: "linear" or "log".
+        y_scale: "linear" or "log".
+        level: height of a dashed horizontal line, if any.
+    """
     below = max(map(len, names), default=0) > LONG
     place = {"yanchor": "top", "y": -0.18, "xanchor": "left", "x": 0} if below else {}
     axis = {
@@ -264,6 +275,8 @@ def _figure(
         "exponentformat": "power",
         "minexponent": 6,
     }
+    dashes = {"color": GREY, "dash": "dash", "width": 1}
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
     layout = go.Layout(
         template={},
         xaxis={"title": {"text": x}, "type": x_scale} | axis,
@@ -276,28 +289,24 @@ def _figure(
         margin={"l": 70, "r": 20, "t": 20, "b": 60},
         hovermode="closest",
         showlegend=True,
-        **more,
+        shapes=[] if level is None else [line | {"line": dashes}],
     )
     plain: dict[str, Any] = go.Figure(list(traces), layout).to_plotly_json()
     return plain
 
 
 def _choices(table: Table, metrics: Sequence[str]) -> list[Choice]:
-    """The metrics that some trial has, with their names."""
+    """(metric, name) of the metrics that some trial has."""
     return [(metric, METRICS[metric]) for metric in metrics if metric in table.columns]
 
 
 def _key(labels: Labels, key: str) -> str:
-    """A config key's short name."""
+    """Short name of a config key."""
     return labels({key: ""}).removesuffix("=") or key.rpartition(".")[2]
 
 
-def _look(name: str, colour: str) -> dict[str, Any]:
-    return {"name": _text(name), "legendgroup": _text(name), "color": colour}
-
-
 def _colours(count: int) -> list[str]:
-    """A colour for each series: told apart where they are few, in order where they are many."""
+    """Colours of the series: distinct if they are few, else ordered along a scale."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     shares = [BRIGHTEST * i / (count - 1) for i in range(count)]
@@ -306,5 +315,5 @@ def _colours(count: int) -> list[str]:
 
 
 def _text(name: str) -> str:
-    """A name for Plotly, which reads tags in its texts."""
+    """Escape a name, since Plotly interprets tags in texts."""
     return html.escape(name, quote=False)

@@ -1,4 +1,4 @@
-"""The door to Jinja: a sweep's report as one self-contained HTML page, and its files."""
+"""The door to Jinja: the report of a sweep as one self-contained HTML page, with its files."""
 
 import base64
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
 from sweeps.search.summary import findings
 
-# Metrics whose means over seeds the page shows, with what it calls them.
+# Metrics whose means over seeds the page shows, by their names there.
 SEED_METRICS = {
     "measured rate": "rate/measured",
     "measured / linearised": "rate/measured_over_linearized",
     "measured / bound": "rate/measured_over_bound",
     "lambda_0 / m": "theory/lambda_0_over_m",
 }
-# Rows of each table; beyond these the page says how many there are.
-MOST_ROWS = 500
+# Limit on the rows of each table; the page states the total.
+MAX_ROWS = 500
 
 
 @dataclass(frozen=True)
 class ReportHeader:
-    """What a report says of its sweep.
+    """Names and command at the top of a report.
 
     Attributes:
-        sweep, study: its names.
-        command: what launched it.
-        figure: the study's own figure, a name in FIGURES.
+        sweep, study: names of the sweep and its study.
+        command: the command that launched the sweep.
+        figure: name of the study's own figure, a key of FIGURES.
     """
 
     sweep: str
@@ -45,58 +45,67 @@ class ReportHeader:
 
 
 def files(
-    heading: ReportHeader, study: Study, lines: Sequence[TrialOutcome]
+    header: ReportHeader, study: Study, trials: Sequence[TrialOutcome]
 ) -> dict[str, str | bytes]:
-    """report.html, its figures as PNG, trials.csv, and search.yaml of what is no grid."""
-    from sweeps.reports import charts  # only now: with it comes Plotly
+    """Contents of the report's files, by name.
 
-    shown, others = _figures(heading, study) if study.lines else ({}, {})
-    cells, known, (drawn, data) = outcomes.seed_groups(lines), remarks(lines), charts.charts(study)
+    report.html, its figures as PNG, trials.csv, and search.yaml if the search is not a grid.
+
+    Args:
+        header: names and command.
+        study: the finished trials, with their trajectories.
+        trials: all trials.
+    """
+    from sweeps.reports import charts  # imports Plotly
+
+    shown, others = _figures(header, study) if study.lines else ({}, {})
+    groups, all_remarks = outcomes.seed_groups(trials), remarks(trials)
+    all_charts, data = charts.charts(study)
     page = _template().render(
-        heading=heading,
-        counts=outcomes.counts(lines),
-        total=len(lines),
-        verdict=verdict(lines),
-        found=findings(study.search, lines),
-        charts=drawn,
+        header=header,
+        counts=outcomes.counts(trials),
+        total=len(trials),
+        verdict=verdict(trials),
+        found=findings(study.search, trials),
+        charts=all_charts,
         data=data,
-        library=charts.library() if drawn else "",
+        library=charts.library() if all_charts else "",
         figures={name: base64.b64encode(png).decode() for name, png in shown.items()},
-        table=_trials(lines[:MOST_ROWS]),
-        most_rows=MOST_ROWS,
-        cells=[(cell.name, _statistics(cell)) for cell in cells[:MOST_ROWS]],
-        total_cells=len(cells),
+        table=_trials(trials[:MAX_ROWS]),
+        max_rows=MAX_ROWS,
+        groups=[(group.name, _statistics(group)) for group in groups[:MAX_ROWS]],
+        total_groups=len(groups),
         metrics=list(SEED_METRICS),
-        remarks=known[:MOST_ROWS],
-        total_remarks=len(known),
+        remarks=all_remarks[:MAX_ROWS],
+        total_remarks=len(all_remarks),
     )
-    made: dict[str, str | bytes] = {"report.html": page, "trials.csv": outcomes.to_csv(lines)}
+    texts: dict[str, str | bytes] = {"report.html": page, "trials.csv": outcomes.to_csv(trials)}
     if not isinstance(study.search, GridConfig):
-        made["search.yaml"] = to_yaml(asdict(study.search))
-    return made | shown | others
+        texts["search.yaml"] = to_yaml(asdict(study.search))
+    return texts | shown | others
 
 
-def _figures(heading: ReportHeader, study: Study) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The figures that the page shows, and those that only lie beside it; PNG by file name."""
-    from sweeps.reports.figures import rates  # only now: with it comes matplotlib
+def _figures(header: ReportHeader, study: Study) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """PNG figures by file name: those that the page shows, and those that are only files."""
+    from sweeps.reports.figures import rates  # imports matplotlib
 
-    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, heading.figure)
-    shown = {f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, heading.figure])}
+    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, header.figure)
+    shown = {f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, header.figure])}
     others = {"loss_curves.png": FIGURES["curves"](study)}
     return shown, others | {"measured_vs_predicted.png": rates.scatter(study)}
 
 
-def _trials(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
+def _trials(trials: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of trials, with their hashes."""
-    header, rows = outcomes.table(lines)
-    hashes = [line.planned.short_hash for line in lines]
+    header, rows = outcomes.table(trials)
+    hashes = [trial.planned.short_hash for trial in trials]
     with_hash = [[row[0], digest, *row[1:]] for row, digest in zip(rows, hashes, strict=True)]
     return [header[0], "hash", *header[1:]], with_hash
 
 
-def _statistics(cell: SeedGroup) -> list[list[str]]:
+def _statistics(group: SeedGroup) -> list[list[str]]:
     """Mean and spread over the seeds, for each of SEED_METRICS."""
-    values = [outcomes.values_of(cell.lines, key) for key in SEED_METRICS.values()]
+    values = [outcomes.values_of(group.lines, key) for key in SEED_METRICS.values()]
     return [of_seeds(each) if each else ["-"] for each in values]
 
 

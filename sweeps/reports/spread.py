@@ -1,13 +1,22 @@
-"""Spread of a number over several trials in words; of few trials the values themselves."""
+"""Describe the spread of numbers in words, and choose evenly from a long sequence."""
 
 import statistics
 from collections.abc import Sequence
+from typing import TypeVar
 
 import deq
 from sweeps.planning.outcomes import number
 
-# Fewer values than these are listed: an interval or a quartile of them says nothing.
+T = TypeVar("T")
+# Fewer values than this are listed one by one.
 FEW = 5
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most `most` items at even distances; the first and the last are included."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def short(value: float) -> str:
@@ -21,7 +30,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Describe the values: all of them when they are few, else quartiles and ends."""
+    """Describe the values: all of them if they are few, else quartiles and extremes."""
     ordered = sorted(values)
     if len(ordered) == 1:
         return f"{short(ordered[0])} in the one trial"
@@ -35,11 +44,11 @@ def spread(values: Sequence[float]) -> str:
 
 
 def of_seeds(values: Sequence[float]) -> list[str]:
-    """The mean over a group's seeds, then how its values spread.
+    """Mean of a group's seeds, followed by their spread.
 
-    The spread of fewer than FEW is the values themselves. Of more it is the standard
-    deviation and the 95 % interval of the mean, or the least and the greatest value where
-    that interval would go below zero and no value does.
+    For fewer than FEW seeds the spread is the list of values. Otherwise it is the standard
+    deviation and the 95 % confidence interval of the mean; if that interval goes below zero
+    although all values are positive, the smallest and largest value replace it.
     """
     mean = deq.mean(values)
     if mean.deviation is None or mean.half_width is None:

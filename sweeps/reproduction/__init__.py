@@ -1,1 +1,1 @@
-"""A trial trained again from its record, here or from its commit, and the two compared."""
+"""Train a recorded trial again, here or with the code of a commit, and compare the results."""

@@ -1,4 +1,4 @@
-"""Earlier code, ready to train: a clean checkout, and the packages its record names."""
+"""Check out the code that trained a trial, with the packages its record names."""
 
 import contextlib
 import functools
@@ -23,31 +23,31 @@ from sweeps.reproduction import rerun
 from sweeps.storage.record import Record
 
 _log = logging.getLogger(__name__)
-# What `--at` says for the commit of the record itself.
+# Value of `--at` that means the commit in the record.
 RECORDED = "recorded"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which code: a commit, and the uncommitted changes on top."""
+    """A commit, and the diff of uncommitted changes on top of it."""
 
     commit: str
     diff: str
 
     def __str__(self) -> str:
-        """For a sentence."""
+        """Short description for a message."""
         return f"{self.commit[:12]}{' with its uncommitted changes' if self.diff else ''}"
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A checkout in a folder of its own, and a Python that has its packages.
+    """A checkout in its own folder, and a Python with the recorded packages.
 
     Attributes:
-        source: which code it holds.
-        code: where it lies.
-        python: what runs it.
-        reused: whether that is this very environment: its packages are the recorded ones.
+        source: commit and diff of the code.
+        code: folder of the checkout.
+        python: path of the Python interpreter.
+        reused: True if this process's own Python is used, since its packages match.
     """
 
     source: Source
@@ -57,118 +57,123 @@ class Checkout:
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions and hardware, as its own process finds them; those here where it is reused."""
+        """Versions and hardware, as reported by that Python."""
         if self.reused:
             return environment()
         with tempfile.TemporaryDirectory(dir=self.code.parent) as folder:
             self._run(Path(folder))
-            found: dict[str, Any] = json.loads((Path(folder) / rerun.ENVIRONMENT).read_text())
-        return found
+            result: dict[str, Any] = json.loads((Path(folder) / rerun.ENVIRONMENT).read_text())
+        return result
 
     def __str__(self) -> str:
-        """For a sentence."""
-        where = "the packages here, which are the recorded ones"
-        return f"{self.source}, with {where if self.reused else 'the recorded packages installed'}"
+        """Short description for a message."""
+        here = "the packages of this environment, which are the recorded ones"
+        return f"{self.source}, with {here if self.reused else 'the recorded packages installed'}"
 
-    def again(self, record: Record) -> Record:
+    def rerun(self, record: Record) -> Record:
         """Train the record's trial with this code.
 
         Raises:
-            ConfigError: it raised, it is another trial to this code, or other code than this
-                was run.
+            ConfigError: the training raised, this code gives the config another hash, or
+                another copy of sweeps was imported.
         """
         short = record.config_hash[:12]
         with tempfile.TemporaryDirectory(dir=self.code.parent) as name:
             folder = Path(name)
             threads = int(record.environment.get("threads", 1))
-            asked = {"config": record.config, "device": record.device, "threads": threads}
-            (folder / rerun.TRIAL).write_text(json.dumps(asked))
+            trial = {"config": record.config, "device": record.device, "threads": threads}
+            (folder / rerun.TRIAL).write_text(json.dumps(trial))
             self._run(folder)
             if (folder / rerun.FAILURE).exists():
-                why = (folder / rerun.FAILURE).read_text()
-                raise ConfigError(f"{short} raised at {self.source}: {why}")
-            found = Record.joined(
+                error = (folder / rerun.FAILURE).read_text()
+                raise ConfigError(f"{short} raised at {self.source}: {error}")
+            result = Record.joined(
                 (folder / rerun.HEAD).read_text(),
                 (folder / rerun.ENVIRONMENT).read_text(),
                 (folder / rerun.TRAJECTORY).read_bytes(),
             )
-        ran = found.environment.get("code", {}).get("commit")
-        if ran != self.source.commit:
+        commit = result.environment.get("code", {}).get("commit")
+        if commit != self.source.commit:
             raise ConfigError(
-                f"another sweeps ({ran or 'no checkout'}) was run in the place of "
-                f"{self.source}: see to what the site-packages put before PYTHONPATH"
+                f"another copy of sweeps ({commit or 'no checkout'}) was imported instead of "
+                f"{self.source}: check what site-packages puts before PYTHONPATH"
             )
-        if found.config_hash != record.config_hash:
+        if result.config_hash != record.config_hash:
             raise ConfigError(
-                f"{short} has another hash at {self.source}: {found.config_hash[:12]}; "
-                "that code makes another trial of this config"
+                f"{short} has another hash at {self.source}: {result.config_hash[:12]}; "
+                "with that code this config is another trial"
             )
-        return found
+        return result
 
     def _run(self, folder: Path) -> None:
+        """Run rerun.py with this code; its input and output are files in `folder`."""
         path = os.pathsep.join(filter(None, [str(self.code), os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(
-            [self.python, "-P", rerun.__file__, str(folder)],
-            env=os.environ | {"PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-            raise ConfigError(f"the code at {self.source} cannot train this trial: {said[-1]}")
+        command = [self.python, "-P", rerun.__file__, str(folder)]
+        if error := _error_of(command, {"PYTHONPATH": path}):
+            raise ConfigError(f"the code at {self.source} cannot train this trial: {error}")
 
 
 def source(record: Record, at: str) -> Source:
-    """The code that `at` means for a record: its own, with its diff, or another commit's.
+    """Resolve `--at` to a commit and a diff.
+
+    Args:
+        record: the trial.
+        at: RECORDED for the code in the record, or the name of a commit.
 
     Raises:
-        ConfigError: the record names no commit, or there is none of that name.
+        ConfigError: the record names no commit, or the commit does not exist.
     """
     code = record.environment.get("code") or {}
     recorded = code.get("commit") or ""
     if at == RECORDED and not recorded:
-        refusal = code.get("error", "")
-        why = f"where git refused ({refusal})" if refusal else "outside a git checkout"
+        error = code.get("error", "")
+        why = f"git failed ({error})" if error else "sweeps ran outside a git checkout"
         raise ConfigError(
-            f"{record.config_hash[:12]} was made by a sweeps {why}: its code "
-            "is not recorded; name a commit with --at COMMIT"
+            f"the record of {record.config_hash[:12]} names no commit, since {why}: "
+            "choose one with --at COMMIT"
         )
     commit = git.commit(recorded if at == RECORDED else at)
     return Source(commit, code.get("diff", "") if commit == recorded else "")
 
 
 @contextlib.contextmanager
-def checkout(record: Record, found: Source, output: Path) -> Iterator[Checkout]:
-    """That code with the record's packages, in a temporary folder under the output root.
+def checkout(record: Record, code_source: Source, output: Path) -> Iterator[Checkout]:
+    """Check out the code and provide the record's packages, in a temporary folder.
+
+    Args:
+        record: the trial whose packages are needed.
+        code_source: commit and diff to check out.
+        output: the output root; the temporary folder is made in it.
 
     Raises:
-        ConfigError: the checkout or its packages cannot be had.
+        ConfigError: the checkout failed, or the packages cannot be installed.
     """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="reproduce-", dir=output) as name:
         folder = Path(name).resolve()
         code = folder / "code"
-        git.check_out(found.commit, found.diff, code)
+        git.check_out(code_source.commit, code_source.diff, code)
         if _same_packages(record):
-            yield Checkout(found, code, sys.executable, reused=True)
+            yield Checkout(code_source, code, sys.executable, reused=True)
         else:
-            yield Checkout(found, code, _installed(record, code, folder), reused=False)
+            yield Checkout(code_source, code, _install(record, code, folder), reused=False)
 
 
 def packages(record: Record) -> dict[str, str]:
-    """The versions of all packages a record names but this project's own, and of Python.
+    """Recorded versions of Python and of all packages except deq-sweeps itself.
 
     Raises:
-        ConfigError: one is no name or version of a package.
+        ConfigError: a name or version is not valid. Both go into a file and a command.
     """
-    found: dict[str, str] = {"python": record.environment.get("python", "")}
-    found |= record.environment.get("packages") or {}
-    found = {name: version for name, version in found.items() if name != "deq-sweeps" and version}
-    for name, version in found.items():  # they go into a file and a command
+    recorded: dict[str, str] = {"python": record.environment.get("python", "")}
+    recorded |= record.environment.get("packages") or {}
+    versions = {name: v for name, v in recorded.items() if name != "deq-sweeps" and v}
+    for name, version in versions.items():
         if not re.fullmatch(r"\w[\w.-]*", name) or not re.fullmatch(r"\w[\w.+!-]*", version):
-            raise ConfigError(f"{record.config_hash[:12]} names no package: {name!r} {version!r}")
-    return found
+            raise ConfigError(
+                f"{record.config_hash[:12]} names an invalid package: {name!r} {version!r}"
+            )
+    return versions
 
 
 def _same_packages(record: Record) -> bool:
@@ -176,43 +181,45 @@ def _same_packages(record: Record) -> bool:
     return all(here.get(name) == version for name, version in packages(record).items())
 
 
-def _installed(record: Record, code: Path, folder: Path) -> str:
-    """A virtual environment with the recorded versions; its Python.
+def _install(record: Record, code: Path, folder: Path) -> str:
+    """Make a virtual environment with the recorded versions; return the path of its Python.
 
-    The rest is as the checkout's constraints.txt has it.
+    All other packages get the versions in the checkout's constraints.txt.
     """
-    wanted = packages(record)
-    python = _interpreter(wanted.pop("python", platform.python_version()))
-    # A build of torch (`+cpu`) is no version an index knows.
-    pins = {name: version.partition("+")[0] for name, version in wanted.items()}
+    versions = packages(record)
+    python = _interpreter(versions.pop("python", platform.python_version()))
+    # Package indexes do not list local builds such as torch 2.13.0+cpu.
+    pins = {name: version.partition("+")[0] for name, version in versions.items()}
     named = ", ".join(f"{name} {version}" for name, version in pins.items())
     _log.warning("installing %s for %s (some minutes) ...", named, record.config_hash[:12])
     constraints = folder / "constraints.txt"
     constraints.write_text(_constraints(code / "constraints.txt", pins))
-    made = str(folder / "venv" / "bin" / "python")
-    install = [made, "-m", "pip", "install", "--quiet", "--retries", "2"]
+    venv_python = str(folder / "venv" / "bin" / "python")
+    install = [venv_python, "-m", "pip", "install", "--quiet", "--retries", "2"]
     for command in (
         [python, "-m", "venv", str(folder / "venv")],
         [*install, "-c", str(constraints), "-e", str(code)],
     ):
-        done = subprocess.run(
-            command,
-            env=os.environ | {"PIP_CONSTRAINT": str(constraints)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        if error := _error_of(command, {"PIP_CONSTRAINT": str(constraints)}):
             raise ConfigError(
-                f"{record.config_hash[:12]} was made with {named}, which is not what is here, "
-                f"and pip could not install it: {said[-1]}"
+                f"{record.config_hash[:12]} was trained with {named}, unlike the packages of this "
+                f"environment, and pip could not install them: {error}"
             )
-    return made
+    return venv_python
+
+
+def _error_of(command: list[str], variables: dict[str, str]) -> str:
+    """Run a command; return the last line of its standard error if it failed, else ""."""
+    done = subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    if not done.returncode:
+        return ""
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def _constraints(own: Path, pins: dict[str, str]) -> str:
-    """The checkout's constraints, but for the recorded versions."""
+    """Text of a constraints file: the recorded versions, then those of the checkout."""
     lines = [f"{name}=={version}" for name, version in pins.items()]
     for line in own.read_text().splitlines() if own.exists() else []:
         if re.split(r"[=<>!~\[; ]", line, maxsplit=1)[0].lower() not in pins:
@@ -221,11 +228,17 @@ def _constraints(own: Path, pins: dict[str, str]) -> str:
 
 
 def _interpreter(version: str) -> str:
-    """A Python of that minor version."""
+    """Path of a Python with the same minor version.
+
+    Raises:
+        ConfigError: none is installed.
+    """
     minor = ".".join(version.split(".")[:2])
     if minor == ".".join(map(str, sys.version_info[:2])):
         return sys.executable
-    found = shutil.which(f"python{minor}")
-    if not found:
-        raise ConfigError(f"the trial was made with Python {version}: there is no python{minor}")
-    return found
+    path = shutil.which(f"python{minor}")
+    if not path:
+        raise ConfigError(
+            f"the trial was trained with Python {version}, and python{minor} is not installed"
+        )
+    return path

@@ -1,4 +1,4 @@
-"""Trials again from their hashes: the same config, the same conditions, every step compared."""
+"""Provide the code that trains a recorded trial again, and compare its environment."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -18,40 +18,40 @@ Drift = dict[str, tuple[Any, Any]]
 
 
 class Runtime(Protocol):
-    """Code and packages that a trial can be trained with."""
+    """Code and packages that can train a trial."""
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions and hardware there."""
+        """Its versions and hardware."""
         ...
 
-    def again(self, record: Record) -> Record:
-        """Train the record's trial there, with its count of threads."""
+    def rerun(self, record: Record) -> Record:
+        """Train the record's trial with the recorded number of threads."""
         ...
 
 
 class ThisProcess:
-    """This very process; for a sentence it needs no name."""
+    """The code and packages of this process."""
 
     def __str__(self) -> str:
-        """Nothing to say."""
+        """Empty: a message need not name this process."""
         return ""
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions and hardware here."""
+        """Versions and hardware of this process."""
         return environment()
 
-    def again(self, record: Record) -> Record:
-        """Train the record's trial anew.
+    def rerun(self, record: Record) -> Record:
+        """Train the record's trial again.
 
         Raises:
-            ConfigError: it raised.
+            ConfigError: the training raised, or needs a GPU that this machine lacks.
         """
         threads = int(record.environment.get("threads", 1))
         short, device = record.config_hash[:12], record.device
         if device.startswith("cuda") and not deq.hardware()["gpu"]:
-            raise ConfigError(f"{short} was trained on a GPU, and here is none")
+            raise ConfigError(f"{short} was trained on a GPU, and this machine has none")
         for message in run_pack([record.config], device, threads):
             if isinstance(message, Done):
                 return message.record
@@ -61,64 +61,73 @@ class ThisProcess:
 
 
 @contextlib.contextmanager
-def places(at: str, output: Path) -> Iterator[Callable[[Record], Runtime]]:
-    """Where each record is to be trained again: here, or with the code that `at` names.
+def runtimes(at: str, output: Path) -> Iterator[Callable[[Record], Runtime]]:
+    """Give a function that returns the runtime for a record.
 
-    Checkouts are made when they are first asked for, and are gone after the block.
+    Checkouts are made on first use, shared by records with the same code and packages, and
+    deleted at the end of the block.
+
+    Args:
+        at: value of `--at`; empty for this process.
+        output: the output root, which holds the checkouts.
     """
     with contextlib.ExitStack() as stack:
-        made: dict[object, Runtime] = {}
+        checkouts: dict[object, Runtime] = {}
 
-        def place(record: Record) -> Runtime:
+        def runtime_for(record: Record) -> Runtime:
             if not at:
                 return ThisProcess()
-            found = source(record, at)
-            key = (found, *sorted(packages(record).items()))
-            if key not in made:
-                made[key] = stack.enter_context(checkout(record, found, output))
-            return made[key]
+            code = source(record, at)
+            key = (code, *sorted(packages(record).items()))
+            if key not in checkouts:
+                checkouts[key] = stack.enter_context(checkout(record, code, output))
+            return checkouts[key]
 
-        yield place
+        yield runtime_for
 
 
-def drift(record: Record, place: Runtime | None = None) -> Drift:
-    """(then, now) of what decides a result's bits and has changed: versions, code, machine.
+def drift(record: Record, runtime: Runtime | None = None) -> Drift:
+    """Compare the recorded environment with a runtime's: versions, code and hardware.
 
-    The count of threads is not among it: a place takes that of the record. The code is not
-    where a checkout was asked for: it is what `--at` says.
+    The number of threads is left out, since a runtime uses the recorded one. In a checkout
+    the code is left out as well, since `--at` chose it.
+
+    Returns:
+        (recorded value, present value) of every key that differs.
     """
     then = flatten(record.environment)
-    now = flatten((place or ThisProcess()).environment)
-    matters = [
+    now = flatten((runtime or ThisProcess()).environment)
+    keys = [
         key
         for key in dict.fromkeys([*then, *now])
         if key.startswith(("packages.", "code.")) or key in ("python", "cpu_capability", "gpu")
     ]
-    if isinstance(place, Checkout):
-        ours = ("code.", "packages.deq-sweeps")
-        matters = [key for key in matters if not key.startswith(ours)]
+    if isinstance(runtime, Checkout):
+        own_code = ("code.", "packages.deq-sweeps")
+        keys = [key for key in keys if not key.startswith(own_code)]
     return {
         key: (then.get(key, ""), now.get(key, ""))
-        for key in matters
+        for key in keys
         if then.get(key, "") != now.get(key, "")
     }
 
 
 def refuse_drift(record: Record, changed: Drift) -> None:
-    """Refuse to reproduce under other conditions.
+    """Raise if the environment has changed.
 
     Raises:
-        ConfigError: naming every difference.
+        ConfigError: there is a difference; the message lists all.
     """
     if changed:
         raise ConfigError(
-            f"{record.config_hash[:12]} was made under other conditions: {told(changed)}: restore "
-            "them (--at takes the recorded code and packages), or go on with --allow-drift"
+            f"{record.config_hash[:12]} was trained in another environment: "
+            f"{describe_drift(changed)}: restore it (--at uses the recorded code and packages), "
+            "or continue with --allow-drift"
         )
 
 
-def told(changed: Drift) -> str:
-    """What has changed, in words."""
+def describe_drift(changed: Drift) -> str:
+    """The differences as text."""
     parts = []
     for key, (then, now) in changed.items():
         if key == "code.diff":

@@ -1,9 +1,9 @@
-"""Train a trial with the code of another checkout; a script, run by its path.
+"""Script that trains a trial with the code of another checkout.
 
     PYTHONPATH=CHECKOUT python -P rerun.py FOLDER
 
-What it imports is then that checkout's: only what has been there since a trial first had a
-record. Without FOLDER/trial.json it writes down the environment and trains nothing.
+It imports the checkout's modules, so it uses only names that every recorded commit has.
+Without FOLDER/trial.json it writes the environment and trains nothing.
 """
 
 import json
@@ -16,7 +16,7 @@ try:
     from sweeps.execution.environment import environment
     from sweeps.execution.events import Done, Failed
     from sweeps.execution.worker import run_pack
-except ImportError:  # a checkout from before these modules were in a folder
+except ImportError:  # an older checkout, without the folder execution/
     from sweeps.environment import environment  # type: ignore[no-redef]
     from sweeps.messages import Done, Failed  # type: ignore[no-redef]
     from sweeps.trial import run_pack  # type: ignore[no-redef]
@@ -26,16 +26,16 @@ ENVIRONMENT, FAILURE = "environment.json", "failure.txt"
 
 
 def main(folder: Path) -> None:
-    """Do what the folder asks for; the answer lies in it."""
-    sys.path.append(str(Path.cwd()))  # for a user's own activation, as `sweeps` has it
+    """Train the trial described in the folder, and write the result there."""
+    sys.path.append(str(Path.cwd()))  # for a user's own activation, as the command line does
     if not (folder / TRIAL).exists():
         (folder / ENVIRONMENT).write_text(json.dumps(environment()))
         return
-    asked = json.loads((folder / TRIAL).read_text())
-    if asked["device"].startswith("cuda") and not deq.hardware()["gpu"]:
-        (folder / FAILURE).write_text("it was trained on a GPU, and here is none")
+    trial = json.loads((folder / TRIAL).read_text())
+    if trial["device"].startswith("cuda") and not deq.hardware()["gpu"]:
+        (folder / FAILURE).write_text("it was trained on a GPU, and this machine has none")
         return
-    for message in run_pack([asked["config"]], asked["device"], asked["threads"]):
+    for message in run_pack([trial["config"]], trial["device"], trial["threads"]):
         if isinstance(message, Failed):
             (folder / FAILURE).write_text(message.error)
         if isinstance(message, Done):

@@ -1,4 +1,4 @@
-"""Trials that were to be reproduced, one or a sweep's sample, and how each attempt went."""
+"""Train recorded trials again and compare them, one trial or a sample of a sweep."""
 
 import math
 import random
@@ -8,127 +8,127 @@ from typing import Any
 
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import number
-from sweeps.reproduction.comparison import Verdict, verdict
-from sweeps.reproduction.reproduce import Drift, Runtime, drift, refuse_drift, told
+from sweeps.reproduction.comparison import Comparison, compare
+from sweeps.reproduction.reproduce import Drift, Runtime, describe_drift, drift, refuse_drift
 from sweeps.storage.record import Record
 from sweeps.tracking.tracker import Tracker
 
-# How a trial may stand beside the verdicts of those that were trained again.
+# Kinds of a reproduction without a comparison.
 DRIFTED, FAILED = "drifted", "failed"
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A trial that was to be reproduced, and how that went.
+class Reproduction:
+    """Result of an attempt to reproduce a trial.
 
     Attributes:
-        record: the trial as it was.
-        kind: the verdict's kind; DRIFTED, not trained again for the conditions are others;
-            FAILED, it raised or its code could not be had.
-        verdict: the comparison, where there is one.
-        drift: (then, now) of every condition that is another.
-        note: why there is no verdict.
-        code: the code it was trained with, where that is not the code here.
+        record: the recorded trial.
+        kind: kind of the comparison; DRIFTED if the environment has changed and the trial was
+            not trained again; FAILED if the training raised or its code is not available.
+        comparison: the comparison, if the trial was trained again.
+        drift: (recorded value, present value) of every key of the environment that differs.
+        note: reason why there is no comparison.
+        code: the code that trained it, if not that of this process.
     """
 
     record: Record
     kind: str
-    verdict: Verdict | None = None
+    comparison: Comparison | None = None
     drift: Drift = field(default_factory=dict)
     note: str = ""
     code: str = ""
 
-    def told_to(self, tracker: Tracker) -> str:
-        """Record the verdict in MLflow, if there is one; its run's id.
+    def log_to(self, tracker: Tracker) -> str:
+        """Record the comparison in MLflow, if there is one; return the id of its run.
 
         Raises:
-            TrackingError: MLflow did not take it.
+            TrackingError: MLflow refused it.
         """
-        if self.verdict is None:
+        if self.comparison is None:
             return ""
-        text = f"{self.verdict}{f' ({self.code})' if self.code else ''}"
-        return tracker.record_reproduction(self.record, self.kind, text, self.verdict.deviation)
+        text = f"{self.comparison}{f' ({self.code})' if self.code else ''}"
+        return tracker.record_reproduction(self.record, self.kind, text, self.comparison.deviation)
 
 
-def attempt(record: Record, place: Runtime, *, allow_drift: bool) -> Attempt:
-    """Train a trial again and compare.
+def reproduce_all(
+    records: Iterable[Record], runtime_for: Callable[[Record], Runtime], *, allow_drift: bool
+) -> Iterator[Reproduction]:
+    """Train each trial again and compare it; a failure does not stop the others.
 
-    Raises:
-        ConfigError: the conditions are others and that is not allowed, or it raised.
+    Args:
+        records: the trials.
+        runtime_for: see `sweeps.reproduction.reproduce.runtimes`.
+        allow_drift: train even if the environment has changed.
     """
-    changed = drift(record, place)
-    if not allow_drift:
-        refuse_drift(record, changed)
-    found = verdict(record, place.again(record))
-    return Attempt(record, found.kind, found, changed, code=str(place))
-
-
-def attempts(
-    records: Iterable[Record], place: Callable[[Record], Runtime], *, allow_drift: bool
-) -> Iterator[Attempt]:
-    """Each of these, as far as it goes: none keeps the others from being tried."""
     for record in records:
         try:
-            where = place(record)
-            changed = drift(record, where)
+            runtime = runtime_for(record)
+            changed = drift(record, runtime)
             if changed and not allow_drift:
-                yield Attempt(record, DRIFTED, None, changed, told(changed))
+                yield Reproduction(record, DRIFTED, None, changed, describe_drift(changed))
             else:
-                yield attempt(record, where, allow_drift=True)
+                result = compare(record, runtime.rerun(record))
+                yield Reproduction(record, result.kind, result, changed, code=str(runtime))
         except ConfigError as error:
-            yield Attempt(record, FAILED, note=str(error))
+            yield Reproduction(record, FAILED, note=str(error))
 
 
-def refuse_all_drifted(found: Sequence[Attempt]) -> None:
-    """Refuse to say how a sweep reproduces of which nothing could be compared.
+def refuse_without_comparison(reproductions: Sequence[Reproduction], *, one: bool = False) -> None:
+    """Raise if no trial could be compared.
+
+    Args:
+        reproductions: the results.
+        one: True if a single trial is reproduced, whose failure is an error as well.
 
     Raises:
-        ConfigError: every trial, one at least, was made under other conditions.
+        ConfigError: there is a trial, and all are DRIFTED; or the single one is FAILED.
     """
-    if found and all(tried.kind == DRIFTED for tried in found):
-        refuse_drift(found[0].record, found[0].drift)
+    if reproductions and all(each.kind == DRIFTED for each in reproductions):
+        refuse_drift(reproductions[0].record, reproductions[0].drift)
+    if one and reproductions[0].kind == FAILED:
+        raise ConfigError(reproductions[0].note)
 
 
 def sample(hashes: Sequence[str], count: int | None, seed: int) -> list[str]:
-    """`count` of these, or all, each set equally likely; in their own order.
+    """Draw `count` hashes without replacement, in their given order; all if `count` is None.
 
     Raises:
-        ConfigError: fewer than one is asked for.
+        ConfigError: `count` is less than one.
     """
     if count is None:
         return list(hashes)
     if count < 1:
-        raise ConfigError(f"--sample {count}: take one trial at least")
+        raise ConfigError(f"--sample {count}: give at least 1")
     chosen = set(random.Random(seed).sample(hashes, min(count, len(hashes))))  # noqa: S311
     return [digest for digest in hashes if digest in chosen]
 
 
-def table(found: Sequence[tuple[str, Attempt]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of (name, attempt)s for a terminal."""
+def table(named: Sequence[tuple[str, Reproduction]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table of (trial name, reproduction) pairs."""
     rows = [
         [
             name,
-            tried.record.config_hash[:12],
-            tried.kind,
-            tried.verdict.where if tried.verdict and tried.verdict.deviation else "",
-            number(tried.verdict.deviation) if tried.verdict else "-",
+            each.record.config_hash[:12],
+            each.kind,
+            each.comparison.where if each.comparison and each.comparison.deviation else "",
+            number(each.comparison.deviation) if each.comparison else "-",
         ]
-        for name, tried in found
+        for name, each in named
     ]
     return ["trial", "hash", "verdict", "most in", "deviation"], rows
 
 
-def to_plain(tried: Attempt) -> dict[str, Any]:
-    """An attempt for a script; no deviation where it is infinite."""
-    found = tried.verdict
-    finite = found is not None and math.isfinite(found.deviation)
+def to_plain(reproduction: Reproduction) -> dict[str, Any]:
+    """A reproduction as JSON data; an infinite deviation becomes None."""
+    comparison = reproduction.comparison
+    finite = comparison is not None and math.isfinite(comparison.deviation)
     return {
-        "config_hash": tried.record.config_hash,
-        "verdict": tried.kind,
-        "deviation": found.deviation if found and finite else None,
-        "where": found.where if found else None,
-        "step": found.step if found else None,
-        "drift": sorted(tried.drift),
-        "at": tried.code,
-        "note": tried.note,
+        "config_hash": reproduction.record.config_hash,
+        "verdict": reproduction.kind,
+        "deviation": comparison.deviation if comparison and finite else None,
+        "where": comparison.where if comparison else None,
+        "step": comparison.step if comparison else None,
+        "drift": sorted(reproduction.drift),
+        "at": reproduction.code,
+        "note": reproduction.note,
     }

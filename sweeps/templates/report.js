@@ -1,5 +1,5 @@
 "use strict";
-// Draws the page's charts: unpacks Plotly and the data that lie in the page, and adds the controls.
+// Draw the page's charts: unpack Plotly and the data embedded in the page, and add the controls.
 
 async function unpacked(id) {
   const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), c => c.charCodeAt(0));
@@ -7,7 +7,7 @@ async function unpacked(id) {
   return new Response(stream).text();
 }
 
-// Text for Plotly, which reads tags in its texts.
+// Escape a text, since Plotly interprets tags.
 function escaped(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
@@ -17,17 +17,17 @@ function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-// Values of y at each x, sorted by x; words keep the order they come in.
+// Values of y at each x, sorted by x; words keep their order.
 function byX(xs, ys) {
-  const found = new Map();
+  const groups = new Map();
   xs.forEach((x, i) => {
-    if (x !== null && ys[i] !== null) found.set(x, [...(found.get(x) || []), ys[i]]);
+    if (x !== null && ys[i] !== null) groups.set(x, [...(groups.get(x) || []), ys[i]]);
   });
-  const words = [...found.keys()].some(x => typeof x === "string");
-  return words ? [...found] : [...found].sort((a, b) => a[0] - b[0]);
+  const words = [...groups.keys()].some(x => typeof x === "string");
+  return words ? [...groups] : [...groups].sort((a, b) => a[0] - b[0]);
 }
 
-// Put the chosen columns of the table into the traces that are drawn from it.
+// Copy the chosen columns of the table into the traces.
 function fill(traces, table, x, y) {
   const measured = table.columns[y].filter(v => v > 0);
   for (const trace of traces) {
@@ -50,17 +50,17 @@ function fill(traces, table, x, y) {
   }
 }
 
-// An axis for these values: words, or numbers with a tick at each where they are few.
+// Configure an axis for words, or for numbers with a tick at each if they are few.
 function setAxis(axis, values, name, scale, ticksAtValues) {
-  const known = [...new Set(values.filter(v => v !== null))];
-  const words = known.some(v => typeof v === "string");
-  const ticks = ticksAtValues && !words && known.length <= 12;
+  const distinct = [...new Set(values.filter(v => v !== null))];
+  const words = distinct.some(v => typeof v === "string");
+  const ticks = ticksAtValues && !words && distinct.length <= 12;
   axis.type = words ? "category" : scale;
   axis.title = {text: name};
   axis.autorange = true;
   axis.tickmode = ticks ? "array" : "auto";
-  axis.tickvals = ticks ? known : null;
-  axis.ticktext = ticks ? known.map(String) : null;
+  axis.tickvals = ticks ? distinct : null;
+  axis.ticktext = ticks ? distinct.map(String) : null;
 }
 
 function select(box, name, choices, chosen, onChange) {
@@ -82,7 +82,7 @@ function toggle(box, name, onChange) {
   tick.addEventListener("change", () => onChange(tick.checked));
 }
 
-// Show or hide the curves of a kind, but not those whose name is off in the legend.
+// Show or hide the curves of a kind, except those that the legend hides.
 function showKind(plot, kind, shown) {
   const off = new Set(plot.data.filter(t => t.visible === "legendonly").map(t => t.legendgroup));
   const indices = plot.data.flatMap((trace, i) => trace.meta.kind === kind ? [i] : []);
@@ -90,7 +90,7 @@ function showKind(plot, kind, shown) {
   Plotly.restyle(plot, {visible}, indices);
 }
 
-// No button that sends anything anywhere, and none that selects points: nothing is done with them.
+// No button that uploads data, and none that selects points, which would have no effect.
 const CONFIG = {
   responsive: true,
   displaylogo: false,

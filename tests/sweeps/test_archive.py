@@ -1,11 +1,11 @@
-"""Export, import, cite: a sweep as one file, and what a foreign file may not do."""
+"""Export, import and cite: archives can be shared, and invalid ones are refused."""
 
 import contextlib
 import hashlib
 import io
 import json
-import stat
 import zipfile
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from command import SMALL, client, runs
 
-from sweeps.archive import schema
-from sweeps.archive.importing import enter
+from sweeps.archive import layout, schema
+from sweeps.archive.importing import import_archive
 from sweeps.cli import cli
 from sweeps.config.request import launch_to_plain, request
 from sweeps.errors import ConfigError
@@ -30,8 +30,8 @@ SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=
 SWEPT += ["model.init=gaussian,redraw"]
 
 
-def said(*words, code=0):
-    """What a command of this process prints."""
+def output_of(*words, code=0):
+    """Output of a command that runs in this process."""
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == code, done.output or done.exception
     return done.output
@@ -41,9 +41,9 @@ def said(*words, code=0):
 def archive(tmp_path_factory):
     """(output root, archive) of a sweep of two trials with a result and two without."""
     root = tmp_path_factory.mktemp("archive") / "outputs"
-    said("run", *SWEPT, f"paths.output={root}", code=1)
+    output_of("run", *SWEPT, f"paths.output={root}", code=1)
     (folder,) = (root / "sweeps").iterdir()
-    return root, Path(said("export", folder.name[:8], f"paths.output={root}").strip())
+    return root, Path(output_of("export", folder.name[:8], f"paths.output={root}").strip())
 
 
 def members(path):
@@ -51,7 +51,7 @@ def members(path):
         return {name: file.read(name) for name in file.namelist()}
 
 
-def test_an_archive_is_read_without_this_tool(archive):
+def test_an_archive_can_be_read_by_other_tools(archive):
     _, path = archive
     found = members(path)
     manifest = json.loads(found.pop("manifest.json"))
@@ -74,22 +74,22 @@ def test_an_archive_is_read_without_this_tool(archive):
     assert sweep["command"] in found["CITE.txt"].decode()
 
 
-def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
+def test_an_import_restores_results_runs_and_the_same_archive(archive, tmp_path):
     root, path = archive
     there = tmp_path / "there"
     where = f"paths.output={there}"
-    done = json.loads(said("import", str(path), where, "--json"))
+    done = json.loads(output_of("import", str(path), where, "--json"))
     assert (len(done["new"]), done["present"], done["conflicts"]) == (2, [], {})
     (parent,), trials = runs(client(there), "shared")
     _, before = runs(client(root), "shared")
     assert parent.info.status == "FAILED"
 
-    def told(run):
+    def recorded(run):
         info, data = run.info, run.data
         times = (info.status, info.start_time, info.end_time, data.params, data.metrics)
         return data.tags["sweeps.config_hash"], times
 
-    assert dict(map(told, trials)) == dict(map(told, before))
+    assert dict(map(recorded, trials)) == dict(map(recorded, before))
     digest = trials[0].data.tags["sweeps.config_hash"]
     (same,) = [r for r in before if r.data.tags["sweeps.config_hash"] == digest]
     points = [
@@ -101,21 +101,21 @@ def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
     ]
     assert points[0] == points[1]
     assert len(points[0]) == 31
-    # The same command finds nothing to do, and the same sweep makes the same file.
-    assert "0 to train" in said("run", *SWEPT, where, "--dry-run")
-    assert Path(said("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
-    # Again, nothing changes.
-    again = json.loads(said("import", str(path), where, "--json"))
+    # The same command has nothing to train, and an export gives the same bytes.
+    assert "0 to train" in output_of("run", *SWEPT, where, "--dry-run")
+    assert Path(output_of("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
+    # A second import changes nothing.
+    again = json.loads(output_of("import", str(path), where, "--json"))
     assert (again["new"], len(again["present"])) == ([], 2)
     assert len(runs(client(there), "shared")[1]) == 2
-    # A result that is another here stays, and is named.
+    # A different result that is here already is left as it is and reported.
     with contextlib.closing(Ledger(there / "ledger.db")) as ledger:
         record = ledger.get(digest)
         loss = [*record.trajectory["loss"][:-1], 7.0]
         ledger.forget([digest])
         changed = Trajectory.of({**record.trajectory, "loss": loss})
         ledger.put(replace(record, trajectory=changed))
-    done = json.loads(said("import", str(path), where, "--json", code=1))
+    done = json.loads(output_of("import", str(path), where, "--json", code=1))
     assert list(done["conflicts"]) == [digest]
     assert "in loss, from step 30 on" in done["conflicts"][digest]
     with contextlib.closing(Ledger(there / "ledger.db")) as ledger:
@@ -128,24 +128,24 @@ ASHA = ["early_stopping=asha", "early_stopping.min_steps=5", "early_stopping.red
 
 @pytest.fixture(scope="module")
 def censored(tmp_path_factory):
-    """(what its sweep said, archive) of a sweep that stopped some of its trials early."""
+    """(JSON output, archive) of a sweep that stopped some of its trials early."""
     root = tmp_path_factory.mktemp("censored") / "outputs"
     words = [*SMALL, *ASHA, ETAS, "figure=curves", "cluster=inline", f"paths.output={root}"]
     done = CliRunner().invoke(cli, ["run", *words, "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert {"stopped"} < {trial["status"] for trial in found["trials"]}
-    path = Path(said("export", found["sweep"], f"paths.output={root}").strip())
+    path = Path(output_of("export", found["sweep"], f"paths.output={root}").strip())
     drawn = (root / "sweeps" / found["sweep"] / "curves.png").read_bytes()
     assert members(path)["report/curves.png"] == drawn
     return found, path
 
 
-def test_what_a_sweep_stopped_early_stays_no_result_elsewhere(censored, tmp_path):
+def test_trials_stopped_early_are_imported_but_do_not_count_as_finished(censored, tmp_path):
     found, path = censored
     stopped = {t["config_hash"] for t in found["trials"] if t["status"] == "stopped"}
     where = f"paths.output={tmp_path / 'there'}"
-    done = json.loads(said("import", str(path), where, "--json"))
+    done = json.loads(output_of("import", str(path), where, "--json"))
     assert len(done["new"]) == 6
     api = client(tmp_path / "there")
     (parent,), trials = runs(api)
@@ -153,30 +153,16 @@ def test_what_a_sweep_stopped_early_stays_no_result_elsewhere(censored, tmp_path
     assert len(trials) == 6 - len(stopped)
     early = api.search_runs([parent.info.experiment_id], "tags.`sweeps.early_stopped` = 'true'")
     assert {run.data.tags["sweeps.config_hash"] for run in early} == stopped
-    # The sweep is complete there, and another has yet to train what this one stopped.
-    assert "0 to train" in said("run", *SMALL, *ASHA, ETAS, where, "--dry-run")
-    assert f"{len(stopped)} to train" in said("run", *SMALL, ETAS, where, "--dry-run")
-    assert Path(said("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
-    again = json.loads(said("import", str(path), where, "--json"))
+    # The sweep is complete; a sweep without early stopping must train the stopped trials.
+    assert "0 to train" in output_of("run", *SMALL, *ASHA, ETAS, where, "--dry-run")
+    assert f"{len(stopped)} to train" in output_of("run", *SMALL, ETAS, where, "--dry-run")
+    assert Path(output_of("export", done["sweep"], where).strip()).read_bytes() == path.read_bytes()
+    again = json.loads(output_of("import", str(path), where, "--json"))
     assert (again["new"], len(again["present"])) == ([], 6)
 
 
-def test_a_trial_that_was_stopped_is_no_result_of_a_sweep_that_stops_none(
-    archive, censored, tmp_path
-):
-    """Or it would pass for its configuration's."""
-    _, path = archive
-    found = members(path)
-    put("result.json", "status", "stopped")(found)
-    with pytest.raises(ConfigError, match="stopped early at no step"):
-        enter(written(tmp_path / "a.zip", found), request([]).launch)
-    put("result.json", "summary", "train/stopped_at", 10.0)(found)
-    with pytest.raises(ConfigError, match="the sweep stops none"):
-        enter(written(tmp_path / "b.zip", found), request([]).launch)
-
-
 def written(path, found, *, manifest=True, **change):
-    """An archive of these files, its manifest made to match them, its format perhaps another."""
+    """Write an archive of these files; `manifest=False` keeps the old checksums."""
     files = {n: c for n, c in found.items() if n != "manifest.json"}
     old = json.loads(found["manifest.json"]) | change
     if manifest:
@@ -190,12 +176,12 @@ def written(path, found, *, manifest=True, **change):
 
 
 def part(found, name):
-    """The first trial's file of that name."""
+    """Name of the first trial's file that ends so."""
     return next(n for n in found if n.startswith("trials/") and n.endswith(name))
 
 
 def put(place, *keys):
-    """A change of one JSON file: the value at some keys."""
+    """Return a function that sets one value in a JSON file."""
 
     def change(found):
         name = part(found, place) if place != "sweep.json" else place
@@ -210,7 +196,7 @@ def put(place, *keys):
 
 
 def table(**columns):
-    """A change of the trajectory."""
+    """Return a function that replaces columns of a trajectory."""
 
     def change(found):
         name, sink = part(found, "trajectory.parquet"), io.BytesIO()
@@ -228,97 +214,108 @@ def file(name, content=b"x"):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (file("../evil.txt"), "no name of an archive's file"),
-        (file("/etc/evil"), "no name of an archive's file"),
-        (file("report/../../evil.html"), "no name of an archive's file"),
-        (file("trials\\evil"), "no name of an archive's file"),
-        (file("report/run.pkl"), "no name of an archive's file"),
-        (file("report/report.html", bytes(2**21)), "too many"),
+        (file("../evil.txt"), "is not the name of an archive's file"),
+        (file("/etc/evil"), "is not the name of an archive's file"),
+        (file("report/../../evil.html"), "is not the name of an archive's file"),
+        (file("trials\\evil"), "is not the name of an archive's file"),
+        (file("report/run.pkl"), "is not the name of an archive's file"),
         (put("config.json", "seed", 7), "its config has another hash"),
         (put("config.json", "model", "width", "16"), "is not written as a config has it"),
         (put("config.json", "mdoel", 1), "no key 'mdoel'"),
-        (put("result.json", "status", "fine"), "no trial ends 'fine'"),
+        (put("result.json", "status", "fine"), "Input should be 'converged'"),
         (put("result.json", "summary", "rate/measured", "1"), "valid integer"),
-        (put("result.json", "summary", "rate/measured", float("nan")), "NaN is no number"),
-        (put("result.json", "finished", 1), "before it was started"),
-        (put("result.json", "summary", "rate/window_stop", 1e308), "the window of its fit"),
-        (put("result.json", "reason", "x" * 1001), "is too long"),
-        (put("environment.json", "python", "3\x1b[2J"), "control characters"),
-        (put("sweep.json", "sweep", "0" * 12), "the manifest is another sweep's"),
-        (put("sweep.json", "study", ".."), "its study has two names"),
+        (put("result.json", "summary", "rate/measured", float("nan")), "is not valid JSON"),
+        (put("environment.json", "threads", "1"), "valid integer"),
+        (put("sweep.json", "sweep", "0" * 12), "the manifest names another sweep"),
+        (put("sweep.json", "study", ".."), "`study` and `launch.study` differ"),
         (put("sweep.json", "trials", 0, "plain", "seed", 7), "its config has another hash"),
-        (put("sweep.json", "trials", 0, "varying", {"seed": 5}), "'seed' is not 5 in its config"),
-        (table(step=[0.0] * 31), "its steps do not rise to the last"),
         (table(loss=["pickle"] * 31), "is of type string"),
         (table(loss=[float("inf")] * 31), "no finite number"),
         (lambda found: found.pop(part(found, "result.json")), "has no trials/"),
         (lambda found: found.pop("sweep.json"), "has no sweep.json"),
     ],
 )
-def test_a_foreign_file_that_does_not_hold_together_is_refused(archive, tmp_path, change, why):
+def test_an_invalid_archive_is_refused_and_nothing_is_written(archive, tmp_path, change, why):
     found = members(archive[1])
     change(found)
     path = written(tmp_path / "foreign.zip", found)
     here = request([f"paths.output={tmp_path / 'none'}"]).launch
     with pytest.raises(ConfigError, match=why):
-        enter(path, here)
+        import_archive(path, here)
     assert [p.name for p in tmp_path.iterdir()] == ["foreign.zip"]
 
 
-def test_more_rows_than_the_trial_has_steps_are_not_decoded(archive, tmp_path):
+def test_a_trajectory_with_more_rows_than_steps_is_refused_before_decoding(archive, tmp_path):
     found, sink = members(archive[1]), io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"step": [0.0] * 10**6}), sink)
     found[part(found, "trajectory.parquet")] = sink.getvalue()
     path = written(tmp_path / "foreign.zip", found)
     with pytest.raises(ConfigError, match="1000000 rows"):
-        enter(path, request([f"paths.output={tmp_path / 'none'}"]).launch)
+        import_archive(path, request([f"paths.output={tmp_path / 'none'}"]).launch)
 
 
-def test_the_manifest_is_kept_to(archive, tmp_path):
+def test_a_file_that_is_too_large_is_refused(archive, tmp_path, monkeypatch):
+    here = request([f"paths.output={tmp_path / 'none'}"]).launch
+    for limit in ("MAX_FILES", "MAX_FILE_BYTES", "MAX_TOTAL_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(layout, limit, 3)
+            with pytest.raises(ConfigError, match="too "):
+                import_archive(archive[1], here)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_trial_is_read_at_most_twice(archive, tmp_path, monkeypatch):
+    reads = Counter()
+
+    def count(file, name, *options, read=zipfile.ZipFile.open):
+        reads[name] += 1
+        return read(file, name, *options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", count)
+    names = set(members(archive[1]))
+    reads.clear()
+    import_archive(archive[1], request([f"paths.output={tmp_path}"]).launch)
+    assert set(reads) == names
+    assert {count for name, count in reads.items() if name.startswith("trials/")} == {2}
+
+
+def test_the_manifest_must_match_the_files(archive, tmp_path):
     here, path = f"paths.output={tmp_path / 'none'}", tmp_path / "foreign.zip"
     found = members(archive[1])
     changed = found | {"report/trials.csv": b"1"}
     for words, why in (
-        (lambda: written(path, changed, manifest=False), "not what the manifest says"),
+        (lambda: written(path, changed, manifest=False), "differs from the manifest"),
         (lambda: written(path, found, format=2), "its format is 2, and this version reads 1"),
         (lambda: path.write_bytes(b"PK no zip"), "cannot be read as an archive"),
-        (lambda: linked(path, found), "is a link"),
         (path.unlink, "No such file"),
     ):
         words()
         with pytest.raises(ConfigError, match=why) as refused:
-            enter(path, request([here]).launch)
+            import_archive(path, request([here]).launch)
         assert "\n" not in str(refused.value)
     assert not (tmp_path / "none").exists()
 
 
-def linked(path, found):
-    """The archive with a symbolic link in it."""
-    written(path, found)
-    with zipfile.ZipFile(path, "a") as file:
-        info = zipfile.ZipInfo("report/link.html")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        file.writestr(info, "/etc/passwd")
-
-
-def test_what_is_another_machines_is_not_taken_over(archive, tmp_path):
-    """Or `sweeps resume` would go to an address, with a password, that a file names."""
+def test_addresses_and_paths_of_another_machine_are_not_imported(archive, tmp_path):
+    """Otherwise `sweeps resume` would connect to an address from the file, with a password."""
     found = members(archive[1])
     assert not {"cluster", "tracking", "paths"} & set(json.loads(found["sweep.json"])["launch"])
     put("sweep.json", "launch", "tracking", {"name": "server", "uri": "http://evil:1"})(found)
     put("environment.json", "code", {"commit": "ab" * 20, "diff": ""})(found)
     put("sweep.json", "launch", "cluster", {"name": "ray", "address": "evil:1"})(found)
-    enter(written(tmp_path / "foreign.zip", found), request([f"paths.output={tmp_path}"]).launch)
+    import_archive(
+        written(tmp_path / "foreign.zip", found), request([f"paths.output={tmp_path}"]).launch
+    )
     with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
         (entry,) = ledger.sweeps_like("")
     assert "evil" not in json.dumps(entry.spec)
-    # The code that trained a trial is the record's, whatever code sends it to MLflow.
+    # MLflow shows the commit in the record, not that of the importing code.
     _, trials = runs(client(tmp_path), "shared")
     commits = [run.data.tags.get("mlflow.source.git.commit") for run in trials]
     assert commits.count("ab" * 20) == 1
 
 
-def test_a_search_that_learns_keeps_its_name():
+def test_an_adaptive_search_keeps_its_name():
     words = ["search=optuna", "search.samples=1", "model.width=16", "seed=0,1", "data.n=8"]
     asked = request([*words, "model.sigma_w2=interval(1e-3, 0.1)"])
     cells = trials_of(asked)
@@ -327,13 +324,13 @@ def test_a_search_that_learns_keeps_its_name():
     spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
     spec |= {"cells": [asdict(cell) for cell in cells]}
     entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
-    page = schema.sheet(entry, {})
-    assert schema.entry(page, asked.launch) == entry
+    page = schema.to_archived(entry, {})
+    assert schema.to_entry(page, asked.launch) == entry
     with pytest.raises(ConfigError, match="not the hash of its trials"):
-        schema.entry(replace(page, cells=[]), asked.launch)
+        schema.to_entry(replace(page, cells=[]), asked.launch)
 
 
-def test_a_citation_names_every_environment_and_the_theory():
+def test_a_citation_lists_every_environment_and_the_theory():
     spec = {"command": "sweeps run seed=0,1", "trials": [{}, {}, {}]}
     entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
     clean = {"python": "3.11.7", "packages": {"torch": "2.13.0", "ray": ""}, "threads": 1}
@@ -358,8 +355,8 @@ def test_a_citation_names_every_environment_and_the_theory():
     assert "none with a result" in cite(entry, [])
 
 
-def test_cite_speaks_of_a_sweep_of_the_root(archive):
+def test_cite_prints_the_text_of_the_archive(archive):
     root, path = archive
     name = json.loads(members(path)["sweep.json"])["sweep"]
-    text = said("cite", name[:6], f"paths.output={root}")
+    text = output_of("cite", name[:6], f"paths.output={root}")
     assert text == members(path)["CITE.txt"].decode()

@@ -1,4 +1,4 @@
-"""status, resume and doctor: what they say, what they refuse."""
+"""status, resume, doctor, sync and plans: their output, and what they refuse."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ def test_help_imports_nothing_slow():
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
-def test_a_sweep_imports_matplotlib_once_it_is_known_where_its_caches_go():
+def test_a_launch_does_not_import_matplotlib_before_its_cache_folder_is_set():
     check = "import sys, sweeps.driver.run, sweeps.execution.tune\n"
     check += "sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
@@ -39,14 +39,14 @@ def test_a_sweep_imports_matplotlib_once_it_is_known_where_its_caches_go():
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """An output root of this test's own."""
+    """An output root for one test."""
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return tmp_path / "outputs"
 
 
 def entered(root, *overrides, **change):
-    """A sweep in the ledger, as a driver that died left it."""
+    """A sweep in the ledger whose driver has died."""
     asked = request([*SMALL, "seed=0,1", *overrides])
     trials = [dataclasses.asdict(trial) for trial in trials_of(asked)]
     spec = {"command": "sweeps run seed=0,1", "figure": "rates", "reused": [], "trials": trials}
@@ -70,7 +70,7 @@ def test_status_of_a_sweep_whose_driver_died(root):
     assert "interrupted" in said
 
 
-def test_status_and_resume_want_six_digits_and_a_record(root):
+def test_status_and_resume_need_six_digits_and_a_record(root):
     for call in (lambda p: statuses(request([]).launch, p), lambda p: stored_sweep(p, [])):
         with pytest.raises(ConfigError, match="no record"):
             call(SWEEP)
@@ -81,7 +81,7 @@ def test_status_and_resume_want_six_digits_and_a_record(root):
                 call(prefix)
 
 
-def test_resume_launches_the_stored_configs_as_they_were_launched(root):
+def test_resume_launches_the_stored_configs_unchanged(root):
     trials = entered(root, "cluster.cpus_per_trial=2", "pack=2", "study=mine")
     found = stored_sweep(SWEEP[:6], ["cluster.max_retries=5"])
     assert [dataclasses.asdict(trial) for trial in found.trials] == trials
@@ -91,20 +91,20 @@ def test_resume_launches_the_stored_configs_as_they_were_launched(root):
     assert found.launch.paths.output == str(root)
 
 
-def test_resume_takes_a_group_that_is_typed_as_a_whole(root):
+def test_resume_accepts_another_choice_of_a_group(root):
     entered(root, "cluster.cpus_per_trial=2")
     assert stored_sweep(SWEEP, ["cluster=inline"]).launch.cluster == (
         request(["cluster=inline"]).launch.cluster
     )
 
 
-def test_resume_changes_no_trial(root):
+def test_resume_refuses_overrides_that_change_a_trial(root):
     entered(root)
     with pytest.raises(ConfigError, match="goes on with the trials it has"):
         stored_sweep(SWEEP, ["model.width=32"])
 
 
-def test_resume_refuses_a_config_that_no_longer_has_its_hash(root):
+def test_resume_refuses_a_stored_config_whose_hash_has_changed(root):
     trials = entered(root)
     trials[0]["plain"]["seed"] = 7
     entered(root, trials=trials)
@@ -119,7 +119,7 @@ def test_a_password_is_not_stored_with_the_launch():
     assert launch_from_plain(plain, []).tracking.uri == "http://host:1"
 
 
-def test_doctor_says_what_is_there_and_leaves_nothing(root):
+def test_doctor_reports_the_environment_and_writes_nothing(root):
     done = CliRunner().invoke(cli, ["doctor", "--json"])
     assert done.exit_code == 0, done.output
     found = {check["name"]: check for check in json.loads(done.output)}
@@ -136,7 +136,7 @@ def test_doctor_says_what_is_there_and_leaves_nothing(root):
         (["tracking=server", "tracking.uri=http://@closed"], "tracking server"),
     ],
 )
-def test_doctor_names_what_will_not_do(root, asked, name):
+def test_doctor_names_failed_checks(root, asked, name):
     words = [word.replace("@closed", f"127.0.0.1:{unused_port()}") for word in asked]
     done = CliRunner().invoke(cli, ["doctor", "--json", *words])
     assert done.exit_code == 1
@@ -145,7 +145,7 @@ def test_doctor_names_what_will_not_do(root, asked, name):
     assert not {"Python", "torch", "ray", "mlflow"} & set(wrong)
 
 
-def test_every_version_that_differs_is_named_on_both_sides():
+def test_every_differing_version_is_named_with_both_values():
     ours = {"Python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0"}
     assert mismatch(ours, ours) == ""
     said = mismatch(ours, ours | {"ray": "2.59.0", "torch": "none"})
@@ -163,7 +163,7 @@ def test_every_version_that_differs_is_named_on_both_sides():
         (["cluster.memory_gb_per_trial=-1"], "at least 0"),
     ],
 )
-def test_resources_that_mean_nothing_are_refused(words, match):
+def test_invalid_resources_are_refused(words, match):
     with pytest.raises(ConfigError, match=match):
         request(words)
 
@@ -172,10 +172,10 @@ def test_resources_that_mean_nothing_are_refused(words, match):
 @pytest.mark.parametrize(
     ("there", "asked", "said"), [(0, "1", "no GPU here"), (0, "0.5", "no GPU"), (1, "2", "1 GPU ")]
 )
-def test_a_gpu_that_is_not_there_is_refused_and_nothing_is_written(
+def test_a_missing_gpu_is_refused_and_nothing_is_written(
     root, monkeypatch, caplog, cluster, there, asked, said
 ):
-    """What is at fault is the machine: no trial has failed."""
+    """The machine is at fault, so no trial is recorded as failed."""
     monkeypatch.setattr(executor, "gpus", lambda: there)
     words = [*SMALL, f"cluster={cluster}", f"cluster.gpus_per_trial={asked}"]
     done = inside("run", *words, cwd=root.parent)
@@ -193,7 +193,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_nothing_is_written(
     assert executor.missing_gpus(elsewhere) == ""
 
 
-def test_a_node_without_a_gpu_fails_its_trials_for_now(monkeypatch):
+def test_failures_on_a_node_without_a_gpu_are_not_final(monkeypatch):
     told = []
     monkeypatch.setattr(trainer.tune, "report", told.append)
     monkeypatch.setattr(trainer, "gpus", lambda: 0)
@@ -210,7 +210,7 @@ def test_sync_under_a_root_that_does_not_exist_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_plan_is_not_shown_where_the_root_is_refused(tmp_path):
+def test_no_plan_is_shown_for_a_refused_output_root(tmp_path):
     (tmp_path / "file").write_text("")
     done = inside("run", *SMALL, "cluster=inline", "paths.output=file", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Shell completion: what is offered, from where, how quickly, and in real shells."""
+"""Shell completion: completions, their sources, their imports, and real shells."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ SWEEP = "f0" * 8
 
 
 def offered(line):
-    """The whole words that a line may be completed to."""
+    """The words that completion offers for a line."""
     *words, last = line.split(" ")
     found = SHELLS["bash"](cli, {}, COMMAND, VARIABLE).get_completions(words, last)
     return [item.value for item in found]
@@ -62,17 +62,17 @@ def test_overrides(line, words):
     assert offered(line) == words
 
 
-def test_an_axis_is_offered_no_value_twice():
+def test_a_value_of_an_axis_is_offered_once():
     assert "model.activation=relu,relu" not in offered("run model.activation=relu,")
 
 
 @pytest.mark.parametrize("command", ["report", "resume", "status", "reproduce --sweep"])
-def test_sweeps_of_the_ledger(command, root):
+def test_sweeps_are_completed_from_the_ledger(command, root):
     assert offered(f"{command} f0f") == [SWEEP[:12]]
     assert offered(f"{command} 123") == []
 
 
-def test_trials_of_the_ledger(root, tmp_path):
+def test_trials_are_completed_from_the_ledger(root, tmp_path):
     digest = RECORD.config_hash
     assert offered("reproduce aba") == [digest[:12]]
     assert offered("diff ababab ab") == [digest[:12]]
@@ -80,13 +80,13 @@ def test_trials_of_the_ledger(root, tmp_path):
     assert offered(f"reproduce paths.output={tmp_path / 'none'} aba") == []
 
 
-def test_a_ledger_that_cannot_be_read_offers_nothing(root):
+def test_an_unreadable_ledger_gives_no_completions(root):
     (root / "ledger.db").write_bytes(b"not a database" * 100)
     assert offered("report f0f") == []
 
 
-def test_it_imports_nothing_slow(root):
-    """Measured so: 0.2 s on two busy cores, 0.05 s of them its own."""
+def test_completion_imports_nothing_slow(root):
+    """It takes 0.2 s on two busy cores, 0.05 s of CPU time."""
     env = os.environ | {"COMP_LINE": "sweeps reproduce ab", VARIABLE: "bash_complete"}
     env |= {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-X", "importtime", "-m", "sweeps"]
@@ -114,8 +114,8 @@ TYPED = {
         ("zsh", ["-f", "-i"]),
     ],
 )
-def test_in_a_real_shell(shell, command, tmp_path):
-    """Typed with tabs: a group, its choice, a key, a value, and what echo then prints."""
+def test_completion_in_a_real_shell(shell, command, tmp_path):
+    """A group, its choice, a key and a value are typed with tabs; echo prints the result."""
     found = shutil.which(shell)
     if found is None:
         pytest.skip(f"{shell} is not installed")
@@ -145,7 +145,7 @@ def test_in_a_real_shell(shell, command, tmp_path):
 
 
 class _Terminal:
-    """A process on a terminal of its own."""
+    """A process on its own terminal."""
 
     def __init__(self, command, env, cwd):
         self._primary, secondary = pty.openpty()

@@ -148,7 +148,7 @@ def test_a_sweeps_description_names_what_needs_attention_after_the_verdict():
     odd = [line(8, 0, 0.8, FAILED), line(8, 1, 0.8, rate__measured=None)]
     text = describe("sweeps run", odd, LINKS)
     assert text.startswith("No trial has a measured rate.\n\n**Needs attention**: ")
-    assert "1 trial has no measured rate" in text.split("\n\n")[1]
+    assert "1 trial without a measured rate" in text.split("\n\n")[1]
     fine = line(8, 0, 0.8, theory__lambda_ratio_min=0.9)
     assert "Needs attention" not in describe("sweeps run", [fine], LINKS)
 

@@ -245,7 +245,7 @@ def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path,
                 sweep.wait(2)
             sweep.send_signal(signal.SIGINT)
             assert sweep.wait(3) == 130
-            assert "left at once" in sweep.stderr.read()
+            assert "ended at once" in sweep.stderr.read()
         proxy.mode = "pass"
         again = inside(*words, cwd=tmp_path, **AUTH)
         assert again.returncode == 0, again.stderr

@@ -72,7 +72,7 @@ def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatc
         source(refused, "recorded")
     spec = {"command": "sweeps run", "trials": [{}]}
     entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
-    assert f"Code: not recorded, since git refused ({code['error']})" in cite(
+    assert f"Code: not recorded, since git failed ({code['error']})" in cite(
         entry, [Provenance("cpu", 0, 1, {"code": code})]
     )
 

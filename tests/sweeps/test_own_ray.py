@@ -97,7 +97,7 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
         end([sweep.process.pid, *left])
     said = sweep.log.read_text()
     assert "Traceback" not in said
-    assert said.endswith("interrupted; the same command again goes on from here\n")
+    assert said.endswith("interrupted; run the same command to continue from here\n")
     assert not scratch.exists()
     (status,) = json.loads(inside("status", "--json", cwd=place).stdout)
     assert (status["state"], status["mlflow"]) == ("interrupted", "KILLED")

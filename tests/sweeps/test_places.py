@@ -19,7 +19,7 @@ from command import ENV, ROOT, client, inside
 from places import as_nobody, other_users, read_only
 
 from sweeps.cli.complete_ids import _ledger
-from sweeps.cli.launch import _where
+from sweeps.cli.launch import _locations
 from sweeps.config import request
 from sweeps.config.launch import LaunchConfig, PathsConfig
 from sweeps.driver.heartbeat import NAME, last_heartbeat
@@ -167,7 +167,7 @@ def test_the_command_that_is_printed_opens_that_root(monkeypatch):
     links = {"trials": "", "sweep": ""}
     for output in ["outputs", "null", "1e3", "~", " begin", *(f"/a/{name}/{name}" for name in ODD)]:
         launch = LaunchConfig(paths=PathsConfig(output))
-        said = _where(SimpleNamespace(links=links, waits=None), launch)[0]
+        said = _locations(SimpleNamespace(links=links, waits=None), launch)[0]
         typed = said.partition("To browse: ")[2].removesuffix(", then open")
         *settings, program, command = shlex.split(typed)
         assert (program, command) == ("sweeps", "ui")
@@ -280,8 +280,8 @@ def test_an_archive_where_something_else_is(trained, tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name in ("fifo", "to-fifo", "null"):
         done = inside("export", sweep, "-o", str(tmp_path / name), cwd=folder)
-        refused(done, "no regular file")
-    refused(inside("export", sweep, "-o", str(tmp_path / "loop"), cwd=folder), "no regular")
+        refused(done, "not a regular file")
+    refused(inside("export", sweep, "-o", str(tmp_path / "loop"), cwd=folder), "not a regular")
     assert (tmp_path / "fifo").is_fifo()
     assert (tmp_path / "null").is_char_device()
     (tmp_path / "there.zip").write_text("old")

@@ -1,4 +1,4 @@
-"""Quick commands: what they import, and what they do not."""
+"""Quick commands do not import heavy packages."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ def root(tmp_path_factory):
     return folder
 
 
-def spied(*words, cwd, **env):
-    """A command that says in the end which modules it has imported."""
+def run_with_modules(*words, cwd, **env):
+    """Run a command that prints its imported modules to standard error at the end."""
     return subprocess.run(
         [sys.executable, "-c", SPY, *words],
         cwd=cwd,
@@ -40,7 +40,7 @@ def spied(*words, cwd, **env):
 
 @pytest.fixture(scope="module")
 def names(root):
-    """The sweep's name, and its trials' hashes."""
+    """(name of the sweep, hashes of its trials)."""
     sweep = next((root / "outputs/sweeps").iterdir()).name
     return sweep, inside("show", "--hash", "seed=0,1", *SMALL, cwd=root).stdout.split()
 
@@ -66,7 +66,7 @@ def names(root):
 def test_quick_commands_import_nothing_heavy(root, names, command):
     sweep, hashes = names
     words = command.replace("SWEEP", sweep).replace("HASHES", " ".join(hashes)).split()
-    done = spied(*words, cwd=root)
+    done = run_with_modules(*words, cwd=root)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     loaded = set(done.stderr.split())
@@ -77,6 +77,6 @@ def test_quick_commands_import_nothing_heavy(root, names, command):
 def test_completion_imports_nothing_heavy(root):
     line = "sweeps run model.act"
     env = {"_SWEEPS_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_POINT": str(len(line))}
-    done = spied(cwd=root, **env)
+    done = run_with_modules(cwd=root, **env)
     assert "model.activation=" in done.stdout
     assert not set(done.stderr.split()) & HEAVY

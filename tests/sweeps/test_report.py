@@ -1,4 +1,4 @@
-"""Figures and the report: what they show comes from the trials, and from nothing else."""
+"""Figures and the report show the numbers of the trials."""
 
 import base64
 import math
@@ -11,7 +11,7 @@ from command import SMALL, client, inside, runs
 from sweeps.driver.terminal import Terminal
 from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.attention import counted, remarks
+from sweeps.reports.attention import counts_by_kind, remarks
 from sweeps.reports.figures import FIGURES, Study, rates, style
 from sweeps.reports.page import ReportHeader, files
 from sweeps.reports.spread import of_seeds
@@ -41,7 +41,7 @@ LINES = [
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that are drawn, before they become pictures."""
+    """The list of drawn figures, as matplotlib objects."""
     kept = []
     png = style.png
     monkeypatch.setattr(style, "png", lambda figure: kept.append(figure) or png(figure))
@@ -57,7 +57,7 @@ def test_the_rates_figure_shows_every_trial_and_the_means(drawn):
     assert {(8, 0.1), (8, 0.3), (16, 0.4), (16, 0.2)} <= set(points)
 
 
-def test_the_scatter_puts_measured_against_each_prediction(drawn):
+def test_the_scatter_plots_measured_against_each_predicted_rate(drawn):
     rates.scatter(Study(LINES, lambda _: None))
     curves = {c.get_label(): c.get_xydata().tolist() for c in drawn[0].axes[0].lines}
     assert curves["linearised at $t=0$"][0] == [pytest.approx(0.11), 0.1]
@@ -68,8 +68,8 @@ def test_the_scatter_puts_measured_against_each_prediction(drawn):
 
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("lines", [LINES, LINES[:1], []], ids=["four", "one", "none"])
-def test_every_figure_is_drawn_of_whatever_there_is(name, lines):
-    """Warnings are errors: an empty logarithmic axis or a legend of nothing shows here."""
+def test_every_figure_is_drawn_for_any_number_of_trials(name, lines):
+    """Warnings are errors, so an empty logarithmic axis or an empty legend fails."""
     picture = FIGURES[name](Study(lines, lambda _: None))
     assert picture.startswith(b"\x89PNG")
     assert picture == FIGURES[name](Study(lines, lambda _: None))
@@ -86,24 +86,24 @@ WILD = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_curves_past_all_bounds_are_cut_off(name, drawn):
+def test_curves_with_extreme_values_are_cut_off(name, drawn):
     FIGURES[name](Study(LINES, lambda _: WILD))
     for axes in drawn[0].axes:
         assert all(math.isfinite(v) for v in axes.get_ylim())
 
 
-def test_series_are_told_apart_in_grey():
+def test_series_are_distinct_in_greyscale():
     looks = [tuple(style.series(i).values()) for i in range(63)]
     assert len(set(looks)) == 63
     assert len({look[1] for look in looks[:7]}) == 7
 
 
 def page_of(lines, trajectory=lambda _: None):
-    heading = ReportHeader("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
-    return files(heading, Study([line for line in lines if line.finished], trajectory), lines)
+    header = ReportHeader("0123456789ab", "a <study>", "sweeps run x=1,2", "rates")
+    return files(header, Study([line for line in lines if line.finished], trajectory), lines)
 
 
-def test_the_page_is_self_contained_and_says_what_was_found():
+def test_the_page_is_self_contained_and_shows_the_trials():
     made = page_of(LINES)
     page = made["report.html"]
     embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
@@ -116,20 +116,20 @@ def test_the_page_is_self_contained_and_says_what_was_found():
     assert "width=16 tanh seed=0" in page
 
 
-def test_few_seeds_are_shown_as_they_are_and_no_interval_is_laughable():
+def test_few_seeds_are_listed_and_an_interval_below_zero_is_replaced():
     assert of_seeds([0.1]) == ["0.1", "one seed"]
     assert of_seeds([0.1, 0.3]) == ["0.2", "0.1, 0.3"]
     assert of_seeds([0.3, 0.1, 0.3, 0.1]) == ["0.2", "0.3, 0.1, 0.3, 0.1"]
     # t(0.975, 4) = 2.7764; the deviation of 1 to 5 is 1.5811: 3 -+ 1.9632
     assert of_seeds([1.0, 2.0, 3.0, 4.0, 5.0]) == ["3", "sd 1.58", "95 %: 1.04 to 4.96"]
-    # The interval would reach below zero, where no rate lies.
+    # The interval would go below zero, although all rates are positive.
     assert of_seeds([0.1, 0.1, 0.1, 0.1, 2.0]) == ["0.48", "sd 0.85", "all 0.1 to 2"]
     page = page_of(LINES)["report.html"]
     assert "<td>0.2<br><small>0.1, 0.3</small></td>" in page
     assert "one seed" in page
 
 
-def test_what_was_violated_is_said():
+def test_violations_are_remarked():
     good = line(**rate(0.1), **{"theory/bound_violation": -0.3, "theory/lambda_ratio_min": 0.9})
     assert remarks([good]) == []
     lines = [
@@ -140,18 +140,17 @@ def test_what_was_violated_is_said():
         replace(good, summary={}),
         replace(good, status=FAILED, summary={}, error="it broke"),
     ]
-    said = [remark.text for remark in remarks(lines)]
+    texts = [remark.text for remark in remarks(lines)]
     words = ("exceeded, by 0.2", "0.4 lambda_0", "reached 1", "diverged", "no rate", "it broke")
-    assert len(said) == len(words)
-    for what, word in zip(said, words, strict=True):
-        assert word in what
-    assert counted(remarks(lines)) == [
+    for text, word in zip(texts, words, strict=True):
+        assert word in text
+    assert counts_by_kind(remarks(lines)) == [
         "1 trial failed",
         "1 trial diverged",
-        "1 trial has no measured rate",
-        "1 trial exceeds the bound where its conditions do not hold",
-        "1 trial has lambda_t below lambda_0 / 2 at some step",
-        "1 trial reached L ||W||_2 = 1",
+        "1 trial without a measured rate",
+        "1 trial above the bound where its conditions do not hold",
+        "1 trial with lambda_t below lambda_0 / 2 at some step",
+        "1 trial with L ||W||_2 >= 1 at some step",
     ]
 
 
@@ -159,12 +158,12 @@ def test_an_exceeded_bound_that_was_guaranteed_comes_first():
     broken = {"theory/bound_violation": 0.2, "theory/condition_held": 1.0}
     lines = [line(seed=0, status=FAILED), line(seed=1, **rate(0.1), **broken)]
     lines[0] = replace(lines[0], error="it broke")
-    first, second = counted(remarks(lines))
+    first, second = counts_by_kind(remarks(lines))
     assert "contradicts the theorem" in first
     assert second == "1 trial failed"
 
 
-def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
+def test_the_report_command_writes_the_report_again_to_disk_and_mlflow(tmp_path):
     done = inside("run", *SMALL, "seed=0,1", "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
@@ -180,7 +179,7 @@ def test_the_report_command_writes_it_anew_here_and_in_mlflow(tmp_path):
     assert {"report.html", "rates.png", "loss_curves.png", "trials.csv", "sweep.yaml"} <= names
 
 
-def test_a_sweep_that_is_none_is_refused(tmp_path):
+def test_an_unknown_sweep_is_refused(tmp_path):
     absent = inside("report", "abcdef0", cwd=tmp_path)
     assert absent.returncode == 2
     assert "no record" in absent.stderr
@@ -193,7 +192,7 @@ def test_a_sweep_that_is_none_is_refused(tmp_path):
         assert why in done.stderr
 
 
-def test_a_report_of_thousands_says_what_it_leaves_out_and_counts_all_seeds():
+def test_a_long_report_states_what_it_omits_and_averages_all_seeds():
     many = [line(8, seed=seed, **rate(0.1 + seed)) for seed in range(700)]
     many += [line(w, seed=1, status="diverged") for w in range(100, 700)]
     made = files(ReportHeader("s", "study", "c", "rates"), Study([], lambda _: None), many)
@@ -205,19 +204,19 @@ def test_a_report_of_thousands_says_what_it_leaves_out_and_counts_all_seeds():
     assert page.count("<tr>") < 1600
 
 
-def test_too_many_series_to_tell_apart_are_drawn_as_one():
+def test_too_many_series_are_drawn_as_one():
     many = [line(w, seed=0, **rate(0.1)) for w in range(8, 30)]
     ((name, lines),) = Study(many, lambda _: None).others("model.sigma_w2")
     assert (name, lines) == ("all", many)
     assert len(Study(many[:20], lambda _: None).others("model.sigma_w2")) == 20
 
 
-def test_a_long_table_ends_with_where_the_rest_is(capsys):
+def test_a_long_table_ends_with_the_place_of_the_rest(capsys):
     rows = [[f"row{i}", "x"] for i in range(700)]
     Terminal().table(["a", "b"], rows, rest="elsewhere")
-    said = capsys.readouterr().out
-    assert "row499" in said
-    assert "row500" not in said
-    assert "... and 200 more: elsewhere" in said
+    text = capsys.readouterr().out
+    assert "row499" in text
+    assert "row500" not in text
+    assert "... and 200 more: elsewhere" in text
     Terminal().table(["a", "b"], rows)
     assert "row699" in capsys.readouterr().out

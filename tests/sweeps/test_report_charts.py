@@ -1,8 +1,9 @@
-"""The charts of a report: what is drawn of many trials, and how they work in a browser."""
+"""The charts of a report: their data for many trials, and their controls in a browser."""
 
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -23,17 +24,17 @@ NASTY = '<img src="http://127.0.0.1/x"> & co'
 
 
 def trial(width, activation="relu", seed=0):
-    """A finished trial with all that charts show, and a hash of its own."""
+    """A finished trial with all metrics of the charts and its own hash."""
     draw = random.Random(f"{width}{activation}{seed}").uniform
     numbers = {f"theory/slack_{k}": draw(0.1, 2) for k in (7, 8, 9, 10)}
     numbers |= {metric: draw(0.5, 1.5) for metric in chart_data.METRICS if metric not in numbers}
-    made = line(width, activation, seed, **numbers | rate(draw(0.1, 0.2)))
-    digest = hashlib.sha256(made.planned.name.encode()).hexdigest()
-    return replace(made, planned=replace(made.planned, config_hash=digest))
+    outcome = line(width, activation, seed, **numbers | rate(draw(0.1, 0.2)))
+    digest = hashlib.sha256(outcome.planned.name.encode()).hexdigest()
+    return replace(outcome, planned=replace(outcome.planned, config_hash=digest))
 
 
 def trajectory(digest):
-    """Noisy curves, so that they do not compress well."""
+    """Noisy curves, which do not compress well."""
     noise = random.Random(digest).random
     steps = range(STEPS)
     return {
@@ -47,13 +48,13 @@ def trajectory(digest):
 
 
 def data_of(page):
-    """What the page's script draws from."""
+    """The JSON that the page's script reads."""
     (packed,) = re.findall(r'id="data">([^<]*)<', page)
     return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
 @pytest.mark.parametrize("grid", [(250, 4), (1000, 1)], ids=["seeds", "widths"])
-def test_a_report_of_a_thousand_trials_is_small_and_says_what_it_leaves_out(grid):
+def test_a_report_of_a_thousand_trials_is_small_and_states_what_it_omits(grid):
     widths, seeds = grid
     lines = [trial(8 + w, seed=s) for w in range(widths) for s in range(seeds)]
     page = page_of(lines, trajectory)["report.html"]
@@ -69,32 +70,34 @@ def test_a_report_of_a_thousand_trials_is_small_and_says_what_it_leaves_out(grid
     assert max(len(trace["x"]) for trace in curves) < STEPS
 
 
-def test_points_are_thinned_evenly_beyond_what_a_browser_takes():
-    lines = [trial(8 + w) for w in range(3 * chart_data.MOST_POINTS)]
+def test_too_many_points_are_thinned_evenly():
+    lines = [trial(8 + w) for w in range(3 * chart_data.MAX_POINTS)]
     table = chart_data.table(Study(lines, lambda _: None))
-    assert table.lines == lines[::3]
-    assert table.columns["model.width"][:2] == [8, 11]
+    assert (table.outcomes[0], table.outcomes[-1]) == (lines[0], lines[-1])
+    widths = table.columns["model.width"]
+    assert len(widths) == chart_data.MAX_POINTS
+    assert {b - a for a, b in itertools.pairwise(widths)} == {3, 4}
 
 
 def test_few_groups_give_the_curves_of_all_their_seeds():
     lines = [trial(w, seed=s) for s in range(3) for w in (8, 16)]
     found = chart_data.curves(Study(lines, trajectory))
     assert [each.group for each in found] == ["width=8 relu"] * 3 + ["width=16 relu"] * 3
-    assert {each.line.planned.name for each in found} == {x.planned.name for x in lines}
-    steps, ratios = found[0].ratio
-    assert steps == [float(i) for i in range(0, STEPS, 10)]
-    assert ratios[0] == 1.0
+    assert {each.outcome.planned.name for each in found} == {x.planned.name for x in lines}
+    ratio = found[0].ratio
+    assert ratio.index.tolist() == [float(i) for i in range(0, STEPS, 10)]
+    assert ratio.iloc[0] == 1.0
 
 
-def test_what_was_predicted_far_beyond_the_measured_loss_is_cut_off():
+def test_predictions_far_beyond_the_measured_loss_are_cut_off():
     wild = trajectory("a") | {"log_loss_linearized": [300.0 if i else 0.0 for i in range(STEPS)]}
     (found,) = chart_data.curves(Study([trial(8)], lambda _: wild))
-    assert found.linearized == ([0.0], [1.0])
+    assert found.linearized.to_dict() == {0.0: 1.0}
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A report in a browser, by its file: the driver, and its trials."""
+    """(browser driver, trials) of a report opened from its file."""
     if missing():
         pytest.skip(missing())
     lines = [trial(w, a, s) for w in (8, 16, 32) for a in ("relu", NASTY) for s in (0, 1)]
@@ -107,12 +110,12 @@ def opened(tmp_path_factory):
 
 
 def drawn(driver):
-    """Whether all charts of a report are there, which says how many."""
+    """Number of drawn charts once all are drawn, else None."""
     return driver.execute_script("return document.body.dataset.drawn")
 
 
 def plot(driver, chart, what):
-    """Something of a chart's Plotly state."""
+    """A property of a chart's Plotly state."""
     script = f"return document.querySelector('#chart-{chart} .plot').{what}"
     return driver.execute_script(script)
 
@@ -123,7 +126,7 @@ def choose(driver, chart, name, value):
 
 
 def to(driver, chart, selector):
-    """Move the pointer to the first such element of a chart."""
+    """Move the pointer to the first element of a chart that matches the selector."""
     element = driver.find_element("css selector", f"#chart-{chart} {selector}")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     ActionChains(driver).move_to_element(element).perform()
@@ -135,7 +138,7 @@ def test_all_charts_are_drawn_without_network_or_errors(opened):
     assert drawn(driver) == "5"
     assert [e for e in driver.get_log("browser") if e["level"] != "INFO"] == []
     assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
-    # Nothing of a config becomes markup, and nothing is offered that sends the data away.
+    # No text of a config becomes markup, and no button uploads data.
     assert "127.0.0.1" not in {
         i.get_attribute("src") for i in driver.find_elements("tag name", "img")
     }
@@ -168,14 +171,14 @@ def test_a_click_in_the_legend_hides_a_group_with_all_its_curves(opened):
     name = plot(driver, "loss", "data[0].legendgroup")
 
     def hidden(_):
-        """The groups that the legend hides, and the kinds of their curves that are hidden."""
+        """(group, kind) of the curves that the legend hides."""
         off = "data.filter(t => t.visible === 'legendonly').map(t => [t.legendgroup, t.meta.kind])"
         return {tuple(trace) for trace in plot(driver, "loss", off)}
 
     to(driver, "loss", ".legendtoggle").click()
     all_kinds = {(name, kind) for kind in ("measured", "linearised", "bound")}
     assert WebDriverWait(driver, 20).until(hidden) == all_kinds
-    # What the legend hides stays hidden when a kind of curve is shown again.
+    # Groups hidden by the legend stay hidden when a kind of curve is shown again.
     bound = driver.find_elements("css selector", "#chart-loss input")[1]
     bound.click()
     kinds = "data.filter(t => t.visible === false).map(t => t.meta.kind)"
@@ -183,7 +186,7 @@ def test_a_click_in_the_legend_hides_a_group_with_all_its_curves(opened):
     bound.click()
     assert plot(driver, "loss", kinds) == []
     assert hidden(driver) == all_kinds
-    choose(driver, "loss", "x scale", "log")  # nor does another axis bring it back
+    choose(driver, "loss", "x scale", "log")  # nor does another scale show them
     assert hidden(driver) == all_kinds
     to(driver, "loss", ".legendtoggle").click()
     WebDriverWait(driver, 20).until_not(hidden)

@@ -1,4 +1,4 @@
-"""The verdict a report opens with: its numbers, recomputed from the frame of the sweep."""
+"""The verdict of a report: its numbers, recomputed from the frame of the sweep."""
 
 import html
 import re
@@ -13,13 +13,13 @@ from sweeps.reports.verdict import verdict
 RATIO = "rate/measured_over_linearized"
 
 
-def point(said, question):
-    return dict(said.points)[question]
+def point(verdict, question):
+    return dict(verdict.points)[question]
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A sweep's frame, and the text of its report."""
+    """(frame of a sweep, text of its report)."""
     where = tmp_path_factory.mktemp("verdict")
     axes = ["model.width=8,16,32", "model.activation=relu,tanh", "seed=0,1"]
     assert inside("run", *SMALL, *axes, "cluster=inline", cwd=where).returncode == 0
@@ -28,7 +28,7 @@ def swept(tmp_path_factory):
     return sweeps.load(folder.name, output=where / "outputs"), html.unescape(text)
 
 
-def test_the_numbers_are_those_of_the_frame(swept):
+def test_the_numbers_match_the_frame(swept):
     frame, text = swept
     ratio, over = frame[RATIO], frame["rate/measured_over_bound"]
     low, high = ratio.quantile([0.25, 0.75])
@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_frame(swept):
     assert ", ".join(f"{v:.3g} at {width}" for width, v in by_width.items()) in text
 
 
-def test_the_conditions_and_lambdas_are_those_of_the_frame(swept):
+def test_the_conditions_and_lambdas_match_the_frame(swept):
     frame, text = swept
     words = " ".join(text.split())
     for number in ("7", "8", "9", "10"):
@@ -59,36 +59,38 @@ def test_the_conditions_and_lambdas_are_those_of_the_frame(swept):
 
 def test_few_values_are_listed():
     lines = [line(8, seed=i, **rate(0.1), **{RATIO: 0.5 + i / 10}) for i in range(3)]
-    said = point(verdict(lines), "Measured against linearised")
-    assert said == "Measured / linearised rate: 0.5, 0.6 and 0.7 in the 3 trials."
-    said = point(verdict(lines[:1]), "Measured against linearised")
-    assert said == "Measured / linearised rate: 0.5 in the one trial."
+    answer = point(verdict(lines), "Measured against linearised")
+    assert answer == "Measured / linearised rate: 0.5, 0.6 and 0.7 in the 3 trials."
+    answer = point(verdict(lines[:1]), "Measured against linearised")
+    assert answer == "Measured / linearised rate: 0.5 in the one trial."
 
 
-def test_a_linearised_model_that_does_not_converge_is_no_divisor():
+def test_ratios_exclude_linearised_models_that_do_not_converge():
     lines = [line(8, **rate(0.1), **{RATIO: 0.9})]
     lines += [line(16, **rate(0.1) | {"rate/linearized": v, RATIO: 0.1 / v}) for v in (1e-17, -2.0)]
-    said = point(verdict(lines), "Measured against linearised")
-    assert said.startswith("Measured / linearised rate: 0.9 in the one trial. In 2 more")
+    answer = point(verdict(lines), "Measured against linearised")
+    assert answer.startswith("Measured / linearised rate: 0.9 in the one trial. In 2 more")
 
 
-def test_where_a_condition_held_is_said_by_group():
+def test_the_groups_in_which_a_condition_held_are_named():
     def slack(width, seed, value):
         held = {"theory/slack_7": value, "theory/condition_held": float(value >= 1)}
         return line(width, seed=seed, **rate(0.1), **held)
 
     lines = [slack(8, 0, 0.5), slack(8, 1, 0.9), slack(16, 0, 0.9), slack(16, 1, 1.0)]
-    said = verdict([*lines, slack(32, 0, 7.0)])
-    seven, all_four = said.conditions
+    result = verdict([*lines, slack(32, 0, 7.0)])
+    seven, all_four = result.conditions
     assert (seven.held, seven.slack) == ("2 of 5", "0.5 to 7")
     assert seven.where == "width=16 relu (1 of 2 trials) and width=32 relu"
     assert all_four.where == seven.where
-    assert "hold in 2 of 5 trials: the bound is guaranteed there and nowhere else" in said.headline
+    assert (
+        "hold in 2 of 5 trials: the bound is guaranteed there and nowhere else" in result.headline
+    )
     assert [row.where for row in verdict(lines[:2]).conditions] == ["nowhere", "nowhere"]
     assert [row.where for row in verdict([slack(8, 0, 2.0)]).conditions] == ["everywhere"] * 2
 
 
-def test_a_group_counts_only_with_every_seed_above_half_of_lambda_star():
+def test_a_group_counts_only_if_every_seed_is_above_half_of_lambda_star():
     def lambdas(width, seed, value):
         numbers = {"theory/lambda_0_over_m": value, "theory/lambda_star": 0.2}
         return line(width, seed=seed, **rate(0.1), **numbers)
@@ -105,11 +107,11 @@ def test_a_sweep_without_rates_says_so(lines):
     assert verdict(lines).headline == "No trial has a measured rate."
 
 
-def test_a_trial_that_was_stopped_early_has_no_rate_that_counts():
+def test_the_rate_of_a_trial_stopped_early_is_ignored():
     stopped = line(16, status="stopped", **rate(9.0), **{RATIO: 9.0, "train/stopped_at": 3.0})
-    said = verdict([line(8, **rate(0.1), **{RATIO: 0.9}), stopped])
-    assert "0.9 in the one trial" in point(said, "Measured against linearised")
+    result = verdict([line(8, **rate(0.1), **{RATIO: 0.9}), stopped])
+    assert "0.9 in the one trial" in point(result, "Measured against linearised")
 
 
-def test_numbers_that_no_trial_has_are_no_error():
+def test_missing_metrics_are_no_error():
     assert verdict(LINES).headline

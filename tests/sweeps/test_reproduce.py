@@ -1,4 +1,4 @@
-"""A trial again from its hash; two trials side by side."""
+"""Reproduce trials from their hashes, and compare two trials."""
 
 import contextlib
 import json
@@ -13,9 +13,14 @@ from records import RECORD
 
 from sweeps.errors import ConfigError
 from sweeps.execution import git as earlier
-from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, verdict
-from sweeps.reproduction.reproduce import drift, places, refuse_drift
-from sweeps.reproduction.runs import attempt, attempts, refuse_all_drifted, sample, to_plain
+from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, compare
+from sweeps.reproduction.reproduce import drift, refuse_drift, runtimes
+from sweeps.reproduction.runs import (
+    refuse_without_comparison,
+    reproduce_all,
+    sample,
+    to_plain,
+)
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.record import Trajectory
 
@@ -26,13 +31,13 @@ def changed(column, step, value):
     return replace(RECORD, trajectory=Trajectory.of({**RECORD.trajectory, column: values}))
 
 
-def test_the_same_numbers_are_identical_and_seconds_do_not_count():
+def test_equal_numbers_are_identical_and_seconds_are_ignored():
     slower = replace(RECORD, summary=RECORD.summary | {"time/seconds": 9.0})
-    assert verdict(RECORD, slower).kind == IDENTICAL
+    assert compare(RECORD, slower).kind == IDENTICAL
 
 
-def test_a_last_bit_is_seen_and_its_step_named():
-    found = verdict(RECORD, changed("loss", 1, math.nextafter(2.0, 3.0)))
+def test_a_difference_in_the_last_bit_is_reported_with_its_step():
+    found = compare(RECORD, changed("loss", 1, math.nextafter(2.0, 3.0)))
     assert (found.kind, found.where, found.step) == (EQUAL, "loss", 1)
     assert found.deviation == pytest.approx(2**-51 / 4.0)
 
@@ -54,33 +59,33 @@ def test_a_last_bit_is_seen_and_its_step_named():
         (replace(RECORD, status="diverged"), "status"),
     ],
 )
-def test_what_differs_is_named(other, where):
-    found = verdict(RECORD, other)
+def test_the_differing_column_is_named(other, where):
+    found = compare(RECORD, other)
     assert (found.kind, found.where) == (DIFFERENT, where)
     assert where in str(found)
 
 
 def with_work(*values):
-    """The record with the engine's check on itself."""
+    """The record with a column that counts the engine's work."""
     return replace(
         RECORD, trajectory=Trajectory.of({**RECORD.trajectory, "grad_check": list(values)})
     )
 
 
-def test_how_the_engine_came_to_a_result_is_no_result():
-    """What is of the size of rounding has no digits to agree in."""
-    found = verdict(with_work(1e-16, None, 0.0), with_work(1e-16, None, 3e-16))
+def test_differences_in_the_engines_work_do_not_make_results_differ():
+    """Values as small as rounding errors may differ completely."""
+    found = compare(with_work(1e-16, None, 0.0), with_work(1e-16, None, 3e-16))
     assert (found.kind, found.deviation) == (EQUAL, 0.0)
     assert (found.where, found.step) == ("grad_check", 2)
     assert "every result is identical" in str(found)
     other = replace(with_work(0.0, None, 0.0), summary={"rate/measured": 0.2})
-    assert verdict(with_work(1e-16, None, 0.0), other).kind == DIFFERENT
+    assert compare(with_work(1e-16, None, 0.0), other).kind == DIFFERENT
     quiet = [replace(RECORD, summary={"rate/oscillation": v}) for v in (1e-15, 3e-15, 1e-3)]
-    assert verdict(quiet[0], quiet[1]).kind == EQUAL
-    assert verdict(quiet[0], quiet[2]).kind == DIFFERENT
+    assert compare(quiet[0], quiet[1]).kind == EQUAL
+    assert compare(quiet[0], quiet[2]).kind == DIFFERENT
 
 
-def test_trials_that_were_packed_are_equal_alone(tmp_path):
+def test_trials_trained_in_a_pack_are_equal_when_trained_alone(tmp_path):
     words = ["model.width=128", "model.activation=tanh", "train.steps=60", "seed=0,1", "pack=2"]
     done = inside("run", *words, "cluster=inline", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -92,7 +97,7 @@ def test_trials_that_were_packed_are_equal_alone(tmp_path):
     assert len(found) == 2
 
 
-def test_drift_is_named_with_both_values():
+def test_drift_is_reported_with_both_values():
     then = {"python": "2.7", "packages": {"torch": "0.1"}, "threads": 99}
     found = drift(replace(RECORD, environment=then))
     assert found["python"][0] == "2.7"
@@ -112,7 +117,7 @@ def swept(tmp_path_factory):
     return where, [trial["config_hash"] for trial in json.loads(done.stdout)["trials"]]
 
 
-def test_a_trial_made_on_ray_reproduces_bit_for_bit_and_says_so_in_mlflow(swept):
+def test_a_trial_trained_on_ray_is_reproduced_bit_for_bit_and_recorded_in_mlflow(swept):
     where, (digest, _) = swept
     done = sweeps("reproduce", digest[:8], "--allow-drift", cwd=where)
     assert done.returncode == 0, done.stderr
@@ -137,7 +142,7 @@ def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
     assert json.loads(done.stdout)["verdict"] == "identical"
 
 
-def test_two_trials_side_by_side(swept):
+def test_diff_of_two_trials(swept):
     where, (first, second) = swept
     done = inside("diff", first[:9], second[:7], "--json", cwd=where)
     found = json.loads(done.stdout)
@@ -159,10 +164,10 @@ def test_a_hash_that_names_no_trial_is_refused(swept, prefix):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A worktree of this code at commit A, and one trial made from it with changes on top.
+    """A worktree at commit A without a branch, and a trial trained there with changes on top.
 
-    It is on no branch. Two of the changes are new files that git has not been told of. Since
-    then these were undone and the code was changed otherwise, in commit B.
+    Two of the changes are untracked files. After the training the changes were undone, and
+    other changes were committed as B.
     """
     where = tmp_path_factory.mktemp("clone")
     repo = where / "repo"
@@ -190,14 +195,14 @@ def clone(tmp_path_factory):
 
 
 def git(repo, *words):
-    """What git says there."""
+    """Output of a git command in a repository."""
     who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
     command = ["git", "-C", str(repo), *who, *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def edit(repo, old, new):
-    """Change how networks are drawn there."""
+    """Change how the repository's code draws networks."""
     path = repo / "deq" / "models" / "equilibrium.py"
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
@@ -213,16 +218,16 @@ def test_the_recorded_code_with_its_changes_reproduces_bit_for_bit(clone, monkey
     done = sweeps("reproduce", digest[:8], "--at", first[:9], **here)
     assert done.returncode == 0, done.stderr
     assert "identical bit for bit" in done.stdout
-    said = f"{first[:12]} with its uncommitted changes, with the packages here"
-    assert said in done.stderr
+    expected = f"{first[:12]} with its uncommitted changes, with the packages of this environment"
+    assert expected in done.stderr
     assert [path.name for path in (where / "outputs").glob("reproduce-*")] == []
-    # Commit B is other code: the same trial, trained there, has other numbers.
+    # With the code of commit B the same trial has other numbers.
     monkeypatch.setattr(earlier, "ROOT", repo)
     with contextlib.closing(Ledger(where / "outputs" / "ledger.db")) as ledger:
         (record,) = ledger.records_like(digest)
-    with places("HEAD", tmp_path) as place:
-        tried = attempt(record, place(record), allow_drift=False)
-    assert (tried.kind, tried.drift) == ("different", {})
+    with runtimes("HEAD", tmp_path) as runtime_for:
+        (result,) = reproduce_all([record], runtime_for, allow_drift=False)
+    assert (result.kind, result.drift) == ("different", {})
 
 
 @pytest.mark.parametrize(
@@ -234,24 +239,24 @@ def test_the_recorded_code_with_its_changes_reproduces_bit_for_bit(clone, monkey
             "recorded",
             "the recorded diff does not apply",
         ),
-        ({"code": {}}, "recorded", "its code is not recorded"),
-        ({"packages": {"torch": "0.0.1"}}, "HEAD", "torch 0.0.1, which is not what is here"),
+        ({"code": {}}, "recorded", "sweeps ran outside a git checkout: choose one"),
+        ({"packages": {"torch": "0.0.1"}}, "HEAD", "torch 0.0.1, unlike the packages of this"),
     ],
 )
-def test_what_cannot_be_checked_out_is_refused(clone, change, at, why, tmp_path, monkeypatch):
+def test_a_checkout_that_fails_is_refused(clone, change, at, why, tmp_path, monkeypatch):
     _, repo, _ = clone
     monkeypatch.setattr(earlier, "ROOT", repo)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     code = change.get("code", {})
     if code:
         code["commit"] = git(repo, "rev-parse", "HEAD")
-    with pytest.raises(ConfigError, match=why), places(at, tmp_path) as place:
-        place(replace(RECORD, environment=change))
+    with pytest.raises(ConfigError, match=why), runtimes(at, tmp_path) as runtime_for:
+        runtime_for(replace(RECORD, environment=change))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sweep_of_another_machine_is_reproduced(swept, tmp_path):
-    """MLflow knows it, and the ledger here does not; the second has its trial of the first."""
+    """MLflow holds both sweeps and the ledger none; the second reuses a trial of the first."""
     where, _ = swept
     shutil.copytree(where / "outputs", tmp_path / "outputs")
     (folder,) = (where / "outputs" / "sweeps").iterdir()
@@ -263,9 +268,9 @@ def test_a_sweep_of_another_machine_is_reproduced(swept, tmp_path):
         words = ["--sweep", sweep[:8], "--sample", "1", "--allow-drift", "--json"]
         done = inside("reproduce", *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
-        assert said["of"] == trials
-        assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
+        result = json.loads(done.stdout)
+        assert result["of"] == trials
+        assert [trial["verdict"] for trial in result["trials"]] == ["identical"]
     none = inside("reproduce", "--sweep", "ffffff", cwd=tmp_path)
     assert none.returncode == 2
     assert "no sweep's name begins with" in none.stderr
@@ -277,54 +282,57 @@ def test_a_sample_of_a_sweep_is_reproduced(swept):
     words = ["--sweep", folder.name[:8], "--sample", "1", "--seed", "3", "--allow-drift"]
     done = inside("reproduce", *words, "--json", cwd=where)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["of"] == 2
-    assert [trial["verdict"] for trial in said["trials"]] == ["identical"]
+    result = json.loads(done.stdout)
+    assert result["of"] == 2
+    assert [trial["verdict"] for trial in result["trials"]] == ["identical"]
     assert (
-        client(where / "outputs").get_run(said["trials"][0]["run_id"]).data.tags["sweeps.verdict"]
+        client(where / "outputs").get_run(result["trials"][0]["run_id"]).data.tags["sweeps.verdict"]
         == "identical"
     )
 
 
-class Elsewhere:
-    """A place whose runs are a bit off, where the machine is what the record says."""
+class FakeRuntime:
+    """A runtime with a given environment, whose results differ from the record by `change`."""
 
     def __init__(self, environment, change):
         self.environment, self.change = environment, change
 
-    def again(self, record):
-        """The same with a change."""
+    def rerun(self, record):
+        """The record with the change."""
         return replace(record, **self.change)
 
 
-def test_every_trial_of_a_sample_has_its_row():
+def test_each_trial_of_a_sample_gets_a_result():
     records = [replace(RECORD, config_hash=c * 64) for c in "abcd"]
-    there = {
-        "a" * 64: Elsewhere({}, {}),
-        "b" * 64: Elsewhere({}, {"status": "diverged"}),
-        "c" * 64: Elsewhere({"python": "2.7"}, {}),
+    runtime_by_hash = {
+        "a" * 64: FakeRuntime({}, {}),
+        "b" * 64: FakeRuntime({}, {"status": "diverged"}),
+        "c" * 64: FakeRuntime({"python": "2.7"}, {}),
     }
 
-    def place(record):
-        if record.config_hash not in there:
-            raise ConfigError("no such place")
-        return there[record.config_hash]
+    def runtime_for(record):
+        if record.config_hash not in runtime_by_hash:
+            raise ConfigError("no such runtime")
+        return runtime_by_hash[record.config_hash]
 
-    found = list(attempts(records, place, allow_drift=False))
-    assert [tried.kind for tried in found] == ["identical", "different", "drifted", "failed"]
-    assert to_plain(found[1])["deviation"] is None  # infinite: no JSON
-    assert (found[2].verdict, found[2].note) == (None, "python was absent, is 2.7")
-    refuse_all_drifted(found)
-    with pytest.raises(ConfigError, match="other conditions"):
-        refuse_all_drifted(found[2:3])
+    results = list(reproduce_all(records, runtime_for, allow_drift=False))
+    assert [result.kind for result in results] == ["identical", "different", "drifted", "failed"]
+    assert to_plain(results[1])["deviation"] is None  # JSON has no infinity
+    assert (results[2].comparison, results[2].note) == (None, "python was absent, is 2.7")
+    refuse_without_comparison(results)
+    with pytest.raises(ConfigError, match="another environment"):
+        refuse_without_comparison(results[2:3])
+    refuse_without_comparison(results[3:])
+    with pytest.raises(ConfigError, match="no such runtime"):
+        refuse_without_comparison(results[3:], one=True)
 
 
-def test_a_sample_is_one_of_all_and_the_same_for_its_seed():
+def test_a_sample_is_uniform_and_reproducible_from_its_seed():
     names = [str(i) for i in range(6)]
     assert sample(names, None, 0) == sample(names, 9, 0) == names
     drawn = [tuple(sample(names, 2, seed)) for seed in range(200)]
     assert drawn == [tuple(sample(names, 2, seed)) for seed in range(200)]
-    assert len(set(drawn)) == 15  # every pair comes up
+    assert len(set(drawn)) == 15  # every pair is drawn
     assert all(pair == tuple(sorted(pair)) for pair in drawn)
-    with pytest.raises(ConfigError, match="one trial at least"):
+    with pytest.raises(ConfigError, match="give at least 1"):
         sample(names, 0, 0)

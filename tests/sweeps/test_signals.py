@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: one line and 130, whatever is cut off."""
+"""Ctrl-C, SIGTERM and a closed terminal: one line and exit code 130 at any moment."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Sender())
 
 @pytest.fixture
 def sent(tmp_path):
-    """The command `words`, sent a signal at an import, with some signals ignored before."""
+    """Run a command and send it a signal at an import; `ignored` signals are ignored before."""
     (tmp_path / "sitecustomize.py").write_text(SENDS)
 
     def run(words, number, at, ignored=()):
@@ -52,7 +52,7 @@ def sent(tmp_path):
 
 
 RUN = ("-m", "sweeps", "run", *SMALL, "cluster=inline")
-LINE = "sweeps: interrupted; the same command again goes on from here\n"
+LINE = "sweeps: interrupted; run the same command to continue from here\n"
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ LINE = "sweeps: interrupted; the same command again goes on from here\n"
         (signal.SIGINT, "hydra"),
     ],
 )
-def test_during_its_imports(sent, number, at):
+def test_a_signal_during_an_import(sent, number, at):
     done = sent(RUN, number, at)
     # Click ends the line in which a terminal shows ^C.
     assert (done.returncode, done.stderr.lstrip("\n")) == (130, LINE)
     assert "Traceback" not in done.stdout
 
 
-def test_where_python_compiles_text_and_where_the_error_is_another(sent):
-    """In exec() Python makes the exit code the signal's; an import may make it any error."""
-    code = "from sweeps.cli.signals import heeded\nwith heeded():\n    {}"
+def test_a_signal_in_exec_and_one_that_becomes_another_error(sent):
+    """After exec() Python would exit by the signal; an import may turn it into any error."""
+    code = "from sweeps.cli.signals import handling_signals\nwith handling_signals():\n    {}"
     for text in (
         'exec("import secrets")',
         "try:\n        import secrets\n    except KeyboardInterrupt:\n        raise RecursionError",
@@ -83,14 +83,14 @@ def test_where_python_compiles_text_and_where_the_error_is_another(sent):
         assert (done.returncode, done.stderr) == (130, LINE)
 
 
-def test_under_nohup_a_closed_terminal_ends_nothing(sent):
+def test_under_nohup_a_closed_terminal_is_ignored(sent):
     done = sent(RUN, signal.SIGHUP, "torch", ignored=(signal.SIGHUP,))
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 trial" in done.stdout
 
 
-def test_a_terminal_that_is_closed(tmp_path):
-    """What is finished is written, the run is closed, and the same command goes on from there."""
+def test_a_closed_terminal_ends_a_sweep_in_good_order(tmp_path):
+    """Results are written, the run is closed, and the same command continues from there."""
     words = ["run", "data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
     words += ["diagnostics.every=100", "cluster=inline", "pack=1", "seed=range(0,40)"]
     pid, terminal = pty.fork()

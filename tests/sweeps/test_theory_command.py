@@ -1,4 +1,4 @@
-"""`sweeps theory`: what the theory says of composed trials, training nothing."""
+"""`sweeps theory`: predictions for composed trials without training."""
 
 import json
 import re
@@ -11,20 +11,20 @@ from sweeps.cli import cli, main
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
-from sweeps.inspect.forecast import say
+from sweeps.inspect.forecast import forecasts
 
 SMALL = ["data.n=8", "train.steps=40", "model.width=16"]
 AXES = ["model.activation=relu,tanh", "seed=0,1"]
 
 
-def told(*words):
+def output_of(*words):
     done = CliRunner().invoke(cli, ["theory", *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path, monkeypatch):
+def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWEEPS_OUTPUT", raising=False)
     yield
@@ -32,11 +32,11 @@ def nowhere(tmp_path, monkeypatch):
 
 
 def test_json_names_every_trial_and_number():
-    found = json.loads(told(*SMALL, *AXES, "--json", "--loss", "1e-3"))
+    output = json.loads(output_of(*SMALL, *AXES, "--json", "--loss", "1e-3"))
     trials = request([*SMALL, *AXES]).trials
-    assert found["loss"] == 1e-3
-    assert [t["config_hash"] for t in found["trials"]] == [config_hash(t.trial) for t in trials]
-    assert found["trials"][3]["trial"] == "tanh seed=1"
+    assert output["loss"] == 1e-3
+    assert [t["config_hash"] for t in output["trials"]] == [config_hash(t.trial) for t in trials]
+    assert output["trials"][3]["trial"] == "tanh seed=1"
     expected = {f"theory/slack_{k}" for k in (7, 8, 9, 10)} | {
         "theory/lambda_0",
         "theory/lambda_star",
@@ -51,28 +51,28 @@ def test_json_names_every_trial_and_number():
         "cost/flop_cold",
         "cost/bytes",
     }
-    for trial in found["trials"]:
+    for trial in output["trials"]:
         assert expected <= trial["metrics"].keys()
         assert trial["steps_to_loss"] > 0
-    assert len({t["steps_to_loss"] for t in found["trials"]}) > 1
+    assert len({t["steps_to_loss"] for t in output["trials"]}) > 1
 
 
-def test_the_table():
-    text = told(*SMALL, *AXES)
+def test_the_table_shows_conditions_rates_and_cost():
+    text = output_of(*SMALL, *AXES)
     for word in ("relu seed=0", "(10)", "lambda_*", "linearised", "steps to 1e-06", "FLOP"):
         assert word in text
-    assert "past the budget" in text
+    assert "over the budget" in text
 
 
-def test_a_loss_that_is_never_reached():
-    assert "not within 1e+09" in told(*SMALL, "train.eta=1.5")
-    found = json.loads(told(*SMALL, "train.eta=1.5", "--json"))
-    assert found["trials"][0]["steps_to_loss"] is None
+def test_a_loss_that_is_never_reached_has_no_steps():
+    assert "not within 1e+09" in output_of(*SMALL, "train.eta=1.5")
+    output = json.loads(output_of(*SMALL, "train.eta=1.5", "--json"))
+    assert output["trials"][0]["steps_to_loss"] is None
 
 
-def test_what_is_absent_says_why():
+def test_the_reason_for_an_absent_number_is_printed():
     loose = ["model.sigma_w2=0.2", "model.allow_ill_posed=true", "solver.max_steps=5000"]
-    assert "no theory/slack: L ||W(0)||_2 >= 1" in told(*SMALL, *loose)
+    assert "no theory/slack: L ||W(0)||_2 >= 1" in output_of(*SMALL, *loose)
 
 
 @pytest.mark.parametrize(
@@ -91,22 +91,22 @@ def test_what_is_absent_says_why():
 )
 def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
     monkeypatch.setattr(sys, "argv", ["sweeps", "theory", *words])
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_:
         main()
-    assert left.value.code == 2
+    assert exit_.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()
     assert re.search(match, line), line
 
 
-def test_a_refused_trial_is_named():
+def test_the_error_names_the_refused_trial():
     asked = request([*SMALL, "model.init=gaussian,redraw", "model.max_draws=1"])
     with pytest.raises(ConfigError, match=r"^init=redraw: "):
-        list(say(asked, 1e-3))
+        list(forecasts(asked, 1e-3))
 
 
-def test_redrawing_is_an_identity_of_its_own_and_its_bound_is_none():
+def test_redraw_changes_the_hash_and_max_draws_does_not():
     def digest(*words):
         (composed,) = request(words).trials
         return config_hash(composed.trial)

@@ -1,6 +1,7 @@
-"""Figures: one file each; `style` is the door to matplotlib.
+"""Figures of a study, one module each; `style` is the door to matplotlib.
 
-They are imported when something is drawn: by then it is known where matplotlib's caches go.
+A figure's module is imported when it is first drawn, after the folder for matplotlib's caches
+has been set.
 """
 
 import importlib
@@ -12,16 +13,16 @@ __all__ = ["FIGURES", "Study"]
 
 
 def _drawer(module: str) -> Callable[[Study], bytes]:
-    """The `draw` of a module of this folder, which is imported by the first call."""
+    """Return the `draw` function of a module of this folder; the first call imports it."""
 
     def draw(study: Study) -> bytes:
-        drawn: bytes = importlib.import_module(f"sweeps.reports.figures.{module}").draw(study)
-        return drawn
+        png: bytes = importlib.import_module(f"sweeps.reports.figures.{module}").draw(study)
+        return png
 
     return draw
 
 
-# By the name an experiment gives in its key `figure`.
+# By the names that the config key `figure` takes.
 FIGURES = {
     name: _drawer(name)
     for name in (

@@ -1,4 +1,4 @@
-"""Activations side by side: lambda_star, and the rates."""
+"""Comparison of activations: lambda_star, and the rates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from sweeps.reports.figures import style
 from sweeps.reports.figures.rates import KINDS
 from sweeps.reports.figures.study import Study
 
-# Metric, what the legend calls it, its look.
+# (metric, name in the legend, style).
 LEAST: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("theory/lambda_star", r"$\lambda_*$", {"mfc": "none"}),
     ("theory/lambda_0_over_m", r"$\lambda_0/m$", {}),
@@ -27,15 +27,13 @@ def draw(study: Study) -> bytes:
     height = max(3.6, 0.34 * len(groups) + 1.4)
     figure, (left, right) = style.panels(2, "Activations", height=height)
     for axes, shown in ((left, LEAST), (right, RATES)):
-        for i, (metric, text, look) in enumerate(shown):
-            found = [
+        for i, (metric, text, options) in enumerate(shown):
+            points = [
                 (mean, row)
                 for row, name in enumerate(names)
-                if (mean := _mean(_shown(groups[name], metric), metric))
+                if (mean := _mean(_comparable(groups[name], metric), metric))
             ]
-            if found:
-                marks = style.series(i) | look
-                axes.plot(*zip(*found, strict=True), ls="none", label=text, **marks)
+            style.plot(axes, points, ls="none", label=text, **style.series(i) | options)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
         if axes.has_data():
@@ -46,14 +44,14 @@ def draw(study: Study) -> bytes:
     return style.png(figure)
 
 
-def _shown(lines: Sequence[TrialOutcome], metric: str) -> Sequence[TrialOutcome]:
-    """What was predicted of a trial without a measured rate is compared with nothing."""
+def _comparable(outcomes: Sequence[TrialOutcome], metric: str) -> Sequence[TrialOutcome]:
+    """The trials whose metric counts: a predicted rate only beside a measured one."""
     if not metric.startswith("rate/"):
-        return lines
-    return [line for line in lines if "rate/measured" in line.summary]
+        return outcomes
+    return [x for x in outcomes if "rate/measured" in x.summary]
 
 
-def _mean(lines: Sequence[TrialOutcome], metric: str) -> float | None:
-    """The mean of what is above 0, for a logarithmic axis."""
-    values = [line.summary[metric] for line in lines if line.summary.get(metric, 0.0) > 0]
+def _mean(outcomes: Sequence[TrialOutcome], metric: str) -> float | None:
+    """Mean of the positive values, for a logarithmic axis; None if there are none."""
+    values = [x.summary[metric] for x in outcomes if x.summary.get(metric, 0.0) > 0]
     return deq.mean(values).value if values else None

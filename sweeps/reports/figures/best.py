@@ -1,4 +1,4 @@
-"""A search for the best point: every trial's objective in the order tried, and the best so far."""
+"""Best value so far of a search for the best point."""
 
 from sweeps.config.search import OptunaConfig
 from sweeps.reports.figures import style
@@ -7,7 +7,7 @@ from sweeps.search.summary import bests
 
 
 def draw(study: Study) -> bytes:
-    """The best value so far against the number of points tried, a line for each cell."""
+    """Best value so far against the number of points tried, one line for each cell; PNG."""
     search = study.search
     if not isinstance(search, OptunaConfig):
         return style.png(style.panels(1, "Best so far")[0])
@@ -15,8 +15,7 @@ def draw(study: Study) -> bytes:
     for i, best in enumerate(bests(search, study.lines)):
         if best.history:
             steps = [*best.history, (best.tried, best.history[-1][1])]
-            look = style.series(i)
-            axes.plot(*zip(*steps, strict=True), label=best.name, drawstyle="steps-post", **look)
+            style.plot(axes, steps, label=best.name, drawstyle="steps-post", **style.series(i))
     axes.set(xlabel="points tried", ylabel=search.metric)
     style.legend(axes)
     return style.png(figure)

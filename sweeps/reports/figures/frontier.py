@@ -1,4 +1,4 @@
-"""A frontier search: the interval that holds each cell's frontier, against what varies."""
+"""Frontier search: the interval that contains each cell's frontier, against the main axis."""
 
 from sweeps.config.search import FrontierConfig
 from sweeps.planning.outcomes import labels_of
@@ -11,21 +11,22 @@ ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
 
 
 def draw(study: Study) -> bytes:
-    """Bars from what held to what failed, a series for each choice of the other keys.
+    """Bars from the last value that held to the first that failed; PNG.
 
-    An arrow where the frontier lies beyond an end of the interval that was searched.
+    There is one series for each choice of the other keys. An arrow marks a frontier outside
+    the searched interval.
     """
     search = study.search
     if not isinstance(search, FrontierConfig):
         return style.png(style.panels(1, "Frontier")[0])
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
-    found = [edge for edge in edges(search, study.lines) if edge.bracket]
-    axis = main_axis([edge.cell for edge in found]) or ""
+    with_bracket = [each for each in edges(search, study.lines) if each.bracket]
+    axis = main_axis([each.cell for each in with_bracket]) or ""
     labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
-    for edge in found:
-        rest = {k: v for k, v in edge.cell.items() if k not in (axis, "seed")}
-        name = labels(rest) if rest else _name(edge)
-        groups.setdefault(repr(rest), (name, []))[1].append(edge)
+    for each in with_bracket:
+        rest = {k: v for k, v in each.cell.items() if k not in (axis, "seed")}
+        name = labels(rest) if rest else str(value(each.line, "model.activation"))
+        groups.setdefault(repr(rest), (name, []))[1].append(each)
     for i, (name, group) in enumerate(groups.values()):
         colour, marker = style.series(i).values()
         inside = [(e, e.bracket.ends) for e in group if e.bracket and e.bracket.ends]
@@ -36,11 +37,11 @@ def draw(study: Study) -> bytes:
             axes.errorbar(
                 xs, middles, halves, label=name, color=colour, marker=marker, ls="none", capsize=5
             )
-        for edge in group:
-            if edge.bracket and edge.bracket.ends is None:
-                _beyond(axes, edge, _x(edge, axis), colour)
+        for each in group:
+            if each.bracket and each.bracket.ends is None:
+                _arrow(axes, each, _x(each, axis), colour)
     _prediction(axes, study, search.key)
-    style.log2_ticks(axes, [_x(edge, axis) for edge in found] if axis else [])
+    style.log2_ticks(axes, [_x(each, axis) for each in with_bracket] if axis else [])
     axes.set(xlabel=leaf(axis) if axis else "", ylabel=search.key)
     if search.interval.scale == "log":
         style.log_y(axes)
@@ -48,26 +49,22 @@ def draw(study: Study) -> bytes:
     return style.png(figure)
 
 
-def _beyond(axes: style.Axes, edge: Boundary, x: float, colour: str) -> None:
-    """An arrow at the end of the interval: the condition held everywhere, or nowhere."""
-    assert edge.bracket is not None
-    held, failed = edge.bracket.held, edge.bracket.failed
+def _arrow(axes: style.Axes, boundary: Boundary, x: float, colour: str) -> None:
+    """Mark an end of the interval: up if the condition held everywhere, down if nowhere."""
+    assert boundary.bracket is not None
+    held, failed = boundary.bracket.held, boundary.bracket.failed
     y, marker = (held, "^") if held is not None else (failed, "v")
     assert y is not None
     axes.plot([x], [y], color=colour, marker=marker, ls="none", ms=9, mfc="none")
 
 
-def _x(edge: Boundary, axis: str) -> float:
-    return float(edge.cell[axis]) if axis else 0.0
-
-
-def _name(edge: Boundary) -> str:
-    return str(value(edge.line, "model.activation"))
+def _x(boundary: Boundary, axis: str) -> float:
+    return float(boundary.cell[axis]) if axis else 0.0
 
 
 def _prediction(axes: style.Axes, study: Study, key: str) -> None:
-    """The linearisation's limit of eta, where the unit of eta makes it 1."""
-    units = {value(line, "train.eta_unit") for line in study.lines}
+    """Draw the linearisation's limit of eta if eta's unit makes it 1."""
+    units = {value(x, "train.eta_unit") for x in study.lines}
     if key == ETA and units == {"tangent"}:
         text = r"linearised: $\eta = 2/\lambda_{max}(H(0))$"
         axes.axhline(1, color=style.GREY, ls="--", lw=1, label=text)

@@ -1,4 +1,4 @@
-"""What a figure is drawn from: a sweep's finished trials and their trajectories."""
+"""Data of the figures: a sweep's finished trials and their trajectories."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,11 @@ from sweeps.config.nested import flatten
 from sweeps.config.search import GridConfig, SearchConfig
 from sweeps.planning.outcomes import TrialOutcome, apart, labels_of, seed_groups
 from sweeps.planning.plan import main_axis
+from sweeps.reports.spread import evenly
 from sweeps.storage.record import Columns
 
-# More curves than this in one panel are no longer told apart.
-MOST_CURVES = 10
-# And of more series than this the trials are drawn as one.
-MOST_SERIES = 20
+# Limits on curves in one panel, and on series before all trials are drawn as one.
+MAX_CURVES, MAX_SERIES = 10, 20
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,10 @@ class Study:
     """The finished trials of a sweep.
 
     Attributes:
-        lines: what came of each.
-        trajectory: columns of a trial's every step, by config hash; None where this
-            machine does not hold them.
-        search: what it looked for, and where.
+        lines: outcome of each trial.
+        trajectory: function from a config hash to the trial's columns of steps; None if this
+            machine does not have them.
+        search: settings of the search.
     """
 
     lines: Sequence[TrialOutcome]
@@ -34,57 +33,53 @@ class Study:
 
     @functools.cached_property
     def axis(self) -> str:
-        """The key with the most different numbers, the seed aside; model.width otherwise."""
-        return main_axis([line.planned.varying for line in self.lines]) or "model.width"
+        """The key with the most numbers, except the seed; model.width if there is none."""
+        return main_axis([x.planned.varying for x in self.lines]) or "model.width"
 
     def groups(self, *keys: str) -> dict[str, list[TrialOutcome]]:
-        """Lines by the values of these keys, sorted by them."""
-        found: dict[tuple[Any, ...], list[TrialOutcome]] = {}
-        for line in self.lines:
-            found.setdefault(tuple(value(line, key) for key in keys), []).append(line)
-        order = sorted(found, key=lambda parts: [(isinstance(p, str), p) for p in parts])
-        return {" ".join(f"{part}" for part in parts): found[parts] for parts in order}
+        """Trials by the values of these keys, sorted by them."""
+        groups: dict[tuple[Any, ...], list[TrialOutcome]] = {}
+        for x in self.lines:
+            groups.setdefault(tuple(value(x, key) for key in keys), []).append(x)
+        order = sorted(groups, key=lambda parts: [(isinstance(p, str), p) for p in parts])
+        return {" ".join(f"{part}" for part in parts): groups[parts] for parts in order}
 
     def others(self, axis: str) -> list[tuple[str, list[TrialOutcome]]]:
-        """Lines by all that varies but the axis and the seed, under a readable name.
+        """(name, trials) by the varying keys except the axis and the seed.
 
-        All as one, "all", where there are too many to tell apart, as in a random search.
+        More than MAX_SERIES of them, as in a random search, become one, named "all".
         """
-        found, labels = apart(self.lines, axis, "seed"), labels_of(self.lines)
-        if len(found) > MOST_SERIES:
+        groups, labels = apart(self.lines, axis, "seed"), labels_of(self.lines)
+        if len(groups) > MAX_SERIES:
             return [("all", list(self.lines))]
         return [
-            (labels(rest) if rest else str(value(lines[0], "model.activation")), lines)
-            for rest, lines in found
+            (labels(rest) if rest else str(value(outcomes[0], "model.activation")), outcomes)
+            for rest, outcomes in groups
         ]
 
     def first_of_groups(self) -> list[tuple[str, TrialOutcome]]:
-        """Name and one trial of each cell, at most MOST_CURVES of them, spread over all."""
-        found = seed_groups(self.lines)
-        if len(found) > MOST_CURVES:
-            last = len(found) - 1
-            found = [found[round(i * last / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
-        return [(cell.name, cell.lines[0]) for cell in found]
+        """Name and first trial of at most MAX_CURVES groups of seeds, evenly chosen."""
+        return [(g.name, g.lines[0]) for g in evenly(seed_groups(self.lines), MAX_CURVES)]
 
 
-def value(line: TrialOutcome, key: str) -> Any:
+def value(outcome: TrialOutcome, key: str) -> Any:
     """A trial's value of a config key."""
-    return flatten(line.planned.plain).get(key)
+    return flatten(outcome.planned.plain).get(key)
 
 
 def leaf(key: str) -> str:
-    """The last part of a dotted key."""
+    """Last part of a dotted key."""
     return key.rsplit(".", 1)[-1]
 
 
-def means(lines: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
-    """(config value, mean of a metric over seeds) of the cells that have one, sorted."""
-    found = [(cell.lines[0], cell.mean(metric)) for cell in seed_groups(lines)]
-    return sorted((float(value(line, key)), mean.value) for line, mean in found if mean)
+def means(outcomes: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
+    """(config value, mean of a metric over seeds) of each group that has one, sorted."""
+    group_means = [(group.lines[0], group.mean(metric)) for group in seed_groups(outcomes)]
+    return sorted((float(value(x, key)), mean.value) for x, mean in group_means if mean)
 
 
-def pairs(lines: Iterable[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
-    """(config value, metric) of the trials that have both, sorted."""
+def pairs(outcomes: Iterable[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
+    """(config value, metric) of the trials that have the metric, sorted."""
     return sorted(
-        (float(value(line, key)), line.summary[metric]) for line in lines if metric in line.summary
+        (float(value(x, key)), x.summary[metric]) for x in outcomes if metric in x.summary
     )

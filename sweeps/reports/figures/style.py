@@ -1,7 +1,6 @@
-"""The door to matplotlib: one look for all figures.
+"""The door to matplotlib: the common style of all figures.
 
-Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell the
-series apart in grey.
+The colours suit colour-blind readers; markers and dashes distinguish series in greyscale.
 """
 
 import atexit
@@ -13,7 +12,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-if "MPLCONFIGDIR" not in os.environ:  # before matplotlib is imported: it writes nothing to HOME
+if (
+    "MPLCONFIGDIR" not in os.environ
+):  # before the import of matplotlib, so that it writes nothing to HOME
     os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="sweeps-matplotlib-")
     atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 
@@ -27,38 +28,39 @@ from sweeps.reports.figures.palette import COLOURS
 
 __all__ = [
     "GREY",
-    "MOST_NATS",
+    "MAX_NATS",
     "RATE",
     "Axes",
     "around",
     "colour",
     "exponential",
+    "fix_layout",
     "legend",
     "log2_ticks",
     "log_y",
     "numbers",
     "panels",
+    "plot",
     "png",
     "points_and_means",
+    "quick_png",
     "series",
-    "settle",
-    "settled_png",
 ]
 
 mpl.use("Agg")
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 GREY = "0.45"
-# Curves that leave exp(+-this) are cut off: matplotlib fails on an axis of 600 decades.
-MOST_NATS = 250.0
+# Curves are cut off beyond exp(+-this), since matplotlib fails on an axis of 600 decades.
+MAX_NATS = 250.0
 
 RATE = "rate, nats per GD step"
 
 
 def panels(count: int, title: str = "", *, height: float = 4.2) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side."""
+    """A figure with `count` panels side by side, `height` inches tall."""
     figure = Figure(figsize=(max(7.0, 5.2 * count), height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)  # one canvas for good: its letters are drawn once
+    FigureCanvasAgg(figure)  # one canvas, so that letters are rendered once
     axes = figure.subplots(1, count, squeeze=False)[0].tolist()
     for each in axes:
         each.grid(alpha=0.3)
@@ -68,13 +70,19 @@ def panels(count: int, title: str = "", *, height: float = 4.2) -> tuple[Figure,
 
 
 def series(i: int) -> dict[str, Any]:
-    """Colour and marker of the i-th series; no two of the first 63 agree in both."""
+    """Colour and marker of the i-th series; the first 63 pairs are distinct."""
     return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
 
 
 def colour(i: int) -> str:
     """Colour of the i-th series."""
     return COLOURS[i % len(COLOURS)]
+
+
+def plot(axes: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:
+    """Plot (x, y) points; nothing, not even a name in the legend, if there are none."""
+    if points:
+        axes.plot(*zip(*points, strict=True), **look)
 
 
 def points_and_means(
@@ -85,9 +93,9 @@ def points_and_means(
     dash: str,
     **look: Any,
 ) -> None:
-    """Every point, and a line through the means; nothing when there is no point.
+    """Plot every point, and a line through the means; nothing if there are no points.
 
-    Several means at one x are means of different things: they are joined by no line.
+    If several means share an x they belong to different configs, and no line joins them.
     """
     if not points:
         return
@@ -98,7 +106,7 @@ def points_and_means(
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes for the same numbers."""
+    """The figure as PNG; equal numbers give equal bytes."""
     for axes in figure.axes:
         if not axes.has_data():
             axes.text(0.5, 0.5, "no trial has these numbers", transform=axes.transAxes, ha="center")
@@ -107,19 +115,19 @@ def png(figure: Figure) -> bytes:
     return sink.getvalue()
 
 
-def settle(figure: Figure) -> None:
-    """Lay the figure out for good, for what it holds now."""
+def fix_layout(figure: Figure) -> None:
+    """Compute the layout for the present content and keep it."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for axes in figure.axes:  # or each drawing looks where the numbers end
+    for axes in figure.axes:  # or every drawing would measure the tick labels
         across, down = axes.yaxis.label.get_position()[0], axes.xaxis.label.get_position()[1]
         left, below = axes.transAxes.inverted().transform((across, down))
         axes.xaxis.set_label_coords(0.5, below)
         axes.yaxis.set_label_coords(left, 0.5)
 
 
-def settled_png(figure: Figure) -> bytes:
-    """The same as `png` of a figure that is laid out: it is drawn once, not twice."""
+def quick_png(figure: Figure) -> bytes:
+    """PNG of a figure whose layout is fixed: it is drawn once, where `png` draws twice."""
     sink = io.BytesIO()
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
@@ -130,7 +138,7 @@ def settled_png(figure: Figure) -> bytes:
 
 
 def legend(axes: Axes, *, outside: bool = False) -> None:
-    """A legend, beside the panel when it is long."""
+    """Add a legend, beside the panel if it is long."""
     handles, _ = axes.get_legend_handles_labels()
     if not handles:
         return
@@ -141,13 +149,13 @@ def legend(axes: Axes, *, outside: bool = False) -> None:
 
 
 def log_y(axes: Axes) -> None:
-    """A logarithmic y axis, with numbers between the decades where there are few of them."""
+    """Make the y axis logarithmic, with labels between decades if the axis has few."""
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 0.5)))
 
 
 def log2_ticks(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis whose ticks are the values themselves."""
+    """Make the x axis logarithmic with ticks at the values, if all are positive."""
     if not values or min(values) <= 0:
         return
     axes.set_xscale("log", base=2)
@@ -158,18 +166,18 @@ def log2_ticks(axes: Axes, values: Sequence[float]) -> None:
 
 
 def exponential(logs: Sequence[float | None]) -> list[float]:
-    """Values of their logarithms; NaN where there is none, or no axis would hold it."""
-    return [math.nan if v is None or not abs(v) < MOST_NATS else math.exp(v) for v in logs]
+    """Exponentials of logarithms; NaN for None and beyond exp(MAX_NATS)."""
+    return [math.nan if v is None or not abs(v) < MAX_NATS else math.exp(v) for v in logs]
 
 
 def around(axes: Axes, losses: Iterable[float]) -> None:
-    """A logarithmic y axis about the losses measured, whatever was predicted."""
-    seen = [v for v in losses if 0 < v < math.exp(MOST_NATS)]
-    if seen:
-        axes.set_ylim(min(seen) / 10, max(seen) * 10)
+    """Limit the y axis to a decade around the measured losses, whatever was predicted."""
+    finite = [v for v in losses if 0 < v < math.exp(MAX_NATS)]
+    if finite:
+        axes.set_ylim(min(finite) / 10, max(finite) * 10)
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:
-    """NaN where there is no value, or one that no axis would hold."""
-    most = math.exp(MOST_NATS)
+    """The values, with NaN for None and beyond exp(MAX_NATS)."""
+    most = math.exp(MAX_NATS)
     return [math.nan if v is None or abs(v) > most else v for v in values]

@@ -1,4 +1,4 @@
-"""One trial: its loss beside the linearised prediction and the theorem's bound."""
+"""Figure of one trial: its loss with the linearised prediction and the theorem's bound."""
 
 import functools
 import threading
@@ -8,42 +8,42 @@ from sweeps.reports.figures import style
 from sweeps.storage.record import Record
 
 PREDICTED = (("linearized", "--", "linearised at t = 0"), ("bound", ":", "theorem's bound"))
-# Losses between which the numbers of the axis are as wide as they get.
+# Limits that give the widest tick labels, for the layout.
 WIDEST = (1e-30, 1.0)
-_drawing = threading.Lock()
+_lock = threading.Lock()
 
 
 def draw(record: Record) -> bytes:
-    """Loss against step: measured, linearised, bound; the fit's window shaded; PNG."""
+    """Loss against step: measured, linearised, bound; the window of the fit is shaded; PNG."""
     shown = tuple(name for name, _, _ in PREDICTED if _has(record, f"log_loss_{name}"))
-    with _drawing:
-        return _sheet(shown, "rate/measured" in record.summary).draw(record)
+    with _lock:
+        return _template(shown, "rate/measured" in record.summary).draw(record)
 
 
 def _has(record: Record, column: str) -> bool:
+    """True if the column has a value."""
     return any(v is not None for v in record.trajectory.get(column, ()))
 
 
 @functools.cache
-def _sheet(shown: tuple[str, ...], fitted: bool) -> "_Sheet":
-    return _Sheet(shown, fitted)
+def _template(shown: tuple[str, ...], fitted: bool) -> "_Template":
+    """The figure to reuse for trials with these predictions."""
+    return _Template(shown, fitted)
 
 
-class _Sheet:
-    """A figure that is drawn once and given other numbers for each trial.
+class _Template:
+    """A figure that is reused with the numbers of each trial.
 
-    Making axes, ticks and layout anew takes four times as long as drawing the curves.
+    Making axes, ticks and layout takes four times as long as drawing the curves.
     """
 
     def __init__(self, shown: tuple[str, ...], fitted: bool) -> None:
         self._figure, (self._axes,) = style.panels(1, " ")
         self._title = self._figure.suptitle(" ")
         (self._loss,) = self._plot("-", 2.0, style.colour(0), "measured")
-        looks = {name: (dash, text) for name, dash, text in PREDICTED}
         self._predicted: dict[str, Any] = {}
-        for i, name in enumerate(looks, start=1):
+        for i, (name, dash, text) in enumerate(PREDICTED, start=1):
             if name in shown:
-                dash, text = looks[name]
                 (self._predicted[name],) = self._plot(dash, 1.8, style.colour(i), text)
         self._window: Any = None
         if fitted:
@@ -51,13 +51,13 @@ class _Sheet:
             self._window = self._axes.axvspan(0, 1, **look)
         self._axes.set(xlabel="GD step $t$", ylabel=r"loss $\Phi(t)$", ylim=WIDEST)
         style.legend(self._axes)
-        style.settle(self._figure)
+        style.fix_layout(self._figure)
 
     def _plot(self, dash: str, width: float, colour: str, text: str) -> Any:
         return self._axes.semilogy([0, 1], WIDEST, dash, color=colour, lw=width, label=text)
 
     def draw(self, record: Record) -> bytes:
-        """The figure with a trial's numbers."""
+        """Draw the numbers of a trial; PNG."""
         model, summary = record.config["model"], record.summary
         seed = record.config["seed"]
         self._title.set_text(f"{model['activation']}, width {model['width']}, seed {seed}")
@@ -72,4 +72,4 @@ class _Sheet:
         self._axes.relim()
         self._axes.autoscale()
         style.around(self._axes, loss)
-        return style.settled_png(self._figure)
+        return style.quick_png(self._figure)

@@ -1,4 +1,4 @@
-"""How fast a network nears the infinite-width limit."""
+"""Convergence of a network to the infinite-width limit."""
 
 import deq
 from sweeps.reports.figures import style
@@ -9,19 +9,18 @@ WIDTH = "model.width"
 
 
 def draw(study: Study) -> bytes:
-    """||G(0)/m - K||_F against m with fitted slopes, and lambda_0/m with lambda_star's lines."""
+    """||G(0)/m - K||_F with fitted slopes, and lambda_0/m with lambda_star, against m; PNG."""
     figure, (left, right) = style.panels(2, "Approach to the infinite-width limit")
     widths: list[float] = []
-    for i, (name, lines) in enumerate(study.groups("model.activation").items()):
-        errors = pairs(lines, WIDTH, "theory/gram_error")
+    for i, (name, outcomes) in enumerate(study.groups("model.activation").items()):
+        errors = pairs(outcomes, WIDTH, "theory/gram_error")
         widths += [m for m, _ in errors]
         look = style.series(i) | {"ls": "none", "ms": 4}
-        if errors:
-            left.plot(*zip(*errors, strict=True), label=f"{name}{_slope(errors)}", **look)
-        least = pairs(lines, WIDTH, "theory/lambda_0_over_m")
-        if least:
-            right.plot(*zip(*least, strict=True), label=f"{name}: $\\lambda_0/m$", **look)
-        stars = [s for _, s in pairs(lines, WIDTH, "theory/lambda_star")]
+        slope = _slope(errors) if errors else ""
+        style.plot(left, errors, label=f"{name}{slope}", **look)
+        least = pairs(outcomes, WIDTH, "theory/lambda_0_over_m")
+        style.plot(right, least, label=f"{name}: $\\lambda_0/m$", **look)
+        stars = [s for _, s in pairs(outcomes, WIDTH, "theory/lambda_star")]
         if stars:
             colour = style.colour(i)
             right.axhline(stars[0], color=colour, lw=1, label=rf"{name}: $\lambda_*$")
@@ -39,19 +38,20 @@ def draw(study: Study) -> bytes:
 
 
 def _slope(points: list[tuple[float, float]]) -> str:
+    """The fitted power law, for the legend."""
     law = deq.power_law(*zip(*points, strict=True))
     return "" if law is None else f": $m^{{{law.exponent:.2f} \\pm {law.stderr:.2f}}}$"
 
 
 def _reference(axes: Axes, study: Study) -> None:
-    """The theory's slope, through the geometric middle of all points."""
-    every = pairs(study.lines, WIDTH, "theory/gram_error")
-    law = deq.power_law(*zip(*every, strict=True)) if every else None
+    """Draw the slope -1/2 of the theory through the geometric middle of all points."""
+    points = pairs(study.lines, WIDTH, "theory/gram_error")
+    law = deq.power_law(*zip(*points, strict=True)) if points else None
     if law is None:
         return
-    middle = (every[0][0] * every[-1][0]) ** 0.5
+    ends = (points[0][0], points[-1][0])
+    middle = (ends[0] * ends[1]) ** 0.5
     level = law.scale * middle**law.exponent
-    ends = (every[0][0], every[-1][0])
     axes.plot(
         ends,
         [level * (m / middle) ** -0.5 for m in ends],
