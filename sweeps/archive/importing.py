@@ -95,7 +95,7 @@ def _entered(
     known = load_states(planned, ledger, sweep=page.sweep)
     for digest, failure in page.failures.items():
         if digest not in known.results and digest not in known.failures:
-            ledger.fail(digest, failure.error, final=failure.final)
+            ledger.save_failure(digest, failure.error, final=failure.final)
     status = "FINISHED" if len(known.results) == len(planned) else "FAILED"
     before = ledger.sweep(tracker.name, page.study, page.sweep)
     if before is None or done.new or before.status != status:
@@ -115,8 +115,8 @@ def _enter_results(
     """Put what is new into the ledger; what MLflow alone knows is compared by its metrics."""
     for digest in members.hashes():
         record = trials.record(members, digest).in_sweep(done.sweep)
-        before = ledger.get(record.key)
-        if before is None and record.key in elsewhere:
+        before = ledger.get(*record.key)
+        if before is None and not record.stopped_in and digest in elsewhere:
             there = elsewhere[digest]
             before = replace(record, status=there.status, summary=there.summary)
         if before is None:
@@ -126,4 +126,4 @@ def _enter_results(
             continue
         else:
             done.present.append(digest)
-        ledger.put(record)
+        ledger.save(record)

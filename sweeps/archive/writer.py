@@ -24,7 +24,7 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.disk_errors import explained
 from sweeps.storage.ledger import Ledger, Result, SweepEntry, reading
 from sweeps.storage.output_root import has_record, ledger_path
-from sweeps.storage.record import Record, stopped_key
+from sweeps.storage.record import Record
 
 # Every file in the archive says so: the same sweep makes the same bytes.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -110,7 +110,7 @@ def _write(writer: _Writer, entry: SweepEntry, ledger: Ledger, config: LaunchCon
     lines = outcomes_of(planned, entry.spec["reused"], TrialStates(results, failures))
     left = {digest: failure for digest, failure in failures.items() if digest not in results}
     writer.put(layout.SWEEP, trials.as_json(asdict(sheet(entry, left))))
-    trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
+    trajectory = functools.partial(ledger.trajectory, sweep=entry.sweep)
     for name, drawn in report_of(entry, lines, trajectory).items():
         writer.put(layout.REPORT + name, drawn)
     writer.put(layout.CITE, cite(entry, made))
@@ -127,7 +127,7 @@ def _record(
 ) -> Record | None:
     """A trial's record: the ledger's, or MLflow's of one that another machine trained."""
     digest = trial.config_hash
-    found = ledger.get(digest) or ledger.get(stopped_key(digest, entry.sweep))
+    found = ledger.get(digest) or ledger.get(digest, entry.sweep)
     if found is None and digest in entry.spec["reused"]:
         with contextlib.suppress(ConfigError):
             return record_of(digest, config)

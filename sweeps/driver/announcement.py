@@ -5,6 +5,7 @@ from collections.abc import Collection
 from sweeps.config.nested import counted
 from sweeps.planning.plan import Plan
 from sweeps.search.summary import Findings
+from sweeps.storage.record import ResultKey
 
 
 def announcement(planned: Plan) -> str:
@@ -30,14 +31,15 @@ def next_round(planned: Plan, found: Findings | None) -> str:
     return f"{said}. {found.brief}" if found else said
 
 
-def without_weights(planned: Plan, held: Collection[str]) -> list[str]:
+def without_weights(planned: Plan, held: Collection[ResultKey]) -> list[str]:
     """Lines on a plan's finished trials whose weights were not kept.
 
     Args:
         planned: the plan.
-        held: what those trials are known by that have weights: hashes, or `HASH@SWEEP`.
+        held: keys of the results that have weights.
     """
-    bare = [h for h in planned.finished if not {h, f"{h}@{planned.sweep}"} & set(held)]
+    hashes = {key.config_hash for key in held if key.stopped_in in ("", planned.sweep)}
+    bare = planned.finished - hashes
     if not bare:
         return []
     trials = "1 finished trial was" if len(bare) == 1 else f"{len(bare)} finished trials were"

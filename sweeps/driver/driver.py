@@ -32,7 +32,7 @@ from sweeps.storage import weights
 from sweeps.storage.checkpoints import Ended, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.output_root import folder_of
-from sweeps.storage.record import now
+from sweeps.storage.record import ResultKey, now
 from sweeps.storage.stop_requests import STOPPED_BY, SWEEP, StopRequests
 from sweeps.tracking.tracker import Tracker
 
@@ -208,7 +208,8 @@ class Driver:
         """Say which finished trials have no weights: the user has asked for them."""
         held = self._ledger.with_weights()
         if without_weights(planned, held):  # another machine may have kept them
-            held |= self._tracker.presence.with_weights(self._experiment)
+            elsewhere = self._tracker.presence.with_weights(self._experiment)
+            held |= {ResultKey(config_hash) for config_hash in elsewhere}
         for line in without_weights(planned, held):
             self._terminal.say(line)
 
@@ -218,7 +219,7 @@ class Driver:
         if not isinstance(config, AshaConfig):
             return None
         for trial in self._sweep.trials:
-            columns = self._ledger.trajectory_in(self._name, trial.config_hash)
+            columns = self._ledger.trajectory(trial.config_hash, self._name)
             if columns:
                 found[trial.config_hash] = rung_losses(
                     config, columns, trial.plain["train"]["steps"]
@@ -338,16 +339,16 @@ class Driver:
             record, said = weights.found(self._weights, message.record)
             for line in said:
                 self._view.tell(Note(record.config_hash, line))
-            self._ledger.put(record.in_sweep(self._name), message.figure)
+            self._ledger.save(record.in_sweep(self._name), message.figure)
             ended.add(message.record.config_hash)
             shipper.notify()
         elif isinstance(message, Failed):
-            self._ledger.fail(message.config_hash, message.error, final=message.final)
+            self._ledger.save_failure(message.config_hash, message.error, final=message.final)
             shipper.close(message.config_hash, "FAILED", message.error)
             if message.final:
                 ended.add(message.config_hash)
         elif isinstance(message, Stopped):
-            self._ledger.fail(message.config_hash, str(message), final=False)
+            self._ledger.save_failure(message.config_hash, str(message), final=False)
             shipper.close(message.config_hash, "KILLED", str(message), message.by)
         elif isinstance(message, Live):
             shipper.show(self._trials[message.config_hash], message)
@@ -357,7 +358,7 @@ class Driver:
         current = self._ledger.sweep(self._tracker.name, entry.study, entry.sweep)
         assert current is not None
         spec = current.spec | {"stopped_by": by}
-        self._ledger.sweep_states(self._tracker.name, replace(current, spec=spec))
+        self._ledger.update_spec(self._tracker.name, replace(current, spec=spec))
 
 
 def _workers(cluster: ClusterConfig) -> str:

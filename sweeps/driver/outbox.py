@@ -23,7 +23,7 @@ from sweeps.search.summary import findings
 from sweeps.storage import weights
 from sweeps.storage.disk_errors import explanation
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import OutboxItem
+from sweeps.storage.outbox import OutboxItem
 from sweeps.storage.record import Columns
 from sweeps.tracking import pages
 from sweeps.tracking.live_runs import Ending, Page
@@ -204,9 +204,9 @@ def _send_some(tracker: Tracker, ledger: Ledger, page: Page, items: Iterable[Out
     data: dict[str, dict[str, Any]] = {}
     try:
         for item in items:
-            record = ledger.get(item.config_hash)
+            record = ledger.get(item.config_hash, item.stopped_in)
             assert record is not None
-            figure = ledger.figure(item.config_hash)
+            figure = ledger.figure(item.config_hash, item.stopped_in)
             kept = weights.path_of(ledger.path.parent, record)
             run = tracker.publish_results(
                 page.experiment, page.run, page.sweep, item.name, record, figure, kept
@@ -247,7 +247,7 @@ def publish(
         (folder / name).write_bytes(data)
     points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
     tracker.end_sweep(entry.run_id, entry.status, text, points, folder, files, stopped_by)
-    ledger.published(tracker.name, entry.study, entry.sweep)
+    ledger.set_published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
 
 
@@ -258,7 +258,7 @@ def trajectories(
 
     @functools.cache
     def found(config_hash: str) -> Columns | None:
-        held = ledger.trajectory_in(entry.sweep, config_hash)
+        held = ledger.trajectory(config_hash, entry.sweep)
         if held is None:
             with contextlib.suppress(TrackingError):
                 return tracker.trajectory(entry.experiment, config_hash)

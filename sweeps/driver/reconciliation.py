@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sweeps.driver.register import begin_page, page_of
 from sweeps.driver.trial_states import planned_of
 from sweeps.storage.ledger import Ledger, Page
+from sweeps.storage.record import ResultKey
 from sweeps.tracking.tracker import Tracker
 
 
@@ -44,7 +45,7 @@ def reconcile(tracker: Tracker, ledger: Ledger, study: str) -> Missing:
     gone = _pages(tracker, ledger, study, experiment, remembered)
     bare = _bare_pages(tracker, ledger, study, list(remembered))
     lost = _trials(tracker, ledger, study, experiment, look_at_files=bool(bare))
-    ledger.send_again(tracker.name, study, lost)
+    ledger.mark_unsent(tracker.name, study, lost)
     return Missing(len(lost), len(gone | bare))
 
 
@@ -56,12 +57,12 @@ def _pages(
     for sweep, page in remembered.items():
         found = there.get(sweep)
         run = found.run_id if found else _begun(tracker, ledger, study, experiment, sweep, page)
-        ledger.paged(tracker.name, study, sweep, experiment, run)
+        ledger.set_page(tracker.name, study, sweep, experiment, run)
         # What another machine made of it since is right; RUNNING, it is at work, or will be
         # closed when its lease is over.
         right = {page.status, "FINISHED"} | (set() if tracker.local else {"RUNNING"})
         if found is None or (page.published and found.status not in right):
-            ledger.published(tracker.name, study, sweep, done=False)
+            ledger.set_published(tracker.name, study, sweep, done=False)
             changed.add(sweep)
     return changed
 
@@ -91,7 +92,7 @@ def _bare_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list[str])
         if not tracker.presence.page_has(entry.run_id, ended=entry.published):
             spec = page_of(study, sweep, entry.spec, planned_of(entry))
             tracker.write_spec(entry.run_id, spec)
-            ledger.published(tracker.name, study, sweep, done=False)
+            ledger.set_published(tracker.name, study, sweep, done=False)
             bare.add(sweep)
         elif not bare:
             break
@@ -100,12 +101,12 @@ def _bare_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list[str])
 
 def _trials(
     tracker: Tracker, ledger: Ledger, study: str, experiment: str, *, look_at_files: bool
-) -> list[str]:
+) -> list[ResultKey]:
     """Keys of the results whose runs are gone, do not say that they ended, or lack artifacts."""
-    sent = ledger.sent(tracker.name, study)
+    sent = ledger.sent_runs(tracker.name, study)
     lost: set[str] = set()
     for stopped in (False, True):
-        runs = [run for run, key in sent.items() if ("@" in key) is stopped]
+        runs = [run for run, key in sent.items() if bool(key.stopped_in) is stopped]
         lost.update(tracker.presence.absent(experiment, runs, stopped=stopped))
     if look_at_files or tracker.local:
         left, kept = set(sent) - lost, ledger.with_weights()

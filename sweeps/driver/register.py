@@ -6,8 +6,7 @@ from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedTrial, axes_of
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import OutboxItem
-from sweeps.storage.record import stopped_key
+from sweeps.storage.outbox import OutboxItem
 from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
 
@@ -67,7 +66,7 @@ def page_of(
 
 def note(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
     """Write into the ledger what a sweep under way has come to, and what MLflow is owed of it."""
-    ledger.sweep_states(tracker.name, entry)
+    ledger.update_spec(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)
 
 
@@ -77,9 +76,7 @@ def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) 
         OutboxItem(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials
     ]
     if stops_early(entry):  # or as this sweep stops it
-        pending_items += [
-            replace(o, config_hash=stopped_key(o.config_hash, o.sweep)) for o in pending_items
-        ]
+        pending_items += [replace(item, stopped_in=item.sweep) for item in pending_items]
     ledger.enqueue(tracker.name, pending_items)
 
 

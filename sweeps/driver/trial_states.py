@@ -44,8 +44,7 @@ def load_states(
     What this sweep stopped early is known too: it is not begun again.
     """
     hashes = {trial.config_hash for trial in trials}
-    stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in hashes}
-    results = stopped | ledger.results(hashes)
+    results = ledger.stopped(sweep, hashes) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished(experiment, hashes - set(results))
     return TrialStates(results, ledger.failures(hashes))

@@ -57,7 +57,7 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
     has_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
-        found = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
+        found = [ledger.provenance(trial["config_hash"]) for trial in entry.spec["trials"]]
     made = [
         Provenance(head["device"], head["started"], head["finished"], environment)
         for head, environment in filter(None, found)

@@ -5,13 +5,25 @@ import json
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeps.config.early_stopping import STOPPED
 
 # What is read of somebody else's trajectory: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
 Columns = dict[str, list[float | None]]
+
+
+class ResultKey(NamedTuple):
+    """Key of a result in the ledger.
+
+    Attributes:
+        config_hash: the trial.
+        stopped_in: the sweep that stopped it early; empty for a complete result.
+    """
+
+    config_hash: str
+    stopped_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,9 +62,9 @@ class Record:
     weights: str = ""
 
     @property
-    def key(self) -> str:
-        """What the ledger knows it by: a stopped trial is no result of its configuration."""
-        return stopped_key(self.config_hash, self.stopped_in)
+    def key(self) -> ResultKey:
+        """Key in the ledger: a stopped trial is not the result of its configuration."""
+        return ResultKey(self.config_hash, self.stopped_in)
 
     def in_sweep(self, sweep: str) -> "Record":
         """The record as a sweep keeps it: a trial that was stopped early belongs to that sweep."""
@@ -87,11 +99,6 @@ class Record:
             environment=json.loads(environment),
             trajectory=columns_of(parquet) if parquet else {},
         )
-
-
-def stopped_key(config_hash: str, sweep: str) -> str:
-    """What the ledger knows a trial by that a sweep stopped early; without one, its hash."""
-    return f"{config_hash}@{sweep}" if sweep else config_hash
 
 
 def columns_of(parquet: bytes) -> Columns:

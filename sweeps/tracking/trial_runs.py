@@ -162,9 +162,10 @@ class TrialRuns:
         return [run for run in found if not run.finished and run.started == record.started]
 
     def _look_up(self, experiment: str, record: Record) -> list[Found]:
-        if self._alone and (experiment, record.key) in self._known:
+        known_run = (experiment, record.config_hash)
+        if self._alone and not record.stopped_in and known_run in self._known:
             # Should this fail, it is looked up anew.
-            known = self._known.pop((experiment, record.key))
+            known = self._known.pop(known_run)
             return [known] if known else []
         return [found_run(run) for run in search(self._client, experiment, _of(record))]
 

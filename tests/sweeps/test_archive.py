@@ -112,7 +112,7 @@ def test_it_goes_into_another_root_as_it_was(archive, tmp_path):
         record = ledger.get(digest)
         loss = [*record.trajectory["loss"][:-1], 7.0]
         ledger.forget([digest])
-        ledger.put(replace(record, trajectory=record.trajectory | {"loss": loss}))
+        ledger.save(replace(record, trajectory=record.trajectory | {"loss": loss}))
     done = json.loads(said("import", str(path), where, "--json", code=1))
     assert list(done["conflicts"]) == [digest]
     assert "in loss, from step 30 on" in done["conflicts"][digest]
