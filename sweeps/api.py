@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import deq
 from sweeps.config.nested import flatten
-from sweeps.config.request import PathsConfig, listed, request
+from sweeps.config.request import PathsConfig, listed_trials, request
 from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def compose(
     Raises:
         ConfigError: an override is wrong, or they mean more than one trial.
     """
-    trials = listed(request(overrides, config_dir))
+    trials = listed_trials(request(overrides, config_dir))
     if len(trials) > 1:
         raise ConfigError(
             f"{len(trials)} trials: compose gives one; name one value of each axis, "

@@ -14,7 +14,7 @@ from sweeps.config.request import LaunchConfig, launch_from_plain, launch_to_pla
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial, axes_of
 from sweeps.reports.figures import FIGURES
-from sweeps.search.factory import name_of
+from sweeps.search.factory import sweep_name
 from sweeps.storage.ledger import Failure, SweepEntry
 
 # How a sweep was launched stays where it was: addresses and paths of another machine.
@@ -94,7 +94,7 @@ def entry(found: SweepSheet, here: LaunchConfig) -> SweepEntry:
     if launch.study != found.study:
         raise ConfigError(f"{layout.SWEEP}: its study has two names")
     cells = [PlannedTrial(**vars(trial)) for trial in found.cells or found.trials]
-    if found.sweep != name_of(launch, cells):
+    if found.sweep != sweep_name(launch, cells):
         raise ConfigError(f"{layout.SWEEP}: {found.sweep[:40]!r} is not the hash of its trials")
     spec: dict[str, Any] = {
         "command": found.command,

@@ -15,7 +15,7 @@ from sweeps.config.early_stopping import STOPPED, STOPPED_AT
 from sweeps.config.hashing import digests
 from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
-from sweeps.storage.record import Record, foreign_columns
+from sweeps.storage.record import Record, validated_columns
 from sweeps.storage.step_metrics import MEASURED
 
 STATUSES = frozenset(status.value for status in deq.Status)
@@ -66,7 +66,7 @@ def record(members: ArchiveReader, digest: str) -> Record:
     parquet = members.read(place(digest, layout.TRAJECTORY))
     most = config["train"]["steps"]
     try:
-        trajectory = foreign_columns(parquet, most + 2)
+        trajectory = validated_columns(parquet, most + 2)
         _check_steps(trajectory.get("step", []), most)
     except ValueError as error:
         raise ConfigError(f"{where}/{layout.TRAJECTORY}: {error}") from error

@@ -21,9 +21,9 @@ from sweeps.errors import ConfigError
 from sweeps.inspect.citation import Provenance, cite
 from sweeps.inspect.lookup import record_of
 from sweeps.planning.plan import PlannedTrial
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.storage.ledger import Ledger, Result, SweepEntry, reading
-from sweeps.storage.output_root import has_record, ledger_path
+from sweeps.storage.output_root import ledger_path, require_record
 from sweeps.storage.record import Record
 
 # Every file in the archive says so: the same sweep makes the same bytes.
@@ -38,7 +38,7 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
         TrackingError: MLflow, which holds some of its trials, cannot be reached.
     """
     output = Path(config.paths.output)
-    has_record(output)
+    require_record(output)
     with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         path = target or output / "exports" / f"{entry.sweep}.zip"
@@ -66,7 +66,7 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     part = Path(name)
     try:
-        with explained(path, kinds=OSError):
+        with explained_errors(path, kinds=OSError):
             with zipfile.ZipFile(part, "w") as file:
                 yield file
             part.chmod(0o644)

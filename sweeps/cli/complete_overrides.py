@@ -14,7 +14,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from sweeps.config.config_files import groups, own_folders
+from sweeps.config.config_files import groups, user_folders
 from sweeps.errors import ConfigError
 
 # Where a command keeps what its --config-dir names.
@@ -37,7 +37,7 @@ def complete_override(
 def _folders(context: click.Context) -> Sequence[Path]:
     """A user's folders of config files; none where the one that is named cannot be used."""
     try:
-        return own_folders(context.meta.get(CONFIG_DIR))
+        return user_folders(context.meta.get(CONFIG_DIR))
     except (ConfigError, OSError):
         return ()
 

@@ -158,10 +158,10 @@ def _show(
     Exit 1 when a trial failed, 130 when a person stopped one, 3 when MLflow lacks results.
     """
     from sweeps.planning import outcomes
-    from sweeps.search.summary import findings
+    from sweeps.search.summary import summarize
 
     terminal.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
-    found = findings(launch.search, finished.lines)
+    found = summarize(launch.search, finished.lines)
     if found:
         terminal.say(f"{found.title}:")
         terminal.table(found.header, found.rows)

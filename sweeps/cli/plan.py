@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, cli, config_dir, request, say_hidden, with_overrides
-from sweeps.config.nested import counted
+from sweeps.config.nested import count_noun
 
 if TYPE_CHECKING:
     from sweeps.inspect.nearest import Nearest
@@ -30,23 +30,23 @@ def show(overrides: tuple[str, ...], multirun: bool, resolve: bool, hashes: bool
     Above it, as comments, the config files of your own that it is composed from.
     """
     del multirun
-    from sweeps.config.config_files import own_folders
+    from sweeps.config.config_files import user_folders
     from sweeps.config.hashing import config_hash
-    from sweeps.config.hydra import composed
-    from sweeps.config.request import listed, trial_to_yaml
+    from sweeps.config.hydra import composed_yaml
+    from sweeps.config.request import listed_trials, trial_to_yaml
 
     asked = request(overrides)
     say_hidden(asked)
     if hashes:
-        for point in listed(asked):
+        for point in listed_trials(asked):
             click.echo(config_hash(point.trial))
     elif resolve:
-        trials = [point.trial for point in listed(asked)]
+        trials = [point.trial for point in listed_trials(asked)]
         click.echo("---\n".join(trial_to_yaml(trial) for trial in trials), nl=False)
     else:
         for file in asked.files:
             click.echo(f"# {file.name}: {file.path}")
-        click.echo(composed(overrides, own_folders(config_dir())), nl=False)
+        click.echo(composed_yaml(overrides, user_folders(config_dir())), nl=False)
 
 
 @cli.command()
@@ -112,7 +112,7 @@ def _lines(plan: "Plan", why: "Why") -> Iterator[str]:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
     more = f", at most {plan.more} more by what they say" if plan.more else ""
     yield (
-        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, {len(plan.finished)} finished, "
-        f"{len(plan.failed)} failed before, {plan.left} to train in "
-        f"{counted(len(plan.packs), 'pack')}{more}"
+        f"sweep {plan.sweep}: {count_noun(len(plan.trials), 'trial')}, "
+        f"{len(plan.finished)} finished, {len(plan.failed)} failed before, {plan.left} to train in "
+        f"{count_noun(len(plan.packs), 'pack')}{more}"
     )

@@ -9,7 +9,7 @@ from sweeps.errors import ConfigError
 # The main config, which is ours alone: there is one on Hydra's search path.
 MAIN = "config.yaml"
 # A folder of this name in the current folder is found by itself.
-FOUND = "conf"
+PROJECT_FOLDER = "conf"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
-def own_folders(config_dir: str | Path | None = None) -> tuple[Path, ...]:
+def user_folders(config_dir: str | Path | None = None) -> tuple[Path, ...]:
     """A user's folders of config files: the one that is named, then ./conf; the first counts.
 
     Args:
@@ -45,19 +45,23 @@ def own_folders(config_dir: str | Path | None = None) -> tuple[Path, ...]:
         ConfigError: the folder that is named cannot be used.
     """
     named = [] if config_dir is None else [_named(config_dir)]
-    found = [] if unused() or not _has_choices(Path(FOUND)) else [Path(FOUND).resolve()]
+    found = (
+        []
+        if why_unused() or not _has_choices(Path(PROJECT_FOLDER))
+        else [Path(PROJECT_FOLDER).resolve()]
+    )
     ours = conf_dir().resolve()
     return tuple(folder for folder in dict.fromkeys([*named, *found]) if folder != ours)
 
 
-def unused() -> str:
+def why_unused() -> str:
     """Why ./conf is not searched, where it holds choices for our groups; else empty."""
-    folder = Path(FOUND)
+    folder = Path(PROJECT_FOLDER)
     if not _has_choices(folder) or not (folder / MAIN).exists():
         return ""
     if folder.resolve() == conf_dir().resolve():
         return ""
-    return f"{FOUND}/ here is not searched: its {MAIN} makes it another program's"
+    return f"{PROJECT_FOLDER}/ here is not searched: its {MAIN} makes it another program's"
 
 
 def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:

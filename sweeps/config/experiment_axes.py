@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sweeps.config.overrides import Axis, Setting, check, interpolates, parse
+from sweeps.config.overrides import Axis, Setting, check_setting, has_interpolation, parse
 from sweeps.errors import ConfigError
 
 Plain = dict[Any, Any]
@@ -45,7 +45,7 @@ def experiment_axes(
         if key not in named
     ]
     for setting in settings:
-        check(setting, groups)
+        check_setting(setting, groups)
     return settings
 
 
@@ -63,7 +63,7 @@ def _axis(
     """
     if isinstance(values, str):
         setting = parse(parser, f"{key}={values}", groups)
-        return setting.axis or [written if interpolates(written) else setting.value]
+        return setting.axis or [written if has_interpolation(written) else setting.value]
     if values == []:
         raise ConfigError(f"the axis {key!r} has no values")
     if isinstance(values, list):

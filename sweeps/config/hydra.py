@@ -22,12 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.config.config_files import MAIN, ConfigFile, conf_dir, groups
 from sweeps.config.experiment_axes import experiment_axes
-from sweeps.config.hydra_errors import explained
+from sweeps.config.hydra_errors import explain
 from sweeps.config.hydra_session import files_of, session
 from sweeps.config.nested import flatten, updated, value_at
-from sweeps.config.overrides import Setting, check, interpolates, last_counts, parse
+from sweeps.config.overrides import Setting, check_setting, drop_replaced, has_interpolation, parse
 from sweeps.config.space import Choice, Interval
-from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
+from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError
 
 # `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
@@ -86,7 +86,7 @@ class Composition:
     files: list[ConfigFile]
 
 
-def composition(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Composition:
+def compose_points(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Composition:
     """Compose overrides.
 
     Args:
@@ -100,7 +100,7 @@ def composition(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Compo
         return Composition(list(_expand(command)), list(command.files.values()))
 
 
-def composed(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
+def composed_yaml(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
     """The composed config as YAML: axes and interpolations as they stand.
 
     Raises:
@@ -121,16 +121,16 @@ def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[_Comma
     try:
         with session(folders) as loader:
             yield _command(loader, overrides, folders)
-    except (HydraException, OmegaConfBaseException, *UNREADABLE) as error:
-        raise ConfigError(explained(error, overrides, folders)) from error
+    except (HydraException, OmegaConfBaseException, *YAML_ERRORS) as error:
+        raise ConfigError(explain(error, overrides, folders)) from error
 
 
 def _command(loader: ConfigLoader, overrides: Sequence[str], folders: Sequence[Path]) -> _Command:
     parser, known = OverridesParser.create(config_loader=loader), groups(folders)
     parsed = [parse(parser, text, known) for text in overrides]
-    settings = last_counts(parsed, _optional())
+    settings = drop_replaced(parsed, _optional())
     for setting in settings:
-        check(setting, known)
+        check_setting(setting, known)
     named = {key for setting in parsed for key in set.intersection(*setting.keys)}
     return _Command(loader, parser, settings, named, known, folders)
 
@@ -159,7 +159,7 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
             path = str(error).partition("path=")[2].removesuffix(" is not available.")
             raise ConfigError(f"hydra.searchpath: there is no folder {path}") from error
         except (ValueError, TypeError) as error:  # Hydra's too, on values of another type
-            raise ConfigError(explained(error, [*fixed, *chosen], command.folders)) from error
+            raise ConfigError(explain(error, [*fixed, *chosen], command.folders)) from error
     if command.folders or command.searched:
         command.files.update(_files(command, [*fixed, *chosen]))
     return config
@@ -221,7 +221,7 @@ def _cells(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The cells of one composition: each one's plain config, and its axis values."""
     grid, space = _searched(plain, steps)
-    late = bool(grid) and interpolates([raw, *(setting.values for setting in grid)])
+    late = bool(grid) and has_interpolation([raw, *(setting.values for setting in grid)])
     for picked in itertools.product(*(setting.values for setting in grid)):
         pairs = list(zip(grid, picked, strict=True))
         values: dict[str, Any] = {}

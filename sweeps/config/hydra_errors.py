@@ -9,12 +9,12 @@ from yaml import MarkedYAMLError
 from sweeps.config import config_files
 from sweeps.config.nested import flatten, nearest
 from sweeps.config.trial_keys import is_mapping
-from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
+from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 
 _NO_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'")
 
 
-def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
+def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
     """One line on an error of Hydra's: which override is wrong, and what is right.
 
     Args:
@@ -45,7 +45,7 @@ def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[
 
 def no_choice(override: str, group: str, choices: Sequence[str]) -> str:
     """An error message: the group has no such choice."""
-    unused = config_files.unused()
+    unused = config_files.why_unused()
     more = f" ({unused})" if unused else ""
     return f"{override}: no such {group}; there is {', '.join(choices)}{more}"
 
@@ -55,7 +55,7 @@ def _broken(error: BaseException, folders: Sequence[Path]) -> str:
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"
-    if not isinstance(error, UNREADABLE):
+    if not isinstance(error, YAML_ERRORS):
         return ""
     for file in (file for folder in folders for file in folder.glob("*/**/*.yaml")):
         if fault := yaml_fault(file):

@@ -22,7 +22,7 @@ def one_line(error: BaseException) -> str:
     return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def in_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """A number of bytes, in the unit that suits it."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
@@ -31,7 +31,7 @@ def in_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def counted(count: int, noun: str) -> str:
+def count_noun(count: int, noun: str) -> str:
     """A count with its noun: "1 trial", "2 trials"."""
     return f"{count} {noun}{'s' * (count != 1)}"
 

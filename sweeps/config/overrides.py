@@ -102,7 +102,7 @@ def _chooses(override: Override, setting: Setting) -> bool:
     return not any(mappings) and not interval and not override.is_delete()
 
 
-def last_counts(settings: Sequence[Setting], optional: Iterable[str]) -> list[Setting]:
+def drop_replaced(settings: Sequence[Setting], optional: Iterable[str]) -> list[Setting]:
     """The settings without what a later one replaces wholly.
 
     Args:
@@ -123,7 +123,7 @@ def last_counts(settings: Sequence[Setting], optional: Iterable[str]) -> list[Se
     return [s for s in kept[::-1] if s.text.replace(" ", "") not in none]
 
 
-def check(setting: Setting, groups: Mapping[str, list[str]]) -> None:
+def check_setting(setting: Setting, groups: Mapping[str, list[str]]) -> None:
     """Refuse an axis over what is no part of a trial, and what is no choice of a group.
 
     Args:
@@ -143,10 +143,12 @@ def check(setting: Setting, groups: Mapping[str, list[str]]) -> None:
             raise ConfigError(no_choice(text, setting.key, groups[setting.key]))
 
 
-def interpolates(value: Any) -> bool:
+def has_interpolation(value: Any) -> bool:
     """Whether plain data refers to other keys, and not to the environment alone."""
     if isinstance(value, dict | list):
-        return any(interpolates(v) for v in (value.values() if isinstance(value, dict) else value))
+        return any(
+            has_interpolation(v) for v in (value.values() if isinstance(value, dict) else value)
+        )
     return isinstance(value, str) and "${" in value.replace("${oc.env:", "")
 
 

@@ -5,18 +5,18 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from sweeps.config.config_files import FOUND, MAIN
+from sweeps.config.config_files import MAIN, PROJECT_FOLDER
 from sweeps.errors import ConfigError
 
 
-def begin(folder: Path) -> list[str]:
+def write_project(folder: Path) -> list[str]:
     """Write the project into a folder, which is made where there is none; the files' names.
 
     Raises:
         ConfigError: one of the files is there already, or the folder cannot be written.
     """
     files = _files(resources.files("sweeps") / "templates" / "project")
-    taken = [folder / name for name in (*files, f"{FOUND}/{MAIN}")]
+    taken = [folder / name for name in (*files, f"{PROJECT_FOLDER}/{MAIN}")]
     there = [path for path in taken if os.path.lexists(path)]
     there += [path.parent for path in taken if path.parent.exists() and not path.parent.is_dir()]
     if there:

@@ -6,7 +6,7 @@ from typing import Any
 from sweeps.config.search import RandomConfig
 
 
-def draws(config: RandomConfig) -> list[dict[str, Any]]:
+def random_points(config: RandomConfig) -> list[dict[str, Any]]:
     """The points, each a value for every key of the space.
 
     Every key has a stream of its own, so another dimension, or more samples, moves no

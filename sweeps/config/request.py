@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import deq
-from sweeps.config.config_files import ConfigFile, own_folders
-from sweeps.config.hydra import composition
+from sweeps.config.config_files import ConfigFile, user_folders
+from sweeps.config.hydra import compose_points
 from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
 from sweeps.config.nested import flatten, nearest, updated
 from sweeps.config.pinning import PinnedData, pin_data, pinned
-from sweeps.config.random_points import draws
+from sweeps.config.random_points import random_points
 from sweeps.config.search import RandomConfig, SearchConfig, check_space, is_adaptive
 from sweeps.config.space import Choice
 from sweeps.config.yaml_text import to_yaml
@@ -30,15 +30,15 @@ __all__ = [
     "PathsConfig",
     "Request",
     "TrackingConfig",
-    "changed",
     "launch_from_plain",
     "launch_to_plain",
-    "listed",
+    "listed_trials",
     "request",
     "search_from_plain",
     "trial_from_plain",
     "trial_to_plain",
     "trial_to_yaml",
+    "updated_trial",
 ]
 
 # Keys whose value is true or false.
@@ -91,14 +91,14 @@ def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> R
     Raises:
         ConfigError: any override, key, type or value is wrong, or the folder cannot be used.
     """
-    made = composition(overrides, own_folders(config_dir))
+    made = compose_points(overrides, user_folders(config_dir))
     found = made.points
     launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in found]))
     try:
         check_space(launch.search)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    drawn = draws(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
+    drawn = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
     seen: dict[str, PinnedData] = {}
     for plain, varying in found:
@@ -109,7 +109,7 @@ def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> R
     return Request(launch, trials, made.files, str(config_dir or ""))
 
 
-def listed(asked: Request) -> list[Composed]:
+def listed_trials(asked: Request) -> list[Composed]:
     """The trials of a request.
 
     Raises:
@@ -123,7 +123,7 @@ def listed(asked: Request) -> list[Composed]:
     return asked.trials
 
 
-def changed(
+def updated_trial(
     plain: dict[str, Any],
     values: dict[str, Any],
     varying: dict[str, Any],
@@ -221,7 +221,7 @@ def launch_from_plain(
     Raises:
         ConfigError: an override is wrong, or names what is part of a trial.
     """
-    composed, _ = composition(overrides, own_folders(config_dir)).points[0]
+    composed, _ = compose_points(overrides, user_folders(config_dir)).points[0]
     merged: dict[str, Any] = plain | {"paths": composed["paths"]}
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]

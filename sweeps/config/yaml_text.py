@@ -7,7 +7,7 @@ import yaml
 from yaml import MarkedYAMLError
 
 # What reading a YAML file raises.
-UNREADABLE = (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError)
+YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError)
 # libyaml's, where PyYAML was built with it: four times as fast, and the same text.
 _FAST = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

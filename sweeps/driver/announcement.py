@@ -2,16 +2,16 @@
 
 from collections.abc import Collection
 
-from sweeps.config.nested import counted
+from sweeps.config.nested import count_noun
 from sweeps.planning.plan import Plan
-from sweeps.search.summary import Findings
+from sweeps.search.summary import SearchSummary
 from sweeps.storage.record import ResultKey
 
 
 def announcement(planned: Plan) -> str:
     """What is known of a sweep's trials, and what is to train."""
     total = len(planned.trials)
-    trials = counted(total, "trial")
+    trials = count_noun(total, "trial")
     if planned.left == 0 and not planned.failed:
         all_ = f"all {trials}" if total > 1 else "its trial"
         return f"Sweep {planned.sweep}: nothing to do, {all_} finished before."
@@ -24,7 +24,7 @@ def announcement(planned: Plan) -> str:
     return f"Sweep {planned.sweep}: {', '.join(parts)}."
 
 
-def next_round(planned: Plan, found: Findings | None) -> str:
+def next_round(planned: Plan, found: SearchSummary | None) -> str:
     """What a search's next round is, and what it has found so far."""
     more = f", at most {planned.more} more" if planned.more else ""
     said = f"{len(planned.trials)} trials so far, {planned.left} to train{more}"

@@ -26,10 +26,10 @@ from sweeps.execution.executor import Early, Train, training
 from sweeps.planning.outcomes import STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
 from sweeps.redaction import without_secrets
-from sweeps.search.factory import kinds, name_of
-from sweeps.search.summary import findings
+from sweeps.search.factory import choice_trials, sweep_name
+from sweeps.search.summary import summarize
 from sweeps.storage import weights
-from sweeps.storage.checkpoints import Ended, checkpoints_of
+from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.output_root import folder_of
 from sweeps.storage.record import ResultKey, now
@@ -115,7 +115,7 @@ class Driver:
         self._launched, self._cells, self._options = launched, trials, options
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
-        self._name = name_of(launched, trials)
+        self._name = sweep_name(launched, trials)
         self._described, self._announced = time.monotonic(), announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
@@ -170,7 +170,7 @@ class Driver:
 
     def _training(self, planned: Plan) -> contextlib.AbstractContextManager[Train]:
         """The workers for this plan and what follows from it."""
-        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
+        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._cells)]
         return training(
             packs,
             self._launched.cluster,
@@ -233,7 +233,7 @@ class Driver:
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
-        weights.forget(self._weights, hashes)
+        weights.delete_weights(self._weights, hashes)
         self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
@@ -286,7 +286,7 @@ class Driver:
     ) -> Plan:
         """Train round after round until the search asks for nothing; the plan at the end."""
         while planned.packs:
-            ended = Ended(self._checkpoints, planned.hashes)
+            ended = CheckpointCleaner(self._checkpoints, planned.hashes)
             self._pull(train(planned.packs), entry, shipper, ended)
             known = load_states(planned.trials, self._ledger, sweep=self._name)
             self._sweep.learn(planned, known)
@@ -295,7 +295,7 @@ class Driver:
                 self._forget(planned)
                 sweep_states = replace(entry, spec=entry.spec | self._sweep.spec())
                 note(self._tracker, self._ledger, sweep_states, planned)
-                found = findings(self._launched.search, self._lines())
+                found = summarize(self._launched.search, self._lines())
                 self._terminal.say(next_round(planned, found))
         return planned
 
@@ -304,7 +304,11 @@ class Driver:
         return outcomes_of(self._sweep.trials, self._sweep.reused, self._sweep.known)
 
     def _pull(
-        self, messages: Iterator[Message], entry: SweepEntry, shipper: OutboxWorker, ended: Ended
+        self,
+        messages: Iterator[Message],
+        entry: SweepEntry,
+        shipper: OutboxWorker,
+        ended: CheckpointCleaner,
     ) -> None:
         """Pull what the workers say; every result is in the ledger before it is shown.
 
@@ -333,10 +337,10 @@ class Driver:
             self._described = now_
             shipper.describe(f"**Running**: {self._terminal.progress.sentence()}.")
 
-    def _record(self, message: Message, shipper: OutboxWorker, ended: Ended) -> None:
+    def _record(self, message: Message, shipper: OutboxWorker, ended: CheckpointCleaner) -> None:
         """Write into the ledger how a trial ended, if this says so."""
         if isinstance(message, Done):
-            record, said = weights.found(self._weights, message.record)
+            record, said = weights.check_weights(self._weights, message.record)
             for line in said:
                 self._view.tell(Note(record.config_hash, line))
             self._ledger.save(record.in_sweep(self._name), message.figure)

@@ -9,7 +9,7 @@ from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.trial_states import TrialStates, load_states
 from sweeps.execution.executor import missing_gpus
 from sweeps.planning.plan import Plan, PlannedTrial, trials_of
-from sweeps.search.factory import name_of
+from sweeps.search.factory import sweep_name
 from sweeps.storage.checkpoints import checkpoints_of
 from sweeps.storage.ledger import reading
 from sweeps.storage.output_root import ledger_path
@@ -38,7 +38,7 @@ def plan_by_ledger(
     Raises:
         OutputRootError: the ledger cannot be read.
     """
-    path, name = ledger_path(launch), name_of(launch, trials)
+    path, name = ledger_path(launch), sweep_name(launch, trials)
     with contextlib.ExitStack() as stack:
         ledger = None
         if path.exists() and not force:

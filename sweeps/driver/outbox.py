@@ -19,7 +19,7 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.reports import page
 from sweeps.reports.figures import Study
 from sweeps.reports.page import ReportHeader
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 from sweeps.storage import weights
 from sweeps.storage.disk_errors import explanation
 from sweeps.storage.ledger import Ledger, SweepEntry
@@ -239,7 +239,7 @@ def publish(
     """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
-    text = describe(entry.spec["command"], lines, links, findings(search, lines))
+    text = describe(entry.spec["command"], lines, links, summarize(search, lines))
     files = report_of(entry, lines, trajectories(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

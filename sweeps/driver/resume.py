@@ -14,7 +14,7 @@ from sweeps.driver.trial_states import only
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import reading
-from sweeps.storage.output_root import has_record, ledger_path
+from sweeps.storage.output_root import ledger_path, require_record
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def stored(prefix: str, overrides: Sequence[str], config_dir: str | Path | None 
             trial; or a config does not have the hash any more that it was recorded under.
     """
     here = request(overrides, config_dir).launch
-    has_record(Path(here.paths.output))
+    require_record(Path(here.paths.output))
     with reading(ledger_path(here)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
     command = entry.spec["command"]

@@ -8,11 +8,11 @@ from sweeps.driver.heartbeat import last_heartbeat
 from sweeps.driver.trial_states import load_states, only, planned_of
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
-from sweeps.storage.output_root import folder_of, has_record, ledger_path
+from sweeps.storage.output_root import folder_of, ledger_path, require_record
 from sweeps.storage.prefixes import check_prefix
-from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, person
+from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, current_user
 
 
 def stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
@@ -23,15 +23,15 @@ def stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
             end; nothing was asked.
     """
     output = Path(config.paths.output)
-    has_record(output)
+    require_record(output)
     with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         folder = folder_of(output, entry.sweep)
         where = _where(folder, entry)
         trials = _trials(entry, ledger, hashes)
-    requests, asked = StopRequests.of(folder), StopRequest(person())
+    requests, asked = StopRequests.of(folder), StopRequest(current_user())
     names = [trial.config_hash for trial in trials] if hashes else [SWEEP]
-    with explained(requests.folder):
+    with explained_errors(requests.folder):
         for name in names:
             requests.write(name, asked)
     if not hashes:

@@ -8,7 +8,7 @@ from sweeps.config.request import ClusterConfig, LaunchConfig
 from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search
-from sweeps.search.factory import name_of, start
+from sweeps.search.factory import create_search, sweep_name
 
 
 class SweepState:
@@ -40,10 +40,10 @@ class SweepState:
             begun: hashes of packs that have a checkpoint.
             retry_failed: whether to train again what raised before.
         """
-        self._search: Search = start(launch, cells)
+        self._search: Search = create_search(launch, cells)
         self._launch, self._look, self._retry = launch, look, retry_failed
         self._begun = begun
-        self.sweep = name_of(launch, cells)
+        self.sweep = sweep_name(launch, cells)
         self.trials: list[PlannedTrial] = []
         self.known = TrialStates()
         self.reused: set[str] = set()

@@ -9,7 +9,7 @@ from sweeps.config.search import SearchConfig
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
-from sweeps.storage.output_root import LEDGER, has_record
+from sweeps.storage.output_root import LEDGER, require_record
 from sweeps.storage.prefixes import one_sweep
 from sweeps.tracking.tracker import Tracker
 
@@ -104,6 +104,6 @@ def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
     Raises:
         ConfigError: no sweep, or more than one, begins with this prefix.
     """
-    has_record(output)
+    require_record(output)
     with reading(output / LEDGER) as ledger:
         return outcomes_of_entry(only(ledger.sweeps_like(prefix), prefix), ledger)

@@ -13,17 +13,17 @@ import deq
 from deq.training.checkpoint import UnusableError
 from sweeps.config.early_stopping import STOPPED_AT, Stopping
 from sweeps.config.hashing import cell_hash, config_hash
-from sweeps.config.nested import in_bytes, one_line
+from sweeps.config.nested import format_bytes, one_line
 from sweeps.config.request import trial_from_plain
 from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.endings import endings
 from sweeps.execution.environment import environment
 from sweeps.execution.events import Done, Failed, Live, Message, Note, Progress, Stopped
 from sweeps.execution.live import LiveSender, plain_columns
-from sweeps.storage.checkpoints import Checkpoints, without
+from sweeps.storage.checkpoints import Checkpoints, discard_pack
 from sweeps.storage.record import Record, now
-from sweeps.storage.stop_requests import Asked, Guard
-from sweeps.storage.weights import kept
+from sweeps.storage.stop_requests import Guard, PendingStops
+from sweeps.storage.weights import save_weights
 
 # Seconds between two progress messages of a pack.
 PROGRESS_EVERY = 0.5
@@ -57,7 +57,7 @@ def needed(plains: list[dict[str, Any]]) -> str:
     """The memory that a pack needs, and what to do, as the end of a sentence."""
     config = trial_from_plain(plains[0])
     d, n = deq.load(config.data).x.shape
-    size = in_bytes(len(plains) * deq.memory(config, d, n))
+    size = format_bytes(len(plains) * deq.memory(config, d, n))
     if len(plains) == 1:
         return f"the trial needs about {size}: lower model.width or data.n"
     return f"{len(plains)} trials together need about {size}: lower pack"
@@ -99,7 +99,7 @@ def _tried(
         yield from _tried(rest, device, checkpoints, *options, halved=halved)
     elif unusable:
         yield from _notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
-        checkpoints = without(checkpoints, list(left))
+        checkpoints = discard_pack(checkpoints, list(left))
         yield from _tried(plains, device, checkpoints, *options, halved=halved)
     elif memory and (halved or len(plains) == 1):
         for digest in left:
@@ -164,7 +164,7 @@ def _run(
                     del pending[digest]
                     guard.ended(digest)
                     record = _record(descent.courses[k], plains[k], device, keeper, showing)
-                    record, lines = kept(weights, record, descent.courses[k])
+                    record, lines = save_weights(weights, record, descent.courses[k])
                     yield from [Note(digest, line) for line in lines]
                     yield Done(record)
             apart, said = _heed(descent, pending, keeper, guard)
@@ -187,7 +187,7 @@ def _heed(
 
     It is left where the whole sweep ends, and where its parts have checkpoints of their own.
     """
-    asked, hashes = guard.look() if pending else Asked(), keeper.pack
+    asked, hashes = guard.look() if pending else PendingStops(), keeper.pack
     if asked.sweep:
         return True, list(_notes(hashes, keeper.write(descent)))
     if not asked.trials:

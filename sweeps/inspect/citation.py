@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.trial_states import only
 from sweeps.storage.ledger import SweepEntry, reading
-from sweeps.storage.output_root import has_record, ledger_path
+from sweeps.storage.output_root import ledger_path, require_record
 
 # The theory that every trial is compared with.
 BIBTEX = """\
@@ -54,7 +54,7 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
     Raises:
         ConfigError: no sweep, or more than one, begins so.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         entry = only(ledger.sweeps_like(prefix), prefix)
         found = [ledger.provenance(trial["config_hash"]) for trial in entry.spec["trials"]]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deq
 from sweeps import __version__
-from sweeps.config.config_files import own_folders, unused
+from sweeps.config.config_files import user_folders, why_unused
 from sweeps.config.request import LaunchConfig
 from sweeps.errors import SweepsError
 from sweeps.execution.executor import check_cluster, missing_gpus
@@ -97,10 +97,10 @@ def _git() -> Check:
 def _configs(config_dir: str | None) -> str:
     """A user's folders of config files, with what they hold, before our own."""
     found = []
-    for folder in own_folders(config_dir):
+    for folder in user_folders(config_dir):
         mine = {path.parts[-2] for path in folder.glob("*/*.yaml")}
         found.append(f"{folder} ({', '.join(sorted(mine))})")
-    return "; then ".join([*found, "sweeps' own"]) + (f" ({unused()})" if unused() else "")
+    return "; then ".join([*found, "sweeps' own"]) + (f" ({why_unused()})" if why_unused() else "")
 
 
 def _writable(output: Path) -> Check:

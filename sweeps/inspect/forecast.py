@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import deq
-from sweeps.config.nested import in_bytes
+from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, trials_of
 
 # A loss that takes longer than this is called out of reach.
@@ -105,7 +105,7 @@ def show(said: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None
     spent = {
         "products/step": [_products(one) for one in said],
         "FLOP": [_between(one, "cost/flop_floor", "cost/flop_cold") for one in said],
-        "memory": [in_bytes(one.metrics["cost/bytes"]) for one in said],
+        "memory": [format_bytes(one.metrics["cost/bytes"]) for one in said],
         "budget in steps": [str(one.budget) for one in said],
     }
     _table(terminal, said, {}, spent)
@@ -123,7 +123,7 @@ def _table(
     rows = [
         [
             one.planned.name,
-            *(number(one.metrics.get(key)) for key in numbers.values()),
+            *(format_number(one.metrics.get(key)) for key in numbers.values()),
             *(column[k] for column in texts.values()),
         ]
         for k, one in enumerate(said)

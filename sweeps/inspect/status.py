@@ -19,9 +19,9 @@ from sweeps.driver.trial_states import (
 )
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
-from sweeps.storage.output_root import folder_of, has_record, ledger_path
+from sweeps.storage.output_root import folder_of, ledger_path, require_record
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
     Raises:
         ConfigError: nothing was ever launched there, or no sweep or several begin so.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         found = ledger.sweeps_like(prefix)
         if prefix:
@@ -102,7 +102,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, known, beat, reused, entry.sweep) for trial in planned]
     kinds = ["reused" if t.config_hash in reused else _kind(t.state) for t in trials]
-    found = findings(search_of(entry), outcomes_of(planned, reused, known))
+    found = summarize(search_of(entry), outcomes_of(planned, reused, known))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,

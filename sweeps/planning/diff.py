@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.config.nested import flatten
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.storage.record import Record
 
 
@@ -50,4 +50,4 @@ def _unequal(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]
 
 
 def _shown(value: Any) -> str:
-    return number(value) if value is None or isinstance(value, float) else str(value)
+    return format_number(value) if value is None or isinstance(value, float) else str(value)

@@ -23,10 +23,10 @@ class Labels:
 
     def _part(self, key: str, value: Any) -> str:
         short = self._short.get(key, key)
-        return shown(value) if short == "activation" else f"{short}={shown(value)}"
+        return value_text(value) if short == "activation" else f"{short}={value_text(value)}"
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as text from which it can be read back: six digits where they say it exactly."""
     if not isinstance(value, float):
         return str(value)
@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
     return short if float(short) == value else repr(value)
 
 
-def distinct(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
     """The names, those that are there several times numbered: `a_1`, `b`, `a_2`."""
     count, seen = Counter(names), Counter[str]()
     found = []

@@ -73,7 +73,11 @@ class SeedGroup:
 def table(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table a sweep ends with."""
     rows = [
-        [line.planned.name, line.status, *(number(line.summary.get(k)) for k in COLUMNS.values())]
+        [
+            line.planned.name,
+            line.status,
+            *(format_number(line.summary.get(k)) for k in COLUMNS.values()),
+        ]
         for line in lines
     ]
     return ["trial", "status", *COLUMNS], rows
@@ -95,7 +99,7 @@ def to_csv(lines: Sequence[TrialOutcome]) -> str:
     return sink.getvalue()
 
 
-def counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
+def status_counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
     """How many trials ended in which way."""
     found: dict[str, int] = {}
     for line in lines:
@@ -120,7 +124,7 @@ def labels_of(lines: Iterable[TrialOutcome]) -> Labels:
     return Labels(key for line in lines for key in line.planned.varying)
 
 
-def apart(
+def group_by_others(
     lines: Iterable[TrialOutcome], *keys: str
 ) -> list[tuple[dict[str, Any], list[TrialOutcome]]]:
     """The trials by all that varies but these keys: the values, and the trials with them."""
@@ -145,6 +149,6 @@ def values_of(lines: Sequence[TrialOutcome], key: str) -> list[float]:
     return [line.summary[key] for line in lines if key in line.summary]
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Four significant digits, or a dash."""
     return "-" if value is None else f"{value:.4g}"

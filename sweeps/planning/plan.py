@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
-from sweeps.config.nested import in_bytes
+from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
@@ -197,7 +197,7 @@ def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
         less = "take dtype=float32, " if trial.plain["dtype"] == "float64" else ""
         raise ConfigError(
             f"{trial.name}: model.width={trial.plain['model']['width']} needs "
-            f"{in_bytes(trial.bytes)} of memory, and there are {in_bytes(limit)}: lower "
+            f"{format_bytes(trial.bytes)} of memory, and there are {format_bytes(limit)}: lower "
             f"model.width or data.n, {less}or take a larger machine"
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
-from sweeps.planning.outcomes import MISSING, TrialOutcome, number
+from sweeps.planning.outcomes import MISSING, TrialOutcome, format_number
 
 # How a kind of remark is counted: of one trial, of several.
 KINDS = {
@@ -83,14 +83,14 @@ def _violations(line: TrialOutcome) -> list[tuple[str, str]]:
     """Remarks on promises of the theorem that the trial did not keep."""
     s, found = line.summary, []
     if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
-        excess = number(s["theory/bound_violation"])
+        excess = format_number(s["theory/bound_violation"])
         text = f"the theorem's bound was exceeded, by {excess} in log loss"
         if s.get("theory/condition_held") == 1.0:
             found.append(("contradiction", f"{text}, although conditions (7) to (10) hold"))
         else:
             found.append(("bound", text))
     if s.get("theory/lambda_ratio_min", 1.0) < 0.5:
-        ratio = number(s["theory/lambda_ratio_min"])
+        ratio = format_number(s["theory/lambda_ratio_min"])
         found.append(("lambda", f"lambda_t fell to {ratio} lambda_0, below one half"))
     if s.get("theory/well_posed_held", 1.0) == 0.0:
         found.append(("ill-posed W", "L ||W(t)||_2 reached 1"))

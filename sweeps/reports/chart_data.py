@@ -11,7 +11,7 @@ from sweeps.planning.plan import axes_of
 from sweeps.reports.figures import Study
 from sweeps.reports.figures.study import value
 from sweeps.storage.record import Columns
-from sweeps.storage.step_metrics import kept
+from sweeps.storage.step_metrics import is_kept
 
 # Curves of at most this many trials, and points of at most this many, are drawn.
 MOST_CURVES, MOST_POINTS = 50, 2000
@@ -157,7 +157,7 @@ def _thinned(columns: Columns, name: str) -> Points:
 @functools.cache
 def _kept(count: int) -> list[int]:
     """Which of so many values are kept; the last one is."""
-    return [i for i in range(count) if kept(i) or i == count - 1]
+    return [i for i in range(count) if is_kept(i) or i == count - 1]
 
 
 def _exponential(points: Points) -> Points:

@@ -15,7 +15,7 @@ from sweeps.reports.attention import remarks
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 
 # Metrics whose means over seeds the page shows, with what it calls them.
 SEED_METRICS = {
@@ -54,10 +54,10 @@ def files(
     cells, known, (drawn, data) = outcomes.seed_groups(lines), remarks(lines), charts.charts(study)
     page = _template().render(
         heading=heading,
-        counts=outcomes.counts(lines),
+        counts=outcomes.status_counts(lines),
         total=len(lines),
         verdict=verdict(lines),
-        found=findings(study.search, lines),
+        found=summarize(study.search, lines),
         charts=drawn,
         data=data,
         library=charts.library() if drawn else "",

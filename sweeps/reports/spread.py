@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 import deq
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 
 # Fewer values than these are listed: an interval or a quartile of them says nothing.
 FEW = 5
@@ -43,11 +43,11 @@ def of_seeds(values: Sequence[float]) -> list[str]:
     """
     mean = deq.mean(values)
     if mean.deviation is None or mean.half_width is None:
-        return [number(mean.value), "one seed"]
+        return [format_number(mean.value), "one seed"]
     if mean.count < FEW:
-        return [number(mean.value), ", ".join(short(v) for v in values)]
+        return [format_number(mean.value), ", ".join(short(v) for v in values)]
     low, high = mean.value - mean.half_width, mean.value + mean.half_width
     interval = f"95 %: {short(low)} to {short(high)}"
     if low <= 0 < min(values):
         interval = f"all {short(min(values))} to {short(max(values))}"
-    return [number(mean.value), f"sd {short(mean.deviation)}", interval]
+    return [format_number(mean.value), f"sd {short(mean.deviation)}", interval]

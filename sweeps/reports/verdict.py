@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED
-from sweeps.planning.labels import shown
+from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome, seed_groups
 from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counted, remarks
@@ -245,7 +245,7 @@ def _some(medians: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _value(value: float) -> str:
-    return shown(int(value) if value == int(value) else value)
+    return value_text(int(value) if value == int(value) else value)
 
 
 def _off(ratio: float) -> str:

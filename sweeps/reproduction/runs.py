@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.reproduction.comparison import Verdict, verdict
 from sweeps.reproduction.reproduce import Drift, Runtime, drift, refuse_drift, told
 from sweeps.storage.record import Record
@@ -111,7 +111,7 @@ def table(found: Sequence[tuple[str, Attempt]]) -> tuple[list[str], list[list[st
             tried.record.config_hash[:12],
             tried.kind,
             tried.verdict.where if tried.verdict and tried.verdict.deviation else "",
-            number(tried.verdict.deviation) if tried.verdict else "-",
+            format_number(tried.verdict.deviation) if tried.verdict else "-",
         ]
         for name, tried in found
     ]

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.config.hashing import set_hash
-from sweeps.config.request import LaunchConfig, Request, changed
+from sweeps.config.request import LaunchConfig, Request, updated_trial
 from sweeps.config.search import FrontierConfig, OptunaConfig, is_adaptive
 from sweeps.config.space import Choice, Interval
 from sweeps.planning.plan import PlannedTrial, trials_of
@@ -13,7 +13,7 @@ from sweeps.search.base import AllAtOnce, Search
 from sweeps.search.bisection import Bisection
 
 
-def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
+def create_search(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
     """The search of these cells, from its beginning.
 
     Args:
@@ -38,7 +38,7 @@ def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
     return Tpe(config, cells, propose)
 
 
-def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
+def choice_trials(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
     """A trial of every value that a search may choose: what workers must be able to load."""
     if not is_adaptive(launch.search):
         return []
@@ -51,7 +51,7 @@ def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]
     ]
 
 
-def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
+def sweep_name(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
     """What a sweep is known by: its trials, or what they follow from; 12 hex digits."""
     parts = [cell.config_hash for cell in cells]
     if is_adaptive(launch.search):
@@ -77,6 +77,6 @@ class Proposer:
             ConfigError: there is no such trial, or it cannot fit where it is to run.
         """
         varying = cell.varying | values
-        composed = changed(cell.plain, values, varying, self._launch.paths, self._seen)
+        composed = updated_trial(cell.plain, values, varying, self._launch.paths, self._seen)
         (trial,) = trials_of(Request(self._launch, [composed]), self._keys)
         return trial

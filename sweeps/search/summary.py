@@ -7,8 +7,15 @@ from typing import Any
 from sweeps.config.condition import Condition, mean
 from sweeps.config.nested import flatten
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
-from sweeps.planning.labels import Labels, shown
-from sweeps.planning.outcomes import MISSING, TrialOutcome, apart, labels_of, number, seed_groups
+from sweeps.planning.labels import Labels, value_text
+from sweeps.planning.outcomes import (
+    MISSING,
+    TrialOutcome,
+    format_number,
+    group_by_others,
+    labels_of,
+    seed_groups,
+)
 from sweeps.search.bisection import Bracket, bracket
 
 FEW = 3  # cells whose findings fit in one line
@@ -58,7 +65,7 @@ class Boundary:
 
 
 @dataclass(frozen=True)
-class Findings:
+class SearchSummary:
     """A table of what was found, under a title.
 
     Attributes:
@@ -79,30 +86,30 @@ class Findings:
     @property
     def brief(self) -> str:
         """The first rows in one line, for while the search is under way."""
-        shown = "; ".join(" ".join(row[: self.telling]) for row in self.rows[:FEW])
-        return shown + ("; ..." if len(self.rows) > FEW else "")
+        rows = "; ".join(" ".join(row[: self.telling]) for row in self.rows[:FEW])
+        return rows + ("; ..." if len(self.rows) > FEW else "")
 
 
-def findings(config: SearchConfig, lines: Sequence[TrialOutcome]) -> Findings | None:
+def summarize(config: SearchConfig, lines: Sequence[TrialOutcome]) -> SearchSummary | None:
     """The table of a search that looks for something; None of one that does not."""
     if isinstance(config, OptunaConfig):
-        rows = [_best_row(found) for found in bests(config, lines)]
+        rows = [_best_row(found) for found in best_points(config, lines)]
         which = "largest" if config.mode == "max" else "smallest"
         title = f"Best so far: the {which} {config.metric}"
-        return Findings(title, ["cell", "at", config.metric, "points", "without it"], rows)
+        return SearchSummary(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
-        rows = [_edge_row(found) for found in edges(config, lines)]
+        rows = [_edge_row(found) for found in boundaries(config, lines)]
         title = f"Frontier of {config.key} for `{config.condition.strip()}`"
-        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
+        return SearchSummary(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
     return None
 
 
-def bests(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
+def best_points(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
     """The best point of every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
         _best(config, labels(cell), cell, [point.lines for point in seed_groups(of_cell)])
-        for cell, of_cell in apart(lines, *config.space, "seed")
+        for cell, of_cell in group_by_others(lines, *config.space, "seed")
     ]
 
 
@@ -123,11 +130,12 @@ def _best(
     return Best(name, cell, at, best, history, tried, lost)
 
 
-def edges(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
+def boundaries(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
     """The frontier in every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
-        _edge(config, labels(cell), cell, of_cell) for cell, of_cell in apart(lines, config.key)
+        _edge(config, labels(cell), cell, of_cell)
+        for cell, of_cell in group_by_others(lines, config.key)
     ]
 
 
@@ -149,20 +157,20 @@ def _edge(
 def _best_row(found: Best) -> list[str]:
     at = Labels(found.values)(found.values) if found.values else "-"
     counts = [str(found.tried), str(found.lost)]
-    return [found.name, at, number(found.value), *counts]
+    return [found.name, at, format_number(found.value), *counts]
 
 
 def _edge_row(found: Boundary) -> list[str]:
     sides = found.bracket or Bracket(None, None)
-    shown = [_shown(sides.held), _shown(sides.failed)]
+    values = [_shown(sides.held), _shown(sides.failed)]
     if found.error:
         said = f"unknown: {found.error}"
     elif sides.ends is None:
         said = f"beyond the interval: it held {sides.kind}"
     else:
         said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
-    return [found.name, f"so far {said}" if found.open else said, *shown]
+    return [found.name, f"so far {said}" if found.open else said, *values]
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else shown(value)
+    return "-" if value is None else value_text(value)

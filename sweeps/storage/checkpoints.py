@@ -68,7 +68,7 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-class Ended:
+class CheckpointCleaner:
     """Removes the checkpoints of a pack when the last of its trials has ended."""
 
     def __init__(self, checkpoints: Checkpoints, packs: Sequence[Pack]) -> None:
@@ -83,7 +83,7 @@ class Ended:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
+def discard_pack(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
     """Remove a pack's checkpoints; return None where they cannot be removed."""
     folder = checkpoints and checkpoints.folder(pack)
     if folder:

@@ -29,7 +29,7 @@ _ELSEWHERE = "choose another paths.output"
 
 
 @contextlib.contextmanager
-def explained(
+def explained_errors(
     path: Path,
     damaged: str = "move it away",
     kinds: type[Exception] | tuple[type[Exception], ...] = Exception,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.storage import database
-from sweeps.storage.disk_errors import DATABASE_ERRORS, explained
+from sweeps.storage.disk_errors import DATABASE_ERRORS, explained_errors
 from sweeps.storage.outbox import Outbox
 from sweeps.storage.record import Columns, Record, ResultKey, columns_of
 from sweeps.storage.stop_requests import STOPPED_BY
@@ -223,7 +223,7 @@ def reading(path: Path) -> Iterator[Ledger]:
     Raises:
         OutputRootError: it cannot be read, or is damaged.
     """
-    with explained(path, DAMAGED):
+    with explained_errors(path, DAMAGED):
         ledger = Ledger(path, read_only=True)
-    with contextlib.closing(ledger), explained(path, DAMAGED, DATABASE_ERRORS):
+    with contextlib.closing(ledger), explained_errors(path, DAMAGED, DATABASE_ERRORS):
         yield ledger

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweeps.config.launch import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 
 LEDGER = "ledger.db"
 
@@ -20,14 +20,14 @@ def ledger_path(config: LaunchConfig) -> Path:
     return Path(config.paths.output) / LEDGER
 
 
-def has_record(output: Path) -> None:
+def require_record(output: Path) -> None:
     """Raise ConfigError unless something was launched under this root."""
-    with explained(output):
+    with explained_errors(output):
         there = (output / LEDGER).exists()
     if not there:
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
-def keep_caches(output: Path) -> None:
+def set_cache_folder(output: Path) -> None:
     """Have matplotlib, in workers too, keep its caches here and not in the home folder."""
     os.environ.setdefault("MPLCONFIGDIR", str(output.resolve() / "matplotlib"))

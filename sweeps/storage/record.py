@@ -109,7 +109,7 @@ def columns_of(parquet: bytes) -> Columns:
     return columns
 
 
-def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
+def validated_columns(parquet: bytes, most_rows: int) -> Columns:
     """The trajectory of a Parquet file that somebody else wrote: finite numbers, or none.
 
     What it holds is looked at before it is decoded: a small file may claim many rows.

@@ -133,7 +133,7 @@ class Thinning:
             known = self._known(metric, columns)
             first = self._seen[metric.key]
             for index, (row, value) in enumerate(known, start=first):
-                if kept(index) or (whole and index == first + len(known) - 1):
+                if is_kept(index) or (whole and index == first + len(known) - 1):
                     step = int(columns["step"][row] or 0)
                     points.append(Point(metric.key, value, step, clock.at(self._rows + row)))
             self._seen[metric.key] += len(known)
@@ -171,6 +171,6 @@ def system_points(samples: Samples, first: int = 0) -> list[Point]:
     ]
 
 
-def kept(index: int) -> bool:
+def is_kept(index: int) -> bool:
     """Whether the value of this index, from 0, is kept: 64 at first, then 32 of each doubling."""
     return index < DENSE or index % (1 << (index // DENSE).bit_length()) == 0

@@ -82,7 +82,7 @@ class StopRequests:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingStops:
     """Requests that concern a pack.
 
     Attributes:
@@ -120,13 +120,13 @@ class Guard:
         """Note that a trial has ended by itself."""
         self._pending.discard(digest)
 
-    def look(self) -> Asked:
+    def look(self) -> PendingStops:
         """Look for requests, in the thread that trains."""
         before, self._looked = self._looked, time.monotonic()
         self._longest = max(self._longest, self._looked - before)
         return self.asked()
 
-    def asked(self) -> Asked:
+    def asked(self) -> PendingStops:
         """Requests that concern the trials that train."""
         now, pending = time.monotonic(), set(self._pending)
         if self._requests and now - self._read_at >= EVERY:
@@ -134,7 +134,7 @@ class Guard:
         over = {}
         if 0 < self.timeout <= now - self._begun:
             over = dict.fromkeys(pending, StopRequest(seconds=now - self._begun))
-        return Asked(self._found.get(SWEEP), over | self.of(pending))
+        return PendingStops(self._found.get(SWEEP), over | self.of(pending))
 
     def of(self, hashes: Collection[str]) -> dict[str, StopRequest]:
         """The requests for some trials, as last read."""
@@ -147,7 +147,7 @@ class Guard:
             return False
         return time.monotonic() - self._looked >= max(HANGS_AFTER, PARTS * self._longest)
 
-    def write_down(self) -> None:
+    def save_timeouts(self) -> None:
         """Write down whose time is over, for whoever takes this worker's place."""
         for digest, why in self.asked().trials.items():
             if self._requests and not why.by:
@@ -177,12 +177,12 @@ class Watchdog:
         while not self._stop.wait(EVERY):
             if not self._guard.hangs():
                 continue
-            self._guard.write_down()
+            self._guard.save_timeouts()
             self._end()
             return
 
 
-def person() -> str:
+def current_user() -> str:
     """Who runs this command, and where."""
     user = "somebody"
     with contextlib.suppress(KeyError, OSError):  # a user without a name, as in a container

@@ -32,7 +32,9 @@ def path_of(output: Path, record: Record) -> Path | None:
     return path if record.weights and path.is_file() else None
 
 
-def kept(folder: Path | None, record: Record, course: "deq.Course") -> tuple[Record, list[str]]:
+def save_weights(
+    folder: Path | None, record: Record, course: "deq.Course"
+) -> tuple[Record, list[str]]:
     """Write a trial's weights; the record that names them, and what is to be said of them.
 
     A result is worth more than its weights: where they cannot be written, it has none.
@@ -55,7 +57,7 @@ def kept(folder: Path | None, record: Record, course: "deq.Course") -> tuple[Rec
     return replace(record, weights=path.name), []
 
 
-def found(folder: Path, record: Record) -> tuple[Record, list[str]]:
+def check_weights(folder: Path, record: Record) -> tuple[Record, list[str]]:
     """The record as this machine sees it, and what is to be said: a node may write elsewhere."""
     if not record.weights or (folder / record.weights).is_file():
         return record, []
@@ -63,7 +65,7 @@ def found(folder: Path, record: Record) -> tuple[Record, list[str]]:
     return replace(record, weights=""), [text]
 
 
-def forget(folder: Path, hashes: Collection[str]) -> None:
+def delete_weights(folder: Path, hashes: Collection[str]) -> None:
     """Remove the weights of these trials, which are trained again."""
     for digest in hashes:
         for path in folder.glob(f"{digest}*"):

@@ -7,7 +7,7 @@ from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
-from sweeps.search.summary import Findings
+from sweeps.search.summary import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {
@@ -23,11 +23,13 @@ def describe(
     command: str,
     lines: Sequence[TrialOutcome],
     links: dict[str, str],
-    found: Findings | None = None,
+    found: SearchSummary | None = None,
 ) -> str:
     """A sweep's description, in Markdown; it begins with the verdict."""
     said = verdict(lines)
-    ended = ", ".join(f"{count} {status}" for status, count in outcomes.counts(lines).items())
+    ended = ", ".join(
+        f"{count} {status}" for status, count in outcomes.status_counts(lines).items()
+    )
     blocks = [
         escaped(said.headline),
         f"**Needs attention**: {escaped(listed(said.attention))}." if said.attention else "",
@@ -89,7 +91,7 @@ def _some(values: list[str]) -> str:
     return shown if len(values) <= 12 else f"{shown}, ... ({len(values)} values)"
 
 
-def _in_markdown(found: Findings | None) -> str:
+def _in_markdown(found: SearchSummary | None) -> str:
     """Table of what a search found."""
     if found is None or not found.rows:
         return ""

@@ -22,7 +22,7 @@ from sweeps.config.request import launch_to_plain, request
 from sweeps.errors import ConfigError
 from sweeps.inspect.citation import BIBTEX, Provenance, cite
 from sweeps.planning.plan import trials_of
-from sweeps.search.factory import Proposer, name_of
+from sweeps.search.factory import Proposer, sweep_name
 from sweeps.storage.ledger import Ledger, SweepEntry
 
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
@@ -324,7 +324,7 @@ def test_a_search_that_learns_keeps_its_name():
     spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": [], "sources": {}}
     spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
     spec |= {"cells": [asdict(cell) for cell in cells]}
-    entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
+    entry = SweepEntry("default", sweep_name(asked.launch, cells), spec, "", "", "RUNNING")
     page = schema.sheet(entry, {})
     assert schema.entry(page, asked.launch) == entry
     with pytest.raises(ConfigError, match="not the hash of its trials"):

@@ -8,7 +8,7 @@ from command import client, runs, sweeps
 
 import deq
 from sweeps.cli import cli
-from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, heights
+from sweeps.config.early_stopping import STOPPED, AshaConfig, Stopping, rung_losses
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
 from sweeps.execution.asha import Asha
@@ -60,7 +60,7 @@ def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
         assert mine.status == theirs.status == "budget"
         assert mine.trajectory["loss"] == pytest.approx(theirs.trajectory["loss"], rel=1e-6)
         rungs = [(step, ratio) for digest, step, ratio in asked if digest == trial.config_hash]
-        assert dict(rungs) == pytest.approx(heights(config, theirs.trajectory, 60), rel=1e-6)
+        assert dict(rungs) == pytest.approx(rung_losses(config, theirs.trajectory, 60), rel=1e-6)
         assert [step for step, _ in rungs] == [5, 10, 20, 40]
     stopped = records[trials[1].config_hash]
     assert stopped.status == STOPPED

@@ -20,8 +20,8 @@ from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import trials_of
 from sweeps.search.bisection import Bracket
-from sweeps.search.factory import Proposer, kinds
-from sweeps.search.summary import bests, edges, findings
+from sweeps.search.factory import Proposer, choice_trials
+from sweeps.search.summary import best_points, boundaries, summarize
 from sweeps.storage.ledger import Failure, Result
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
@@ -133,7 +133,7 @@ def test_points_that_diverge_drive_the_search_away():
     lost = []
     for seed in range(3):
         search = Imagined([*OPTUNA, "search.samples=40", f"search.seed={seed}"], hill)
-        (best,) = bests(search.asked.launch.search, search.lines(search.launch()))
+        (best,) = best_points(search.asked.launch.search, search.lines(search.launch()))
         assert best.tried == 40
         assert best.values["train.eta"] == pytest.approx(1.3, abs=0.2)
         lost.append(best.lost)
@@ -152,7 +152,7 @@ def test_the_objective_is_the_mean_over_seeds_in_every_cell_by_itself():
     search = Imagined(words, rate)
     sweep = search.launch()
     assert len(sweep.trials) == 24 * 4
-    found = bests(search.asked.launch.search, search.lines(sweep))
+    found = best_points(search.asked.launch.search, search.lines(sweep))
     assert [best.cell for best in found] == [{"model.activation": a} for a in ("relu", "tanh")]
     for best, top in zip(found, (0, 1), strict=True):
         assert best.values["train.eta"] == pytest.approx(3, abs=0.3)
@@ -181,12 +181,12 @@ def test_bisection_brackets_where_the_condition_ends(words, rate, ends, kind):
     search = Imagined(["search=frontier", *words], rate, "theory/slack_7")
     sweep = search.launch()
     config = search.asked.launch.search
-    (edge,) = edges(config, search.lines(sweep))
+    (edge,) = boundaries(config, search.lines(sweep))
     assert edge.bracket.kind == kind
     assert search.more == list(range(search.more[0], search.more[0] - len(search.more), -1))
     if ends is None:
         assert len(sweep.trials) == 2
-        assert f"held {kind}" in findings(config, search.lines(sweep)).rows[0][1]
+        assert f"held {kind}" in summarize(config, search.lines(sweep)).rows[0][1]
         return
     assert search.more[-1] <= config.interval.integer  # a half of five is two or three
     low, high = edge.bracket.ends
@@ -204,9 +204,9 @@ def test_a_probe_that_failed_ends_its_cell_alone_and_says_so():
     search = Imagined([*FRONTIER, "seed=0,1"], hill)
     search.failing = {"seed=0 eta=4.25"}
     sweep = search.launch()
-    broken, whole = edges(search.asked.launch.search, search.lines(sweep))
+    broken, whole = boundaries(search.asked.launch.search, search.lines(sweep))
     assert broken.bracket.ends == (0.5, 8)
-    assert findings(search.asked.launch.search, search.lines(sweep)).rows[0][1] == "unknown: no"
+    assert summarize(search.asked.launch.search, search.lines(sweep)).rows[0][1] == "unknown: no"
     assert whole.bracket.ends[1] - whole.bracket.ends[0] <= 0.1
 
 
@@ -215,7 +215,7 @@ def test_a_probe_under_way_is_no_answer_yet():
     sweep = search.launch(most=3)
     lines = search.lines(sweep)
     waiting = [*lines[:-1], TrialOutcome(lines[-1].planned, "missing")]
-    (row,) = findings(search.asked.launch.search, waiting).rows
+    (row,) = summarize(search.asked.launch.search, waiting).rows
     assert row[1:] == ["so far largest in [0.5, 2.375]", "0.5", "2.375"]
 
 
@@ -259,7 +259,7 @@ def test_a_point_is_the_trial_that_its_values_typed_are(tmp_path, monkeypatch):
             point = propose(cells[0], {"model.activation": activation, "data.n": n})
             (typed,) = request([*cell, f"model.activation={activation}", f"data.n={n}"]).trials
             assert point.config_hash == config_hash(typed.trial)
-    chosen = [trial.plain["model"]["activation"] for trial in kinds(asked.launch, cells)]
+    chosen = [trial.plain["model"]["activation"] for trial in choice_trials(asked.launch, cells)]
     assert chosen[:2] == ["relu", "own_phi:wave"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.config.nested import flatten
 from sweeps.config.search import GridConfig, SearchConfig
-from sweeps.planning.outcomes import TrialOutcome, apart, labels_of, seed_groups
+from sweeps.planning.outcomes import TrialOutcome, group_by_others, labels_of, seed_groups
 from sweeps.planning.plan import main_axis
 from sweeps.storage.record import Columns
 
@@ -50,7 +50,7 @@ class Study:
 
         All as one, "all", where there are too many to tell apart, as in a random search.
         """
-        found, labels = apart(self.lines, axis, "seed"), labels_of(self.lines)
+        found, labels = group_by_others(self.lines, axis, "seed"), labels_of(self.lines)
         if len(found) > MOST_SERIES:
             return [("all", list(self.lines))]
         return [
