@@ -66,7 +66,7 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     part = Path(name)
     try:
-        with explained_errors(path, kinds=OSError):
+        with explained_errors(path, caught=OSError):
             with zipfile.ZipFile(part, "w") as file:
                 yield file
             part.chmod(0o644)

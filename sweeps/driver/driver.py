@@ -194,7 +194,7 @@ class Driver:
 
     def _announce(self, planned: Plan) -> None:
         """Say what is to be trained, after the checkpoints nobody needs are gone."""
-        self._checkpoints.tidy(planned.finished | planned.failed)
+        self._checkpoints.remove_ended(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._announced:
             self._terminal.say(text)
         if self._launched.record.weights:
@@ -264,7 +264,7 @@ class Driver:
                         planned = self._rounds(entry, planned, train, shipper)
                     finally:
                         sending.enter_context(self._terminal.waiting("sending to MLflow"))
-                self._checkpoints.tidy(self._sweep.known.ended)
+                self._checkpoints.remove_ended(self._sweep.known.ended)
                 lines = self._lines()
                 status = _status(lines)
             finally:

@@ -142,7 +142,7 @@ def _inline(
 
     for pack in packs:
         guard = Guard(requests)
-        if guard.asked().sweep:
+        if guard.pending().sweep:
             return
         plains = [trial.plain for trial in pack]
         options = (checkpoints, stopping, live_seconds, guard, weights)

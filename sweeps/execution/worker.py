@@ -81,13 +81,13 @@ def _tried(
     left = {h: plain for h, plain in zip(hashes, plains, strict=True) if h not in asked}
     plains = list(left.values())
     configs = [trial_from_plain(plain) for plain in plains]
-    if not left or guard.asked().sweep:
+    if not left or guard.pending().sweep:
         return
     try:
         for message in _run(configs, plains, device, checkpoints, *options):
             yield message
             left.pop(_ended(message), None)
-        if not left or guard.asked().sweep:
+        if not left or guard.pending().sweep:
             return
         split, memory, unusable, why = True, False, False, ""
     except Exception as error:  # whatever a trial raises is that trial's failure
@@ -139,7 +139,7 @@ def _run(
     weights: Path | None,
 ) -> Iterator[Message]:
     hashes = [config_hash(config) for config in configs]
-    guard.begin(hashes)
+    guard.start(hashes)
     keeper = CheckpointWriter(checkpoints, hashes, device)
     checkpoint, news = keeper.newest()
     yield from _notes(hashes, news)
@@ -162,7 +162,7 @@ def _run(
                     _stop(descent, k, digest, stopping)
                 if descent.courses[k].status is not None:
                     del pending[digest]
-                    guard.ended(digest)
+                    guard.trial_ended(digest)
                     record = _record(descent.courses[k], plains[k], device, keeper, showing)
                     record, lines = save_weights(weights, record, descent.courses[k])
                     yield from [Note(digest, line) for line in lines]
@@ -187,7 +187,7 @@ def _heed(
 
     It is left where the whole sweep ends, and where its parts have checkpoints of their own.
     """
-    asked, hashes = guard.look() if pending else PendingStops(), keeper.pack
+    asked, hashes = guard.poll() if pending else PendingStops(), keeper.pack
     if asked.sweep:
         return True, list(_notes(hashes, keeper.write(descent)))
     if not asked.trials:
@@ -201,7 +201,7 @@ def _heed(
     said = list(endings(asked.trials, guard.timeout, steps, kept=apart))
     for message in said:
         descent.stop(descent.courses[pending.pop(message.config_hash)], "")
-        guard.ended(message.config_hash)
+        guard.trial_ended(message.config_hash)
     return apart, [*said]
 
 

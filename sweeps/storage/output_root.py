@@ -1,4 +1,4 @@
-"""The output root: where everything lies that a command writes."""
+"""The output root: the folder under which a command writes all its files."""
 
 import os
 from pathlib import Path
@@ -11,23 +11,23 @@ LEDGER = "ledger.db"
 
 
 def folder_of(output: Path, sweep: str) -> Path:
-    """Where a sweep's report lies, and what Ray keeps of it while it runs."""
+    """Folder of a sweep: its report, and Ray's files while it runs."""
     return output / "sweeps" / sweep
 
 
 def ledger_path(config: LaunchConfig) -> Path:
-    """Where the ledger lies."""
+    """Path of the ledger."""
     return Path(config.paths.output) / LEDGER
 
 
 def require_record(output: Path) -> None:
     """Raise ConfigError unless something was launched under this root."""
     with explained_errors(output):
-        there = (output / LEDGER).exists()
-    if not there:
+        exists = (output / LEDGER).exists()
+    if not exists:
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
 def set_cache_folder(output: Path) -> None:
-    """Have matplotlib, in workers too, keep its caches here and not in the home folder."""
+    """Have matplotlib keep its caches here, in workers too, and not in the home folder."""
     os.environ.setdefault("MPLCONFIGDIR", str(output.resolve() / "matplotlib"))

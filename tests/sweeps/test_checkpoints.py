@@ -135,11 +135,11 @@ def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
     begun(checkpoints, trials[2:])
     ended = CheckpointCleaner(checkpoints, packs)
     ended.add(packs[0][0])
-    checkpoints.tidy(packs[0][:1])
+    checkpoints.remove_ended(packs[0][:1])
     assert len(checkpoints.packs()) == 2
     ended.add(packs[0][1])
     assert list(checkpoints.packs().values()) == [packs[1]]
-    checkpoints.tidy(hashes(trials))
+    checkpoints.remove_ended(hashes(trials))
     assert not checkpoints.packs()
     begun(checkpoints, trials[:2])
     checkpoints.forget(packs[1])
