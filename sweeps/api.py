@@ -1,4 +1,4 @@
-"""What scripts and notebooks import from `sweeps`. The door to pandas.
+"""Python functions for scripts and notebooks, available as `sweeps.NAME`.
 
 >>> import sweeps
 >>> config = sweeps.compose(["model.width=64", "model.activation=tanh"])
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.nested import flatten
 from sweeps.config.request import PathsConfig, listed_trials, request
 from sweeps.errors import ConfigError
 
@@ -118,18 +117,11 @@ def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":
     Raises:
         ConfigError: no sweep, or more than one, begins so.
     """
-    import pandas as pd
-
     from sweeps.driver.trial_states import outcomes_of_sweep
+    from sweeps.planning.outcomes import frame
 
     root = PathsConfig(str(output)) if output else request(()).launch.paths
-    rows = []
-    for line in outcomes_of_sweep(sweep, Path(root.output)):
-        p = line.planned
-        row = {"trial": p.name, "config_hash": p.config_hash, "cell_hash": p.cell_hash}
-        row |= {"status": line.status, "error": line.error}
-        rows.append(row | flatten(p.plain) | line.summary)
-    return pd.DataFrame(rows)
+    return frame(outcomes_of_sweep(sweep, Path(root.output))).drop(columns="reused")
 
 
 def load_trial(

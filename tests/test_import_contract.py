@@ -16,7 +16,7 @@ DOORS = {
     },
     "omegaconf": {"sweeps/config/hydra.py"},
     "pydantic": {"sweeps/config/request.py", "sweeps/archive/validation.py"},
-    "pandas": {"sweeps/api.py"},
+    "pandas": {"sweeps/api.py", "sweeps/planning/outcomes.py"},
     "ray": {
         f"sweeps/execution/{name}.py"
         for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")

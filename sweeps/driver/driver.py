@@ -126,7 +126,7 @@ class Driver:
             launched,
             trials,
             self._look,
-            begun=list(self._checkpoints.packs().values()),
+            checkpointed=list(self._checkpoints.packs().values()),
             retry_failed=options.retry_failed,
         )
 

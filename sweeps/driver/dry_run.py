@@ -47,6 +47,8 @@ def plan_by_ledger(
         def look(asked: list[PlannedTrial]) -> TrialStates:
             return load_states(asked, ledger, sweep=name) if ledger else TrialStates()
 
-        begun = list(checkpoints_of(launch, name).packs().values())
-        sweep = SweepState(launch, trials, look, begun=begun, retry_failed=retry_failed)
+        checkpointed = list(checkpoints_of(launch, name).packs().values())
+        sweep = SweepState(
+            launch, trials, look, checkpointed=checkpointed, retry_failed=retry_failed
+        )
         return sweep.advance()

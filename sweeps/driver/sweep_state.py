@@ -28,7 +28,7 @@ class SweepState:
         cells: list[PlannedTrial],
         look: Callable[[list[PlannedTrial]], TrialStates],
         *,
-        begun: Sequence[Sequence[str]] = (),
+        checkpointed: Sequence[Sequence[str]] = (),
         retry_failed: bool,
     ) -> None:
         """Nothing is asked yet.
@@ -37,12 +37,12 @@ class SweepState:
             launch: how to search, and for what workers to plan.
             cells: what is searched, see `start`.
             look: what is known of trials that were not trained in this launch.
-            begun: hashes of packs that have a checkpoint.
+            checkpointed: hashes of packs that have a checkpoint.
             retry_failed: whether to train again what raised before.
         """
         self._search: Search = create_search(launch, cells)
         self._launch, self._look, self._retry = launch, look, retry_failed
-        self._begun = begun
+        self._checkpointed = checkpointed
         self.sweep = sweep_name(launch, cells)
         self.trials: list[PlannedTrial] = []
         self.known = TrialStates()
@@ -96,7 +96,7 @@ class SweepState:
             workers=_workers(self._launch.cluster),
             finished=self.known.results,
             failed=failed,
-            begun=self._begun,
+            checkpointed=self._checkpointed,
             more=self._search.more,
         )
 
