@@ -19,7 +19,7 @@ from sweeps.driver.register import enter, note
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
-from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
+from sweeps.driver.trial_states import TrialStates, asked_before, load_states, outcomes_of
 from sweeps.errors import StoppedError, TrackingError
 from sweeps.execution.events import Done, Failed, Live, Message, Note, Stopped
 from sweeps.execution.executor import Early, Train, training
@@ -126,6 +126,7 @@ class Driver:
             launched,
             trials,
             self._look,
+            asked=[] if options.force else asked_before(ledger, launched, self._name),
             checkpointed=list(self._checkpoints.packs().values()),
             retry_failed=options.retry_failed,
         )

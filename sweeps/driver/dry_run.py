@@ -6,7 +6,7 @@ import logging
 from sweeps.config.request import LaunchConfig, Request
 from sweeps.driver.announcement import without_weights
 from sweeps.driver.sweep_state import SweepState
-from sweeps.driver.trial_states import TrialStates, load_states
+from sweeps.driver.trial_states import TrialStates, asked_before, load_states
 from sweeps.execution.executor import missing_gpus
 from sweeps.planning.plan import Plan, PlannedTrial, trials_of
 from sweeps.search.factory import sweep_name
@@ -49,6 +49,11 @@ def plan_by_ledger(
 
         checkpointed = list(checkpoints_of(launch, name).packs().values())
         sweep = SweepState(
-            launch, trials, look, checkpointed=checkpointed, retry_failed=retry_failed
+            launch,
+            trials,
+            look,
+            asked=asked_before(ledger, launch, name) if ledger else [],
+            checkpointed=checkpointed,
+            retry_failed=retry_failed,
         )
         return sweep.advance()

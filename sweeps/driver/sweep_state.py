@@ -28,6 +28,7 @@ class SweepState:
         cells: list[PlannedTrial],
         look: Callable[[list[PlannedTrial]], TrialStates],
         *,
+        asked: Sequence[PlannedTrial] = (),
         checkpointed: Sequence[Sequence[str]] = (),
         retry_failed: bool,
     ) -> None:
@@ -37,10 +38,11 @@ class SweepState:
             launch: how to search, and for what workers to plan.
             cells: what is searched, see `start`.
             look: what is known of trials that were not trained in this launch.
+            asked: trials that an earlier launch of this sweep asked for.
             checkpointed: hashes of packs that have a checkpoint.
             retry_failed: whether to train again what raised before.
         """
-        self._search: Search = create_search(launch, cells)
+        self._search: Search = create_search(launch, cells, asked)
         self._launch, self._look, self._retry = launch, look, retry_failed
         self._checkpointed = checkpointed
         self.sweep = sweep_name(launch, cells)

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import search_from_plain
-from sweeps.config.search import SearchConfig
+from sweeps.config.request import LaunchConfig, search_from_plain
+from sweeps.config.search import SearchConfig, is_adaptive
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
@@ -72,6 +72,13 @@ def outcomes_of(
 def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
     """The trials of a sweep that was recorded."""
     return [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+
+
+def asked_before(ledger: Ledger, launch: LaunchConfig, sweep: str) -> list[PlannedTrial]:
+    """Trials that the search of a sweep has asked for so far, in their order."""
+    if not is_adaptive(launch.search):
+        return []
+    return max(map(planned_of, ledger.sweeps_like(sweep)), key=len, default=[])
 
 
 def outcomes_of_entry(

@@ -4,10 +4,11 @@ import json
 import statistics
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from click.testing import CliRunner
-from command import client, runs, started
+from command import client, inside, runs, started
 
 import deq
 from sweeps.cli import cli
@@ -22,7 +23,7 @@ from sweeps.planning.plan import trials_of
 from sweeps.search.bisection import Bracket
 from sweeps.search.factory import Proposer, choice_trials
 from sweeps.search.summary import best_points, boundaries, summarize
-from sweeps.storage.ledger import Failure, Result
+from sweeps.storage.ledger import Failure, Result, reading
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
 SMALL += ["cluster=inline"]
@@ -39,14 +40,14 @@ class Imagined:
         self.rate, self.metric, self.failing = rate, metric, set()
         self.results, self.rounds, self.more = {}, [], []
 
-    def launch(self, most=1000):
+    def launch(self, most=1000, asked=()):
         """Launch it, for so many rounds at most; the sweep as it then stands."""
 
         def look(trials):
             known = {t.config_hash for t in trials} & set(self.results)
             return TrialStates({h: self.results[h] for h in known})
 
-        sweep = SweepState(self.asked.launch, self.cells, look, retry_failed=False)
+        sweep = SweepState(self.asked.launch, self.cells, look, asked=asked, retry_failed=False)
         planned = sweep.advance()
         for _ in range(most):
             if not planned.packs:
@@ -97,6 +98,63 @@ def test_a_search_launched_again_asks_for_nothing_and_a_killed_one_goes_on(searc
     assert killed.rounds == whole.rounds
     assert done.sweep == sweep.sweep
     assert [t.config_hash for t in done.trials] == [t.config_hash for t in sweep.trials]
+
+
+def other_version(monkeypatch):
+    """An Optuna that samples other points than the installed one."""
+
+    def sampler(seed, constant_liar):
+        return optuna.samplers.RandomSampler(seed=seed + 1)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", sampler)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_an_optuna_that_samples_otherwise_goes_on_with_what_was_asked(rounds, monkeypatch):
+    words = [*OPTUNA, "model.activation=choice(relu,tanh)", "search.samples=10", "seed=0,1"]
+    search = Imagined([*words, "model.width=8,16"], hill)
+    killed = search.launch(most=rounds)  # of its trials those of the last round are under way
+    other_version(monkeypatch)
+    resumed = search.launch(asked=killed.trials)
+    trained = [name for names in search.rounds for name in names]
+    assert sorted(set(trained)) == sorted(t.name for t in resumed.trials)
+    assert len(trained) == len(set(trained))
+    assert len(resumed.trials) == 10 * 2 * 2
+    assert resumed.trials[: len(killed.trials)] == killed.trials
+    again = search.launch(asked=resumed.trials)
+    assert again.trials == resumed.trials
+    assert again.trained == set()
+
+
+def test_a_resumed_search_asks_for_what_the_whole_one_asks_for():
+    words = [*OPTUNA, "search.samples=20"]
+    whole, killed = Imagined(words, hill), Imagined(words, hill)
+    whole.launch()
+    killed.launch(asked=killed.launch(most=3).trials)
+    assert killed.rounds == whole.rounds
+
+
+def test_a_killed_command_goes_on_with_another_optuna(tmp_path, monkeypatch):
+    words = ["run", *SMALL, *OPTUNA, "search.samples=4", "search.concurrent=2"]
+    learn = SweepState.learn
+
+    def killed(self, planned, known):
+        learn(self, planned, known)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepState, "learn", killed)
+        assert inside(*words, cwd=tmp_path).returncode == 130
+    other_version(monkeypatch)
+    planned = inside(*words, "--dry-run", cwd=tmp_path)
+    assert "2 finished" in planned.stdout, planned.stdout
+    done = inside(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with reading(tmp_path / "outputs" / "ledger.db") as ledger:
+        (entry,) = ledger.sweeps_like("")
+        hashes = [trial["config_hash"] for trial in entry.spec["trials"]]
+        assert len(hashes) == 4
+        assert set(ledger.results(hashes)) == {config for config, _ in ledger.configs()}
 
 
 def test_more_samples_go_on_where_fewer_ended():
@@ -225,7 +283,7 @@ def test_conditions():
     assert not steep.held("budget", {"rate/measured": 0.1})
     assert not steep.held("diverged", {})
     stable = Condition.read("stable")
-    held = {status.value: stable.held(Result(status.value, {})) for status in deq.Status}
+    held = {status.value: stable.held(status.value, {}) for status in deq.Status}
     assert {status for status, yes in held.items() if not yes} == {"diverged", "ill_posed"}
 
 
