@@ -1,4 +1,4 @@
-"""The door to pydantic: composed values, checked once against the typed configs."""
+"""The door to pydantic: validates composed values against the typed configs, once."""
 
 import functools
 import math
@@ -41,18 +41,18 @@ __all__ = [
     "updated_trial",
 ]
 
-# Keys whose value is true or false.
-SWITCHES = ("allow_ill_posed", "weights")
-TRIAL_KEYS = ("data", "model", "train", "solver", "diagnostics", "seed", "dtype")
+# Keys whose values are true or false.
+BOOLEAN_KEYS = ("allow_ill_posed", "weights")
+TRIAL_KEYS = tuple(field.name for field in fields(deq.TrialConfig))
 
 
 @dataclass(frozen=True)
 class Composed:
-    """One composed trial.
+    """A composed trial.
 
     Attributes:
         trial: its typed config.
-        varying: the axis values that make it differ.
+        varying: values of the sweep's axes, by key.
         shape: (d, n) of its data set.
     """
 
@@ -63,13 +63,13 @@ class Composed:
 
 @dataclass(frozen=True)
 class Request:
-    """A whole command, composed.
+    """A composed command.
 
     Attributes:
-        launch: how to launch.
-        trials: what to train.
-        files: a user's config files that they were composed from.
-        config_dir: the folder that was named for these; empty where none was.
+        launch: launch settings.
+        trials: the trials; of an adaptive search, the cells that it searches.
+        files: the user's config files that they were composed from.
+        config_dir: value of `--config-dir`; empty without it.
     """
 
     launch: LaunchConfig
@@ -79,48 +79,47 @@ class Request:
 
 
 def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> Request:
-    """Compose a command's overrides into the trials they mean.
+    """Compose a command's overrides.
 
-    A search that learns as it goes has no trials yet: those given are the cells it searches,
-    at the defaults of the keys it will set.
+    The trials of an adaptive search are not known yet. The request then has the cells that it
+    searches, with the default values of the keys in its space.
 
     Args:
         overrides: as typed.
-        config_dir: a folder of config files, which come before those of ./conf and ours.
+        config_dir: a folder of config files; they take precedence over ./conf and ours.
 
     Raises:
         ConfigError: any override, key, type or value is wrong, or the folder cannot be used.
     """
-    made = compose_points(overrides, user_folders(config_dir))
-    found = made.points
-    launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in found]))
+    composition = compose_points(overrides, user_folders(config_dir))
+    launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
     try:
         check_space(launch.search)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    drawn = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
+    points = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     trials: list[Composed] = []
-    seen: dict[str, PinnedData] = {}
-    for plain, varying in found:
+    pinned_data: dict[str, PinnedData] = {}
+    for plain, varying in composition.points:
         _check_ends(plain, launch.search)
-        for values in drawn:
+        for values in points:
             point = updated(plain, values) if values else plain
-            trials.append(_composed(point, varying | flatten(values), launch.paths, seen))
-    return Request(launch, trials, made.files, str(config_dir or ""))
+            trials.append(_composed(point, varying | flatten(values), launch.paths, pinned_data))
+    return Request(launch, trials, composition.files, str(config_dir or ""))
 
 
-def listed_trials(asked: Request) -> list[Composed]:
-    """The trials of a request.
+def listed_trials(composed: Request) -> list[Composed]:
+    """The trials of a request whose search is not adaptive.
 
     Raises:
-        ConfigError: they follow from results.
+        ConfigError: the search is adaptive: its trials follow from results.
     """
-    if is_adaptive(asked.launch.search):
+    if is_adaptive(composed.launch.search):
         raise ConfigError(
-            f"the trials of search={asked.launch.search.name} follow from results: "
+            f"the trials of search={composed.launch.search.name} follow from results: "
             "`sweeps run --dry-run` shows those that are known so far"
         )
-    return asked.trials
+    return composed.trials
 
 
 def updated_trial(
@@ -130,21 +129,21 @@ def updated_trial(
     paths: PathsConfig,
     seen: dict[str, Any],
 ) -> Composed:
-    """The trial of `trial_to_plain`'s data with other values at these keys.
+    """Compose a trial from the plain data of another one and new values.
 
     Args:
-        plain: the data.
+        plain: the other trial, as `trial_to_plain` wrote it.
         values: by dotted key.
-        varying: what its name is to say.
-        paths: where data sets are kept.
-        seen: the data sets loaded so far; the same for every call of a search.
+        varying: values of the sweep's axes, which its name states.
+        paths: the output root, which has the downloaded data sets.
+        seen: data sets that were pinned before; the same dict for every call of a search.
 
     Raises:
-        ConfigError: there is no such trial.
+        ConfigError: a value is wrong.
     """
     values = flatten(values)
     point = updated(plain, values)
-    # What was pinned to the old values is pinned anew.
+    # The digests belong to the old values: they are computed anew.
     if any(key.startswith("data.") for key in values) and "sha256" in point["data"]:
         point["data"]["sha256"] = ""
     if "model.activation" in values:
@@ -164,10 +163,10 @@ def _composed(
 
 
 def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Launch settings that all points agree on.
+    """Launch settings, which all points must have in common.
 
     Raises:
-        ConfigError: they differ in it, as with `study=w${model.width}`.
+        ConfigError: points differ in one, as with `study=w${model.width}`.
     """
     first, *others = [
         {key: value for key, value in plain.items() if key not in TRIAL_KEYS} for plain in points
@@ -179,12 +178,12 @@ def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The first key in which two launches differ; the axes that an experiment declares may."""
+    """First key in which two launches differ, except in an experiment's axes; else empty."""
     if one == other:
         return ""
-    aside: dict[str, Any] = {"axes": {}, "paper": {}}
-    was, now = flatten(one | aside), flatten(other | aside)
-    return next((key for key in {**was, **now} if was.get(key) != now.get(key)), "")
+    without_axes: dict[str, Any] = {"axes": {}, "paper": {}}
+    a, b = flatten(one | without_axes), flatten(other | without_axes)
+    return next((key for key in {**a, **b} if a.get(key) != b.get(key)), "")
 
 
 def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +191,7 @@ def _trial_part(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
-    """Refuse a space that holds what no trial can be, before one is drawn from it."""
+    """Refuse a space with an end or a choice that no trial can have."""
     for key, dimension in search.space.items():
         ends = (
             dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
@@ -202,7 +201,7 @@ def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
 
 
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
-    """Plain data that launches the same again; no password is in it."""
+    """Launch settings as plain data, without passwords."""
     plain: dict[str, Any] = asdict(config)
     plain["tracking"]["uri"] = without_secrets(config.tracking.uri)
     return plain
@@ -211,15 +210,15 @@ def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
 def launch_from_plain(
     plain: dict[str, Any], overrides: Sequence[str], config_dir: str | Path | None = None
 ) -> LaunchConfig:
-    """How a sweep was launched, changed by what is typed now; paths are those of now.
+    """Launch settings of a recorded sweep, changed by overrides; paths come from now.
 
     Args:
-        plain: what `launch_to_plain` wrote.
-        overrides: as typed.
-        config_dir: a folder of config files, as of `request`.
+        plain: as `launch_to_plain` wrote it.
+        overrides: as typed now.
+        config_dir: a folder of config files, as for `request`.
 
     Raises:
-        ConfigError: an override is wrong, or names what is part of a trial.
+        ConfigError: an override is wrong, or would change the trials.
     """
     composed, _ = compose_points(overrides, user_folders(config_dir)).points[0]
     merged: dict[str, Any] = plain | {"paths": composed["paths"]}
@@ -240,33 +239,33 @@ def launch_from_plain(
 
 
 def search_from_plain(plain: dict[str, Any]) -> SearchConfig:
-    """The search of a stored launch."""
+    """Search settings of a recorded sweep."""
     launch: LaunchConfig = _typed(LaunchConfig, {"search": plain})
     return launch.search
 
 
 def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:
-    """The typed config of plain data, as `trial_to_plain` wrote it."""
+    """Typed config of a trial from plain data as `trial_to_plain` wrote it."""
     config: deq.TrialConfig = _typed(deq.TrialConfig, plain)
     return config
 
 
 def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:
-    """Plain data: what travels to workers."""
+    """A trial's config as plain data, which is sent to workers and recorded."""
     plain: dict[str, Any] = _adapter(deq.TrialConfig).dump_python(config, mode="json")
     return plain
 
 
 def trial_to_yaml(config: deq.TrialConfig) -> str:
-    """The config as a YAML file a person reads, enough to run it again."""
+    """A trial's config as YAML, complete enough to run it again."""
     return to_yaml(trial_to_plain(config))
 
 
 def _typed(cls: type, plain: dict[str, Any]) -> Any:
-    """Check plain data against a dataclass tree.
+    """Validate plain data against a tree of dataclasses.
 
     Raises:
-        ConfigError: naming the first key that is wrong.
+        ConfigError: names the first wrong key.
     """
     _refuse_odd(plain)
     try:
@@ -274,18 +273,18 @@ def _typed(cls: type, plain: dict[str, Any]) -> Any:
     except ValidationError as error:
         raise ConfigError(_first(error)) from error
     keys = tuple(flatten({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
-    seen = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
-    if seen not in _known_keys:  # thousands of trials have the keys of the first
+    signature = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
+    if signature not in _checked:  # thousands of trials have the same keys
         known = flatten(asdict(config))
         for key in keys:
             if key not in known:
                 raise ConfigError(f"no key {key!r}{nearest(key, known)}")
-        _known_keys.add(seen)
+        _checked.add(signature)
     return config
 
 
-# Classes with the keys, and the types of the parts, that were found right.
-_known_keys: set[tuple[Any, ...]] = set()
+# (class, keys, types of the parts) of data whose keys were checked before.
+_checked: set[tuple[Any, ...]] = set()
 
 
 @functools.cache
@@ -294,21 +293,22 @@ def _adapter(cls: type) -> TypeAdapter[Any]:
 
 
 def _refuse_odd(plain: dict[str, Any]) -> None:
-    """What pydantic would let through: true as a number, NaN and infinity."""
+    """Refuse values that pydantic accepts as numbers: true, NaN and infinity."""
     for key, value in flatten(plain).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
-        if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in SWITCHES:
+        if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in BOOLEAN_KEYS:
             raise ConfigError(f"{key}={str(value).lower()}: true and false have no meaning here")
 
 
 def _first(error: ValidationError) -> str:
+    """The first error of a validation, in one line."""
     items = error.errors(include_url=False)
-    # Of a union's complaints, those of the member that was named.
+    # Skip errors of the members of a union that were not chosen by name.
     wrong = {i["loc"][:2] for i in items if i["type"] == "literal_error" and i["loc"][-1] == "name"}
     item = next((i for i in items if i["loc"][:2] not in wrong), items[0])
     place = ".".join(str(part) for part in item["loc"] if not str(part).endswith("Config"))
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    shown = item.get("input")
-    given = f"={shown}" if isinstance(shown, str | int | float) else ""
+    value = item.get("input")
+    given = f"={value}" if isinstance(value, str | int | float) else ""
     return f"{place}{given}: {message}" if place else message
