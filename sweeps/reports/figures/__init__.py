@@ -5,7 +5,9 @@ They are imported when something is drawn: by then it is known where matplotlib'
 
 import importlib
 from collections.abc import Callable
+from typing import get_args
 
+from sweeps.config.launch import Figure
 from sweeps.reports.figures.study import Study
 
 __all__ = ["FIGURES", "Study"]
@@ -21,18 +23,5 @@ def _drawer(module: str) -> Callable[[Study], bytes]:
     return draw
 
 
-# By the name an experiment gives in its key `figure`.
-FIGURES = {
-    name: _drawer(name)
-    for name in (
-        "rates",
-        "curves",
-        "width_scaling",
-        "activations",
-        "stability",
-        "sigma_w",
-        "output_scale",
-        "frontier",
-        "best",
-    )
-}
+# By the name that an experiment gives in its key `figure`.
+FIGURES = {name: _drawer(name) for name in get_args(Figure)}
