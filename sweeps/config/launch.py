@@ -25,7 +25,7 @@ Figure = Literal[
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where trials run, and their resources. A pack gets the resources of one trial.
+    """Cluster on which trials run, and their resources; a pack gets those of one trial.
 
     Attributes:
         name: local, a Ray of its own on this machine; ray, an existing cluster; inline, the
@@ -73,7 +73,7 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are recorded.
+    """MLflow in which results are recorded.
 
     Attributes:
         name: MLflow embedded under the output root, or a server.
@@ -101,7 +101,7 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """How often a pack that trains is written to disk.
+    """Checkpoints of packs that train.
 
     Attributes:
         every_seconds: seconds between two checkpoints of a pack; 0: none are written or used.
@@ -117,7 +117,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What is recorded of a trial beside its numbers.
+    """Records of a trial beside its numbers.
 
     Attributes:
         weights: whether to keep the trained W, U and a, as artifact weights.safetensors.
@@ -128,7 +128,7 @@ class RecordConfig:
 
 @dataclass(frozen=True)
 class PathsConfig:
-    """Where a command writes its files.
+    """Paths of the files that a command writes.
 
     Attributes:
         output: the output root, a folder; by default SWEEPS_OUTPUT if that is set.

@@ -165,7 +165,7 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
 
 
 def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
-    """Why Hydra cannot parse an override, or how to write it instead."""
+    """Reason why Hydra cannot parse an override, or how to write it instead."""
     key, equals, value = text.partition("=")
     if not equals:
         return "write KEY=VALUE"

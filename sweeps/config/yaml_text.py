@@ -36,7 +36,7 @@ def from_yaml(text: str) -> dict[str, Any]:
 
 
 def yaml_fault(path: Path) -> str:
-    """Why a file is not a YAML mapping, with the line; empty where it is one or is empty."""
+    """Reason why a file is not a YAML mapping, with the line; empty if it is one, or is empty."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:

@@ -44,7 +44,7 @@ def load_states(
     What this sweep stopped early is known too: it is not begun again.
     """
     hashes = {trial.config_hash for trial in trials}
-    results = ledger.stopped(sweep, hashes) | ledger.results(hashes)
+    results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished(experiment, hashes - set(results))
     return TrialStates(results, ledger.failures(hashes))

@@ -123,19 +123,39 @@ class Ledger(Outbox, SweepTable):
 
     def get(self, config_hash: str, stopped_in: str = "") -> Record | None:
         """The whole result of a trial; None where there is none."""
-        row = self._db.execute(
-            "SELECT head, text, trajectory FROM results JOIN environments "
-            "ON environment = digest WHERE config_hash = ? AND stopped_in = ?",
-            (config_hash, stopped_in),
-        ).fetchone()
+        row = self._result("head, text, trajectory", config_hash, stopped_in)
         return Record.joined(*row) if row else None
+
+    def provenance(self, config_hash: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Head and environment of a complete result, without its trajectory."""
+        row = self._result("head, text", config_hash, "")
+        return (json.loads(row[0]), json.loads(row[1])) if row else None
+
+    def trajectory(self, config_hash: str, sweep: str = "") -> Columns | None:
+        """A trial's columns of every step; None where the ledger holds no such result.
+
+        Args:
+            config_hash: the trial.
+            sweep: a sweep that may have stopped it early; the complete result comes first.
+        """
+        for stopped_in in ("", sweep):
+            if row := self._result("trajectory", config_hash, stopped_in):
+                return columns_of(row[0])
+        return None
+
+    def _result(self, columns: str, *key: str) -> tuple[Any, ...] | None:
+        """Columns of one result joined with its environment, by config hash and `stopped_in`."""
+        row: tuple[Any, ...] | None = self._db.execute(
+            f"SELECT {columns} FROM results JOIN environments ON environment = digest "  # noqa: S608
+            "WHERE config_hash = ? AND stopped_in = ?",
+            key,
+        ).fetchone()
+        return row
 
     def figure(self, config_hash: str, stopped_in: str = "") -> bytes:
         """The figure of a trial that was not sent yet; empty where its worker drew none."""
-        row = self._db.execute(
-            "SELECT png FROM figures WHERE config_hash = ? AND stopped_in = ?",
-            (config_hash, stopped_in),
-        ).fetchone()
+        query = "SELECT png FROM figures WHERE config_hash = ? AND stopped_in = ?"
+        row = self._db.execute(query, (config_hash, stopped_in)).fetchone()
         return row[0] if row else b""
 
     def records_like(
@@ -164,38 +184,8 @@ class Ledger(Outbox, SweepTable):
         )
         return {ResultKey(*row) for row in rows}
 
-    def provenance(self, config_hash: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """A result's head and environment, without its trajectory."""
-        row = self._db.execute(
-            "SELECT head, text FROM results JOIN environments ON environment = digest "
-            "WHERE config_hash = ? AND stopped_in = ''",
-            (config_hash,),
-        ).fetchone()
-        return (json.loads(row[0]), json.loads(row[1])) if row else None
-
-    def trajectory(self, config_hash: str, sweep: str = "") -> Columns | None:
-        """A trial's columns of every step; None where the ledger holds no such result.
-
-        Args:
-            config_hash: the trial.
-            sweep: a sweep that may have stopped it early; the complete result comes first.
-        """
-        row = self._db.execute(
-            "SELECT trajectory FROM results WHERE config_hash = ? AND stopped_in IN ('', ?) "
-            "ORDER BY stopped_in LIMIT 1",
-            (config_hash, sweep),
-        ).fetchone()
-        return columns_of(row[0]) if row else None
-
-    def results(self, hashes: Iterable[str]) -> dict[str, Result]:
-        """Complete results of these trials, by config hash."""
-        return self._results("", hashes)
-
-    def stopped(self, sweep: str, hashes: Iterable[str]) -> dict[str, Result]:
-        """Results of these trials that the sweep stopped early, by config hash."""
-        return self._results(sweep, hashes)
-
-    def _results(self, stopped_in: str, hashes: Iterable[str]) -> dict[str, Result]:
+    def results(self, hashes: Iterable[str], stopped_in: str = "") -> dict[str, Result]:
+        """Results of these trials, by config hash: complete ones, or those a sweep stopped."""
         wanted = set(hashes)
         rows = self._db.execute(
             "SELECT config_hash, status, summary FROM results WHERE stopped_in = ?", (stopped_in,)

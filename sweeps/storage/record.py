@@ -1,4 +1,4 @@
-"""A finished trial as data: what the ledger keeps and MLflow is sent. The door to pyarrow."""
+"""The record of a finished trial, for the ledger and MLflow. The door to pyarrow."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sweeps.config.early_stopping import STOPPED
 
-# What is read of somebody else's trajectory: a million steps of thirty columns.
+# Largest trajectory that is read from an archive: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
 Columns = dict[str, list[float | None]]
 
@@ -35,15 +35,15 @@ class Record:
         cell_hash: its identity without the seed.
         config: the plain resolved trial config.
         status: converged, budget, diverged, ill_posed or stalled.
-        reason: one sentence on why it ended so.
+        reason: one sentence on its status.
         summary: summary metrics by MLflow name.
-        notes: why a number is absent, by its name.
+        notes: reasons why numbers are absent, by their name.
         device: where it trained.
         started, finished: milliseconds since the epoch.
         environment: versions, hardware and code of the process that trained it.
         trajectory: columns of every recorded step; None where not measured.
-        stopped_in: the sweep that stopped it early; empty of a trial that came to its end.
-        weights: the file of its weights under the output root; empty where none were kept.
+        stopped_in: the sweep that stopped it early; empty for a complete result.
+        weights: name of its weights file under the output root; empty where none were kept.
     """
 
     config_hash: str
@@ -67,17 +67,17 @@ class Record:
         return ResultKey(self.config_hash, self.stopped_in)
 
     def in_sweep(self, sweep: str) -> "Record":
-        """The record as a sweep keeps it: a trial that was stopped early belongs to that sweep."""
+        """The record as part of a sweep, to which a result that was stopped early belongs."""
         return replace(self, stopped_in=sweep) if self.status == STOPPED else self
 
     def head(self) -> str:
-        """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
+        """All fields but environment and trajectory, as strict JSON without NaN and infinity."""
         left_out = ["environment", "trajectory"] + ["weights"] * (not self.weights)
         small = {key: value for key, value in vars(self).items() if key not in left_out}
         return json.dumps(small, allow_nan=False)
 
     def environment_json(self) -> str:
-        """The environment, as JSON that a person reads."""
+        """The environment as indented JSON."""
         return json.dumps(self.environment, indent=2, sort_keys=True)
 
     def parquet(self) -> bytes:

@@ -50,30 +50,20 @@ class StepMetric:
 
     key: str
     column: str
-    convert: Callable[[float, float], float]
+    convert: Callable[[float, float], float] = lambda value, _: value
 
 
-def _same(value: float, first: float) -> float:
-    del first
-    return value
-
-
-def _exponential(value: float, first: float) -> float:
-    del first
+def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _ratio(value: float, first: float) -> float:
-    return value / first if first else math.nan
-
-
 CURVES = (
-    StepMetric("curve/loss", "loss", _same),
-    StepMetric("curve/loss_linearized", "log_loss_linearized", _exponential),
-    StepMetric("curve/loss_bound", "log_loss_bound", _exponential),
-    StepMetric("curve/lambda_ratio", "lambda_min_gram", _ratio),
+    StepMetric("curve/loss", "loss"),
+    StepMetric("curve/loss_linearized", "log_loss_linearized", lambda log, _: _exp(log)),
+    StepMetric("curve/loss_bound", "log_loss_bound", lambda log, _: _exp(log)),
+    StepMetric("curve/lambda_ratio", "lambda_min_gram", lambda v, v0: v / v0 if v0 else math.nan),
 )
-STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name, _same) for c in COLUMNS if c.metric)
+STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name) for c in COLUMNS if c.metric)
 STEPPED = frozenset(metric.key for metric in STEP_METRICS)
 # Columns of every trajectory that are also step metrics.
 MEASURED = frozenset(column.name for column in COLUMNS if column.metric)

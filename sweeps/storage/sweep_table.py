@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+# In the order of the fields of SweepEntry.
 _COLUMNS = "study, sweep, spec, experiment, run_id, status, tracker, published"
 _ONE_SWEEP = "tracker = ? AND study = ? AND sweep = ?"
 
@@ -124,19 +125,16 @@ class SweepTable:
 
     def _sweeps(self, where: str, *values: str | int) -> list[SweepEntry]:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM sweeps WHERE {where}", values)  # noqa: S608
-        names = _COLUMNS.split(", ")
-        entries = [dict(zip(names, row, strict=True)) for row in rows]
         return [
-            SweepEntry(
-                **entry
-                | {
-                    "spec": json.loads(zlib.decompress(entry["spec"])),
-                    "published": bool(entry["published"]),
-                }
-            )
-            for entry in entries
+            SweepEntry(study, sweep, _unpacked(spec), experiment, run, status, tracker, bool(done))
+            for study, sweep, spec, experiment, run, status, tracker, done in rows
         ]
 
 
 def _packed(spec: dict[str, Any]) -> bytes:
     return zlib.compress(json.dumps(spec).encode())
+
+
+def _unpacked(spec: bytes) -> dict[str, Any]:
+    unpacked: dict[str, Any] = json.loads(zlib.decompress(spec))
+    return unpacked

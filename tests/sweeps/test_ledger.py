@@ -65,7 +65,7 @@ def assert_holds_everything(held):
         OTHER,
     ]
     assert held.results(hashes) == dict.fromkeys(hashes, Result("budget", {"a": 1}))
-    assert held.stopped(SWEEP, hashes) == {RECORD.config_hash: Result("stopped", {"a": 1})}
+    assert held.results(hashes, SWEEP) == {RECORD.config_hash: Result("stopped", {"a": 1})}
     assert held.failures(["01" * 32]) == {"01" * 32: Failure("no", True)}
     assert held.figure(*STOPPED.key) == key_in_version_2(STOPPED).encode()
     assert held.sent_runs("t", "s") == {"run": RECORD.key}
@@ -94,7 +94,7 @@ def test_an_old_ledger_is_migrated_when_it_is_opened_for_writing(old):
         assert_holds_everything(held)
     with contextlib.closing(Ledger(old)) as held:
         held.forget([RECORD.config_hash])
-        assert held.stopped(SWEEP, [RECORD.config_hash]) == {}
+        assert held.results([RECORD.config_hash], SWEEP) == {}
         assert held.pending_items("t") == [OutboxItem("s", OTHER.config_hash, SWEEP, "n")]
 
 

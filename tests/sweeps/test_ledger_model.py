@@ -143,7 +143,7 @@ class LedgerModel(RuleBasedStateMachine):
                 for key, record in self.results.items()
                 if key.stopped_in == sweep
             }
-            assert self.ledger.stopped(sweep, HASHES) == expected
+            assert self.ledger.results(HASHES, sweep) == expected
         assert self.ledger.failures(HASHES) == self.failures
         for key in [ResultKey(h, s) for h in HASHES for s in ("", *SWEEPS)]:
             assert self.ledger.get(*key) == self.results.get(key)
