@@ -15,7 +15,7 @@ DOORS = {
         for name in ("hydra", "experiment_axes", "hydra_session", "overrides")
     },
     "omegaconf": {"sweeps/config/hydra.py"},
-    "pydantic": {"sweeps/config/request.py", "sweeps/archive/validation.py"},
+    "pydantic": {"sweeps/config/validation.py", "sweeps/archive/validation.py"},
     "pandas": {"sweeps/api.py", "sweeps/planning/outcomes.py"},
     "ray": {
         f"sweeps/execution/{name}.py"

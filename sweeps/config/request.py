@@ -1,23 +1,20 @@
-"""The door to pydantic: validates composed values against the typed configs, once."""
+"""Composes commands into requests, and converts configs from and to plain data."""
 
-import functools
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 import deq
 from sweeps.config.config_files import ConfigFile, user_folders
 from sweeps.config.hydra import compose_points
 from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
-from sweeps.config.nested import flatten, nearest, updated
+from sweeps.config.nested import flatten, updated
 from sweeps.config.pinning import PinnedData, pin_data, pinned
 from sweeps.config.random_points import random_points
 from sweeps.config.search import RandomConfig, SearchConfig, check_space, is_adaptive
 from sweeps.config.space import Choice
+from sweeps.config.validation import dumped, validated
 from sweeps.config.yaml_text import to_yaml
 from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
@@ -41,8 +38,6 @@ __all__ = [
     "updated_trial",
 ]
 
-# Keys whose values are true or false.
-BOOLEAN_KEYS = ("allow_ill_posed", "weights")
 TRIAL_KEYS = tuple(field.name for field in fields(deq.TrialConfig))
 
 
@@ -92,7 +87,7 @@ def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> R
         ConfigError: any override, key, type or value is wrong, or the folder cannot be used.
     """
     composition = compose_points(overrides, user_folders(config_dir))
-    launch = _typed(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
+    launch = validated(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
     try:
         check_space(launch.search)
     except ValueError as error:
@@ -157,7 +152,7 @@ def _composed(
     paths: PathsConfig,
     seen: dict[str, "PinnedData"],
 ) -> Composed:
-    config: deq.TrialConfig = _typed(deq.TrialConfig, _trial_part(plain))
+    config = validated(deq.TrialConfig, _trial_part(plain))
     data = pin_data(config.data, Path(paths.output), seen)
     return Composed(pinned(config, data), varying, data.shape)
 
@@ -197,7 +192,7 @@ def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
             dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
         )
         for value in ends:
-            _typed(deq.TrialConfig, _trial_part(updated(plain, {key: value})))
+            validated(deq.TrialConfig, _trial_part(updated(plain, {key: value})))
 
 
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
@@ -234,81 +229,24 @@ def launch_from_plain(
             merged[group] = merged.get(group, {}) | {leaf: composed[group][leaf.partition(".")[0]]}
         else:
             merged[group] = composed[group]
-    launch: LaunchConfig = _typed(LaunchConfig, merged)
-    return launch
+    return validated(LaunchConfig, merged)
 
 
 def search_from_plain(plain: dict[str, Any]) -> SearchConfig:
     """Search settings of a recorded sweep."""
-    launch: LaunchConfig = _typed(LaunchConfig, {"search": plain})
-    return launch.search
+    return validated(LaunchConfig, {"search": plain}).search
 
 
 def trial_from_plain(plain: dict[str, Any]) -> deq.TrialConfig:
     """Typed config of a trial from plain data as `trial_to_plain` wrote it."""
-    config: deq.TrialConfig = _typed(deq.TrialConfig, plain)
-    return config
+    return validated(deq.TrialConfig, plain)
 
 
 def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:
     """A trial's config as plain data, which is sent to workers and recorded."""
-    plain: dict[str, Any] = _adapter(deq.TrialConfig).dump_python(config, mode="json")
-    return plain
+    return dumped(config)
 
 
 def trial_to_yaml(config: deq.TrialConfig) -> str:
     """A trial's config as YAML, complete enough to run it again."""
     return to_yaml(trial_to_plain(config))
-
-
-def _typed(cls: type, plain: dict[str, Any]) -> Any:
-    """Validate plain data against a tree of dataclasses.
-
-    Raises:
-        ConfigError: names the first wrong key.
-    """
-    _refuse_odd(plain)
-    try:
-        config = _adapter(cls).validate_python(plain)
-    except ValidationError as error:
-        raise ConfigError(_first(error)) from error
-    keys = tuple(flatten({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
-    signature = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
-    if signature not in _checked:  # thousands of trials have the same keys
-        known = flatten(asdict(config))
-        for key in keys:
-            if key not in known:
-                raise ConfigError(f"no key {key!r}{nearest(key, known)}")
-        _checked.add(signature)
-    return config
-
-
-# (class, keys, types of the parts) of data whose keys were checked before.
-_checked: set[tuple[Any, ...]] = set()
-
-
-@functools.cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
-
-
-def _refuse_odd(plain: dict[str, Any]) -> None:
-    """Refuse values that pydantic accepts as numbers: true, NaN and infinity."""
-    for key, value in flatten(plain).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
-        if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in BOOLEAN_KEYS:
-            raise ConfigError(f"{key}={str(value).lower()}: true and false have no meaning here")
-
-
-def _first(error: ValidationError) -> str:
-    """The first error of a validation, in one line."""
-    items = error.errors(include_url=False)
-    # Skip errors of the members of a union that were not chosen by name.
-    wrong = {i["loc"][:2] for i in items if i["type"] == "literal_error" and i["loc"][-1] == "name"}
-    item = next((i for i in items if i["loc"][:2] not in wrong), items[0])
-    place = ".".join(str(part) for part in item["loc"] if not str(part).endswith("Config"))
-    message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    value = item.get("input")
-    given = f"={value}" if isinstance(value, str | int | float) else ""
-    return f"{place}{given}: {message}" if place else message
