@@ -1,7 +1,14 @@
 from .activations.activation import Activation
 from .activations.builtin import ACTIVATIONS
 from .activations.source import activation_digest
-from .config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from .config import (
+    PACK_KEYS,
+    DiagnosticsConfig,
+    ModelConfig,
+    SolverConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from .data import (
     Cifar10Config,
     DataConfig,
@@ -31,6 +38,7 @@ from .training.weights_file import load_trained, read_weights, save_weights
 __all__ = [
     "ACTIVATIONS",
     "COLUMNS",
+    "PACK_KEYS",
     "Activation",
     "Cifar10Config",
     "Cost",

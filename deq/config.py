@@ -20,6 +20,8 @@ Finish = Literal["none", "float64"]
 Precision = Literal["full", "mixed"]
 # Distance from 1 to the next number, by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
+# Keys on which two trials must agree to train in one pack, beside the shape of their data.
+PACK_KEYS = ("model.width", "model.activation", "solver", "diagnostics", "dtype")
 # Bytes of a number, by dtype.
 BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
 

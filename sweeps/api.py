@@ -1,4 +1,4 @@
-"""What scripts and notebooks import from `sweeps`. The door to pandas.
+"""Python functions for scripts and notebooks, available as `sweeps.NAME`.
 
 >>> import sweeps
 >>> config = sweeps.compose(["model.width=64", "model.activation=tanh"])
@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.nested import flatten
-from sweeps.config.request import PathsConfig, listed, request
+from sweeps.config.request import PathsConfig, listed_trials, request
 from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,17 +28,17 @@ if TYPE_CHECKING:
 def compose(
     overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
 ) -> deq.TrialConfig:
-    """The trial that these Hydra overrides mean, composed, resolved and checked.
+    """Compose Hydra overrides into one trial, resolved and validated.
 
     Args:
         overrides: as typed after `sweeps run`.
-        config_dir: a folder of config files of your own; conf/ in the current folder is
-            found without it.
+        config_dir: a folder of your own config files; conf/ in the current folder is used
+            without being named.
 
     Raises:
-        ConfigError: an override is wrong, or they mean more than one trial.
+        ConfigError: an override is wrong, or they give more than one trial.
     """
-    trials = listed(request(overrides, config_dir))
+    trials = listed_trials(request(overrides, config_dir))
     if len(trials) > 1:
         raise ConfigError(
             f"{len(trials)} trials: compose gives one; name one value of each axis, "
@@ -55,17 +54,24 @@ def plan(
     force: bool = False,
     retry_failed: bool = False,
 ) -> "Plan":
-    """What `launch` would do: its trials, which are finished, and the packs of the others.
+    """Plan a sweep without starting or writing anything, as `sweeps run --dry-run`.
 
-    Nothing is started and nothing written; as `sweeps run --dry-run`.
+    Args:
+        overrides: as typed after `sweeps run`.
+        config_dir: as for `compose`.
+        force: plan to train finished trials again.
+        retry_failed: plan to retry trials that failed before.
+
+    Returns:
+        All trials, which of them are finished, and the packs of the others.
 
     Raises:
-        ConfigError: an override is wrong, or a trial cannot fit where it is to run.
+        ConfigError: an override is wrong, or a trial does not fit into memory.
     """
     from sweeps.driver.dry_run import dry_plan
 
-    asked = request(overrides, config_dir)
-    return dry_plan(asked, force=force, retry_failed=retry_failed)
+    composed = request(overrides, config_dir)
+    return dry_plan(composed, force=force, retry_failed=retry_failed)
 
 
 def launch(
@@ -75,79 +81,72 @@ def launch(
     force: bool = False,
     retry_failed: bool = False,
 ) -> "Finished":
-    """Make the sweep that these Hydra overrides mean complete; as `sweeps run`.
+    """Complete the sweep of these Hydra overrides, as `sweeps run`.
 
-    Progress goes to standard error. Where Ray trains (cluster=local or ray) a script needs
-    the usual `if __name__ == "__main__":`.
+    Progress is printed to standard error. With Ray (cluster=local or ray) a script needs the
+    usual `if __name__ == "__main__":`.
 
     Args:
         overrides: as typed after `sweeps run`.
-        config_dir: as of `compose`.
-        force: train again what is finished.
-        retry_failed: try again the trials that raised before.
+        config_dir: as for `compose`.
+        force: train finished trials again.
+        retry_failed: retry trials that failed before.
 
     Returns:
-        plan, trained, lines (what came of each trial), links, failed, stopped, unsent, and waits:
-        true while MLflow has not taken all of it, which is exit code 3 of `sweeps run`.
-        `load` makes a table of it.
+        An object with plan, trained, lines (the outcome of each trial), links, failed,
+        stopped, unsent, and waits: true while MLflow has not received everything, which is
+        exit code 3 of `sweeps run`. `load` returns the results as a table.
 
     Raises:
         ConfigError: an override is wrong, there are no workers, or the output root is in
             use; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
-        StoppedError: a person ended the sweep by `sweeps stop`.
+        StoppedError: a person stopped the sweep with `sweeps stop`.
     """
     from sweeps.driver import run as runner
     from sweeps.driver.terminal import Terminal
 
-    asked, terminal = request(overrides, config_dir), Terminal(stderr=True)
-    return runner.launch(asked, overrides, terminal, force=force, retry_failed=retry_failed)
+    composed, terminal = request(overrides, config_dir), Terminal(stderr=True)
+    return runner.launch(composed, overrides, terminal, force=force, retry_failed=retry_failed)
 
 
 def load(sweep: str, *, output: str | Path | None = None) -> "pandas.DataFrame":
-    """A sweep's trials, one row each: identity, status, config keys and summary metrics.
+    """Load a sweep's trials into a data frame, one row each.
 
     Args:
-        sweep: its name, or six or more digits of it.
-        output: the output root it was launched under; that of the defaults when None.
+        sweep: its name, or at least the first six digits.
+        output: the output root that it was launched under; None: the default.
 
     Returns:
-        Columns trial, config_hash, cell_hash, status, error; config keys as
-        `model.width`; metrics as `rate/measured`. NaN where there is none.
+        Columns trial, config_hash, cell_hash, status, error; config keys such as
+        `model.width`; metrics such as `rate/measured`. NaN where there is none.
 
     Raises:
-        ConfigError: no sweep, or more than one, begins so.
+        ConfigError: no sweep, or more than one, has a name that begins so.
     """
-    import pandas as pd
-
     from sweeps.driver.trial_states import outcomes_of_sweep
+    from sweeps.planning.outcomes import frame
 
     root = PathsConfig(str(output)) if output else request(()).launch.paths
-    rows = []
-    for line in outcomes_of_sweep(sweep, Path(root.output)):
-        p = line.planned
-        row = {"trial": p.name, "config_hash": p.config_hash, "cell_hash": p.cell_hash}
-        row |= {"status": line.status, "error": line.error}
-        rows.append(row | flatten(p.plain) | line.summary)
-    return pd.DataFrame(rows)
+    return frame(outcomes_of_sweep(sweep, Path(root.output))).drop(columns="reused")
 
 
 def load_trial(
     trial: str, overrides: Sequence[str] = (), *, output: str | Path | None = None
 ) -> deq.Trained:
-    """The model of a trial whose weights were kept, as training left it.
+    """Load the trained model of a trial whose weights were kept.
 
-    They are looked for under the output root, then among the artifacts in MLflow. Of a trial
-    that was only ever stopped early, those of the latest step.
+    The weights are read from the output root, else from the artifacts in MLflow. Of a trial
+    that was only ever stopped early, the weights of the latest step are used.
 
     Args:
-        trial: its config hash, or six or more digits of it.
-        overrides: as typed after `sweeps run`; such as `tracking=server`.
-        output: the output root it was launched under; that of the overrides when None.
+        trial: its config hash, or at least the first six digits.
+        overrides: as typed after `sweeps run`, e.g. `tracking=server`.
+        output: the output root that it was launched under; None: that of the overrides.
 
     Raises:
-        ConfigError: no trial, or more than one, begins so; its weights were not kept, or
-            the file of them is damaged or another trial's.
+        ConfigError: no trial, or more than one, has a hash that begins so; or its weights
+            were not kept, are damaged or belong to another trial.
         TrackingError: MLflow cannot be reached.
     """
     from sweeps.inspect.trained import trained_of

@@ -1,4 +1,4 @@
-"""What a user can get wrong.
+"""Errors that a user sees, each as one line.
 
 SweepsError
 |-- ConfigError             the command or the configuration; nothing was started
@@ -9,7 +9,7 @@ SweepsError
 
 
 class SweepsError(Exception):
-    """One line: what is wrong, where, and what to do instead."""
+    """An error whose text is one line: what is wrong, where, and what to do instead."""
 
 
 class ConfigError(SweepsError):
@@ -21,11 +21,11 @@ class OutputRootError(ConfigError):
 
 
 class DiskError(SweepsError):
-    """The disk is full or fails: the same command goes on when there is room."""
+    """The disk is full or fails; the same command goes on when there is room."""
 
 
 class StoppedError(SweepsError):
-    """A person ended the sweep: the same command goes on from there."""
+    """A person stopped the sweep; the same command resumes it."""
 
 
 class TrackingError(SweepsError):

@@ -1,4 +1,4 @@
-"""Every number a trial records: its name, what it is and its unit. `docs/reference.md` lists them.
+"""Names, definitions and units of all numbers that a trial records; see docs/reference.md.
 
 Symbols are the theory's (Ling et al. 2023, Truong 2023): Phi the loss, G = Z^T Z the Gram
 matrix with least eigenvalue lambda_t at step t, H the tangent Gram matrix, K the limit of
@@ -8,7 +8,7 @@ A rate is -(d/dt) log Phi: larger is faster.
 
 from dataclasses import dataclass
 
-# What the names of metrics of a machine's use begin with.
+# Prefix of metrics of a machine's use.
 SYSTEM = "system/"
 RATE, FLAG, NATS = "nats / GD step", "0 or 1", "nats"
 
@@ -18,7 +18,7 @@ class Metric:
     """A number of a finished trial.
 
     Attributes:
-        name: as MLflow knows it.
+        name: in MLflow.
         meaning: its definition.
         unit: empty for a pure number.
     """
@@ -35,10 +35,10 @@ class Column:
     Attributes:
         name: in `trajectory.parquet`.
         meaning: its definition.
-        metric: the step metric that shows it in MLflow; empty where it is in the file only.
-        work: whether it says how the engine came to the step's numbers, and is none of them.
-            Rounding moves it: a residual of 1e-9 has few digits, and at the tolerance's edge
-            a sample takes a map more.
+        metric: the step metric in MLflow; empty where the column is in the file only.
+        work: whether it describes the computation and not its result. Rounding changes such a
+            column: a residual of 1e-9 has few exact digits, and a sample near the tolerance
+            may take one map more.
     """
 
     name: str

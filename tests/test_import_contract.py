@@ -15,8 +15,8 @@ DOORS = {
         for name in ("hydra", "experiment_axes", "hydra_session", "overrides")
     },
     "omegaconf": {"sweeps/config/hydra.py"},
-    "pydantic": {"sweeps/config/request.py", "sweeps/archive/validation.py"},
-    "pandas": {"sweeps/api.py", "sweeps/reports/frames.py"},
+    "pydantic": {"sweeps/config/validation.py", "sweeps/archive/validation.py"},
+    "pandas": {"sweeps/api.py", "sweeps/planning/outcomes.py", "sweeps/reports/frames.py"},
     "ray": {
         f"sweeps/execution/{name}.py"
         for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")

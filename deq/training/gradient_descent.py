@@ -1,11 +1,12 @@
 """Gradient descent on a pack of DEQs, with what is measured on the way."""
 
+import operator
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 
-from deq.config import TrialConfig
+from deq.config import PACK_KEYS, TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import forbid_tf32
 from deq.solvers.fixed_point import Solution, Solved
@@ -292,12 +293,5 @@ def _fill(rows: list[Row], name: str, values: Sequence[float]) -> None:
 
 
 def shape(config: TrialConfig, dataset: Dataset) -> tuple[object, ...]:
-    """What two trials must share to train in one pack."""
-    return (
-        config.model.width,
-        config.model.activation,
-        tuple(dataset.x.shape),
-        config.solver,
-        config.diagnostics,
-        config.dtype,
-    )
+    """Properties that all trials of a pack share: values at PACK_KEYS, and shape (d, n)."""
+    return (*operator.attrgetter(*PACK_KEYS)(config), tuple(dataset.x.shape))

@@ -88,7 +88,7 @@ def _import(
     states = load_states(planned, ledger, sweep=sweep.sweep)
     for digest, failure in sweep.failures.items():
         if digest not in states.results and digest not in states.failures:
-            ledger.fail(digest, failure.error, final=failure.final)
+            ledger.save_failure(digest, failure.error, final=failure.final)
     status = "FINISHED" if len(states.results) == len(planned) else "FAILED"
     before = ledger.sweep(tracker.name, sweep.study, sweep.sweep)
     if before is None or report.new or before.status != status:
@@ -110,8 +110,8 @@ def _import_results(
     """
     for digest in reader.trial_hashes():
         record = trials.read_record(reader, digest).in_sweep(report.sweep)
-        present = ledger.get(record.key)
-        if present is None and record.key in in_mlflow:
+        present = ledger.get(*record.key)
+        if present is None and not record.stopped_in and digest in in_mlflow:
             result = in_mlflow[digest]
             present = replace(record, status=result.status, summary=result.summary)
         comparison = compare(present, record) if present else None
@@ -119,4 +119,4 @@ def _import_results(
             report.conflicts[digest] = str(comparison)
             continue
         (report.present if present else report.new).append(digest)
-        ledger.put(record)
+        ledger.save(record)

@@ -13,7 +13,7 @@ from sweeps.config.request import LaunchConfig, launch_from_plain, launch_to_pla
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial, axes_of
 from sweeps.reports.figures import FIGURES
-from sweeps.search.factory import name_of
+from sweeps.search.factory import sweep_name
 from sweeps.storage.ledger import Failure, SweepEntry
 
 # Parts of the launch config that stay on the machine: addresses, paths and the like.
@@ -90,7 +90,7 @@ def to_entry(sweep: ArchivedSweep, config: LaunchConfig) -> SweepEntry:
     if launch.study != sweep.study:
         raise ConfigError(f"{layout.SWEEP}: `study` and `launch.study` differ")
     cells = [PlannedTrial(**vars(trial)) for trial in sweep.cells or sweep.trials]
-    if sweep.sweep != name_of(launch, cells):
+    if sweep.sweep != sweep_name(launch, cells):
         raise ConfigError(f"{layout.SWEEP}: {sweep.sweep[:40]!r} is not the hash of its trials")
     spec: dict[str, Any] = {
         "command": sweep.command,

@@ -11,7 +11,7 @@ from sweeps.archive.validation import json_object, typed
 from sweeps.config.hashing import digests
 from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
-from sweeps.storage.record import Record, Trajectory, foreign_columns
+from sweeps.storage.record import Record, Trajectory, validated_columns
 
 
 def path_in_archive(digest: str, part: str) -> str:
@@ -55,7 +55,7 @@ def read_record(reader: ArchiveReader, digest: str) -> Record:
     typed(ArchivedEnvironment, f"{where}/{layout.ENVIRONMENT}", environment)
     parquet = reader.read(path_in_archive(digest, layout.TRAJECTORY))
     try:
-        foreign_columns(parquet, config["train"]["steps"] + 2)
+        validated_columns(parquet, config["train"]["steps"] + 2)
     except ValueError as error:
         raise ConfigError(f"{where}/{layout.TRAJECTORY}: {error}") from error
     values = asdict(result) | {"status": result.status.value}

@@ -20,10 +20,10 @@ from sweeps.errors import ConfigError
 from sweeps.inspect.citation import Provenance, cite
 from sweeps.inspect.lookup import record_of
 from sweeps.planning.plan import PlannedTrial
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.storage.ledger import Ledger, Result, SweepEntry, reading
-from sweeps.storage.output_root import has_record, ledger_path
-from sweeps.storage.record import Record, stopped_key
+from sweeps.storage.output_root import ledger_path, require_record
+from sweeps.storage.record import Record
 
 # A fixed time stamp, so that the same sweep gives the same bytes.
 _TIME_STAMP = (1980, 1, 1, 0, 0, 0)
@@ -45,7 +45,7 @@ def export(config: LaunchConfig, prefix: str, target: Path | None) -> Path:
         TrackingError: MLflow holds some of the trials and cannot be reached.
     """
     output = Path(config.paths.output)
-    has_record(output)
+    require_record(output)
     with reading(ledger_path(config)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         path = target or output / "exports" / f"{entry.sweep}.zip"
@@ -67,7 +67,7 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
     if os.path.lexists(path) and not path.is_file():
         raise ConfigError(f"{path} is not a regular file: choose another with -o")
     part = path.with_name(f".{path.name}.part")
-    with explained(path, kinds=OSError):
+    with explained_errors(path, caught=OSError):
         try:
             with zipfile.ZipFile(part, "w") as file:
                 yield file
@@ -112,7 +112,7 @@ def _write(writer: _Writer, entry: SweepEntry, ledger: Ledger, config: LaunchCon
     outcomes = outcomes_of(planned, entry.spec["reused"], TrialStates(results, failures))
     unfinished = {digest: f for digest, f in failures.items() if digest not in results}
     writer.add(layout.SWEEP, trials.as_json(asdict(to_archived(entry, unfinished))))
-    trajectory = functools.partial(ledger.trajectory_in, entry.sweep)
+    trajectory = functools.partial(ledger.trajectory, sweep=entry.sweep)
     for name, content in report_files(entry, outcomes, trajectory).items():
         writer.add(layout.REPORT + name, content)
     writer.add(layout.CITE, cite(entry, provenance))
@@ -130,7 +130,7 @@ def _record(
 ) -> Record | None:
     """Record of a trial: from the ledger, or from MLflow if another machine trained it."""
     digest = trial.config_hash
-    record = ledger.get(digest) or ledger.get(stopped_key(digest, entry.sweep))
+    record = ledger.get(digest) or ledger.get(digest, entry.sweep)
     if record is None and digest in entry.spec["reused"]:
         with contextlib.suppress(ConfigError):
             return record_of(digest, config)

@@ -17,9 +17,9 @@ MAX_OFFERED, SHORT = 200, 12
 SWEEPS = "SELECT sweep, study FROM sweeps WHERE substr(sweep, 1, ?) = ? ORDER BY rowid DESC"
 TRIALS = (
     "SELECT results.config_hash, max(name) FROM results LEFT JOIN outbox "
-    "ON outbox.config_hash = results.config_hash "
-    "WHERE substr(results.config_hash, 1, ?) = ? AND length(results.config_hash) = 64 "
-    "GROUP BY 1 ORDER BY max(results.rowid) DESC"  # longer keys are trials that were stopped early
+    "USING (config_hash, stopped_in) "
+    "WHERE substr(results.config_hash, 1, ?) = ? AND stopped_in = '' "
+    "GROUP BY 1 ORDER BY max(results.rowid) DESC"
 )
 
 

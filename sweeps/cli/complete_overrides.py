@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from sweeps.config.config_files import groups, own_folders
+from sweeps.config.config_files import groups, user_folders
 from sweeps.errors import ConfigError
 
 # Key of click's context.meta that holds the value of --config-dir.
@@ -38,7 +38,7 @@ def complete_override(
 def _folders(context: click.Context) -> Sequence[Path]:
     """The user's folders of config files; none if --config-dir cannot be used."""
     try:
-        return own_folders(context.meta.get(CONFIG_DIR))
+        return user_folders(context.meta.get(CONFIG_DIR))
     except (ConfigError, OSError):
         return ()
 

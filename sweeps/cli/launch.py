@@ -164,10 +164,10 @@ def _show(
     Exit 1 if a trial failed, 130 if a person stopped one, 3 if MLflow lacks results.
     """
     from sweeps.planning import outcomes
-    from sweeps.search.summary import findings
+    from sweeps.search.summary import summarize
 
     output.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
-    search_results = findings(launch.search, finished.lines)
+    search_results = summarize(launch.search, finished.lines)
     if search_results:
         output.say(f"{search_results.title}:")
         output.table(search_results.header, search_results.rows)

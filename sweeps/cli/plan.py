@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, cli, compose, config_dir, warn_hidden, with_overrides
-from sweeps.config.nested import counted
+from sweeps.config.nested import count_noun
 
 if TYPE_CHECKING:
     from sweeps.inspect.nearest import Nearest
@@ -29,23 +29,23 @@ def show(overrides: tuple[str, ...], resolve: bool, hashes: bool) -> None:
 
     Comments above it name your own config files that it is composed from.
     """
-    from sweeps.config.config_files import own_folders
+    from sweeps.config.config_files import user_folders
     from sweeps.config.hashing import config_hash
-    from sweeps.config.hydra import composed
-    from sweeps.config.request import listed, trial_to_yaml
+    from sweeps.config.hydra import composed_yaml
+    from sweeps.config.request import listed_trials, trial_to_yaml
 
     request = compose(overrides)
     warn_hidden(request)
     if hashes:
-        for point in listed(request):
+        for point in listed_trials(request):
             click.echo(config_hash(point.trial))
     elif resolve:
-        texts = [trial_to_yaml(point.trial) for point in listed(request)]
+        texts = [trial_to_yaml(point.trial) for point in listed_trials(request)]
         click.echo("---\n".join(texts), nl=False)
     else:
         for file in request.files:
             click.echo(f"# {file.name}: {file.path}")
-        click.echo(composed(overrides, own_folders(config_dir())), nl=False)
+        click.echo(composed_yaml(overrides, user_folders(config_dir())), nl=False)
 
 
 @cli.command()
@@ -118,7 +118,7 @@ def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
     more = f", at most {plan.more} more that depend on their results" if plan.more else ""
     yield (
-        f"sweep {plan.sweep}: {counted(len(plan.trials), 'trial')}, "
+        f"sweep {plan.sweep}: {count_noun(len(plan.trials), 'trial')}, "
         f"{len(plan.finished)} finished, {len(plan.failed)} failed before, {plan.left} to train in "
-        f"{counted(len(plan.packs), 'pack')}{more}"
+        f"{count_noun(len(plan.packs), 'pack')}{more}"
     )

@@ -18,7 +18,7 @@ def init(folder: Path) -> None:
     """
     from sweeps.config import project_template
 
-    for name in project_template.begin(folder):
+    for name in project_template.write_project(folder):
         click.echo(f"wrote {folder / name}")
     change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"To run it: {change}sweeps run experiment=first")

@@ -1,1 +1,1 @@
-"""Reads a user's words and files into checked, typed configurations, and hashes them."""
+"""Composes overrides and config files into validated, typed configs, and hashes them."""

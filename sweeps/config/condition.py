@@ -1,4 +1,4 @@
-"""The summary metrics that a finished trial may have, and a condition on one."""
+"""Names of summary metrics, and conditions such as `rate/measured >= 0.1`."""
 
 import operator
 import re
@@ -22,26 +22,26 @@ _CONDITION = re.compile(r"\s*(\S+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
 
 
 def check_metric(name: str) -> None:
-    """Raise ValueError unless a trial may have a metric of this name."""
+    """Raise ValueError unless this is the name of a summary metric."""
     if name not in METRICS:
         hint = nearest(name, METRICS).removesuffix(": `sweeps show` prints all keys")
         raise ValueError(f"there is no metric {name!r}{hint or ', see the README for them'}")
 
 
 def mean(metric: str, summaries: Sequence[Mapping[str, Any]]) -> float | None:
-    """Mean of a metric over the summaries of seeds; None when one has none, as after divergence."""
+    """Mean of a metric over seeds; None when a seed lacks it, as after divergence."""
     values = [summary[metric] for summary in summaries if metric in summary]
     return statistics.fmean(values) if values and len(values) == len(summaries) else None
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a trial's result meets or not.
+    """Condition on a trial's result.
 
     Attributes:
-        metric: a summary metric; empty for STABLE, neither diverged nor ill posed.
+        metric: a summary metric; empty for STABLE, that is neither diverged nor ill posed.
         relation: <=, >=, < or >.
-        bound: what it is compared with.
+        bound: number that the metric is compared with.
     """
 
     metric: str = ""
@@ -50,16 +50,16 @@ class Condition:
 
     @classmethod
     def read(cls, text: str) -> "Condition":
-        """The condition that `stable` or `METRIC >= NUMBER` means.
+        """Parse `stable` or `METRIC >= NUMBER`.
 
         Raises:
-            ValueError: it means none, or there is no such metric.
+            ValueError: the text is no condition, or there is no such metric.
         """
         if text.strip() == STABLE:
             return cls()
-        found = _CONDITION.fullmatch(text)
+        match = _CONDITION.fullmatch(text)
         try:
-            metric, relation, bound = found.groups() if found else ("", "", "")
+            metric, relation, bound = match.groups() if match else ("", "", "")
             condition = cls(metric, relation, float(bound))
         except ValueError as error:
             raise ValueError(
@@ -70,7 +70,7 @@ class Condition:
         return condition
 
     def held(self, status: str, summary: Mapping[str, Any]) -> bool:
-        """Whether a result meets it; one without the metric, as after divergence, does not."""
+        """Whether a result meets the condition; one without the metric never does."""
         if not self.metric:
             return status not in ("diverged", "ill_posed")
         value = summary.get(self.metric)

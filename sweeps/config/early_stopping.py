@@ -1,7 +1,7 @@
-"""Early stopping: which trials end before their budget, because others do better.
+"""Early stopping: ends trials before their budget when others of the sweep do better.
 
-A stopped trial is a fact of its sweep, not of its configuration: it has no rate, and a sweep
-without early stopping trains it to its end.
+A result that was stopped early belongs to its sweep and is not the result of its config: it
+has no rate, and a sweep without early stopping trains the trial to its end.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 STOPPED = "stopped"
-# The summary metric that says at which GD step.
+# Summary metric: the GD step at which the trial was stopped.
 STOPPED_AT = "train/stopped_at"
 
 
 @dataclass(frozen=True)
 class NoStoppingConfig:
-    """Every trial is trained to its end.
+    """No early stopping: every trial is trained to its end.
 
     Attributes:
         name: the rule.
@@ -26,15 +26,15 @@ class NoStoppingConfig:
 
 @dataclass(frozen=True)
 class AshaConfig:
-    """Asynchronous successive halving (Li et al. 2020), as Ray Tune has it.
+    """Asynchronous successive halving (Li et al. 2020), as Ray Tune implements it.
 
-    A trial that comes to a rung goes on when its loss over its first loss, Phi(t) / Phi(0),
-    is among the best 1 / reduction_factor of those that came there so far.
+    A trial that reaches a rung goes on when its relative loss Phi(t) / Phi(0) is among the
+    best 1 / reduction_factor of the trials that have reached the rung so far.
 
     Attributes:
         name: the rule.
-        min_steps: GD steps before which none is stopped: the first rung.
-        reduction_factor: from one rung to the next the steps grow by it.
+        min_steps: GD steps of the first rung; no trial is stopped before it.
+        reduction_factor: ratio of the GD steps of one rung to those of the rung before.
     """
 
     name: Literal["asha"] = "asha"
@@ -49,51 +49,51 @@ class AshaConfig:
             raise ValueError(f"reduction_factor must be at least 2, not {self.reduction_factor}")
 
     def rungs(self, steps: int) -> list[int]:
-        """The GD steps, before the last, at which a trial of so many is judged."""
-        found, rung = [], self.min_steps
+        """GD steps of the rungs of a trial with a budget of `steps`."""
+        rungs, rung = [], self.min_steps
         while rung < steps:
-            found.append(rung)
+            rungs.append(rung)
             rung *= self.reduction_factor
-        return found
+        return rungs
 
 
 EarlyStoppingConfig = NoStoppingConfig | AshaConfig
 
-# Relative losses Phi(t) / Phi(0) at the rungs that a trial has reached, by GD step.
+# Relative losses Phi(t) / Phi(0) of a trial at the rungs it has reached, by GD step.
 RungLosses = dict[int, float]
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """What a worker needs to end trials early.
+    """Early stopping for a worker.
 
     Attributes:
-        config: where the rungs are.
-        ask: whether a trial, by its config hash, is to end at this rung with this loss over
-            its first one.
+        config: the rungs.
+        ask: returns whether a trial must end; called with its config hash, the rung's GD step
+            and the relative loss there.
     """
 
     config: AshaConfig
     ask: Callable[[str, int, float], bool]
 
     def ends(self, digest: str, step: int, steps: int, ratio: float) -> bool:
-        """Whether a trial is to end; asked of where it is at no rung, it is not."""
+        """Whether a trial must end at this GD step; never between rungs."""
         return step in self.config.rungs(steps) and self.ask(digest, step, ratio)
 
 
 def rung_losses(
     config: AshaConfig, columns: Mapping[str, Sequence[float | None]], steps: int
 ) -> RungLosses:
-    """Relative losses of a trial that has ended, at the rungs it reached.
+    """Relative losses of an ended trial at the rungs it reached.
 
     Args:
-        config: which rungs there are.
-        columns: of its trajectory: `step` and `loss`.
+        config: the rungs.
+        columns: `step` and `loss` of its trajectory.
         steps: the trial's budget of GD steps.
     """
     losses = {int(t or 0): v for t, v in zip(columns["step"], columns["loss"], strict=True)}
     first = losses.get(0)
     if not first:
         return {}
-    seen = {rung: losses.get(rung) for rung in config.rungs(steps)}
-    return {rung: loss / first for rung, loss in seen.items() if loss is not None}
+    at_rungs = {rung: losses.get(rung) for rung in config.rungs(steps)}
+    return {rung: loss / first for rung, loss in at_rungs.items() if loss is not None}

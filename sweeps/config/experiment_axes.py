@@ -1,11 +1,11 @@
-"""The axes that an experiment file names, under `axes` and `paper`."""
+"""Axes that an experiment file declares under `axes` and `paper`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sweeps.config.overrides import Axis, Setting, check, interpolates, parse
+from sweeps.config.overrides import Axis, Setting, check_setting, has_interpolation, parse
 from sweeps.errors import ConfigError
 
 Plain = dict[Any, Any]
@@ -18,17 +18,17 @@ def experiment_axes(
     parser: OverridesParser,
     groups: Mapping[str, list[str]],
 ) -> list[Setting]:
-    """An experiment's axes, at the size asked for.
+    """Axes of an experiment at the chosen size.
 
     Args:
         plain: the composed config.
-        raw: the same with its interpolations as they stand.
-        named: keys that were typed: they replace axes of the same name.
-        parser: Hydra's.
+        raw: the composed config with unresolved interpolations.
+        named: keys that were typed; axes over them are left out.
+        parser: Hydra's override parser.
         groups: the choices of each group.
 
     Raises:
-        ConfigError: one of them cannot be an axis.
+        ConfigError: a key cannot be an axis, or a value is wrong.
     """
     declared: dict[str, Any] = {}
     written: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def experiment_axes(
         if key not in named
     ]
     for setting in settings:
-        check(setting, groups)
+        check_setting(setting, groups)
     return settings
 
 
@@ -56,14 +56,14 @@ def _axis(
 
     Args:
         key: the axis' key.
-        values: its values, interpolations resolved.
-        written: the same as they stand in the file, to be resolved for each trial.
-        parser: Hydra's.
-        groups: the folders of conf/.
+        values: its values, with interpolations resolved.
+        written: its values as in the file; interpolations are resolved for each trial.
+        parser: Hydra's override parser.
+        groups: names of the groups.
     """
     if isinstance(values, str):
         setting = parse(parser, f"{key}={values}", groups)
-        return setting.axis or [written if interpolates(written) else setting.value]
+        return setting.axis or [written if has_interpolation(written) else setting.value]
     if values == []:
         raise ConfigError(f"the axis {key!r} has no values")
     if isinstance(values, list):
@@ -72,7 +72,7 @@ def _axis(
 
 
 def _setting(key: str, axis: Axis, groups: Collection[str]) -> Setting:
-    """The axis as a setting; a group's choice, of which there is one, is no axis."""
+    """The axis as a setting; a single choice of a group is not an axis."""
     setting = Setting(key, "", axis, typed=False)
     values = setting.values
     if key not in groups or any(isinstance(value, dict) for value in values):

@@ -1,4 +1,4 @@
-"""An experiment is its configuration: the canonical form and the hashes of it."""
+"""Canonical form of a trial config, and the hashes that identify trials and sweeps."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ SCHEMA = 1
 
 
 def canonical(config: Any) -> Any:
-    """The canonical form of a typed config: plain data, identity fields only.
+    """Canonical form of a typed config: plain data of the identity fields.
 
-    A dataclass field takes part unless its metadata says `identity: False`. A field
-    added later says `absent_at: VALUE`, today's behaviour: at that value it is left
-    out, so that it moves no older hash.
+    A dataclass field with metadata `identity: False` is left out. A field that was added
+    later has metadata `absent_at: VALUE`, the earlier behaviour; it is left out at that
+    value, so that older hashes stay the same.
 
     Raises:
         ValueError: a number is NaN or infinite.
-        TypeError: a value is of no configuration type.
+        TypeError: a value has a type that no config has.
     """
     if is_dataclass(config) and not isinstance(config, type):
         return {
@@ -47,8 +47,8 @@ def config_hash(config: Any) -> str:
 
 
 def cell_hash(config: Any) -> str:
-    """The same without the seed: it groups repeats."""
-    return digests(canonical(config))[1]
+    """Like `config_hash`, but without the seed: seeds of one config share it."""
+    return both_hashes(config)[1]
 
 
 def digests(plain: dict[str, Any]) -> tuple[str, str]:
@@ -57,12 +57,12 @@ def digests(plain: dict[str, Any]) -> tuple[str, str]:
 
 
 def both_hashes(config: Any) -> tuple[str, str]:
-    """Both of a typed trial config."""
+    """(config hash, cell hash) of a typed trial config."""
     return digests(canonical(config))
 
 
 def set_hash(hashes: list[str]) -> str:
-    """What a sweep is known by: the set of its trials; 12 hex digits."""
+    """Name of a sweep: 12 hex digits of the hash of its set of trials."""
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,7 @@
-"""The door to Hydra and OmegaConf: overrides in, the points of the search space out.
+"""The door to Hydra and OmegaConf: composes overrides into the points of a sweep's grid.
 
-The axes are taken out of the overrides first and expanded here, so that Hydra composes
-once per choice of groups and not once per trial.
+Axes are removed from the overrides and expanded here, so that Hydra composes once per choice
+of groups and not once per trial.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.config.config_files import MAIN, ConfigFile, conf_dir, groups
 from sweeps.config.experiment_axes import experiment_axes
-from sweeps.config.hydra_errors import explained
+from sweeps.config.hydra_errors import explain
 from sweeps.config.hydra_session import files_of, session
 from sweeps.config.nested import flatten, updated, value_at
-from sweeps.config.overrides import Setting, check, interpolates, last_counts, parse
+from sweeps.config.overrides import Setting, check_setting, drop_replaced, has_interpolation, parse
 from sweeps.config.space import Choice, Interval
-from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
+from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError
 
-# `${env_or:NAME,DEFAULT}`, for which an empty variable is as good as none.
+# `${env_or:NAME,DEFAULT}`: an empty variable counts as unset.
 OmegaConf.register_new_resolver(
     "env_or", lambda name, default: os.environ.get(name) or default, replace=True
 )
@@ -40,16 +40,16 @@ Plain = dict[Any, Any]
 
 @dataclass(frozen=True)
 class _Command:
-    """Overrides, parsed.
+    """Parsed overrides of a command.
 
     Attributes:
-        loader: Hydra's.
-        parser: Hydra's, which knows the groups for glob().
-        settings: those that count, in the order in which they were typed.
-        named: every key that was typed: it replaces an experiment's axis.
+        loader: Hydra's config loader.
+        parser: Hydra's override parser; it expands glob() over the groups.
+        settings: the overrides that have an effect, in the order in which they were typed.
+        named: every key that was typed; an experiment's axes over them are left out.
         groups: the choices of each group.
-        folders: a user's own, beside conf/.
-        files: those of a user's that were composed from so far, by name.
+        folders: the user's folders of config files.
+        files: the user's files that were composed so far, by name.
     """
 
     loader: ConfigLoader
@@ -62,13 +62,13 @@ class _Command:
 
     @property
     def searched(self) -> list[Path]:
-        """The folders of hydra.searchpath."""
+        """Folders of hydra.searchpath."""
         typed = [s.value for s in self.settings if s.key == "hydra.searchpath"]
         return [Path(str(f).removeprefix("file://")) for value in typed for f in value or []]
 
     @property
     def choices(self) -> dict[str, list[Any]]:
-        """The axes over groups."""
+        """Axes over groups, by group."""
         return {s.key: s.axis for s in self.settings if s.chooses and isinstance(s.axis, list)}
 
 
@@ -77,21 +77,21 @@ class Composition:
     """Result of composing overrides.
 
     Attributes:
-        points: every cell of the grid: its plain config, and its axis values. What a search
-            draws from within a cell is under the plain config's `search.space`.
-        files: a user's config files that they were composed from.
+        points: (plain config, values of the axes) of every cell of the grid. The space that
+            a search draws from within a cell is `search.space` of its plain config.
+        files: the user's config files that they were composed from.
     """
 
     points: list[tuple[dict[str, Any], dict[str, Any]]]
     files: list[ConfigFile]
 
 
-def composition(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Composition:
-    """Compose overrides.
+def compose_points(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Composition:
+    """Compose overrides into the points of a grid.
 
     Args:
         overrides: as typed.
-        folders: a user's folders of config files, which come before conf/.
+        folders: the user's folders of config files, which take precedence over conf/.
 
     Raises:
         ConfigError: an override, a key, a choice or a file is wrong.
@@ -100,8 +100,8 @@ def composition(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Compo
         return Composition(list(_expand(command)), list(command.files.values()))
 
 
-def composed(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
-    """The composed config as YAML: axes and interpolations as they stand.
+def composed_yaml(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
+    """The composed config as YAML, with axes and interpolations not expanded.
 
     Raises:
         ConfigError: an override, a key, a choice or a file is wrong.
@@ -117,36 +117,36 @@ def composed(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
 
 @contextlib.contextmanager
 def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[_Command]:
-    """Hydra, initialised on these folders and conf/; its errors come out as a ConfigError."""
+    """Parse a command with Hydra; its errors in the block become a ConfigError."""
     try:
         with session(folders) as loader:
             yield _command(loader, overrides, folders)
-    except (HydraException, OmegaConfBaseException, *UNREADABLE) as error:
-        raise ConfigError(explained(error, overrides, folders)) from error
+    except (HydraException, OmegaConfBaseException, *YAML_ERRORS) as error:
+        raise ConfigError(explain(error, overrides, folders)) from error
 
 
 def _command(loader: ConfigLoader, overrides: Sequence[str], folders: Sequence[Path]) -> _Command:
-    parser, known = OverridesParser.create(config_loader=loader), groups(folders)
-    parsed = [parse(parser, text, known) for text in overrides]
-    settings = last_counts(parsed, _optional())
+    parser, choices = OverridesParser.create(config_loader=loader), groups(folders)
+    parsed = [parse(parser, text, choices) for text in overrides]
+    settings = drop_replaced(parsed, _optional())
     for setting in settings:
-        check(setting, known)
+        check_setting(setting, choices)
     named = {key for setting in parsed for key in set.intersection(*setting.keys)}
-    return _Command(loader, parser, settings, named, known, folders)
+    return _Command(loader, parser, settings, named, choices, folders)
 
 
 def _optional() -> set[str]:
-    """The groups of which nothing is chosen by default."""
+    """Groups without a default choice."""
     defaults: list[Any] = from_yaml((conf_dir() / MAIN).read_text())["defaults"]
     entries = [entry for entry in defaults if isinstance(entry, dict)]
     return {group for entry in entries for group, choice in entry.items() if choice is None}
 
 
 def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
-    """Hydra's composition for one choice of groups.
+    """Compose with Hydra for one choice of groups.
 
     Raises:
-        ConfigError: one of a user's files holds no config.
+        ConfigError: a value is wrong, or a user's file holds no config.
     """
     fixed = [setting.text for setting in command.settings if setting.axis is None]
     plus = {s.key: "+" for s in command.settings if s.text.startswith("+")}
@@ -158,15 +158,15 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
         except UserWarning as error:
             path = str(error).partition("path=")[2].removesuffix(" is not available.")
             raise ConfigError(f"hydra.searchpath: there is no folder {path}") from error
-        except (ValueError, TypeError) as error:  # Hydra's too, on values of another type
-            raise ConfigError(explained(error, [*fixed, *chosen], command.folders)) from error
+        except (ValueError, TypeError) as error:  # Hydra raises them for values of a wrong type
+            raise ConfigError(explain(error, [*fixed, *chosen], command.folders)) from error
     if command.folders or command.searched:
         command.files.update(_files(command, [*fixed, *chosen]))
     return config
 
 
 def _files(command: _Command, overrides: list[str]) -> Iterator[tuple[str, ConfigFile]]:
-    """A user's files that a composition was made from, by name."""
+    """The user's files that a composition was made from, by name."""
     for file in files_of(command.loader, overrides, command.folders, command.searched):
         if fault := yaml_fault(file.path):
             raise ConfigError(f"{file.path}: {fault}")
@@ -174,6 +174,7 @@ def _files(command: _Command, overrides: list[str]) -> Iterator[tuple[str, Confi
 
 
 def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(plain config, values of the axes) of every point of a command."""
     for options in itertools.product(*command.choices.values()):
         choices = dict(zip(command.choices, options, strict=True))
         config = _composed(command, choices)
@@ -181,9 +182,9 @@ def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
         raw = OmegaConf.to_container(config)
         assert isinstance(plain, dict)
         assert isinstance(raw, dict)
-        own = experiment_axes(plain, raw, command.named, command.parser, command.groups)
-        inner = [setting for setting in own if setting.chooses]
-        if inner:  # an experiment's choices of groups: compose again with each
+        axes = experiment_axes(plain, raw, command.named, command.parser, command.groups)
+        inner = [setting for setting in axes if setting.chooses]
+        if inner:  # the experiment has axes over groups: compose with each choice
             yield from _expand(
                 replace(
                     command,
@@ -192,17 +193,17 @@ def _expand(command: _Command) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
                 )
             )
             continue
-        for point, varying in _cells(plain, raw, _steps(own, command.settings)):
+        for point, varying in _cells(plain, raw, _steps(axes, command.settings)):
             yield point, choices | varying
 
 
-def _steps(own: list[Setting], typed: list[Setting]) -> list[Setting]:
-    """Steps that make a cell of the composed config, in order.
+def _steps(axes: list[Setting], typed: list[Setting]) -> list[Setting]:
+    """Settings that turn the composed config into a cell, in order.
 
-    An experiment's axes, those that were typed, and again what was typed after an axis over
-    the same keys: the last one counts.
+    The experiment's axes, the typed axes, and typed values over the keys of an axis: later
+    settings replace earlier ones.
     """
-    steps = list(own)
+    steps = list(axes)
     for setting in typed:
         if setting.chooses or setting.text.startswith("~"):
             continue
@@ -212,16 +213,16 @@ def _steps(own: list[Setting], typed: list[Setting]) -> list[Setting]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one key is the other, or lies in it."""
+    """Whether the keys are equal, or one contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _cells(
     plain: Plain, raw: Plain, steps: list[Setting]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The cells of one composition: each one's plain config, and its axis values."""
+    """(plain config, values of the axes) of every cell of one composition."""
     grid, space = _searched(plain, steps)
-    late = bool(grid) and interpolates([raw, *(setting.values for setting in grid)])
+    late = bool(grid) and has_interpolation([raw, *(setting.values for setting in grid)])
     for picked in itertools.product(*(setting.values for setting in grid)):
         pairs = list(zip(grid, picked, strict=True))
         values: dict[str, Any] = {}
@@ -238,7 +239,7 @@ def _cells(
 
 
 def _varies(setting: Setting) -> bool:
-    """An axis of one value (the papers' size has some) is no axis: it names no trial."""
+    """Whether a setting is an axis that trials are named by; one of a single value is not."""
     return setting.axis is not None and (setting.typed or len(setting.values) > 1)
 
 
@@ -250,9 +251,10 @@ def _resolved(point: Plain) -> Plain:
 
 
 def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[str, Any]]:
-    """The settings of the grid, and as plain data the space that the search draws from.
+    """Split settings into those of the grid, and the search's space as plain data.
 
-    `choice(...)` is drawn from where the search draws, and is an axis like a list elsewhere.
+    `choice(...)` is part of the space of a random search or Optuna; for other searches it is
+    an axis like a list.
     """
     search = (plain.get("search") or {}).get("name", "grid")
     grid, space = [], {}
@@ -274,7 +276,7 @@ def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[s
 
 
 def _of_kind(key: str, axis: Interval, default: Any) -> Interval:
-    """The interval, of whole numbers where the key's default is one."""
+    """The interval, with whole numbers where the key's default is a whole number."""
     if isinstance(default, bool | str | dict | list):
         raise ConfigError(f"{key}={default} is no number: an interval has no meaning there")
     whole = isinstance(default, int) or (default is None and axis.integer)

@@ -1,4 +1,4 @@
-"""Hydra's errors in one line, with the nearest right name or what to write instead."""
+"""Hydra's errors as one line, with the nearest correct name or what to write instead."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from yaml import MarkedYAMLError
 from sweeps.config import config_files
 from sweeps.config.nested import flatten, nearest
 from sweeps.config.trial_keys import is_mapping
-from sweeps.config.yaml_text import UNREADABLE, from_yaml, yaml_fault
+from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 
 _NO_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'")
 
 
-def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
-    """One line on an error of Hydra's: which override is wrong, and what is right.
+def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
+    """Explain an error of Hydra in one line: the wrong override, and the remedy.
 
     Args:
-        error: what Hydra raised.
+        error: raised by Hydra.
         overrides: as typed.
-        folders: a user's folders of config files.
+        folders: the user's folders of config files.
     """
     if fault := _broken(error, folders):
         return fault
@@ -31,10 +31,10 @@ def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[
         if missing and key == missing[1] and missing[2] in override and key in choices:
             return no_choice(override, key, choices[key])
     text = _text(error)
-    # The key inside a mapping, where the mapping was typed.
+    # The wrong key, which may lie inside a mapping that was typed.
     wrong = str(getattr(error.__cause__, "full_key", None) or "")
     about = str(getattr(error, "full_key", None) or "")
-    # Of `search=optuna search.trials=3` the longer key is the one it is about.
+    # The longer key first: with `search=optuna search.trials=3` the error is about the latter.
     typed.sort(key=lambda item: (item[1] not in str(error), -len(item[0])))
     for key, override in typed:
         if key and (key in text or key == about):
@@ -44,18 +44,18 @@ def explained(error: BaseException, overrides: Sequence[str], folders: Sequence[
 
 
 def no_choice(override: str, group: str, choices: Sequence[str]) -> str:
-    """An error message: the group has no such choice."""
-    unused = config_files.unused()
-    more = f" ({unused})" if unused else ""
-    return f"{override}: no such {group}; there is {', '.join(choices)}{more}"
+    """Error message for a choice that the group does not have."""
+    reason = config_files.why_unused()
+    unused = f" ({reason})" if reason else ""
+    return f"{override}: no such {group}; there is {', '.join(choices)}{unused}"
 
 
 def _broken(error: BaseException, folders: Sequence[Path]) -> str:
-    """Describe what is wrong with a user's file that cannot be read as a config; else empty."""
+    """Fault of a user's file that cannot be read as a config; empty where that is not the cause."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"
-    if not isinstance(error, UNREADABLE):
+    if not isinstance(error, YAML_ERRORS):
         return ""
     for file in (file for folder in folders for file in folder.glob("*/**/*.yaml")):
         if fault := yaml_fault(file):
@@ -66,7 +66,7 @@ def _broken(error: BaseException, folders: Sequence[Path]) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """The first line that an error, or what it came from, has."""
+    """First line of the error's text, or of its cause's where it has none."""
     while not str(error).strip() and error.__cause__:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -82,7 +82,7 @@ def _on_key(override: str, key: str, text: str, folders: Sequence[Path]) -> str:
 
 
 def _belonging(key: str, folders: Sequence[Path]) -> str:
-    """The end of an error message on a key: the choices that have it, or the nearest known."""
+    """End of an error message on a key: the choices that have it, or the nearest known key."""
     group = key.partition(".")[0]
     known_groups = config_files.groups(folders)
     options = known_groups.get(group, [])
@@ -96,7 +96,7 @@ def _belonging(key: str, folders: Sequence[Path]) -> str:
 
 
 def _keys_of(group: str, option: str, folders: Sequence[Path]) -> list[str]:
-    """The dotted keys that a choice of a group brings, `data.n` say; none of a broken file."""
+    """Dotted keys, such as `data.n`, of a group's choice; none of a broken file."""
     path = config_files.file_of(f"{group}/{option}", folders)
     if path is None or yaml_fault(path):
         return []

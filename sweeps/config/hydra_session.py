@@ -1,10 +1,10 @@
-"""Hydra, initialised on a user's folders of config files and on ours."""
+"""Initialises Hydra on the user's folders of config files and on ours."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# As hydra.main does for its --config-dir: the public API takes one folder only.
+# As hydra.main does for --config-dir: the public API takes one folder only.
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
@@ -18,10 +18,13 @@ from sweeps.config.config_files import ConfigFile, conf_dir
 
 @contextlib.contextmanager
 def session(folders: Sequence[Path]) -> Iterator[ConfigLoader]:
-    """Hydra's loader for a block that composes.
+    """Initialise Hydra for a block that composes.
 
     Args:
-        folders: a user's, put on the search path before our own; the first counts.
+        folders: the user's, in order of precedence; they come before ours.
+
+    Yields:
+        Hydra's config loader.
     """
     ours = str(conf_dir().resolve())
     if GlobalHydra.instance().is_initialized():
@@ -43,17 +46,17 @@ def files_of(
     folders: Sequence[Path],
     searched: Sequence[Path],
 ) -> Iterator[ConfigFile]:
-    """The files of a user's folders that these overrides are composed from.
+    """The user's files that these overrides are composed from.
 
     Args:
-        loader: Hydra's.
-        overrides: one value for each key.
-        folders: a user's, which come before our own.
-        searched: those of hydra.searchpath, which come after it.
+        loader: Hydra's config loader.
+        overrides: without axes.
+        folders: the user's, which come before ours.
+        searched: the folders of hydra.searchpath, which come after ours.
     """
     ours = conf_dir()
-    found = loader.compute_defaults_list("config", overrides, RunMode.RUN).defaults
-    for name in dict.fromkeys(f"{default.config_path}.yaml" for default in found):
+    defaults = loader.compute_defaults_list("config", overrides, RunMode.RUN).defaults
+    for name in dict.fromkeys(f"{default.config_path}.yaml" for default in defaults):
         place = next((f for f in (*folders, ours, *searched) if (f / name).is_file()), ours)
         if place != ours:
             text = (place / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What does not change a trial's numbers: where it runs, how it is recorded and searched."""
+"""Launch settings, which do not change a trial's numbers: cluster, tracking, search, paths."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,8 +7,9 @@ from typing import Any, Literal
 from sweeps.config.early_stopping import EarlyStoppingConfig, NoStoppingConfig
 from sweeps.config.search import FrontierConfig, GridConfig, SearchConfig
 
-# Of a study: MLflow keeps no longer name of an experiment in every database.
+# Longest name of a study, which is an experiment's name: the limit of MLflow's databases.
 MOST_LETTERS = 200
+# Figures that a report may begin with: the modules of sweeps/reports/figures that draw one.
 Figure = Literal[
     "rates",
     "curves",
@@ -24,18 +25,19 @@ Figure = Literal[
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where trials run, and with what. What is given to a trial is given to a pack of them.
+    """Cluster on which trials run, and their resources; a pack gets those of one trial.
 
     Attributes:
-        name: a Ray of its own on this machine, an existing cluster, or this very process.
+        name: local, a Ray of its own on this machine; ray, an existing cluster; inline, the
+            process of the command.
         address: HOST:PORT of an existing cluster's head.
-        cpus_per_trial: CPUs, and the threads that train on them.
+        cpus_per_trial: CPUs, and threads that train on them.
         gpus_per_trial: GPUs: a fraction of one, or whole ones.
-        memory_gb_per_trial: GB (10^9 bytes) a node must have free of other trials' share.
-        resources: the cluster's own resources, by their names there.
-        max_retries: how often a pack is tried again whose worker died.
-        trial_timeout: seconds that a trial, or a pack of them, may train; 0: any. One that
-            takes longer has failed; where it hangs within a step, its worker is ended.
+        memory_gb_per_trial: GB (10^9 bytes) that a node reserves for the trial.
+        resources: amounts of the cluster's custom resources, by name.
+        max_retries: how often a pack is retried whose worker died.
+        trial_timeout: seconds that a trial, or a pack, may train; 0 for no limit. A trial that
+            takes longer has failed; if it hangs within a step, its worker is killed.
     """
 
     name: Literal["local", "ray", "inline"] = "local"
@@ -48,7 +50,7 @@ class ClusterConfig:
     trial_timeout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse resources nothing could run on, and an address that would not be used."""
+        """Validate resources and address."""
         if self.address and self.name != "ray":
             raise ValueError("address is an existing cluster's: give cluster=ray too")
         if self.cpus_per_trial < 1:
@@ -71,15 +73,15 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are recorded.
+    """MLflow in which results are recorded.
 
     Attributes:
         name: MLflow embedded under the output root, or a server.
         uri: the server's address; MLFLOW_TRACKING_URI by default.
-        lease: seconds after which a driver that is not heard of is taken for dead, and the
-            run of its sweep is closed by whoever else works in that experiment.
-        live_seconds: seconds from one time to the next that a trial's points are sent while
-            it trains; 0: when it has ended.
+        lease: seconds without a sign of life after which a driver counts as dead; commands
+            that use the same experiment then close the run of its sweep.
+        live_seconds: seconds between two updates of a trial's run while it trains; 0: the run
+            is written when the trial has ended.
     """
 
     name: Literal["local", "server"] = "local"
@@ -88,7 +90,7 @@ class TrackingConfig:
     live_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse a lease that no driver could keep, and a server that would not be used."""
+        """Validate the address and the times."""
         if self.uri and self.name != "server":
             raise ValueError("uri is a server's: give tracking=server too")
         if not 1 <= self.lease < math.inf:
@@ -99,26 +101,26 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """How often a pack that trains is written to disk.
+    """Checkpoints of packs that train.
 
     Attributes:
-        every_seconds: seconds from one time to the next; 0: never, nor gone on from.
+        every_seconds: seconds between two checkpoints of a pack; 0: none are written or used.
     """
 
     every_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse a time below 0."""
+        """Validate the time."""
         if self.every_seconds < 0:
             raise ValueError(f"every_seconds must be at least 0, not {self.every_seconds:g}")
 
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """Settings of what is recorded of a trial beside its numbers.
+    """Records of a trial beside its numbers.
 
     Attributes:
-        weights: keep W, U and a as training leaves them, the artifact weights.safetensors.
+        weights: whether to keep the trained W, U and a, as artifact weights.safetensors.
     """
 
     weights: bool = False
@@ -126,38 +128,38 @@ class RecordConfig:
 
 @dataclass(frozen=True)
 class PathsConfig:
-    """Where everything a command writes lies.
+    """Paths of the files that a command writes.
 
     Attributes:
-        output: the output root, a folder; SWEEPS_OUTPUT where that is set and not empty.
+        output: the output root, a folder; by default SWEEPS_OUTPUT if that is set.
     """
 
     output: str = "outputs"
 
     def __post_init__(self) -> None:
-        """Refuse what names no folder."""
+        """Validate the name of the folder."""
         if not self.output.strip() or "\0" in self.output or "://" in self.output:
             raise ValueError(f"output={self.output!r} names no folder: give the path of one")
 
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """What does not change a trial's numbers.
+    """Settings that do not change a trial's numbers.
 
     Attributes:
-        study: the name of the MLflow experiment.
-        figure: what the report draws first.
+        study: name of the MLflow experiment.
+        figure: first figure of the report.
         axes: an experiment's axes, by key: a list, or text in Hydra's sweep grammar.
-        size: with paper, the keys under `paper` replace the axes of the same name.
+        size: with paper, the axes under `paper` replace those of the same key under `axes`.
         paper: an experiment's axes at the papers' size.
-        pack: trials of one shape trained together on one worker; 1 forbids it.
+        pack: most trials of one shape that train together on a worker; 1: each alone.
         cluster: where trials run.
         tracking: where results are recorded.
         search: which trials a sweep consists of.
-        early_stopping: whether trials that fall behind are ended early.
+        early_stopping: whether trials that fall behind are stopped early.
         checkpoint: how often a pack that trains is written to disk.
         record: what is recorded of a trial beside its numbers.
-        paths: where everything a command writes lies.
+        paths: where a command writes its files.
     """
 
     study: str = "default"
@@ -175,7 +177,7 @@ class LaunchConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        """Refuse an empty study name or pack, and what has no answer of trials cut short."""
+        """Validate the study's name, the pack and the combination of search and early stopping."""
         if not self.study.strip():
             raise ValueError("study must not be empty: it names the MLflow experiment")
         if len(self.study) > MOST_LETTERS or not self.study.isprintable():

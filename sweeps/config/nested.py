@@ -1,4 +1,4 @@
-"""Plain data: nested dicts of numbers and text, and how they are said in one line."""
+"""Nested dicts: flatten, look up, update; and short texts for messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from sweeps.redaction import without_secrets
 
 
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots."""
+    """A flat dict whose keys are the nested keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         name = f"{prefix}{key}"
@@ -18,12 +18,12 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's type and text, in one line and without secrets."""
+    """Type and text of an error, in one line and without secrets."""
     return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def in_bytes(count: float) -> str:
-    """A number of bytes, in the unit that suits it."""
+def format_bytes(count: float) -> str:
+    """A number of bytes with three digits and a unit, e.g. "1.5 GB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -31,21 +31,21 @@ def in_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def counted(count: int, noun: str) -> str:
+def count_noun(count: int, noun: str) -> str:
     """A count with its noun: "1 trial", "2 trials"."""
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known name a misspelt one is nearest to."""
+    """End of an error message: the known name that is nearest to a misspelt one."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else ": `sweeps show` prints all keys"
 
 
 def updated(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
-    """A copy of plain data with other values at these dotted keys.
+    """A copy of plain data with new values at these dotted keys.
 
-    A mapping is merged into the one at its key, as Hydra merges it: it sets the keys in it.
+    A mapping sets the keys in it and leaves the others, as when Hydra merges it.
 
     Raises:
         ConfigError: there is no such key.
@@ -55,7 +55,7 @@ def updated(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
         value_at(changed, key)
         *path, leaf = key.split(".")
         place = changed
-        for part in path:  # only what lies on the way is copied: there are thousands of these
+        for part in path:  # a deep copy of thousands of configs would be slow
             place[part] = dict(place[part])
             place = place[part]
         place[leaf] = value

@@ -1,4 +1,4 @@
-"""The door to Hydra's override grammar: words of a command in, settings out."""
+"""The door to Hydra's override grammar: parses overrides into settings."""
 
 import random
 import shlex
@@ -28,7 +28,7 @@ from sweeps.config.space import Choice, Interval
 from sweeps.config.trial_keys import check_axis
 from sweeps.errors import ConfigError
 
-# An axis: a list of values for a grid, or what a search draws from.
+# An axis: values of a grid, or an interval or choice that a search draws from.
 Axis = list[Any] | Interval | Choice
 
 
@@ -39,10 +39,10 @@ class Setting:
     Attributes:
         key: the dotted key, or the group.
         text: as it was typed; empty for an axis of an experiment.
-        axis: what it names when it does not name one value.
-        value: the one value; None for an axis.
-        chooses: whether it chooses from a group of conf/.
-        typed: whether it was typed, and is not an experiment's.
+        axis: the values of an axis; None for a single value.
+        value: the single value; None for an axis.
+        chooses: whether it is a choice of a group of conf/.
+        typed: whether it was typed, or comes from an experiment.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def values(self) -> list[Any]:
-        """The values it names; of an interval, its ends."""
+        """Its values; the two ends of an interval."""
         if isinstance(self.axis, Interval):
             return [self.axis.low, self.axis.high]
         if self.axis is None:
@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def keys(self) -> list[set[str]]:
-        """For each value the keys that it sets: a mapping's are those in it."""
+        """The keys that each value sets; a mapping sets those in it."""
         return [
             set(flatten({self.key: value})) if isinstance(value, dict) else {self.key}
             for value in self.values
@@ -71,10 +71,10 @@ class Setting:
 
 
 def parse(parser: OverridesParser, text: str, groups: Iterable[str]) -> Setting:
-    """One override as a setting.
+    """Parse one override.
 
     Raises:
-        ConfigError: it cannot be read, or has no meaning here.
+        ConfigError: it is no override, or has no effect here.
     """
     override = _parsed(parser, text)
     key = str(override.key_or_group)
@@ -92,7 +92,7 @@ def parse(parser: OverridesParser, text: str, groups: Iterable[str]) -> Setting:
 
 
 def _chooses(override: Override, setting: Setting) -> bool:
-    """Whether a setting of a group's name chooses from it, and does not set keys in it."""
+    """Whether a setting whose key is a group chooses from it, and does not set keys in it."""
     mappings = [isinstance(value, dict) for value in setting.values]
     if any(mappings) and not all(mappings):
         raise ConfigError(f"{setting.text}: give names of choices, or mappings, not both")
@@ -102,36 +102,36 @@ def _chooses(override: Override, setting: Setting) -> bool:
     return not any(mappings) and not interval and not override.is_delete()
 
 
-def last_counts(settings: Sequence[Setting], optional: Iterable[str]) -> list[Setting]:
-    """The settings without what a later one replaces wholly.
+def drop_replaced(settings: Sequence[Setting], optional: Iterable[str]) -> list[Setting]:
+    """Drop settings that a later one replaces completely.
 
     Args:
         settings: in the order in which they were typed.
-        optional: groups of which nothing need be chosen, as `experiment=null` says.
+        optional: groups that may have no choice; a setting such as `experiment=null` is dropped.
     """
     kept: list[Setting] = []
     replaced: set[str] = set()
     for setting in reversed(settings):
         keys = setting.keys
-        if setting.chooses:  # apart from what sets the keys of the chosen
+        if setting.chooses:  # replaced by another choice only, not by keys of the choice
             keys = [{f"{setting.key}="}]
-        gone = set().union(*keys) <= replaced
+        is_replaced = set().union(*keys) <= replaced
         replaced |= set.intersection(*keys)
-        if not gone or (setting.axis is None and not setting.chooses):
+        if not is_replaced or (setting.axis is None and not setting.chooses):
             kept.append(setting)
     none = {f"{group}=null" for group in optional}
     return [s for s in kept[::-1] if s.text.replace(" ", "") not in none]
 
 
-def check(setting: Setting, groups: Mapping[str, list[str]]) -> None:
-    """Refuse an axis over what is no part of a trial, and what is no choice of a group.
+def check_setting(setting: Setting, groups: Mapping[str, list[str]]) -> None:
+    """Check that an axis changes trials, and that a group has the choices.
 
     Args:
         setting: the override, or the axis of an experiment.
         groups: the choices of each group.
 
     Raises:
-        ConfigError: it is one of them.
+        ConfigError: it does not.
     """
     axis = setting.axis
     if axis is not None and not (isinstance(axis, list) and len(axis) == 1):
@@ -143,10 +143,12 @@ def check(setting: Setting, groups: Mapping[str, list[str]]) -> None:
             raise ConfigError(no_choice(text, setting.key, groups[setting.key]))
 
 
-def interpolates(value: Any) -> bool:
-    """Whether plain data refers to other keys, and not to the environment alone."""
+def has_interpolation(value: Any) -> bool:
+    """Whether plain data interpolates other keys; ${oc.env:...} does not count."""
     if isinstance(value, dict | list):
-        return any(interpolates(v) for v in (value.values() if isinstance(value, dict) else value))
+        return any(
+            has_interpolation(v) for v in (value.values() if isinstance(value, dict) else value)
+        )
     return isinstance(value, str) and "${" in value.replace("${oc.env:", "")
 
 
@@ -163,7 +165,7 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
 
 
 def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
-    """Why Hydra's grammar does not take an override, or how to write it."""
+    """Reason why Hydra cannot parse an override, or how to write it instead."""
     key, equals, value = text.partition("=")
     if not equals:
         return "write KEY=VALUE"
@@ -185,7 +187,7 @@ def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
 
 
 def _refuse_meaningless(override: Override, text: str) -> None:
-    """Refuse what Hydra takes and nothing here reads."""
+    """Refuse overrides that Hydra accepts and that have no effect here."""
     key = str(override.key_or_group)
     if not key:
         raise ConfigError(f"cannot read the override {text!r}: write KEY=VALUE")
@@ -199,7 +201,7 @@ def _refuse_meaningless(override: Override, text: str) -> None:
 
 
 def _refuse_groups_name(setting: Setting, groups: Iterable[str]) -> None:
-    """Refuse `data.name=sphere`: the choice brings more keys than the name."""
+    """Refuse `data.name=sphere`: `data=sphere` also sets the keys that belong to the choice."""
     for group in groups:
         if any(f"{group}.name" in keys for keys in setting.keys):
             value = setting.text.partition("=")[2] if setting.key == f"{group}.name" else "NAME"
@@ -207,7 +209,7 @@ def _refuse_groups_name(setting: Setting, groups: Iterable[str]) -> None:
 
 
 def _axis(override: Override) -> Axis:
-    """A sweep override: an interval, what `choice(...)` names, or a list of values."""
+    """Axis of a sweep override: an interval, a `choice(...)`, or a list of values."""
     swept = override.value()
     if isinstance(swept, IntervalSweep):
         assert swept.start is not None
@@ -222,7 +224,7 @@ def _axis(override: Override) -> Axis:
 
 
 def _ranged(swept: RangeSweep) -> list[Any]:
-    """The values of a range."""
+    """Values of a range."""
     assert swept.start is not None
     assert swept.stop is not None
     values = range_values(swept.start, swept.stop, swept.step)
@@ -230,7 +232,7 @@ def _ranged(swept: RangeSweep) -> list[Any]:
 
 
 def _listed(override: Override) -> list[Any]:
-    """The values that a sweep override lists, as plain data."""
+    """Values that a sweep override lists, as plain data."""
     return [_plain(value) for value in override.sweep_iterator(transformer=lambda x: x)]
 
 
@@ -238,7 +240,7 @@ def _plain(value: Any) -> Any:
     """A parsed value as plain data.
 
     Raises:
-        ConfigError: a range or an interval is inside it.
+        ConfigError: it contains a range or an interval.
     """
     if isinstance(value, QuotedString):
         return value.text

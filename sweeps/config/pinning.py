@@ -1,4 +1,4 @@
-"""What lies in files is pinned when a trial is composed: its data set, an own activation."""
+"""Pinning: records SHA-256 digests of data files and custom activations in a trial's config."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -11,14 +11,28 @@ from sweeps.errors import ConfigError
 
 @dataclass(frozen=True)
 class PinnedData:
-    """A data set that was seen: what pins it, and its shape (d, n)."""
+    """Pinned data set.
+
+    Attributes:
+        pins: values of the data config that pin it, such as path and sha256.
+        shape: (d, n).
+    """
 
     pins: dict[str, Any]
     shape: tuple[int, int]
 
 
 def pin_data(data: deq.DataConfig, output: Path, seen: dict[str, PinnedData]) -> PinnedData:
-    """Check that a data set exists and holds n samples, once for all trials that share it."""
+    """Pin a data set, once for all trials that share it.
+
+    Args:
+        data: its config.
+        output: the output root.
+        seen: data sets that were pinned before, by their config; extended by this one.
+
+    Raises:
+        ConfigError: it does not exist, or has fewer than n samples.
+    """
     key = json.dumps(asdict(data), sort_keys=True)
     if key not in seen:
         try:
@@ -33,7 +47,11 @@ def pin_data(data: deq.DataConfig, output: Path, seen: dict[str, PinnedData]) ->
 
 
 def pinned(config: deq.TrialConfig, data: PinnedData) -> deq.TrialConfig:
-    """The config with what lies in files pinned: its data, the module of an own activation."""
+    """The config with its data and its custom activation pinned.
+
+    Raises:
+        ConfigError: there is no such activation.
+    """
     try:
         digest = deq.activation_digest(config.model.activation)
     except ValueError as error:
@@ -43,7 +61,7 @@ def pinned(config: deq.TrialConfig, data: PinnedData) -> deq.TrialConfig:
 
 
 def _pinned(data: deq.DataConfig, output: Path) -> dict[str, Any]:
-    """Where a data set's files lie, whatever the folder of the process, and their digest."""
+    """Absolute path of a data set's files, and their digest; empty where it has no files."""
     place: dict[str, Any]
     if isinstance(data, deq.NpzConfig):
         place = {"path": str(Path(data.path).resolve())}
@@ -55,17 +73,18 @@ def _pinned(data: deq.DataConfig, output: Path) -> dict[str, Any]:
 
 
 def _cache(data: deq.OpenmlConfig, output: Path) -> Path:
-    """Where a data set's downloads lie.
+    """Folder of a data set's downloads.
 
     Raises:
-        ConfigError: it would have to be downloaded to outside the output root, or is no place.
+        ConfigError: it cannot be used, or a download would go to a folder outside of the output
+            root.
     """
     cache = Path(data.cache or output / "data").resolve()
     try:
-        there = (cache / f"{data.name}.npz").exists()
-    except OSError as error:  # a name too long, or a folder of another user's
+        exists = (cache / f"{data.name}.npz").exists()
+    except OSError as error:  # a name too long, or another user's folder
         raise ConfigError(f"data.cache={data.cache}: {error.strerror}") from error
-    if not cache.is_relative_to(output.resolve()) and not there:
+    if not cache.is_relative_to(output.resolve()) and not exists:
         raise ConfigError(
             f"data.cache={data.cache} has no {data.name}.npz, and nothing is written outside "
             f"paths.output={output}: put it there, or leave data.cache empty to download it"

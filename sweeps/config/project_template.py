@@ -1,26 +1,29 @@
-"""A small project of a user's own: the files that `sweeps init` writes."""
+"""Writes the files of a new project for `sweeps init`."""
 
 import os
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from sweeps.config.config_files import FOUND, MAIN
+from sweeps.config.config_files import MAIN, PROJECT_FOLDER
 from sweeps.errors import ConfigError
 
 
-def begin(folder: Path) -> list[str]:
-    """Write the project into a folder, which is made where there is none; the files' names.
+def write_project(folder: Path) -> list[str]:
+    """Write a project into a folder, which is created if needed.
+
+    Returns:
+        The names of the files.
 
     Raises:
-        ConfigError: one of the files is there already, or the folder cannot be written.
+        ConfigError: a file exists already, or the folder cannot be written.
     """
     files = _files(resources.files("sweeps") / "templates" / "project")
-    taken = [folder / name for name in (*files, f"{FOUND}/{MAIN}")]
-    there = [path for path in taken if os.path.lexists(path)]
-    there += [path.parent for path in taken if path.parent.exists() and not path.parent.is_dir()]
-    if there:
-        raise ConfigError(f"{there[0]} is there already: name another folder")
+    taken = [folder / name for name in (*files, f"{PROJECT_FOLDER}/{MAIN}")]
+    existing = [path for path in taken if os.path.lexists(path)]
+    existing += [path.parent for path in taken if path.parent.exists() and not path.parent.is_dir()]
+    if existing:
+        raise ConfigError(f"{existing[0]} is there already: name another folder")
     try:
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -33,11 +36,11 @@ def begin(folder: Path) -> list[str]:
 
 
 def _files(place: Traversable, prefix: str = "") -> dict[str, str]:
-    """The texts under a folder, by their names in it."""
-    found: dict[str, str] = {}
+    """Texts of the files under a folder, by their relative path."""
+    texts: dict[str, str] = {}
     for item in sorted(place.iterdir(), key=lambda item: item.name):
         if item.is_dir() and item.name != "__pycache__":
-            found |= _files(item, f"{prefix}{item.name}/")
+            texts |= _files(item, f"{prefix}{item.name}/")
         elif item.name.endswith((".py", ".yaml", ".md")):
-            found[prefix + item.name] = item.read_text(encoding="utf-8")
-    return found
+            texts[prefix + item.name] = item.read_text(encoding="utf-8")
+    return texts

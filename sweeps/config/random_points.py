@@ -1,4 +1,4 @@
-"""Points drawn at random, known before anything is trained: a set of trials like a grid."""
+"""Random search: points that are drawn before anything is trained."""
 
 import random
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from sweeps.config.search import RandomConfig
 
 
-def draws(config: RandomConfig) -> list[dict[str, Any]]:
-    """The points, each a value for every key of the space.
+def random_points(config: RandomConfig) -> list[dict[str, Any]]:
+    """Points of a random search, each with a value for every key of the space.
 
-    Every key has a stream of its own, so another dimension, or more samples, moves no
-    value that was drawn before.
+    Every key has its own stream of random numbers. So another dimension, or more samples,
+    leave the values that were drawn before unchanged.
     """
     streams = {key: random.Random(f"{config.seed}/{key}") for key in config.space}  # noqa: S311
     return [

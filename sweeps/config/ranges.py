@@ -1,4 +1,4 @@
-"""The values of range(start, stop, step), decimal where any of the three is."""
+"""Values of range(start, stop, step), computed in decimal where one of the three is decimal."""
 
 import math
 from decimal import Decimal
@@ -6,16 +6,16 @@ from decimal import Decimal
 from sweeps.errors import ConfigError
 
 Number = int | float
-# More values than any machine would train were mistyped.
+# A longer range is a typing error.
 MOST_VALUES = 100_000
-# A float that shows more digits than this carries the rounding of a calculation.
+# A float with more digits than this has rounding errors of a calculation.
 _TYPED_DIGITS = 12
 
 
 def range_values(start: Number, stop: Number, step: Number) -> list[Number]:
-    """start, start + step, ... short of `stop`; of decimal numbers, the decimal ones.
+    """start, start + step, ... before `stop`, computed in decimal.
 
-    range(0.1, 0.5, 0.1) holds 0.3, as it would be typed, and not 0.1 + 2 * 0.1 in binary.
+    range(0.1, 0.5, 0.1) contains 0.3, as a user types it, and not 0.1 + 2 * 0.1 in binary.
 
     Raises:
         ConfigError: the step is 0, an end is not finite, or there are too many values.
@@ -33,7 +33,7 @@ def range_values(start: Number, stop: Number, step: Number) -> list[Number]:
 
 
 def _decimal(number: Number) -> Decimal:
-    """The number as it was typed: Hydra's sort() computes ends in binary."""
+    """The number as it was typed; Hydra's sort() computes range ends in binary."""
     short = f"{number:.15g}"
     digits = short.partition("e")[0].replace(".", "").replace("-", "").strip("0")
     rounded = isinstance(number, float) and len(digits) <= _TYPED_DIGITS

@@ -1,4 +1,4 @@
-"""What the config group `search` says: which trials a sweep consists of."""
+"""Config group `search`: which trials a sweep consists of."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,17 +6,17 @@ from typing import Literal
 from sweeps.config.condition import STABLE, Condition, check_metric
 from sweeps.config.space import Interval, Space
 
-# A search whose space is larger than any machine would finish was mistyped.
+# More samples than this are a typing error.
 MOST_SAMPLES = 100_000
 
 
 @dataclass(frozen=True)
 class GridConfig:
-    """Every combination of the axes.
+    """Grid search: every combination of the axes.
 
     Attributes:
         name: the search.
-        space: empty: a grid draws from nothing.
+        space: always empty.
     """
 
     name: Literal["grid"] = "grid"
@@ -25,12 +25,12 @@ class GridConfig:
 
 @dataclass(frozen=True)
 class RandomConfig:
-    """Points drawn from the space, the same in every cell of the grid.
+    """Random search: points drawn from the space, the same in every cell of the grid.
 
     Attributes:
         name: the search.
-        samples: how many points.
-        seed: of the draws; more samples of one seed go on where fewer stopped.
+        samples: number of points.
+        seed: of the draws; a larger number of samples begins with the same points.
         space: intervals and choices, by key; filled in from the axes.
     """
 
@@ -40,7 +40,7 @@ class RandomConfig:
     space: Space = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a count that draws nothing."""
+        """Validate the number of points."""
         _check_samples(self.samples)
 
 
@@ -50,10 +50,10 @@ class OptunaConfig:
 
     Attributes:
         name: the search.
-        samples: how many points; each is tried with every seed of the grid.
-        concurrent: how many are proposed before the results of any of them are known.
-        metric: a summary metric; its mean over the seeds is the objective.
-        mode: which way is better.
+        samples: number of points; each is tried with every seed of the grid.
+        concurrent: points in a round: they are proposed before any of them has a result.
+        metric: a summary metric; the objective is its mean over the seeds.
+        mode: whether to minimize or maximize the objective.
         seed: of the sampler.
         space: intervals and choices, by key; filled in from the axes.
     """
@@ -67,7 +67,7 @@ class OptunaConfig:
     space: Space = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse counts that propose nothing, and a metric that no trial has."""
+        """Validate counts, seed and metric."""
         _check_samples(self.samples)
         if self.concurrent < 1:
             raise ValueError(f"concurrent must be at least 1, not {self.concurrent}")
@@ -78,16 +78,15 @@ class OptunaConfig:
 
 @dataclass(frozen=True)
 class FrontierConfig:
-    """Bisection along one key, in every cell of the grid: where a condition ends to hold.
+    """Bisection along one key, in every cell of the grid: finds where a condition stops to hold.
 
     Attributes:
         name: the search.
         condition: stable (neither diverged nor ill posed), or a metric compared with a
             number, as in "theory/slack_7 >= 1".
-        tolerance: how narrow the interval that holds the frontier must become: its length
-            on a linear scale, high / low - 1 on a logarithmic one. Whole numbers end one
-            apart at the latest.
-        space: the interval searched, by its key; filled in from the axes.
+        tolerance: width at which the bisection ends: high - low on a linear scale,
+            high / low - 1 on a logarithmic one; for whole numbers 1 at the least.
+        space: the interval, by its key; filled in from the axes.
     """
 
     name: Literal["frontier"] = "frontier"
@@ -96,34 +95,34 @@ class FrontierConfig:
     space: Space = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what is no condition, and a tolerance that is never met."""
+        """Validate condition and tolerance."""
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
         Condition.read(self.condition)
 
     @property
     def key(self) -> str:
-        """The key that is searched along."""
+        """Key that is varied."""
         return next(iter(self.space))
 
     @property
     def interval(self) -> Interval:
-        """Where."""
-        found = self.space[self.key]
-        assert isinstance(found, Interval)
-        return found
+        """Interval that is searched."""
+        interval = self.space[self.key]
+        assert isinstance(interval, Interval)
+        return interval
 
 
 SearchConfig = GridConfig | RandomConfig | OptunaConfig | FrontierConfig
 
 
 def is_adaptive(config: SearchConfig) -> bool:
-    """Whether what is trained next follows from results."""
+    """Whether the next trials follow from results."""
     return not isinstance(config, GridConfig | RandomConfig)
 
 
 def check_space(config: SearchConfig) -> None:
-    """Raise ValueError unless the axes name what this search needs."""
+    """Raise ValueError unless the axes have the intervals and choices that the search needs."""
     if isinstance(config, FrontierConfig):
         if len(config.space) != 1:
             raise ValueError(

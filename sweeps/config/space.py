@@ -1,21 +1,21 @@
-"""The dimensions of a search space that no grid can list: intervals, and choices to draw from."""
+"""Dimensions of a search space: intervals, and choices to draw from."""
 
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# Significant digits of a value that is drawn: its trial's name says it in full, so that it
+# Significant digits of a drawn value. The trial's name states all of them, so that the value
 # can be typed again.
 DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Interval:
-    """low <= value <= high, whole numbers when both ends are.
+    """Values from low to high; whole numbers when both ends are whole.
 
     Attributes:
-        low, high: both may be drawn.
-        scale: what is uniform: the value, or its logarithm.
+        low, high: ends of the interval; both belong to it.
+        scale: whether values or their logarithms are uniformly distributed.
     """
 
     low: int | float
@@ -23,7 +23,7 @@ class Interval:
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
-        """Refuse what holds no value, or has no logarithm."""
+        """Validate the ends."""
         if not self.low < self.high:
             raise ValueError(f"the low end, {self.low}, must be below the high end, {self.high}")
         if self.scale == "log" and self.low <= 0:
@@ -31,11 +31,11 @@ class Interval:
 
     @property
     def integer(self) -> bool:
-        """Whether it holds whole numbers only."""
+        """Whether it contains whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def at(self, fraction: float) -> int | float:
-        """The value below which this fraction, in [0, 1), of the interval lies."""
+        """The value at this fraction, in [0, 1), of the interval on its scale."""
         low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
         if self.scale == "log":
             value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
@@ -45,7 +45,7 @@ class Interval:
         return min(max(value, self.low), self.high)
 
     def between(self, low: float, high: float) -> int | float | None:
-        """The middle of a part of it, on its scale; None when nothing lies between."""
+        """The middle of a part of it, on its scale; None when no value is between."""
         middle = math.sqrt(low * high) if self.scale == "log" else (low + high) / 2
         if self.integer:
             middle = math.floor(middle) if math.floor(middle) > low else math.ceil(middle)
@@ -56,7 +56,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of these values."""
+    """A choice of one of these values."""
 
     values: list[Any]
 
@@ -70,5 +70,5 @@ Space = dict[str, Dimension]
 
 
 def short(value: float) -> float:
-    """The value to DIGITS significant digits."""
+    """The value, rounded to DIGITS significant digits."""
     return float(f"{value:.{DIGITS}g}")

@@ -1,4 +1,4 @@
-"""Trial configs as they were stored, here or elsewhere: read without importing what they name."""
+"""Stored trial configs, ours or a colleague's: read without importing custom activations."""
 
 import json
 from typing import Any
@@ -8,30 +8,30 @@ from sweeps.config.nested import flatten
 from sweeps.config.request import trial_from_plain, trial_to_plain
 from sweeps.errors import ConfigError
 
-# What names an own activation.
-OWN = ("activation", "activation_sha256")
-KEPT = (*OWN, "allow_ill_posed")
+# Keys of a custom activation, and keys that are kept as they were stored.
+CUSTOM = ("activation", "activation_sha256")
+KEPT = (*CUSTOM, "allow_ill_posed")
 
 
 def canonical_of(plain: dict[str, Any]) -> dict[str, Any]:
-    """The canonical form of a stored trial config; its own activation is not imported for it.
+    """Canonical form of a stored trial config.
 
     Raises:
-        ConfigError: this version knows no such config.
+        ConfigError: it is not a config of this version.
     """
-    rest, own = _without_own(plain)
-    found: dict[str, Any] = canonical(trial_from_plain(rest))
-    return found | {"model": found["model"] | own}
+    rest, custom = _without_custom(plain)
+    form: dict[str, Any] = canonical(trial_from_plain(rest))
+    return form | {"model": form["model"] | custom}
 
 
 def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
-    """A stored trial config with every key, those that are absent at their defaults.
+    """A stored trial config, completed with the defaults of the keys it lacks.
 
     Raises:
-        ConfigError: `trial_to_plain` would write a value otherwise ('16' for 16), naming it;
-            or this version knows no such config.
+        ConfigError: it is not a config of this version, or has a value in another form than
+            `trial_to_plain` writes ('16' for 16).
     """
-    rest, _ = _without_own(plain)
+    rest, _ = _without_custom(plain)
     whole = trial_to_plain(trial_from_plain(rest))
     typed = flatten(whole)
     for key, value in flatten(rest).items():
@@ -42,12 +42,16 @@ def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
     return whole | {"model": whole["model"] | kept}
 
 
-def _without_own(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A config with a built-in in the place of its own activation, and what that is."""
+def _without_custom(plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a config with a custom activation.
+
+    Returns:
+        The config without it, which has the default activation, and the activation's keys.
+    """
     model = plain.get("model")
     if not isinstance(model, dict) or ":" not in str(model.get("activation")):
         return plain, {}
-    own = {key: str(model[key]) for key in OWN if model.get(key)}
-    rest = {key: value for key, value in model.items() if key not in OWN}
-    # Whether it is well posed depends on the activation, and was checked when it was composed.
-    return plain | {"model": rest | {"allow_ill_posed": True}}, own
+    custom = {key: str(model[key]) for key in CUSTOM if model.get(key)}
+    rest = {key: value for key, value in model.items() if key not in CUSTOM}
+    # Well-posedness depends on the activation and was checked when the trial was composed.
+    return plain | {"model": rest | {"allow_ill_posed": True}}, custom

@@ -1,4 +1,4 @@
-"""Which keys are part of a trial, by the typed configs: only those can be an axis."""
+"""Keys that are part of a trial, according to the typed configs: only they can be axes."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,10 @@ from sweeps.errors import ConfigError
 
 
 def check_axis(keys: Iterable[str]) -> None:
-    """Refuse an axis over what does not change a trial: its trials would be one.
+    """Refuse an axis that does not change the trial: its values would all be one trial.
 
     Args:
-        keys: those that the axis sets; of a mapping's, one that changes trials is enough.
+        keys: those that the axis sets; it is enough when one of them changes the trial.
 
     Raises:
         ConfigError: none of them is part of a trial.
@@ -27,7 +27,7 @@ def check_axis(keys: Iterable[str]) -> None:
 
 @functools.cache
 def is_part_of_trial(key: str) -> bool | None:
-    """Whether another value at this key is another trial; None when there is no such key."""
+    """Whether this key belongs to a trial's identity; None when there is no such key."""
     path = key.split(".")
     trial = _counting([deq.TrialConfig], path)
     if trial:
@@ -37,7 +37,7 @@ def is_part_of_trial(key: str) -> bool | None:
 
 @functools.cache
 def is_mapping(key: str) -> bool:
-    """Whether the key holds, or lies in, a mapping whose names the user chooses."""
+    """Whether the key is, or lies in, a mapping whose names the user chooses."""
     return any(
         get_origin(hint) is dict
         for end in range(1, key.count(".") + 2)
@@ -46,22 +46,22 @@ def is_mapping(key: str) -> bool:
 
 
 def _counting(kinds: Sequence[Any], path: list[str]) -> list[bool]:
-    """Say of each field the path may lead to whether it takes part in the identity.
+    """Whether each field that the path may lead to is part of the identity.
 
-    What a digest stands for (metadata `digest`) does: the digest is another one.
+    A field that is represented by a digest (metadata `digest`) is, through the digest.
     """
-    found = []
+    counting = []
     for field, hint in _fields(kinds, path[0]):
         counts = field.metadata.get("identity", True) or "digest" in field.metadata
         if len(path) == 1 or get_origin(hint) is dict:
-            found.append(counts)
+            counting.append(counts)
         else:
-            found += [counts and inner for inner in _counting(_members(hint), path[1:])]
-    return found
+            counting += [counts and inner for inner in _counting(_members(hint), path[1:])]
+    return counting
 
 
 def _hints(kinds: Sequence[Any], path: list[str]) -> list[Any]:
-    """The types of the fields the path may lead to."""
+    """Types of the fields that the path may lead to."""
     hints = [hint for _, hint in _fields(kinds, path[0])]
     if len(path) == 1:
         return hints
@@ -69,7 +69,7 @@ def _hints(kinds: Sequence[Any], path: list[str]) -> list[Any]:
 
 
 def _fields(kinds: Sequence[Any], name: str) -> list[tuple[Field[Any], Any]]:
-    """The fields of this name, with their types."""
+    """Fields of this name, with their types."""
     return [
         (field, get_type_hints(kind)[name])
         for kind in kinds
@@ -79,5 +79,5 @@ def _fields(kinds: Sequence[Any], name: str) -> list[tuple[Field[Any], Any]]:
 
 
 def _members(hint: Any) -> list[Any]:
-    """The dataclasses that a type may be."""
+    """Dataclasses in a type, which may be a union."""
     return [kind for kind in (get_args(hint) or (hint,)) if is_dataclass(kind)]

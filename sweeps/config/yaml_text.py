@@ -1,4 +1,4 @@
-"""Plain data as YAML, and what is wrong with a YAML file that holds none."""
+"""Writes and reads plain data as YAML, and finds the fault of a broken YAML file."""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import yaml
 from yaml import MarkedYAMLError
 
-# What reading a YAML file raises.
-UNREADABLE = (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError)
-# libyaml's, where PyYAML was built with it: four times as fast, and the same text.
+# Errors of reading a YAML file.
+YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError)
+# The dumper of libyaml where PyYAML has it: four times as fast, with the same text.
 _FAST = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class _Dumper(_FAST):  # type: ignore[misc, valid-type]
-    """Text of several lines is written as such."""
+    """Dumper that writes text of several lines as a block."""
 
     def represent_text(self, text: str) -> Any:
         """Text as a YAML scalar."""
@@ -24,21 +24,21 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def to_yaml(plain: dict[str, Any], *, ascii_only: bool = True) -> str:
-    """Plain data as YAML, keys in their own order; other letters escaped or as they are."""
+    """Plain data as YAML with keys in their order; non-ASCII letters escaped or as they are."""
     text: str = yaml.dump(plain, sort_keys=False, Dumper=_Dumper, allow_unicode=not ascii_only)
     return text
 
 
 def from_yaml(text: str) -> dict[str, Any]:
-    """The plain data that `to_yaml` wrote."""
+    """Plain data from YAML that `to_yaml` wrote."""
     plain: dict[str, Any] = yaml.safe_load(text)
     return plain
 
 
 def yaml_fault(path: Path) -> str:
-    """Why a file is no mapping in YAML, with the line; empty where it is one, or has nothing."""
+    """Reason why a file is not a YAML mapping, with the line; empty if it is one, or is empty."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         return f"{line}{error.problem}"
@@ -46,4 +46,4 @@ def yaml_fault(path: Path) -> str:
         return f"no YAML in UTF-8 ({' '.join(str(error).split())})"
     except OSError as error:
         return error.strerror or str(error)
-    return "" if found is None or isinstance(found, dict) else "it holds no KEY: VALUE"
+    return "" if content is None or isinstance(content, dict) else "it holds no KEY: VALUE"

@@ -19,19 +19,19 @@ from sweeps.driver.register import register_sweep, update_sweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
-from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
+from sweeps.driver.trial_states import TrialStates, asked_before, load_states, outcomes_of
 from sweeps.errors import TrackingError
 from sweeps.execution.executor import Early, Train, training
 from sweeps.execution.settings import WorkerSettings
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
-from sweeps.search.factory import kinds, name_of
-from sweeps.search.summary import findings
+from sweeps.search.factory import choice_trials, sweep_name
+from sweeps.search.summary import summarize
 from sweeps.storage import weights
-from sweeps.storage.checkpoints import Ended, checkpoints_of
+from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.output_root import folder_of
-from sweeps.storage.record import now
+from sweeps.storage.record import ResultKey, now
 from sweeps.storage.stop_requests import StopRequests
 from sweeps.tracking.tracker import Tracker
 
@@ -69,7 +69,7 @@ class Driver:
         self._launched, self._cells, self._options = launched, trials, options
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
-        self._name = name_of(launched, trials)
+        self._name = sweep_name(launched, trials)
         self._announced = announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
@@ -80,6 +80,7 @@ class Driver:
             launched,
             trials,
             self._lookup,
+            asked=[] if options.force else asked_before(ledger, launched, self._name),
             checkpointed=list(self._checkpoints.packs().values()),
             retry_failed=options.retry_failed,
         )
@@ -135,7 +136,7 @@ class Driver:
             requests=self._requests,
             weights=self._weights if self._launched.record.weights else None,
         )
-        packs = planned.packs and [*planned.packs, kinds(self._launched, self._cells)]
+        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._cells)]
         return training(packs, self._launched.cluster, self._folder, settings, self._early())
 
     def _lookup(self, trials: list[PlannedTrial]) -> TrialStates:
@@ -150,7 +151,7 @@ class Driver:
 
     def _announce(self, planned: Plan) -> None:
         """Remove checkpoints that are no longer needed, and print what will be trained."""
-        self._checkpoints.tidy(planned.finished | planned.failed)
+        self._checkpoints.remove_ended(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._announced:
             self._terminal.say(text)
         if self._launched.record.weights:
@@ -165,7 +166,8 @@ class Driver:
         """Print which finished trials have no weights, since the user asked for weights."""
         kept = self._ledger.with_weights()
         if missing_weights(planned, kept):  # another machine may have recorded them
-            kept |= self._tracker.presence.with_weights(self._experiment)
+            elsewhere = self._tracker.presence.with_weights(self._experiment)
+            kept |= {ResultKey(config_hash) for config_hash in elsewhere}
         for line in missing_weights(planned, kept):
             self._terminal.say(line)
 
@@ -176,7 +178,7 @@ class Driver:
             return None
         losses = {}
         for trial in self._sweep.trials:
-            columns = self._ledger.trajectory_in(self._name, trial.config_hash)
+            columns = self._ledger.trajectory(trial.config_hash, self._name)
             if columns:
                 steps = trial.plain["train"]["steps"]
                 losses[trial.config_hash] = rung_losses(config, columns, steps)
@@ -189,7 +191,7 @@ class Driver:
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
-        weights.forget(self._weights, hashes)
+        weights.delete_weights(self._weights, hashes)
         self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
@@ -222,7 +224,7 @@ class Driver:
                         planned = self._rounds(entry, planned, train, outbox)
                     finally:
                         sending.enter_context(self._terminal.waiting("sending to MLflow"))
-                self._checkpoints.tidy(self._sweep.states.ended)
+                self._checkpoints.remove_ended(self._sweep.states.ended)
                 lines = self._outcomes()
                 status = final_status(lines)
             finally:
@@ -249,7 +251,7 @@ class Driver:
         )
         while planned.packs:
             trials = {trial.config_hash: trial for trial in planned.trials}
-            ended = Ended(self._checkpoints, planned.hashes)
+            ended = CheckpointCleaner(self._checkpoints, planned.hashes)
             handler.handle_all(train(planned.packs), trials, ended)
             states = load_states(planned.trials, self._ledger, sweep=self._name)
             self._sweep.record_results(planned, states)
@@ -258,7 +260,7 @@ class Driver:
                 self._forget(planned)
                 current = replace(entry, spec=entry.spec | self._sweep.spec())
                 update_sweep(self._tracker, self._ledger, current, planned)
-                search_findings = findings(self._launched.search, self._outcomes())
+                search_findings = summarize(self._launched.search, self._outcomes())
                 self._terminal.say(next_round(planned, search_findings))
         return planned
 

@@ -6,10 +6,10 @@ import logging
 from sweeps.config.request import LaunchConfig, Request
 from sweeps.driver.announcement import missing_weights
 from sweeps.driver.sweep_state import SweepState
-from sweeps.driver.trial_states import TrialStates, load_states
+from sweeps.driver.trial_states import TrialStates, asked_before, load_states
 from sweeps.execution.executor import missing_gpus
 from sweeps.planning.plan import Plan, PlannedTrial, trials_of
-from sweeps.search.factory import name_of
+from sweeps.search.factory import sweep_name
 from sweeps.storage.checkpoints import checkpoints_of
 from sweeps.storage.ledger import reading
 from sweeps.storage.output_root import ledger_path
@@ -47,7 +47,7 @@ def plan_by_ledger(
     Raises:
         OutputRootError: the ledger cannot be read.
     """
-    path, name = ledger_path(launch), name_of(launch, trials)
+    path, name = ledger_path(launch), sweep_name(launch, trials)
     with contextlib.ExitStack() as stack:
         ledger = None
         if path.exists() and not force:
@@ -57,5 +57,12 @@ def plan_by_ledger(
             return load_states(trials, ledger, sweep=name) if ledger else TrialStates()
 
         packs = list(checkpoints_of(launch, name).packs().values())
-        sweep = SweepState(launch, trials, lookup, checkpointed=packs, retry_failed=retry_failed)
+        sweep = SweepState(
+            launch,
+            trials,
+            lookup,
+            asked=asked_before(ledger, launch, name) if ledger else [],
+            checkpointed=packs,
+            retry_failed=retry_failed,
+        )
         return sweep.next_round()

@@ -13,7 +13,7 @@ from sweeps.execution.events import Done, Failed, Live, Message, Note, Stopped
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
 from sweeps.storage import weights
-from sweeps.storage.checkpoints import Ended
+from sweeps.storage.checkpoints import CheckpointCleaner
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.stop_requests import STOPPED_BY, SWEEP, StopRequests
 
@@ -50,7 +50,10 @@ class MessageHandler:
         self._live_seconds, self._described = live_seconds, time.monotonic()
 
     def handle_all(
-        self, messages: Iterator[Message], trials: Mapping[str, PlannedTrial], ended: Ended
+        self,
+        messages: Iterator[Message],
+        trials: Mapping[str, PlannedTrial],
+        ended: CheckpointCleaner,
     ) -> None:
         """Handle the messages of one round; a result is in the ledger before it is shown.
 
@@ -74,29 +77,31 @@ class MessageHandler:
             resume = f"the same command, or `sweeps resume {self._entry.sweep}`, goes on from here"
             raise StoppedError(f"{STOPPED_BY} {stop.by}; {resume}")
 
-    def _record(self, message: Message, trials: Mapping[str, PlannedTrial], ended: Ended) -> None:
+    def _record(
+        self, message: Message, trials: Mapping[str, PlannedTrial], ended: CheckpointCleaner
+    ) -> None:
         """Write a result or a failure into the ledger, and pass it to the outbox."""
         if isinstance(message, Done):
             self._put(message)
             ended.add(message.record.config_hash)
             self._outbox.notify()
         elif isinstance(message, Failed):
-            self._ledger.fail(message.config_hash, message.error, final=message.final)
+            self._ledger.save_failure(message.config_hash, message.error, final=message.final)
             self._outbox.close(message.config_hash, "FAILED", message.error)
             if message.final:
                 ended.add(message.config_hash)
         elif isinstance(message, Stopped):
-            self._ledger.fail(message.config_hash, str(message), final=False)
+            self._ledger.save_failure(message.config_hash, str(message), final=False)
             self._outbox.close(message.config_hash, "KILLED", str(message), message.by)
             self._note_stop(message.by)
         elif isinstance(message, Live):
             self._outbox.show(trials[message.config_hash], message)
 
     def _put(self, message: Done) -> None:
-        record, lines = weights.found(self._weights, message.record)
+        record, lines = weights.check_weights(self._weights, message.record)
         for line in lines:
             self._view.on_event(Note(record.config_hash, line))
-        self._ledger.put(record.in_sweep(self._entry.sweep), message.figure)
+        self._ledger.save(record.in_sweep(self._entry.sweep), message.figure)
 
     def _update_page(self) -> None:
         """Update the description of the sweep's page in MLflow, if it is time."""
@@ -111,7 +116,7 @@ class MessageHandler:
         current = self._ledger.sweep(entry.tracker, entry.study, entry.sweep)
         assert current is not None
         spec = current.spec | {"stopped_by": by}
-        self._ledger.sweep_states(entry.tracker, replace(current, spec=spec))
+        self._ledger.update_spec(entry.tracker, replace(current, spec=spec))
 
 
 def _without_secrets(message: Message) -> Message:

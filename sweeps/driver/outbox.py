@@ -19,7 +19,7 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.storage import weights
 from sweeps.storage.disk_errors import explanation
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.pending import OutboxItem
+from sweeps.storage.outbox import OutboxItem
 from sweeps.tracking.live_runs import Ending
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.tracker import Tracker
@@ -193,9 +193,9 @@ def _send_batch(
     data: dict[str, dict[str, Any]] = {}
     try:
         for item in items:
-            record = ledger.get(item.config_hash)
+            record = ledger.get(item.config_hash, item.stopped_in)
             assert record is not None
-            figure = ledger.figure(item.config_hash)
+            figure = ledger.figure(item.config_hash, item.stopped_in)
             kept = weights.path_of(ledger.path.parent, record)
             run = tracker.publish_result(page, item.name, record, figure, kept)
             sent.append((item, run))

@@ -11,7 +11,7 @@ from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import page
 from sweeps.reports.figures import Study
 from sweeps.reports.page import ReportHeader
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Columns
 from sweeps.tracking import pages
@@ -39,7 +39,7 @@ def publish_page(
     """
     links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
     search = search_of(entry)
-    text = describe(entry.spec["command"], lines, links, findings(search, lines))
+    text = describe(entry.spec["command"], lines, links, summarize(search, lines))
     files = report_files(entry, lines, trajectory_lookup(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -47,7 +47,7 @@ def publish_page(
         (folder / name).write_bytes(data)
     points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
     tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
-    ledger.published(tracker.name, entry.study, entry.sweep)
+    ledger.set_published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
 
 
@@ -61,7 +61,7 @@ def trajectory_lookup(
 
     @functools.cache
     def lookup(config_hash: str) -> Columns | None:
-        columns = ledger.trajectory_in(entry.sweep, config_hash)
+        columns = ledger.trajectory(config_hash, entry.sweep)
         if columns is None:
             with contextlib.suppress(TrackingError):
                 return tracker.trajectory(entry.experiment, config_hash)

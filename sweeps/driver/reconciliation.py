@@ -6,10 +6,11 @@ by its tags, since ids that the ledger remembers may belong to something else by
 
 from dataclasses import dataclass
 
-from sweeps.config.nested import counted
+from sweeps.config.nested import count_noun
 from sweeps.driver.register import begin_page, page_spec
 from sweeps.driver.trial_states import planned_of
 from sweeps.storage.ledger import Ledger, Page
+from sweeps.storage.record import ResultKey
 from sweeps.tracking.tracker import Tracker
 
 
@@ -26,7 +27,7 @@ class Missing:
     pages: int = 0
 
     def __str__(self) -> str:
-        words = [counted(self.trials, "trial")] if self.trials else []
+        words = [count_noun(self.trials, "trial")] if self.trials else []
         pages = "1 sweep's page" if self.pages == 1 else f"{self.pages} sweeps' pages"
         return " and ".join(words + [pages] * bool(self.pages))
 
@@ -44,7 +45,7 @@ def reconcile(tracker: Tracker, ledger: Ledger, study: str) -> Missing:
     gone = _find_pages(tracker, ledger, study, experiment, pages)
     incomplete = _incomplete_pages(tracker, ledger, study, list(pages))
     lost = _lost_results(tracker, ledger, study, experiment, check_files=bool(incomplete))
-    ledger.send_again(tracker.name, study, lost)
+    ledger.mark_unsent(tracker.name, study, lost)
     return Missing(len(lost), len(gone | incomplete))
 
 
@@ -56,12 +57,12 @@ def _find_pages(
     for sweep, page in pages.items():
         run = runs.get(sweep)
         run_id = run.run_id if run else _new_page(tracker, ledger, study, experiment, sweep, page)
-        ledger.paged(tracker.name, study, sweep, experiment, run_id)
+        ledger.set_page(tracker.name, study, sweep, experiment, run_id)
         # Another machine may have finished the sweep. RUNNING on a server: that machine works
         # on it, or its run will be closed when its lease has expired.
         expected = {page.status, "FINISHED"} | (set() if tracker.local else {"RUNNING"})
         if run is None or (page.published and run.status not in expected):
-            ledger.published(tracker.name, study, sweep, done=False)
+            ledger.set_published(tracker.name, study, sweep, done=False)
             changed.add(sweep)
     return changed
 
@@ -91,7 +92,7 @@ def _incomplete_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list
         if not tracker.presence.page_has_files(entry.run_id, ended=entry.published):
             spec = page_spec(study, sweep, entry.spec, planned_of(entry))
             tracker.pages.write_spec(entry.run_id, spec)
-            ledger.published(tracker.name, study, sweep, done=False)
+            ledger.set_published(tracker.name, study, sweep, done=False)
             incomplete.add(sweep)
         elif not incomplete:
             break
@@ -100,12 +101,12 @@ def _incomplete_pages(tracker: Tracker, ledger: Ledger, study: str, sweeps: list
 
 def _lost_results(
     tracker: Tracker, ledger: Ledger, study: str, experiment: str, *, check_files: bool
-) -> list[str]:
+) -> list[ResultKey]:
     """Return keys of results whose run is gone, is not marked as ended, or lacks artifacts."""
-    sent = ledger.sent(tracker.name, study)
+    sent = ledger.sent_runs(tracker.name, study)
     lost: set[str] = set()
     for stopped in (False, True):
-        runs = [run for run, key in sent.items() if ("@" in key) is stopped]
+        runs = [run for run, key in sent.items() if bool(key.stopped_in) is stopped]
         lost.update(tracker.presence.missing_runs(experiment, runs, stopped=stopped))
     if check_files or tracker.local:
         left, kept = set(sent) - lost, ledger.with_weights()

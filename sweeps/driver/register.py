@@ -6,8 +6,7 @@ from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedTrial, axes_of
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import OutboxItem
-from sweeps.storage.record import stopped_key
+from sweeps.storage.outbox import OutboxItem
 from sweeps.tracking.charts import trials_view
 from sweeps.tracking.tracker import Tracker
 
@@ -44,7 +43,7 @@ def register_sweep(
 
 def update_sweep(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
     """Write a running sweep's new spec into the ledger, and enqueue its new trials."""
-    ledger.sweep_states(tracker.name, entry)
+    ledger.update_spec(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)
 
 
@@ -89,9 +88,7 @@ def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) 
         OutboxItem(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials
     ]
     if stops_early(entry):  # also the results of trials that this sweep stops
-        items += [
-            replace(item, config_hash=stopped_key(item.config_hash, item.sweep)) for item in items
-        ]
+        items += [replace(item, stopped_in=item.sweep) for item in items]
     ledger.enqueue(tracker.name, items)
 
 

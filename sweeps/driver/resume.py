@@ -14,7 +14,7 @@ from sweeps.driver.trial_states import single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import reading
-from sweeps.storage.output_root import has_record, ledger_path
+from sweeps.storage.output_root import ledger_path, require_record
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def stored_sweep(
             trial; or a config no longer has the hash under which it was recorded.
     """
     current = request(overrides, config_dir).launch
-    has_record(Path(current.paths.output))
+    require_record(Path(current.paths.output))
     with reading(ledger_path(current)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
     command = entry.spec["command"]

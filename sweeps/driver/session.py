@@ -8,9 +8,9 @@ from pathlib import Path
 from sweeps.config.launch import LaunchConfig
 from sweeps.driver import heartbeat
 from sweeps.storage import root_lock
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.storage.ledger import DAMAGED, Ledger
-from sweeps.storage.output_root import folder_of, keep_caches, ledger_path
+from sweeps.storage.output_root import folder_of, ledger_path, set_cache_folder
 from sweeps.tracking import store
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
@@ -35,16 +35,16 @@ def opened(
     output = Path(config.paths.output)
     if config.tracking.name == "local":
         store.uri(output)
-    with explained(output):
+    with explained_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     with _locked(output), contextlib.ExitStack() as stack:
-        keep_caches(output)
+        set_cache_folder(output)
         path = ledger_path(config)
-        with explained(path, DAMAGED):
+        with explained_errors(path, DAMAGED):
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
         held()
         tracker = Tracker(config.tracking, output)
-        stack.enter_context(explained(path, DAMAGED, sqlite3.Error))
+        stack.enter_context(explained_errors(path, DAMAGED, sqlite3.Error))
         yield tracker, ledger
 
 
@@ -52,7 +52,7 @@ def opened(
 def _locked(output: Path) -> Iterator[None]:
     """Hold the lock of an output root; a lock file that cannot be opened is a one-line error."""
     with contextlib.ExitStack() as stack:
-        with explained(output):
+        with explained_errors(output):
             stack.enter_context(root_lock.held(output, lambda: _holder(output)))
         yield
 

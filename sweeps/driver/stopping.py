@@ -8,11 +8,11 @@ from sweeps.driver.heartbeat import last_heartbeat
 from sweeps.driver.trial_states import load_states, planned_of, single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
-from sweeps.storage.output_root import folder_of, has_record, ledger_path
+from sweeps.storage.output_root import folder_of, ledger_path, require_record
 from sweeps.storage.prefixes import check_prefix
-from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, person
+from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests, current_user
 
 
 def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> list[str]:
@@ -31,14 +31,14 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
             trials; nothing was requested.
     """
     output = Path(config.paths.output)
-    has_record(output)
+    require_record(output)
     with reading(ledger_path(config)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
         folder = folder_of(output, entry.sweep)
         driver = _driver_of(folder, entry)
         trials = _unfinished_trials(entry, ledger, hashes)
-    requests, stop = StopRequests.of(folder), StopRequest(person())
-    with explained(requests.folder):
+    requests, stop = StopRequests.of(folder), StopRequest(current_user())
+    with explained_errors(requests.folder):
         for name in [trial.config_hash for trial in trials] or [SWEEP]:
             requests.write(name, stop)
     if not hashes:

@@ -8,7 +8,7 @@ from sweeps.config.request import ClusterConfig, LaunchConfig
 from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search
-from sweeps.search.factory import name_of, start
+from sweeps.search.factory import create_search, sweep_name
 
 
 class SweepState:
@@ -28,6 +28,7 @@ class SweepState:
         cells: list[PlannedTrial],
         lookup: Callable[[list[PlannedTrial]], TrialStates],
         *,
+        asked: Sequence[PlannedTrial] = (),
         checkpointed: Sequence[Sequence[str]] = (),
         retry_failed: bool,
     ) -> None:
@@ -35,15 +36,16 @@ class SweepState:
 
         Args:
             launch: how to search, and on which workers.
-            cells: the cells to search, see `search.factory.start`.
+            cells: the cells to search, see `search.factory.create_search`.
             lookup: loads the states of trials that this launch has not trained.
+            asked: trials that an earlier launch of this sweep asked for.
             checkpointed: hashes of the trials of each pack that has a checkpoint.
             retry_failed: train failed trials again.
         """
-        self._search: Search = start(launch, cells)
+        self._search: Search = create_search(launch, cells, asked)
         self._launch, self._lookup, self._retry = launch, lookup, retry_failed
         self._checkpointed = checkpointed
-        self.sweep = name_of(launch, cells)
+        self.sweep = sweep_name(launch, cells)
         self.trials: list[PlannedTrial] = []
         self.states = TrialStates()
         self.reused: set[str] = set()
@@ -101,7 +103,7 @@ class SweepState:
             workers=_worker_count(self._launch.cluster),
             finished=self.states.results,
             failed=failed,
-            begun=self._checkpointed,
+            checkpointed=self._checkpointed,
             more=self._search.more,
         )
 

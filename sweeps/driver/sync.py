@@ -15,7 +15,7 @@ from sweeps.driver.session import opened
 from sweeps.driver.trial_states import outcomes_of_entry, single_sweep
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.output_root import folder_of, has_record
+from sweeps.storage.output_root import folder_of, require_record
 from sweeps.tracking.tracker import Tracker
 
 
@@ -136,7 +136,7 @@ def sync(config: LaunchConfig) -> SyncResult:
         ConfigError: nothing was launched under this output root.
         TrackingError: MLflow cannot be reached.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         close_expired_runs(tracker, ledger)
         return sync_study(tracker, ledger, ledger.studies(tracker.name))
@@ -153,7 +153,7 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
         ConfigError: no sweep, or more than one, has this prefix.
         TrackingError: MLflow cannot be reached or did not take it.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         study = single_sweep(ledger.sweeps_like(prefix, tracker.name), prefix).study
         left = sync_study(tracker, ledger, [study]).unsent.get(study, PendingItems())

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import search_from_plain
-from sweeps.config.search import SearchConfig
+from sweeps.config.request import LaunchConfig, search_from_plain
+from sweeps.config.search import SearchConfig, is_adaptive
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
-from sweeps.storage.output_root import LEDGER, has_record
+from sweeps.storage.output_root import LEDGER, require_record
 from sweeps.storage.prefixes import one_sweep
 from sweeps.tracking.tracker import Tracker
 
@@ -52,8 +52,7 @@ def load_states(
         TrackingError: MLflow does not answer.
     """
     hashes = {trial.config_hash for trial in trials}
-    stopped = {h: result for h, result in ledger.stopped(sweep).items() if h in hashes}
-    results = stopped | ledger.results(hashes)
+    results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished_results(experiment, hashes - set(results))
     return TrialStates(results, ledger.failures(hashes))
@@ -87,6 +86,13 @@ def outcomes_of(
 def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
     """Return the trials of a recorded sweep."""
     return [PlannedTrial(**trial) for trial in entry.spec["trials"]]
+
+
+def asked_before(ledger: Ledger, launch: LaunchConfig, sweep: str) -> list[PlannedTrial]:
+    """Trials that the search of a sweep has asked for so far, in their order."""
+    if not is_adaptive(launch.search):
+        return []
+    return max(map(planned_of, ledger.sweeps_like(sweep)), key=len, default=[])
 
 
 def outcomes_of_entry(
@@ -127,6 +133,6 @@ def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
     Raises:
         ConfigError: no sweep, or more than one, has this prefix.
     """
-    has_record(output)
+    require_record(output)
     with reading(output / LEDGER) as ledger:
         return outcomes_of_entry(single_sweep(ledger.sweeps_like(prefix), prefix), ledger)

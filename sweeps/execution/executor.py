@@ -120,6 +120,6 @@ def _train_inline(packs: Packs, settings: WorkerSettings) -> Iterator[Message]:
 
     for pack in packs:
         guard = Guard(settings.requests)
-        if guard.asked().sweep:
+        if guard.pending().sweep:
             return
         yield from train_on_worker([trial.plain for trial in pack], settings, guard)

@@ -17,7 +17,7 @@ from typing import Any
 import deq
 from sweeps.execution.system_metrics import Sampler
 from sweeps.storage.record import Columns, now
-from sweeps.storage.step_metrics import Clock, Point, Thinning, kept, system_points
+from sweeps.storage.step_metrics import Clock, Point, Thinning, is_kept, system_points
 
 FILE = "shown.json"
 
@@ -109,7 +109,7 @@ class LiveSender:
         self.shown = shown
 
     def _sample(self, shown: SentPoints) -> None:
-        if kept(shown.sampled):
+        if is_kept(shown.sampled):
             shown.samples.append((now(), self._sampler.sample()))
         shown.sampled += 1
 

@@ -16,8 +16,8 @@ from sweeps.execution.events import Done, Live, Message, Note, Progress
 from sweeps.execution.live import LiveSender, plain_columns
 from sweeps.execution.settings import WorkerSettings
 from sweeps.storage.record import Record, Trajectory, now
-from sweeps.storage.stop_requests import Asked, Guard
-from sweeps.storage.weights import kept
+from sweeps.storage.stop_requests import Guard, PendingStops
+from sweeps.storage.weights import save_weights
 
 # Seconds between two progress messages of a trial.
 PROGRESS_EVERY = 0.5
@@ -46,7 +46,7 @@ class PackTraining:
 
     def messages(self) -> Iterator[Message]:
         """Train; yield what happens."""
-        self._guard.begin(self._hashes)
+        self._guard.start(self._hashes)
         checkpoint, lines = self._writer.newest()
         yield from notes(self._hashes, lines)
         self._live = LiveSender(
@@ -94,8 +94,8 @@ class PackTraining:
             if course.status is None:
                 continue
             del self._running[digest]
-            self._guard.ended(digest)
-            record, lines = kept(self._settings.weights, self._record(course, k), course)
+            self._guard.trial_ended(digest)
+            record, lines = save_weights(self._settings.weights, self._record(course, k), course)
             yield from [Note(digest, line) for line in lines]
             yield Done(record)
 
@@ -114,7 +114,7 @@ class PackTraining:
         The pack is left when the whole sweep ends, and when the rest of the pack has a
         checkpoint of its own, from which the caller continues.
         """
-        asked = self._guard.look() if self._running else Asked()
+        asked = self._guard.poll() if self._running else PendingStops()
         if asked.sweep:
             self._left = True
             return list(notes(self._hashes, self._writer.write(descent)))
@@ -130,7 +130,7 @@ class PackTraining:
         messages = list(endings(asked.trials, self._guard.timeout, steps, kept=self._left))
         for message in messages:
             descent.stop(descent.courses[self._running.pop(message.config_hash)], "")
-            self._guard.ended(message.config_hash)
+            self._guard.trial_ended(message.config_hash)
         return [*messages]
 
     def _record(self, course: deq.Course, k: int) -> Record:

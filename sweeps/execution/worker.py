@@ -11,13 +11,13 @@ from typing import Any
 import deq
 from deq.training.checkpoint import UnusableError
 from sweeps.config.hashing import config_hash
-from sweeps.config.nested import in_bytes, one_line
+from sweeps.config.nested import format_bytes, one_line
 from sweeps.config.request import trial_from_plain
 from sweeps.execution.endings import endings
 from sweeps.execution.events import Done, Failed, Message, Stopped
 from sweeps.execution.pack_training import PackTraining, notes
 from sweeps.execution.settings import WorkerSettings
-from sweeps.storage.checkpoints import without
+from sweeps.storage.checkpoints import discard_pack
 from sweeps.storage.stop_requests import Guard
 
 Plains = dict[str, dict[str, Any]]  # plain trial configs by config hash
@@ -78,7 +78,7 @@ def memory_needed(plains: list[dict[str, Any]]) -> str:
     """Return how much memory a pack needs and what to do, as the end of a sentence."""
     config = trial_from_plain(plains[0])
     d, n = deq.load(config.data).x.shape
-    size = in_bytes(len(plains) * deq.memory(config, d, n))
+    size = format_bytes(len(plains) * deq.memory(config, d, n))
     if len(plains) == 1:
         return f"the trial needs about {size}: lower model.width or data.n"
     return f"{len(plains)} trials together need about {size}: lower pack"
@@ -90,7 +90,7 @@ def _train(
     stopped = guard.of(list(trials))  # before they began, or after their worker was ended
     yield from endings(stopped, guard.timeout)
     left = {digest: plain for digest, plain in trials.items() if digest not in stopped}
-    if not left or guard.asked().sweep:
+    if not left or guard.pending().sweep:
         return
     size, cause, why = len(left), None, ""
     try:
@@ -101,11 +101,11 @@ def _train(
         cause, why = _Cause.of(error), one_line(error)
     # Not inside the except: there the error's traceback holds the pack's tensors.
     if cause is None:
-        if left and not guard.asked().sweep:  # a trial left the pack; the rest has a checkpoint
+        if left and not guard.pending().sweep:  # a trial left the pack; the rest has a checkpoint
             yield from _train(left, settings, guard, halved=halved)
     elif cause is _Cause.CHECKPOINT:
         yield from notes(list(left), [f"its checkpoint is not used ({why}): starts anew"])
-        settings = replace(settings, checkpoints=without(settings.checkpoints, list(left)))
+        settings = replace(settings, checkpoints=discard_pack(settings.checkpoints, list(left)))
         yield from _train(left, settings, guard, halved=halved)
     elif cause is _Cause.MEMORY and (halved or size == 1):
         needed = memory_needed(list(left.values()))

@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.trial_states import single_sweep
 from sweeps.storage.ledger import SweepEntry, reading
-from sweeps.storage.output_root import has_record, ledger_path
+from sweeps.storage.output_root import ledger_path, require_record
 
 # The papers whose predictions every trial is compared with.
 BIBTEX = """\
@@ -58,10 +58,10 @@ def of_sweep(config: LaunchConfig, prefix: str) -> str:
     Raises:
         ConfigError: the prefix names no sweep or several.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
-        stored = [ledger.made(trial["config_hash"]) for trial in entry.spec["trials"]]
+        stored = [ledger.provenance(trial["config_hash"]) for trial in entry.spec["trials"]]
     provenance = [
         Provenance(head["device"], head["started"], head["finished"], environment)
         for head, environment in filter(None, stored)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deq
 from sweeps import __version__
-from sweeps.config.config_files import own_folders, unused
+from sweeps.config.config_files import user_folders, why_unused
 from sweeps.config.request import LaunchConfig
 from sweeps.errors import SweepsError
 from sweeps.execution.executor import check_cluster, missing_gpus
@@ -97,10 +97,12 @@ def _git() -> Check:
 def _configs(config_dir: str | None) -> str:
     """Folders of config files in the order of their search, with their groups."""
     folders = []
-    for folder in own_folders(config_dir):
+    for folder in user_folders(config_dir):
         groups = {path.parts[-2] for path in folder.glob("*/*.yaml")}
         folders.append(f"{folder} ({', '.join(sorted(groups))})")
-    return "; then ".join([*folders, "sweeps' own"]) + (f" ({unused()})" if unused() else "")
+    return "; then ".join([*folders, "sweeps' own"]) + (
+        f" ({why_unused()})" if why_unused() else ""
+    )
 
 
 def _writable(output: Path) -> Check:

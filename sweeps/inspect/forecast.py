@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import deq
-from sweeps.config.nested import in_bytes
+from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, trials_of
 
 # Steps to a loss are counted up to this number.
@@ -105,7 +105,7 @@ def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> No
     cost = {
         "products/step": [_range(trial, "products", ".0f") for trial in trials],
         "FLOP": [_range(trial, "flop", ".2g") for trial in trials],
-        "memory": [in_bytes(trial.metrics["cost/bytes"]) for trial in trials],
+        "memory": [format_bytes(trial.metrics["cost/bytes"]) for trial in trials],
         "budget in steps": [str(trial.budget) for trial in trials],
     }
     _table(terminal, trials, {}, cost)
@@ -124,7 +124,7 @@ def _table(
     rows = [
         [
             trial.planned.name,
-            *(number(trial.metrics.get(key)) for key in numbers.values()),
+            *(format_number(trial.metrics.get(key)) for key in numbers.values()),
             *(column[k] for column in texts.values()),
         ]
         for k, trial in enumerate(trials)

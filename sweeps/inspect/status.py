@@ -19,9 +19,9 @@ from sweeps.driver.trial_states import (
 )
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
-from sweeps.storage.output_root import folder_of, has_record, ledger_path
+from sweeps.storage.output_root import folder_of, ledger_path, require_record
 
 COUNTS = ("done", "reused", "failed", "running", "left")
 # Number of trials shown by `sweeps status --watch`.
@@ -95,7 +95,7 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
     Raises:
         ConfigError: nothing was launched there yet, or the prefix names no sweep or several.
     """
-    has_record(Path(config.paths.output))
+    require_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
         entries = ledger.sweeps_like(prefix)
         if prefix:
@@ -113,7 +113,7 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, states, heartbeat, reused, entry.sweep) for trial in planned]
     counted_as = ["reused" if t.config_hash in reused else _count_as(t.state) for t in trials]
-    search_results = findings(search_of(entry), outcomes_of(planned, reused, states))
+    search_results = summarize(search_of(entry), outcomes_of(planned, reused, states))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,

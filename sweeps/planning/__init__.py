@@ -1,1 +1,1 @@
-"""From composed trials to a plan of what is left to train, and what came of it."""
+"""Plans of sweeps, and outcomes of their trials."""

@@ -1,20 +1,20 @@
-"""Two trials side by side: the keys that differ, and what differs in the results."""
+"""Compares two trials: config keys and results that differ."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from sweeps.config.nested import flatten
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.storage.record import Record
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two trials.
+    """Differences between two trials.
 
     Attributes:
         keys: (value in the first, in the second) by config key; None where it is absent.
-        results: the same of status and summary metrics; seconds are left out.
+        results: likewise for the status and the summary metrics, without times.
     """
 
     keys: dict[str, tuple[Any, Any]]
@@ -22,7 +22,7 @@ class Difference:
 
 
 def difference(first: Record, second: Record) -> Difference:
-    """What differs between two trials' configs and results."""
+    """Differences between two trials' configs and results."""
     results = [{"status": r.status} | _untimed(r.summary) for r in (first, second)]
     return Difference(
         keys=_unequal(flatten(first.config), flatten(second.config)),
@@ -30,11 +30,13 @@ def difference(first: Record, second: Record) -> Difference:
     )
 
 
-def table(found: Difference, first: Record, second: Record) -> tuple[list[str], list[list[str]]]:
+def table(
+    differences: Difference, first: Record, second: Record
+) -> tuple[list[str], list[list[str]]]:
     """Header and rows for a terminal."""
     rows = [
         [name, _shown(a), _shown(b)]
-        for part in (found.keys, found.results)
+        for part in (differences.keys, differences.results)
         for name, (a, b) in part.items()
     ]
     return ["", first.config_hash[:12], second.config_hash[:12]], rows
@@ -50,4 +52,4 @@ def _unequal(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]
 
 
 def _shown(value: Any) -> str:
-    return number(value) if value is None or isinstance(value, float) else str(value)
+    return format_number(value) if value is None or isinstance(value, float) else str(value)

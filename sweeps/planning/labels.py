@@ -1,4 +1,4 @@
-"""Short names of trials and of cells, made of the values that vary in their sweep."""
+"""Short names of trials and grid cells, built from the values that vary in their sweep."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,46 +6,46 @@ from typing import Any
 
 
 class Labels:
-    """Names by values, with keys as short as the keys that vary in a sweep allow.
+    """Builds names from values, with keys as short as possible.
 
-    A key is known by the shortest of its dotted endings that is no ending of another key:
-    `model.width` by `width`, and `data.seed` by `data.seed` where `seed` varies too.
+    A key is shortened to its shortest dotted ending that no other varying key ends with:
+    `model.width` to `width`; `data.seed` stays where `seed` varies too.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         """Shorten the keys that vary in a sweep."""
-        known = dict.fromkeys(keys)
-        self._short = {key: _short(key, known) for key in known}
+        unique = dict.fromkeys(keys)
+        self._short = {key: _short(key, unique) for key in unique}
 
     def __call__(self, varying: dict[str, Any]) -> str:
-        """A name that says these values: `width=128 relu seed=0`; `default` without any."""
+        """Name that states these values, e.g. `width=128 relu seed=0`; `default` without any."""
         return " ".join(self._part(key, value) for key, value in varying.items()) or "default"
 
     def _part(self, key: str, value: Any) -> str:
         short = self._short.get(key, key)
-        return shown(value) if short == "activation" else f"{short}={shown(value)}"
+        return value_text(value) if short == "activation" else f"{short}={value_text(value)}"
 
 
-def shown(value: Any) -> str:
-    """A value as text from which it can be read back: six digits where they say it exactly."""
+def value_text(value: Any) -> str:
+    """Text from which the value can be read back: six digits of a float where they are exact."""
     if not isinstance(value, float):
         return str(value)
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
 
-def distinct(names: Sequence[str]) -> list[str]:
-    """The names, those that are there several times numbered: `a_1`, `b`, `a_2`."""
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with duplicates numbered: `a_1`, `b`, `a_2`."""
     count, seen = Counter(names), Counter[str]()
-    found = []
+    unique = []
     for name in names:
         seen[name] += 1
-        found.append(f"{name}_{seen[name]}" if count[name] > 1 else name)
-    return found
+        unique.append(f"{name}_{seen[name]}" if count[name] > 1 else name)
+    return unique
 
 
 def _short(key: str, keys: Iterable[str]) -> str:
-    """The shortest dotted ending of a key that is no ending of another key."""
+    """Shortest dotted ending of a key that no other key ends with."""
     parts = key.split(".")
     for start in range(len(parts) - 1, 0, -1):
         ending = ".".join(parts[start:])

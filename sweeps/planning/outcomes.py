@@ -1,15 +1,21 @@
-"""What a sweep found: its lines, the table of them, the CSV, and means over seeds."""
+"""Outcomes of a sweep's trials: table, CSV, data frame, and groups of seeds.
 
-import csv
-import io
+The door to pandas, which is imported when a frame is made.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import deq
 from sweeps.config.early_stopping import STOPPED
+from sweeps.config.nested import flatten
 from sweeps.planning.labels import Labels
 from sweeps.planning.plan import PlannedTrial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = {
     "measured rate": "rate/measured",
@@ -21,19 +27,19 @@ COLUMNS = {
     "seconds": "time/seconds",
 }
 FAILED, MISSING, STOPPED_BY_PERSON = "failed", "missing", "stopped by a person"
-# Of a trial without a result.
+# Statuses of trials without a result.
 UNFINISHED = (FAILED, MISSING, STOPPED_BY_PERSON)
 
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """One trial of a sweep, and what came of it.
+    """Outcome of one trial of a sweep.
 
     Attributes:
         planned: the trial.
-        status: how it ended; FAILED when it raised, MISSING when it never ran,
+        status: of its result; else FAILED when it raised, MISSING when it never ran,
             STOPPED_BY_PERSON when `sweeps stop` ended it.
-        summary: its summary metrics, where it has a result.
+        summary: summary metrics of its result.
         error: what it raised, or who stopped it.
         reused: whether it was finished before the sweep was launched.
     """
@@ -52,12 +58,12 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Repeats of one configuration over seeds.
+    """Trials of one configuration that differ in their seed.
 
     Attributes:
-        name: what varies in the sweep, the seed aside, as a name.
-        varying: the same by key.
-        lines: a line for each seed.
+        name: short name that states the values of `varying`.
+        varying: values of the sweep's axes, without the seed, by key.
+        lines: the outcome for each seed.
     """
 
     name: str
@@ -65,69 +71,90 @@ class SeedGroup:
     lines: list[TrialOutcome]
 
     def mean(self, key: str) -> "deq.Mean | None":
-        """The mean of a metric over the seeds; None when there is none."""
+        """Mean of a metric over the seeds; None when no seed has it."""
         values = values_of(self.lines, key)
         return deq.mean(values) if values else None
 
 
 def table(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table a sweep ends with."""
+    """Header and rows of the table that `sweeps run` prints at the end."""
     rows = [
-        [line.planned.name, line.status, *(number(line.summary.get(k)) for k in COLUMNS.values())]
+        [
+            line.planned.name,
+            line.status,
+            *(format_number(line.summary.get(k)) for k in COLUMNS.values()),
+        ]
         for line in lines
     ]
     return ["trial", "status", *COLUMNS], rows
 
 
+def frame(lines: Sequence[TrialOutcome]) -> "pd.DataFrame":
+    """All trials as a data frame, one row each.
+
+    Returns:
+        Columns trial, config_hash, cell_hash, status, error, reused; config keys such as
+        `model.width`; summary metrics such as `rate/measured`. NaN where there is none.
+    """
+    import pandas as pd  # slow: not for commands that make no frame
+
+    return pd.DataFrame(
+        {
+            "trial": line.planned.name,
+            "config_hash": line.planned.config_hash,
+            "cell_hash": line.planned.cell_hash,
+            "status": line.status,
+            "error": line.error,
+            "reused": line.reused,
+            **flatten(line.planned.plain),
+            **line.summary,
+        }
+        for line in lines
+    )
+
+
 def to_csv(lines: Sequence[TrialOutcome]) -> str:
-    """Every trial, reused ones included, with all summary metrics."""
-    keys = sorted({key for line in lines for key in line.summary})
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(["trial", "status", "reused", "config_hash", "cell_hash", *keys])
-    for line in lines:
-        p = line.planned
-        values = [line.summary.get(key) for key in keys]
-        writer.writerow(
-            [p.name, line.status, line.reused, p.config_hash, p.cell_hash]
-            + ["" if v is None else repr(v) for v in values]
-        )
-    return sink.getvalue()
+    """Every trial, reused ones included, with all its summary metrics."""
+    metrics = sorted({key for line in lines for key in line.summary})
+    names = ["trial", "status", "reused", "config_hash", "cell_hash", *metrics]
+    return str(frame(lines).reindex(columns=names).to_csv(index=False, lineterminator="\n"))
 
 
-def counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
-    """How many trials ended in which way."""
-    found: dict[str, int] = {}
-    for line in lines:
-        found[line.status] = found.get(line.status, 0) + 1
-    return dict(sorted(found.items()))
+def status_counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
+    """Number of trials by status, in alphabetical order."""
+    return dict(sorted(Counter(line.status for line in lines).items()))
 
 
 def seed_groups(lines: Sequence[TrialOutcome]) -> list[SeedGroup]:
-    """The trials by their configuration without the seed, in the plan's order."""
+    """Groups of trials that differ in their seed only, in the plan's order."""
     groups: dict[str, list[TrialOutcome]] = {}
     for line in lines:
         groups.setdefault(line.planned.cell_hash, []).append(line)
-    labels, found = labels_of(lines), []
-    for group in groups.values():
-        varying = _without(group[0].planned.varying, "seed")
-        found.append(SeedGroup(labels(varying), varying, group))
-    return found
+    labels = labels_of(lines)
+    varying = [_without(group[0].planned.varying, "seed") for group in groups.values()]
+    return [
+        SeedGroup(labels(values), values, group)
+        for values, group in zip(varying, groups.values(), strict=True)
+    ]
 
 
 def labels_of(lines: Iterable[TrialOutcome]) -> Labels:
-    """The names of what varies in a sweep."""
+    """Labels for the keys that vary in a sweep."""
     return Labels(key for line in lines for key in line.planned.varying)
 
 
-def apart(
+def group_by_others(
     lines: Iterable[TrialOutcome], *keys: str
 ) -> list[tuple[dict[str, Any], list[TrialOutcome]]]:
-    """The trials by all that varies but these keys: the values, and the trials with them."""
+    """Groups of trials that differ in these keys only.
+
+    Returns:
+        (values of the other keys that vary, the trials with these values) of each group.
+    """
     groups: dict[str, tuple[dict[str, Any], list[TrialOutcome]]] = {}
     for line in lines:
-        outer = _without(line.planned.varying, *keys)
-        groups.setdefault(repr(sorted(outer.items())), (outer, []))[1].append(line)
+        others = _without(line.planned.varying, *keys)
+        groups.setdefault(repr(sorted(others.items())), (others, []))[1].append(line)
     return list(groups.values())
 
 
@@ -136,15 +163,15 @@ def _without(varying: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def values_of(lines: Sequence[TrialOutcome], key: str) -> list[float]:
-    """A metric of repeats; of a rate none where one was stopped early.
+    """Values of a metric over seeds; none of a rate where a seed was stopped early.
 
-    Those that were not are the faster ones: a mean over them would be too high.
+    The seeds that were not stopped are the faster ones: their mean rate would be too high.
     """
     if key.startswith("rate/") and any(line.status == STOPPED for line in lines):
         return []
     return [line.summary[key] for line in lines if key in line.summary]
 
 
-def number(value: float | None) -> str:
-    """Four significant digits, or a dash."""
+def format_number(value: float | None) -> str:
+    """Four significant digits; a dash for None."""
     return "-" if value is None else f"{value:.4g}"

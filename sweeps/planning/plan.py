@@ -1,4 +1,4 @@
-"""From composed trials to what is left to do: hashes, what is finished, packs."""
+"""Plan of a sweep: hashes of its trials, which of them are finished, packs of the others."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
-from sweeps.config.nested import in_bytes
+from sweeps.config.nested import format_bytes, value_at
 from sweeps.config.request import Request, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
+
+# Keys on which all trials of a pack agree. The budget is one of them, so that they end together.
+_SHARED = (*deq.PACK_KEYS, "data", "train.steps")
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,13 @@ class PlannedTrial:
     """One trial of a sweep.
 
     Attributes:
-        config_hash, cell_hash: its identity, and that without the seed.
-        name: a short one that says the varying values.
-        varying: those values, by key.
-        plain: the config that is its identity.
-        bytes: what it holds at its peak.
-        pack: how many of its shape are worth training together.
+        config_hash: its identity.
+        cell_hash: its identity without the seed.
+        name: short name that states the varying values.
+        varying: values of the sweep's axes, by key.
+        plain: its config as a nested dict.
+        bytes: its peak memory.
+        pack: largest number of trials of its shape that is worth training together.
     """
 
     config_hash: str
@@ -37,22 +41,22 @@ class PlannedTrial:
 
     @property
     def short_hash(self) -> str:
-        """The first digits of its config hash, enough to name it to any command."""
+        """First 12 digits of its config hash; every command accepts them."""
         return self.config_hash[:12]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its trials, and the packs of those that are left.
+    """A sweep's trials, and the packs of those that are to be trained.
 
     Attributes:
         sweep: the sweep's name.
-        study: the MLflow experiment it is recorded in.
+        study: the MLflow experiment that it is recorded in.
         trials: all of them, in the order of the axes.
-        finished: hashes of those that have a result already.
-        failed: hashes of those that raised before and are not tried again.
-        packs: what is left to train.
-        more: how many trials a search may yet ask for, at most, when these have results.
+        finished: hashes of the trials that have a result.
+        failed: hashes of the trials that failed before and are not retried.
+        packs: trials to train, in packs.
+        more: upper bound of the trials that a search will still ask for after these.
     """
 
     sweep: str
@@ -65,35 +69,36 @@ class Plan:
 
     @property
     def left(self) -> int:
-        """How many trials are to be trained."""
+        """Number of trials to train."""
         return sum(len(pack) for pack in self.packs)
 
     @property
     def hashes(self) -> list[list[str]]:
-        """Config hashes of the packs."""
+        """Config hashes of the trials in each pack."""
         return [[trial.config_hash for trial in pack] for pack in self.packs]
 
     def state(self, trial: PlannedTrial) -> str:
-        """What the plan makes of a trial: finished, failed before, or to train."""
+        """State of a trial in this plan: finished, failed before, or to train."""
         if trial.config_hash in self.finished:
             return "finished"
         return "failed before" if trial.config_hash in self.failed else "to train"
 
 
 def trials_of(request: Request, among: Iterable[str] = ()) -> list[PlannedTrial]:
-    """Every trial of a request, with its hashes and its name; repeats are dropped.
+    """Trials of a request, with hashes and names, without duplicates.
 
     Args:
         request: the composed command.
-        among: further keys that vary in the sweep; names tell their keys from these too.
+        among: further keys that vary in the sweep; keys are shortened so that they differ
+            from these too.
 
     Raises:
-        ConfigError: one cannot fit where it is to run.
+        ConfigError: a trial does not fit into the memory of the machine that is to run it.
     """
     cluster = request.launch.cluster
     on_gpu = cluster.gpus_per_trial > 0 and bool(deq.hardware()["gpu"])
     device = "cuda" if on_gpu else "cpu"
-    # What a machine elsewhere has is not known here.
+    # The memory of another machine is not known here.
     limit = deq.memory_of(device) if cluster.name in ("local", "inline") else None
     labels = Labels([*among, *(key for composed in request.trials for key in composed.varying)])
     by_hash: dict[str, PlannedTrial] = {}
@@ -121,50 +126,50 @@ def plan(
     workers: int = 1,
     finished: Collection[str] = (),
     failed: Collection[str] = (),
-    begun: Iterable[Sequence[str]] = (),
+    checkpointed: Iterable[Sequence[str]] = (),
     sweep: str = "",
     more: int = 0,
 ) -> Plan:
-    """Set aside what is finished or failed before, and pack the rest.
+    """Plan a sweep: leave out finished and failed trials, and pack the others.
 
     Args:
-        trials: all of the sweep.
-        study: what it belongs to.
-        pack: trials of one shape in a pack at most; auto: as many as are worth it, and no
-            more than leave every worker two packs.
-        workers: how many packs train at a time.
-        finished: hashes to set aside, for they have a result.
-        failed: hashes to set aside, for they raised before.
-        begun: hashes of packs that have a checkpoint; they stay together where they can.
+        trials: all trials of the sweep.
+        study: the MLflow experiment that it is recorded in.
+        pack: most trials in a pack; auto: as many as are worth it, but so few that every
+            worker gets two packs.
+        workers: number of packs that train at a time.
+        finished: hashes of trials that have a result.
+        failed: hashes of trials that failed and are not retried.
+        checkpointed: hashes of packs that have a checkpoint; each stays one pack if possible.
         sweep: the sweep's name; when empty, the hash of the set of these trials.
-        more: how many trials a search may yet ask for.
+        more: upper bound of the trials that a search will still ask for.
     """
     skip = set(finished) | set(failed)
     left = {trial.config_hash: trial for trial in trials if trial.config_hash not in skip}
     share = math.ceil(len(left) / (2 * workers))
-    again = []
-    for hashes in begun:
+    resumed = []
+    for hashes in checkpointed:
         if hashes and left.keys() >= set(hashes) and (pack == "auto" or len(hashes) <= pack):
-            again.append([left.pop(digest) for digest in hashes])
+            resumed.append([left.pop(digest) for digest in hashes])
     return Plan(
         sweep=sweep or set_hash([trial.config_hash for trial in trials]),
         study=study,
         trials=trials,
         finished=frozenset(finished),
         failed=frozenset(failed) - frozenset(finished),
-        packs=_longest_first(again + _packs(list(left.values()), pack, share)),
+        packs=_longest_first(resumed + _packs(list(left.values()), pack, share)),
         more=more,
     )
 
 
 def cost(plain: dict[str, Any]) -> float:
-    """Relative cost of a trial: the entries its matrix products go through."""
-    found: float = plain["model"]["width"] ** 2 * plain["data"]["n"] * plain["train"]["steps"]
-    return found
+    """Relative cost of a trial: width^2 n steps."""
+    width, n, steps = plain["model"]["width"], plain["data"]["n"], plain["train"]["steps"]
+    return float(width**2 * n * steps)
 
 
 def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The values of every key that varies, each once, as they came."""
+    """Values of every key that varies, without duplicates, in order of appearance."""
     axes: dict[str, dict[str, Any]] = {}
     for values in varying:
         for key, value in values.items():
@@ -175,9 +180,11 @@ def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
 def main_axis(
     varying: Sequence[dict[str, Any]], kind: type | UnionType = int | float
 ) -> str | None:
-    """The key with the most different numbers, seeds aside; None when there is none.
+    """Key with the most different numbers, seeds excluded; None when there is none.
 
-    Only a key counts that every trial has, with a number of this kind in each.
+    Args:
+        varying: values of the sweep's axes, of each trial.
+        kind: type of numbers that count; every trial must have one at the key.
     """
     numbers = {
         key: values
@@ -197,7 +204,7 @@ def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
         less = "take dtype=float32, " if trial.plain["dtype"] == "float64" else ""
         raise ConfigError(
             f"{trial.name}: model.width={trial.plain['model']['width']} needs "
-            f"{in_bytes(trial.bytes)} of memory, and there are {in_bytes(limit)}: lower "
+            f"{format_bytes(trial.bytes)} of memory, and there are {format_bytes(limit)}: lower "
             f"model.width or data.n, {less}or take a larger machine"
         )
 
@@ -205,24 +212,18 @@ def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
 def _packs(
     trials: Sequence[PlannedTrial], size: int | Literal["auto"], share: int
 ) -> list[list[PlannedTrial]]:
-    """Trials of one shape together, at most `size` in a pack, the largest packs first."""
-    alike: dict[str, list[PlannedTrial]] = {}
+    """Packs of trials that can train together, at most `size` or, with auto, `share` in each."""
+    groups: dict[str, list[PlannedTrial]] = {}
     for trial in trials:
-        alike.setdefault(_likeness(trial.plain), []).append(trial)
+        shared = [value_at(trial.plain, key) for key in _SHARED]
+        groups.setdefault(repr(shared), []).append(trial)
     packs = []
-    for group in alike.values():
+    for group in groups.values():
         most = max(1, min(group[0].pack, share)) if size == "auto" else size
         packs += [group[i : i + most] for i in range(0, len(group), most)]
     return packs
 
 
 def _longest_first(packs: list[list[PlannedTrial]]) -> list[list[PlannedTrial]]:
-    """So that no worker is left alone with a long one at the end."""
+    """Sort packs by cost, so that no worker trains a long one alone at the end."""
     return sorted(packs, key=lambda pack: -cost(pack[0].plain) * len(pack))
-
-
-def _likeness(plain: dict[str, Any]) -> str:
-    model = plain["model"]
-    rest = {key: plain[key] for key in ("data", "train", "solver", "diagnostics", "dtype")}
-    rest["train"] = {"steps": plain["train"]["steps"]}
-    return repr((model["width"], model["activation"], rest))

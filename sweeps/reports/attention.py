@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
-from sweeps.config.nested import counted
-from sweeps.planning.outcomes import MISSING, TrialOutcome, number
+from sweeps.config.nested import count_noun
+from sweeps.planning.outcomes import MISSING, TrialOutcome, format_number
 
 # Text for each kind of remark after the number of trials, the most serious kind first.
 KINDS = {
@@ -49,7 +49,7 @@ def counts_by_kind(all_remarks: Sequence[Remark]) -> list[str]:
     """Number of trials with each kind of remark, as text, the most serious kind first."""
     count = Counter(remark.kind for remark in all_remarks)
     return [
-        f"{counted(count[kind], 'trial')} {text}" for kind, text in KINDS.items() if count[kind]
+        f"{count_noun(count[kind], 'trial')} {text}" for kind, text in KINDS.items() if count[kind]
     ]
 
 
@@ -74,7 +74,7 @@ def _violations(outcome: TrialOutcome) -> list[tuple[str, str]]:
     """Remarks on statements of the theorem that do not hold for the trial."""
     s, kinds_and_texts = outcome.summary, []
     if s.get("theory/bound_violation", 0.0) > 0 and s.get("theory/bound_held") != 1.0:
-        excess = number(s["theory/bound_violation"])
+        excess = format_number(s["theory/bound_violation"])
         text = f"the theorem's bound was exceeded, by {excess} in log loss"
         if s.get("theory/condition_held") == 1.0:
             kinds_and_texts.append(
@@ -83,7 +83,7 @@ def _violations(outcome: TrialOutcome) -> list[tuple[str, str]]:
         else:
             kinds_and_texts.append(("bound", text))
     if s.get("theory/lambda_ratio_min", 1.0) < 0.5:
-        ratio = number(s["theory/lambda_ratio_min"])
+        ratio = format_number(s["theory/lambda_ratio_min"])
         kinds_and_texts.append(("lambda", f"lambda_t fell to {ratio} lambda_0, below one half"))
     if s.get("theory/well_posed_held", 1.0) == 0.0:
         kinds_and_texts.append(("ill-posed W", "L ||W(t)||_2 reached 1"))

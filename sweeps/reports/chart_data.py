@@ -12,7 +12,7 @@ from sweeps.reports.figures.study import value
 from sweeps.reports.frames import measured
 from sweeps.reports.spread import evenly
 from sweeps.storage.record import Columns
-from sweeps.storage.step_metrics import kept
+from sweeps.storage.step_metrics import is_kept
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import Series
@@ -141,7 +141,7 @@ def _thinned(columns: Columns, name: str) -> "Series[float]":
     """Finite values of a column by GD step, thinned like MLflow's step metrics."""
     series = measured(columns, name)
     last = len(series) - 1
-    return series[[kept(i) or i == last for i in range(len(series))]]
+    return series[[is_kept(i) or i == last for i in range(len(series))]]
 
 
 def _exponential(logs: "Series[float]") -> "Series[float]":

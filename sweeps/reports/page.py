@@ -15,7 +15,7 @@ from sweeps.reports.attention import remarks
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
-from sweeps.search.summary import findings
+from sweeps.search.summary import summarize
 
 # Metrics whose means over seeds the page shows, by their names there.
 SEED_METRICS = {
@@ -63,10 +63,10 @@ def files(
     all_charts, data = charts.charts(study)
     page = _template().render(
         header=header,
-        counts=outcomes.counts(trials),
+        counts=outcomes.status_counts(trials),
         total=len(trials),
         verdict=verdict(trials),
-        found=findings(study.search, trials),
+        found=summarize(study.search, trials),
         charts=all_charts,
         data=data,
         library=charts.library() if all_charts else "",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import deq
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 
 T = TypeVar("T")
 # Fewer values than this are listed one by one.
@@ -52,11 +52,11 @@ def of_seeds(values: Sequence[float]) -> list[str]:
     """
     mean = deq.mean(values)
     if mean.deviation is None or mean.half_width is None:
-        return [number(mean.value), "one seed"]
+        return [format_number(mean.value), "one seed"]
     if mean.count < FEW:
-        return [number(mean.value), ", ".join(short(v) for v in values)]
+        return [format_number(mean.value), ", ".join(short(v) for v in values)]
     low, high = mean.value - mean.half_width, mean.value + mean.half_width
     interval = f"95 %: {short(low)} to {short(high)}"
     if low <= 0 < min(values):
         interval = f"all {short(min(values))} to {short(max(values))}"
-    return [number(mean.value), f"sd {short(mean.deviation)}", interval]
+    return [format_number(mean.value), f"sd {short(mean.deviation)}", interval]

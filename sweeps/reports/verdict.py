@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.planning.labels import shown
+from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counts_by_kind, remarks
@@ -210,4 +210,4 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _value(value: float) -> str:
-    return shown(int(value) if value == int(value) else value)
+    return value_text(int(value) if value == int(value) else value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.errors import ConfigError
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.reproduction.comparison import Comparison, compare
 from sweeps.reproduction.reproduce import Drift, Runtime, describe_drift, drift, refuse_drift
 from sweeps.storage.record import Record
@@ -111,7 +111,7 @@ def table(named: Sequence[tuple[str, Reproduction]]) -> tuple[list[str], list[li
             each.record.config_hash[:12],
             each.kind,
             each.comparison.where if each.comparison and each.comparison.deviation else "",
-            number(each.comparison.deviation) if each.comparison else "-",
+            format_number(each.comparison.deviation) if each.comparison else "-",
         ]
         for name, each in named
     ]

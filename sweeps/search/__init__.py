@@ -1,1 +1,1 @@
-"""How a search space is searched: which trials a sweep consists of, round by round."""
+"""Searches: they choose the trials of a sweep, round by round."""

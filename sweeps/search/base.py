@@ -1,7 +1,7 @@
-"""What every search is: rounds of trials that follow from the results of earlier rounds.
+"""Protocol of a search: rounds of trials that follow from the results of earlier rounds.
 
-A search holds no state that a relaunch would need: asked again from its beginning, and told
-the results that the ledger holds, it asks for the same trials and goes on where it was.
+A search is not saved. A relaunch builds it anew from the trials that the ledger's sweep entry
+lists, tells it the results that the ledger holds, and goes on.
 """
 
 from collections.abc import Mapping
@@ -16,33 +16,33 @@ class Search(Protocol):
 
     @property
     def more(self) -> int:
-        """How many trials it may still ask for, at most."""
+        """Upper bound of the trials that it will still ask for."""
         ...
 
     def ask(self) -> list[PlannedTrial]:
-        """The next round; empty when the search is over. Some may have been asked before."""
+        """Trials of the next round, trained or not; empty when the search is over."""
         ...
 
     def tell(self, results: Mapping[str, Result]) -> None:
-        """The results known so far, by config hash; of a trial that failed there is none."""
+        """Take the results so far, by config hash; a failed trial has none."""
         ...
 
 
 class AllAtOnce:
-    """A single round: the trials do not depend on any result."""
+    """Search of one round: its trials do not depend on results."""
 
     def __init__(self, trials: list[PlannedTrial]) -> None:
         self._left = trials
 
     @property
     def more(self) -> int:
-        """None beyond the single round."""
+        """Zero: there is one round only."""
         return 0
 
     def ask(self) -> list[PlannedTrial]:
-        """All trials, once."""
-        asked, self._left = self._left, []
-        return asked
+        """All trials in the first round, none later."""
+        trials, self._left = self._left, []
+        return trials
 
     def tell(self, results: Mapping[str, Result]) -> None:
-        """Nothing follows from them."""
+        """Ignore the results."""

@@ -1,4 +1,4 @@
-"""Bisection: where along one key a condition ends to hold, for each cell by itself."""
+"""Bisection along one key, in each cell: finds where a condition stops to hold."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ Propose = Callable[[PlannedTrial, dict[str, Any]], PlannedTrial]
 
 @dataclass(frozen=True)
 class Bracket:
-    """What is known of one cell's frontier: the nearest values on its two sides.
+    """The nearest values on the two sides of a cell's frontier.
 
     Attributes:
-        held: the value nearest the frontier at which the condition held; None without one.
-        failed: the same of where it did not hold.
+        held: value nearest to the frontier at which the condition held; None without one.
+        failed: value nearest to the frontier at which it did not hold; None without one.
     """
 
     held: float | None
@@ -28,7 +28,7 @@ class Bracket:
 
     @property
     def kind(self) -> str:
-        """Which side holds: `largest`, `smallest`; `everywhere` or `nowhere` one-sided."""
+        """Side that holds: up to a `largest`, from a `smallest` value; `everywhere`, `nowhere`."""
         if self.failed is None:
             return "everywhere"
         if self.held is None:
@@ -37,14 +37,18 @@ class Bracket:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The interval that holds the frontier; None when it is one-sided."""
+        """Interval that contains the frontier; None when only one side is known."""
         if self.held is None or self.failed is None:
             return None
         return min(self.held, self.failed), max(self.held, self.failed)
 
 
 def bracket(answers: Mapping[float, bool]) -> Bracket:
-    """The bracket of the answers at some values, among which they change once at most."""
+    """The bracket that answers at some values give.
+
+    Args:
+        answers: whether the condition held, by value; it changes once at most.
+    """
     values = sorted(answers)
     first = answers[values[0]]
     last = values[0]
@@ -52,31 +56,38 @@ def bracket(answers: Mapping[float, bool]) -> Bracket:
         if answers[value] != first:
             return Bracket(last, value) if first else Bracket(value, last)
         last = value
-    # The same at both ends: the frontier lies beyond one of them.
+    # One answer everywhere: the frontier is outside of the interval.
     return Bracket(last, None) if first else Bracket(None, last)
 
 
-def next_value(found: Bracket, interval: Interval, tolerance: float) -> float | None:
-    """Where to ask next; None when the bracket is narrow enough, or one-sided."""
-    if found.ends is None:
+def next_value(bracket: Bracket, interval: Interval, tolerance: float) -> float | None:
+    """The value to try next; None when the bracket is one-sided or narrow enough."""
+    if bracket.ends is None:
         return None
-    low, high = found.ends
+    low, high = bracket.ends
     width = high / low - 1 if interval.scale == "log" else high - low
     return None if width <= tolerance else interval.between(low, high)
 
 
 @dataclass
 class _Cell:
-    """The bisection of one cell; `asked` are its trials under way, by value."""
+    """Bisection of one cell.
+
+    Attributes:
+        planned: the cell.
+        answers: whether the condition held, by value.
+        running: trials under way, by value.
+        over: whether the bisection has ended.
+    """
 
     planned: PlannedTrial
     answers: dict[float, bool] = field(default_factory=dict)
-    asked: dict[float, PlannedTrial] = field(default_factory=dict)
+    running: dict[float, PlannedTrial] = field(default_factory=dict)
     over: bool = False
 
 
 class Bisection:
-    """The ends of the interval first, then a probe a round in every cell still open."""
+    """Tries the ends of the interval first, then one value a round in every open cell."""
 
     def __init__(self, config: FrontierConfig, cells: list[PlannedTrial], propose: Propose) -> None:
         self._config, self._propose = config, propose
@@ -85,28 +96,28 @@ class Bisection:
 
     @property
     def more(self) -> int:
-        """As many halvings as bring every open cell within the tolerance."""
+        """Number of halvings that bring every open cell within the tolerance."""
         return sum(self._halvings(cell) for cell in self._cells if not cell.over)
 
     def ask(self) -> list[PlannedTrial]:
-        """The probes of all cells that are still open."""
+        """Trials of the next values, of all cells that are still open."""
         for cell in self._cells:
             values = [] if cell.over else self._values(cell)
             cell.over = not values
-            cell.asked = {
+            cell.running = {
                 value: self._propose(cell.planned, {self._config.key: value}) for value in values
             }
-        return [trial for cell in self._cells for trial in cell.asked.values()]
+        return [trial for cell in self._cells for trial in cell.running.values()]
 
     def tell(self, results: Mapping[str, Result]) -> None:
-        """Take in the answers; a cell whose probe failed has none, and ends there."""
+        """Record the answers; a failed trial gives none and ends the bisection of its cell."""
         for cell in self._cells:
-            for value, trial in cell.asked.items():
+            for value, trial in cell.running.items():
                 if result := results.get(trial.config_hash):
                     cell.answers[value] = self._condition.held(result.status, result.summary)
                 else:
                     cell.over = True
-            cell.asked = {}
+            cell.running = {}
 
     def _values(self, cell: _Cell) -> list[float]:
         interval = self._config.interval
@@ -117,14 +128,14 @@ class Bisection:
 
     def _halvings(self, cell: _Cell) -> int:
         interval, tolerance = self._config.interval, self._config.tolerance
-        if not cell.answers:  # the ends are under way
+        if not cell.answers:  # the interval's ends are under way
             return _count(interval, interval.low, interval.high, tolerance)
         ends = bracket(cell.answers).ends
-        return _count(interval, *ends, tolerance) - len(cell.asked) if ends else 0
+        return _count(interval, *ends, tolerance) - len(cell.running) if ends else 0
 
 
 def _count(interval: Interval, low: float, high: float, tolerance: float) -> int:
-    """How many halvings make a part of an interval narrow enough."""
+    """Number of halvings that bring a part of an interval within the tolerance."""
     if interval.scale == "log":
         parts = math.log(high / low) / math.log1p(tolerance)
     else:

@@ -1,11 +1,12 @@
-"""From a launch and the cells of its grid to the search of them, and the sweep's name."""
+"""Creates the search of a launch, and computes the sweep's name."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sweeps.config.hashing import set_hash
-from sweeps.config.request import LaunchConfig, Request, changed
+from sweeps.config.request import LaunchConfig, Request, updated_trial
 from sweeps.config.search import FrontierConfig, OptunaConfig, is_adaptive
 from sweeps.config.space import Choice, Interval
 from sweeps.planning.plan import PlannedTrial, trials_of
@@ -13,15 +14,18 @@ from sweeps.search.base import AllAtOnce, Search
 from sweeps.search.bisection import Bisection
 
 
-def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
-    """The search of these cells, from its beginning.
+def create_search(
+    launch: LaunchConfig, cells: list[PlannedTrial], asked: Sequence[PlannedTrial] = ()
+) -> Search:
+    """Create a search that has not asked for trials yet.
 
     Args:
         launch: how to search.
-        cells: of a grid or a random search its trials; else what is searched for each.
+        cells: the trials of a grid or a random search; of others, the cells to search in.
+        asked: trials that an earlier launch of this sweep asked for, in their order.
 
     Raises:
-        ConfigError: the largest trial it may ask for cannot fit where it is to run.
+        ConfigError: the largest trial that it may ask for does not fit into memory.
     """
     config = launch.search
     if not is_adaptive(config):
@@ -33,13 +37,13 @@ def start(launch: LaunchConfig, cells: list[PlannedTrial]) -> Search:
     if isinstance(config, FrontierConfig):
         return Bisection(config, cells, propose)
     assert isinstance(config, OptunaConfig)
-    from sweeps.search.optuna import Tpe  # slow to import: for who asks for it
+    from sweeps.search.optuna import Tpe  # slow to import
 
-    return Tpe(config, cells, propose)
+    return Tpe(config, cells, propose, asked)
 
 
-def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
-    """A trial of every value that a search may choose: what workers must be able to load."""
+def choice_trials(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
+    """A trial for every value that a search may choose, which workers must be able to load."""
     if not is_adaptive(launch.search):
         return []
     propose = Proposer(launch, cells)
@@ -51,8 +55,8 @@ def kinds(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]
     ]
 
 
-def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
-    """What a sweep is known by: its trials, or what they follow from; 12 hex digits."""
+def sweep_name(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
+    """Name of a sweep: 12 hex digits of a hash of its cells, search and early stopping."""
     parts = [cell.config_hash for cell in cells]
     if is_adaptive(launch.search):
         parts.append(json.dumps(asdict(launch.search), sort_keys=True))
@@ -62,10 +66,10 @@ def name_of(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
 
 
 class Proposer:
-    """Makes the trials of points that a search names."""
+    """Makes the trials of a search's points."""
 
     def __init__(self, launch: LaunchConfig, cells: list[PlannedTrial]) -> None:
-        """Propose trials of a sweep that searches these cells."""
+        """Prepare for the cells of a launch."""
         self._launch = launch
         self._keys = {*launch.search.space, *(key for cell in cells for key in cell.varying)}
         self._seen: dict[str, Any] = {}
@@ -74,9 +78,9 @@ class Proposer:
         """The trial of a cell with these values.
 
         Raises:
-            ConfigError: there is no such trial, or it cannot fit where it is to run.
+            ConfigError: a value is wrong, or the trial does not fit into memory.
         """
         varying = cell.varying | values
-        composed = changed(cell.plain, values, varying, self._launch.paths, self._seen)
+        composed = updated_trial(cell.plain, values, varying, self._launch.paths, self._seen)
         (trial,) = trials_of(Request(self._launch, [composed]), self._keys)
         return trial

@@ -1,6 +1,7 @@
-"""The door to Optuna: its TPE sampler, asked and told in rounds."""
+"""The door to Optuna: its TPE sampler, asked for points in rounds."""
 
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.config.condition import mean
 from sweeps.config.search import OptunaConfig
@@ -23,84 +24,132 @@ Propose = Callable[[PlannedTrial, dict[str, Any]], PlannedTrial]
 
 
 class Tpe:
-    """A study of Optuna's for every cell of the grid but its seeds, all in step.
+    """One Optuna study for each cell of the grid without its seeds, all in step.
 
-    The sampler's stream follows from its seed and from what it is told, so that a search
-    asked again from its beginning asks for the same trials.
+    The points that the sweep asked for before come first. So a resumed search trains no point
+    twice, whatever the installed version of Optuna samples.
     """
 
-    def __init__(self, config: OptunaConfig, cells: list[PlannedTrial], propose: Propose) -> None:
+    def __init__(
+        self,
+        config: OptunaConfig,
+        cells: list[PlannedTrial],
+        propose: Propose,
+        asked: Sequence[PlannedTrial] = (),
+    ) -> None:
+        """Create the studies.
+
+        Args:
+            config: the search.
+            cells: the cells of the grid, seeds included.
+            propose: makes the trial of a cell and a point.
+            asked: trials that an earlier launch of this sweep asked for, in their order.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        repeats: dict[str, list[PlannedTrial]] = {}
+        groups: dict[str, list[PlannedTrial]] = {}
         for cell in cells:
-            repeats.setdefault(cell.cell_hash, []).append(cell)
-        self._studies = [_Study(config, seeds, propose) for seeds in repeats.values()]
+            groups.setdefault(cell.cell_hash, []).append(cell)
+        self._studies = [_Study(config, seeds, propose) for seeds in groups.values()]
+        self._replay = [study.points_of(asked) for study in self._studies]
+        self._order = {trial.config_hash: place for place, trial in enumerate(asked)}
         self._seeds, self._concurrent = len(cells), config.concurrent
         self._left = config.samples
 
     @property
     def more(self) -> int:
-        """Points that are left, with every seed in every cell."""
+        """Trials that are left: points times cells and seeds."""
         return self._left * self._seeds
 
     def ask(self) -> list[PlannedTrial]:
-        """As many points as may be tried at once, in every cell, with every seed."""
-        count = min(self._concurrent, self._left)
-        self._left -= count
-        return [t for study in self._studies for _ in range(count) for t in study.ask()]
+        """Trials of the next points, of every cell and seed: first those of earlier launches."""
+        if any(self._replay):
+            points, self._replay = self._replay, []
+        else:
+            count = min(self._concurrent, self._left)
+            points = [study.sample(count) for study in self._studies]
+        self._left -= max(len(of_study) for of_study in points)
+        opened = zip(self._studies, points, strict=True)
+        trials = [trial for study, of_study in opened for trial in study.open(of_study)]
+        return sorted(trials, key=lambda t: self._order.get(t.config_hash, len(self._order)))
 
     def tell(self, results: Mapping[str, Result]) -> None:
-        """Pass the round's results on."""
+        """Add the results of the last round to the studies."""
         for study in self._studies:
             study.tell(results)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A point that was asked: Optuna's trial of it, and ours, one for each seed."""
+    """A point under way.
 
-    asked: optuna.Trial
+    Attributes:
+        values: by key of the space.
+        trials: one for each seed.
+    """
+
+    values: dict[str, Any]
     trials: list[PlannedTrial]
 
 
 class _Study:
-    """The search of one cell."""
+    """The search of one cell. Optuna's study is rebuilt from the results for every round."""
 
     def __init__(self, config: OptunaConfig, seeds: list[PlannedTrial], propose: Propose) -> None:
         self._config, self._seeds, self._propose = config, seeds, propose
         self._distributions = {key: _distribution(d) for key, d in config.space.items()}
-        self._study = optuna.create_study(
-            direction="minimize" if config.mode == "min" else "maximize",
-            # Of points under way it is assumed that they are bad: a round is not one point.
-            sampler=optuna.samplers.TPESampler(seed=config.seed, constant_liar=True),
-        )
+        self._ended: list[FrozenTrial] = []
         self._open: list[_Point] = []
 
-    def ask(self) -> list[PlannedTrial]:
-        asked = self._study.ask(self._distributions)
-        values = {key: _value(self._config.space[key], v) for key, v in asked.params.items()}
-        point = _Point(asked, [self._propose(cell, values) for cell in self._seeds])
-        self._open.append(point)
-        return point.trials
+    def points_of(self, trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
+        """The points of this cell's trials, each once, in their order."""
+        points = [
+            {key: trial.varying[key] for key in self._config.space}
+            for trial in trials
+            if any(cell.varying.items() <= trial.varying.items() for cell in self._seeds)
+        ]
+        return list({repr(values): values for values in points}.values())
+
+    def sample(self, count: int) -> list[dict[str, Any]]:
+        """New points, which follow from the results, the seed and the number of points so far."""
+        seed = zlib.crc32(f"{self._config.seed}/{len(self._ended)}".encode())
+        study = optuna.create_study(
+            direction="minimize" if self._config.mode == "min" else "maximize",
+            # Points under way count as bad ones: a round has several different points.
+            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        )
+        study.add_trials(self._ended)
+        params = [study.ask(self._distributions).params for _ in range(count)]
+        return [
+            {key: _to_value(self._config.space[key], param) for key, param in point.items()}
+            for point in params
+        ]
+
+    def open(self, points: list[dict[str, Any]]) -> list[PlannedTrial]:
+        """The trials of these points, which are under way from now on."""
+        self._open = [_Point(p, [self._propose(cell, p) for cell in self._seeds]) for p in points]
+        return [trial for point in self._open for trial in point.trials]
 
     def tell(self, results: Mapping[str, Result]) -> None:
         for point in self._open:
-            found = [results.get(trial.config_hash) for trial in point.trials]
-            known = [result for result in found if result is not None]
-            if len(known) < len(found):  # a trial raised: it says nothing of the point
-                self._study.tell(point.asked, state=TrialState.FAIL)
-                continue
-            value = mean(self._config.metric, [result.summary for result in known])
-            if value is None:
+            ended = [results.get(trial.config_hash) for trial in point.trials]
+            summaries = [result.summary for result in ended if result is not None]
+            value, state = mean(self._config.metric, summaries), TrialState.COMPLETE
+            if len(summaries) < len(ended):  # a trial raised: the point has no value
+                value, state = None, TrialState.FAIL
+            elif value is None:
                 # For TPE worse than every point with a value, whatever the values' scale.
-                self._study.tell(point.asked, state=TrialState.PRUNED)
-            else:
-                self._study.tell(point.asked, value)
+                state = TrialState.PRUNED
+            params = {k: _to_param(self._config.space[k], v) for k, v in point.values.items()}
+            self._ended.append(
+                create_trial(
+                    state=state, value=value, params=params, distributions=self._distributions
+                )
+            )
         self._open = []
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Optuna's name for a dimension; of a choice the place in its list is drawn."""
+    """Optuna's distribution of a dimension; of a choice, over the indices of its values."""
     if isinstance(dimension, Choice):
         return CategoricalDistribution(range(len(dimension.values)))
     log = dimension.scale == "log"
@@ -109,9 +158,15 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, log=log)
 
 
-def _value(dimension: Dimension, drawn: Any) -> Any:
+def _to_value(dimension: Dimension, param: Any) -> Any:
+    """The value of a key that an Optuna parameter stands for."""
     if isinstance(dimension, Choice):
-        return dimension.values[drawn]
+        return dimension.values[param]
     if dimension.integer:
-        return drawn
-    return min(max(short(drawn), dimension.low), dimension.high)
+        return param
+    return min(max(short(param), dimension.low), dimension.high)
+
+
+def _to_param(dimension: Dimension, value: Any) -> Any:
+    """The Optuna parameter that stands for a value of a key."""
+    return dimension.values.index(value) if isinstance(dimension, Choice) else value

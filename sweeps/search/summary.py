@@ -1,4 +1,4 @@
-"""What a search found, from its trials and nothing else: the best point, the frontier."""
+"""Result of a search, computed from its trials: best points, frontiers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,24 +7,32 @@ from typing import Any
 from sweeps.config.condition import Condition, mean
 from sweeps.config.nested import flatten
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
-from sweeps.planning.labels import Labels, shown
-from sweeps.planning.outcomes import MISSING, TrialOutcome, apart, labels_of, number, seed_groups
+from sweeps.planning.labels import Labels, value_text
+from sweeps.planning.outcomes import (
+    MISSING,
+    TrialOutcome,
+    format_number,
+    group_by_others,
+    labels_of,
+    seed_groups,
+)
 from sweeps.search.bisection import Bracket, bracket
 
-FEW = 3  # cells whose findings fit in one line
+FEW = 3  # cells whose results fit in one line
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best point of a cell.
+    """Best point of a cell.
 
     Attributes:
         name: of the cell.
-        cell: what of the grid varies, the seed aside.
-        values: of the keys that were searched; None when no point has the metric yet.
+        cell: its values of the grid's axes, without the seed.
+        values: its point, by key of the space; None when no point has the metric yet.
         value: the metric there, the mean over seeds.
-        history: (points tried so far, the best value among them) wherever it rose.
-        tried, lost: points with results, and those of them that have no such metric.
+        history: (points tried, best value so far) at every improvement.
+        tried: number of points with results.
+        lost: number of those without the metric.
     """
 
     name: str
@@ -38,15 +46,15 @@ class Best:
 
 @dataclass(frozen=True)
 class Boundary:
-    """A cell's frontier.
+    """Frontier of a cell.
 
     Attributes:
         name: of the cell.
-        cell: what of the grid varies, the seed included.
-        bracket: the values on its two sides; None when no probe has a result.
+        cell: its values of the grid's axes, with the seed.
+        bracket: the values on its two sides; None when no trial has a result.
         line: a trial of the cell.
-        error: of a probe that failed: the search ended there.
-        open: whether a probe is under way.
+        error: of a trial that failed, which ended the search in this cell.
+        open: whether a trial is under way.
     """
 
     name: str
@@ -58,51 +66,51 @@ class Boundary:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """A table of what was found, under a title.
+class SearchSummary:
+    """Table of a search's results.
 
     Attributes:
         title, header, rows: the table.
-        telling: how many of its columns say it in brief.
+        brief_columns: number of columns, from the first, that `brief` shows.
     """
 
     title: str
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
-    telling: int = 3
+    brief_columns: int = 3
 
     @property
     def plain(self) -> list[dict[str, str]]:
-        """The rows by their columns, for a script."""
+        """The rows as dicts by column."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
     @property
     def brief(self) -> str:
-        """The first rows in one line, for while the search is under way."""
-        shown = "; ".join(" ".join(row[: self.telling]) for row in self.rows[:FEW])
-        return shown + ("; ..." if len(self.rows) > FEW else "")
+        """The first rows in one line, to show while the search runs."""
+        rows = "; ".join(" ".join(row[: self.brief_columns]) for row in self.rows[:FEW])
+        return rows + ("; ..." if len(self.rows) > FEW else "")
 
 
-def findings(config: SearchConfig, lines: Sequence[TrialOutcome]) -> Findings | None:
-    """The table of a search that looks for something; None of one that does not."""
+def summarize(config: SearchConfig, lines: Sequence[TrialOutcome]) -> SearchSummary | None:
+    """Table of a search's results; None for a grid or random search."""
     if isinstance(config, OptunaConfig):
-        rows = [_best_row(found) for found in bests(config, lines)]
+        rows = [_best_row(best) for best in best_points(config, lines)]
         which = "largest" if config.mode == "max" else "smallest"
         title = f"Best so far: the {which} {config.metric}"
-        return Findings(title, ["cell", "at", config.metric, "points", "without it"], rows)
+        return SearchSummary(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
-        rows = [_edge_row(found) for found in edges(config, lines)]
+        rows = [_boundary_row(boundary) for boundary in boundaries(config, lines)]
         title = f"Frontier of {config.key} for `{config.condition.strip()}`"
-        return Findings(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
+        return SearchSummary(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
     return None
 
 
-def bests(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
-    """The best point of every cell, in the grid's order."""
+def best_points(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
+    """Best point of every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
         _best(config, labels(cell), cell, [point.lines for point in seed_groups(of_cell)])
-        for cell, of_cell in apart(lines, *config.space, "seed")
+        for cell, of_cell in group_by_others(lines, *config.space, "seed")
     ]
 
 
@@ -123,15 +131,16 @@ def _best(
     return Best(name, cell, at, best, history, tried, lost)
 
 
-def edges(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
-    """The frontier in every cell, in the grid's order."""
+def boundaries(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
+    """Frontier of every cell, in the grid's order."""
     labels = labels_of(lines)
     return [
-        _edge(config, labels(cell), cell, of_cell) for cell, of_cell in apart(lines, config.key)
+        _boundary(config, labels(cell), cell, of_cell)
+        for cell, of_cell in group_by_others(lines, config.key)
     ]
 
 
-def _edge(
+def _boundary(
     config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[TrialOutcome]
 ) -> Boundary:
     condition = Condition.read(config.condition)
@@ -142,27 +151,26 @@ def _edge(
     }
     error = next((line.error for line in lines if line.error), "")
     open_ = any(line.status == MISSING for line in lines)
-    found = bracket(answers) if answers else None
-    return Boundary(name, cell, found, lines[0], error, open_)
+    sides = bracket(answers) if answers else None
+    return Boundary(name, cell, sides, lines[0], error, open_)
 
 
-def _best_row(found: Best) -> list[str]:
-    at = Labels(found.values)(found.values) if found.values else "-"
-    counts = [str(found.tried), str(found.lost)]
-    return [found.name, at, number(found.value), *counts]
+def _best_row(best: Best) -> list[str]:
+    point = Labels(best.values)(best.values) if best.values else "-"
+    return [best.name, point, format_number(best.value), str(best.tried), str(best.lost)]
 
 
-def _edge_row(found: Boundary) -> list[str]:
-    sides = found.bracket or Bracket(None, None)
-    shown = [_shown(sides.held), _shown(sides.failed)]
-    if found.error:
-        said = f"unknown: {found.error}"
+def _boundary_row(boundary: Boundary) -> list[str]:
+    sides = boundary.bracket or Bracket(None, None)
+    values = [_shown(sides.held), _shown(sides.failed)]
+    if boundary.error:
+        text = f"unknown: {boundary.error}"
     elif sides.ends is None:
-        said = f"beyond the interval: it held {sides.kind}"
+        text = f"beyond the interval: it held {sides.kind}"
     else:
-        said = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
-    return [found.name, f"so far {said}" if found.open else said, *shown]
+        text = f"{sides.kind} in [{_shown(sides.ends[0])}, {_shown(sides.ends[1])}]"
+    return [boundary.name, f"so far {text}" if boundary.open else text, *values]
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else shown(value)
+    return "-" if value is None else value_text(value)

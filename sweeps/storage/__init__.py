@@ -1,1 +1,1 @@
-"""What lies under the output root: the ledger, records, checkpoints, weights."""
+"""Files under the output root: ledger, records, checkpoints, weights, stop requests."""

@@ -1,7 +1,7 @@
-"""Checkpoints of an output root: where they lie, when one is written, when it goes.
+"""Checkpoint folders of an output root, one for each pack.
 
-A pack's lie in a folder of its own, named by its trials in their order: the last bits of a
-trajectory can depend on the pack, so no other pack goes on from them.
+A folder is named by the pack's trials in their order. The last bits of a trajectory can
+depend on the pack, so no other pack resumes from its checkpoint.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from sweeps.config.launch import LaunchConfig
 from sweeps.storage.output_root import folder_of
 
 FOLDER = "checkpoints"
-# The file in a pack's folder that says which trials it is of.
+# File in a pack's folder that lists its trials.
 TRIALS = "trials"
 
 Pack = Sequence[str]  # config hashes
@@ -23,11 +23,11 @@ Pack = Sequence[str]  # config hashes
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """All of an output root's, as the driver sees them.
+    """All checkpoints of an output root.
 
     Attributes:
-        root: an absolute folder, on storage of all nodes.
-        every: seconds between two checkpoints of a pack; at 0 there are none.
+        root: their absolute folder, on storage that all nodes share.
+        every: seconds between two checkpoints of a pack; 0 turns checkpoints off.
     """
 
     root: Path
@@ -35,56 +35,56 @@ class Checkpoints:
 
     @classmethod
     def under(cls, output: Path, every: float) -> "Checkpoints":
-        """Those of an output root."""
+        """Checkpoints under an output root."""
         return cls((output / FOLDER).resolve(), every)
 
     def folder(self, pack: Pack) -> Path:
-        """Where a pack's lie."""
+        """Directory that holds this pack's checkpoint."""
         return self.root / f"{pack[0][:12]}-{digest_of(pack)[:12]}"
 
     def packs(self) -> dict[Path, list[str]]:
-        """The packs that have some, by their folders."""
+        """Packs that have a checkpoint, by its folder."""
         if not self.every or not self.root.is_dir():
             return {}
         return {folder: _trials(folder) for folder in sorted(self.root.iterdir())}
 
     def orphaned(self, packs: Sequence[Pack]) -> list[str]:
-        """Trials of these packs that start anew, since theirs were made in another pack."""
-        held = self.packs()
-        known = {digest for pack in held.values() for digest in pack}
-        new = (pack for pack in packs if self.folder(pack) not in held)
-        return [digest for pack in new for digest in pack if digest in known]
+        """Trials of these packs that must start anew: their checkpoint is another pack's."""
+        saved = self.packs()
+        saved_trials = {digest for pack in saved.values() for digest in pack}
+        unsaved_packs = (pack for pack in packs if self.folder(pack) not in saved)
+        return [digest for pack in unsaved_packs for digest in pack if digest in saved_trials]
 
     def forget(self, trials: Collection[str]) -> None:
-        """Remove those that any of these trials has a part in."""
+        """Remove the checkpoints of packs that contain any of these trials."""
         for folder, pack in self.packs().items():
             if not set(pack).isdisjoint(trials):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def tidy(self, ended: Collection[str]) -> None:
-        """Remove those of packs all of whose trials have ended."""
+    def remove_ended(self, ended: Collection[str]) -> None:
+        """Remove the checkpoints of packs whose trials have all ended."""
         for folder, pack in self.packs().items():
             if set(pack) <= set(ended):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-class Ended:
-    """Removes the checkpoints of a pack when the last of its trials has ended."""
+class CheckpointCleaner:
+    """Removes a pack's checkpoint when the last of its trials has ended."""
 
     def __init__(self, checkpoints: Checkpoints, packs: Sequence[Pack]) -> None:
-        lefts = [(checkpoints.folder(pack), set(pack)) for pack in packs]
-        self.packs = {digest: (folder, left) for folder, left in lefts for digest in left}
+        folders = [(checkpoints.folder(pack), set(pack)) for pack in packs]
+        self._packs = {digest: (folder, left) for folder, left in folders for digest in left}
 
     def add(self, digest: str) -> None:
-        """A trial's result is on disk, or it will have none."""
-        folder, left = self.packs[digest]
+        """Note that a trial has ended: its result is on disk, or it failed."""
+        folder, left = self._packs[digest]
         left.discard(digest)
         if not left:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
-    """Remove a pack's checkpoints; return None where they cannot be removed."""
+def discard_pack(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
+    """Remove a pack's checkpoint; return None where it cannot be removed."""
     folder = checkpoints and checkpoints.folder(pack)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,7 +92,11 @@ def without(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
 
 
 def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
-    """The output root's; a sweep that stops trials early keeps its own, for they are its."""
+    """The checkpoints that a sweep uses.
+
+    A sweep that stops trials early has checkpoints of its own: which trials go on is decided
+    by that sweep.
+    """
     root = Path(launched.paths.output)
     if isinstance(launched.early_stopping, AshaConfig):
         root = folder_of(root, sweep)
@@ -100,11 +104,11 @@ def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
 
 
 def digest_of(pack: Pack) -> str:
-    """A digest of a pack's trials in their order."""
+    """SHA-256 of a pack's trials in their order."""
     return hashlib.sha256("\n".join(pack).encode()).hexdigest()
 
 
 def _trials(folder: Path) -> list[str]:
-    """The trials whose checkpoints lie here; none where that was not written down."""
+    """Trials of the pack in this folder; none where the list was not written yet."""
     path = folder / TRIALS
     return path.read_text(errors="replace").split() if path.exists() else []

@@ -1,28 +1,30 @@
-"""Opening the ledger's SQLite file: made whole in one transaction, or read only."""
+"""Opens the ledger's SQLite file: created or migrated in one transaction, or read only."""
 
 import contextlib
 import os
 import sqlite3
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 from sweeps.errors import ConfigError
+from sweeps.storage import schema
 
 # Seconds to wait for another program that holds the file.
 WRITER_WAITS, READER_WAITS = 60.0, 10.0
 
 
-def write(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open the file to write to it, creating it and its tables when new.
+def write(path: Path) -> sqlite3.Connection:
+    """Open the ledger's file to write to it: created when new, migrated when older.
 
     Raises:
-        ConfigError: it was written by another version of this tool.
+        ConfigError: another version of this tool wrote it, which this one cannot migrate.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, WRITER_WAITS, isolation_level=None, check_same_thread=False)
     try:
-        if not _is_current(db, path, version):
-            _make(db, path, schema, version)
+        if _version_of(db, path) != schema.VERSION:
+            _create_or_migrate(db, path)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
     except BaseException:
@@ -31,31 +33,41 @@ def write(path: Path, schema: str, version: int) -> sqlite3.Connection:
     return db
 
 
-def read(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open the file to look into it; an empty ledger in memory where it holds nothing.
+def read(path: Path) -> sqlite3.Connection:
+    """Open the ledger's file to read it, also an older one; nothing is written.
+
+    Returns:
+        A connection; to an empty ledger in memory where the file holds nothing.
 
     Raises:
-        ConfigError: it was written by another version of this tool.
+        ConfigError: another version of this tool wrote it, which this one cannot read.
     """
     db = read_only(path)
     try:
-        if _is_current(db, path, version):
+        version = _version_of(db, path)
+        for view in schema.VIEWS.get(version, []):
+            db.execute(view)
+        if version:
             return db
     except BaseException:
         db.close()
         raise
     db.close()
     empty = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    empty.executescript(schema)
+    empty.executescript(schema.TABLES)
     return empty
 
 
 def read_only(path: Path, waits: float = READER_WAITS) -> sqlite3.Connection:
-    """Open an SQLite file with mode=ro; immutable where its log cannot be made beside it.
+    """Open an SQLite file with mode=ro, or immutable where this user must not create its log.
 
-    The log (-wal) of a writer is read where there is one. Where there is none, SQLite would
-    make an empty one: only the owner of the file may, for the owner could not write to
-    somebody else's.
+    The log (-wal) of a writer is read where there is one. Where there is none, SQLite creates
+    an empty one. Only a user who may write to the file may do that: a log that belongs to
+    another user would lock the owner out.
+
+    Args:
+        path: the file.
+        waits: seconds to wait for a program that holds it.
     """
     address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
     logged = _log_of(path).exists()
@@ -88,38 +100,51 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _is_current(db: sqlite3.Connection, path: Path, version: int) -> bool:
-    """Whether the file has this version's tables; False where it holds nothing.
+def _version_of(db: sqlite3.Connection, path: Path) -> int:
+    """Version of the tables in the file; 0 where it holds no rows.
 
     Raises:
-        ConfigError: it holds rows of another version.
+        ConfigError: it holds rows of a version that this one cannot read.
     """
-    (found,) = db.execute("PRAGMA user_version").fetchone()
-    if found == version:
-        return True
-    if found or any(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in _tables(db)):  # noqa: S608
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == schema.VERSION or version in schema.MIGRATIONS:
+        return int(version)
+    if version or any(
+        db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone()  # noqa: S608
+        for name in _tables(db)
+    ):
         raise ConfigError(
-            f"{path} was written by another version of sweeps (ledger {found}, "
-            f"not {version}): move it away, or choose another paths.output"
+            f"{path} was written by another version of sweeps (ledger {version}, "
+            f"not {schema.VERSION}): move it away, or choose another paths.output"
         )
-    return False
+    return 0
 
 
 def _tables(db: sqlite3.Connection) -> list[str]:
     return [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
-def _make(db: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
-    """Make all tables and set the version, in one transaction."""
+def _create_or_migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables to the current version, in one transaction."""
+    with transaction(db):
+        version = _version_of(db, path)  # another process may have been quicker
+        if version == schema.VERSION:
+            return
+        if not version:  # empty tables of a first version, which created them one by one
+            for name in _tables(db):
+                db.execute(f"DROP TABLE {name}")
+        for statement in schema.MIGRATIONS.get(version, schema.STATEMENTS):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {schema.VERSION}")
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit everything that the block writes, or nothing of it."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_current(db, path, version):
-            for name in _tables(db):  # of a version that made them one by one, and was killed
-                db.execute(f"DROP TABLE {name}")
-            for statement in filter(str.strip, schema.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {version}")
-        db.execute("COMMIT")
+        yield
+        db.execute("COMMIT")  # which raises too, when the disk is full
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")

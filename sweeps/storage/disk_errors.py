@@ -1,7 +1,7 @@
 """Errors of the output root and its disk, each as one line with its remedy.
 
-Whoever opens a file under the output root wraps that in `explained`; what still reaches the
-command line goes through `explanation`.
+Code that opens a file under the output root does so inside `explained_errors`. An error that
+still reaches the command line goes through `explanation`.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from sweeps.errors import DiskError, OutputRootError, SweepsError
 
-# What reading rows of a database raises, damaged ones too.
+# Errors of reading rows of a database, damaged rows included.
 DATABASE_ERRORS = (sqlite3.Error, zlib.error, json.JSONDecodeError)
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _REFUSED = {errno.EACCES, errno.EPERM}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST}
 _PLACE = _REFUSED | _NO_FOLDER | {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
-# The beginnings of SQLite's names of its errors; Python has no name for text that is no UTF-8.
+# Beginnings of SQLite's error names.
 _SQLITE_DISK = ("SQLITE_FULL", "SQLITE_IOERR")
 _SQLITE_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _SQLITE_REFUSED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
@@ -29,17 +29,17 @@ _ELSEWHERE = "choose another paths.output"
 
 
 @contextlib.contextmanager
-def explained(
+def explained_errors(
     path: Path,
     damaged: str = "move it away",
-    kinds: type[Exception] | tuple[type[Exception], ...] = Exception,
+    caught: type[Exception] | tuple[type[Exception], ...] = Exception,
 ) -> Iterator[None]:
-    """Raise what the block meets at this file or folder as one line.
+    """Raise errors of the block as one line about this file or folder.
 
     Args:
-        path: what is being opened, for errors that do not name a file.
-        damaged: what to do where the file is damaged.
-        kinds: the errors to explain; others pass.
+        path: the file or folder that is opened, for errors that name none.
+        damaged: the remedy where the file is damaged.
+        caught: the errors to explain; others pass.
 
     Raises:
         DiskError: the disk is full or fails.
@@ -49,20 +49,20 @@ def explained(
         yield
     except SweepsError:
         raise
-    except kinds as error:
-        found = explanation(error, path, damaged)
-        if found is None:
+    except caught as error:
+        explained = explanation(error, path, damaged)
+        if explained is None:
             raise
-        raise found from error
+        raise explained from error
 
 
 def explanation(
     error: BaseException, path: Path | None = None, damaged: str = "move it away"
 ) -> SweepsError | None:
-    """The line that says what an error of the output root means; None for any other error.
+    """One line on an error of the output root; None for any other error.
 
-    The error may be wrapped, as SQLAlchemy and MLflow do. Without `path` only an error that
-    names a file, or one of a database or a full disk, is explained.
+    The error may be wrapped in others, as SQLAlchemy and MLflow do. Without `path`, only an
+    error that names a file, and one of a database or a full disk, is explained.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -83,14 +83,14 @@ def _of_file(error: OSError, path: Path | None) -> SweepsError | None:
     if where is None or not (path or error.errno in _PLACE):
         return None
     if error.errno == errno.EROFS:
-        said = "is read-only"
+        problem = "is read-only:"
     elif error.errno in _REFUSED:
-        said = f"is not accessible to this user ({why}): change its permissions, or"
+        problem = f"is not accessible to this user ({why}): change its permissions, or"
     elif error.errno in _NO_FOLDER:
-        said = "is a file where a folder is needed"
+        problem = "is a file where a folder is needed:"
     else:
-        said = f"cannot be used ({why})"
-    return OutputRootError(f"{where} {said}{'' if said.endswith('or') else ':'} {_ELSEWHERE}")
+        problem = f"cannot be used ({why}):"
+    return OutputRootError(f"{where} {problem} {_ELSEWHERE}")
 
 
 def _of_database(error: sqlite3.Error, path: Path | None, damaged: str) -> SweepsError | None:

@@ -1,33 +1,33 @@
-"""The output root: where everything lies that a command writes."""
+"""The output root: the folder under which a command writes all its files."""
 
 import os
 from pathlib import Path
 
 from sweeps.config.launch import LaunchConfig
 from sweeps.errors import ConfigError
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 
 LEDGER = "ledger.db"
 
 
 def folder_of(output: Path, sweep: str) -> Path:
-    """Where a sweep's report lies, and what Ray keeps of it while it runs."""
+    """Folder of a sweep: its report, and Ray's files while it runs."""
     return output / "sweeps" / sweep
 
 
 def ledger_path(config: LaunchConfig) -> Path:
-    """Where the ledger lies."""
+    """Path of the ledger."""
     return Path(config.paths.output) / LEDGER
 
 
-def has_record(output: Path) -> None:
+def require_record(output: Path) -> None:
     """Raise ConfigError unless something was launched under this root."""
-    with explained(output):
-        there = (output / LEDGER).exists()
-    if not there:
+    with explained_errors(output):
+        exists = (output / LEDGER).exists()
+    if not exists:
         raise ConfigError(f"there is no record under {output}: launch a sweep first")
 
 
-def keep_caches(output: Path) -> None:
-    """Have matplotlib, in workers too, keep its caches here and not in the home folder."""
+def set_cache_folder(output: Path) -> None:
+    """Have matplotlib keep its caches here, in workers too, and not in the home folder."""
     os.environ.setdefault("MPLCONFIGDIR", str(output.resolve() / "matplotlib"))

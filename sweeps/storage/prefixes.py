@@ -1,18 +1,22 @@
-"""Prefixes of hashes, as a user types them for a trial or a sweep."""
+"""Prefixes of hashes that a user types to name a trial or a sweep."""
 
 from collections.abc import Collection
 
 from sweeps.errors import ConfigError
 
-# Digits of a hash that must be given at least.
+# Fewest digits of a hash that name something.
 MIN_PREFIX = 6
 
 
 def one_sweep(names: Collection[str], prefix: str) -> str:
-    """The one of these sweeps' names, all of which begin so.
+    """The only name among the sweeps that begin with a prefix.
+
+    Args:
+        names: of all sweeps that begin with it.
+        prefix: as the user typed it.
 
     Raises:
-        ConfigError: there is none, or more than one, or too few digits were given.
+        ConfigError: there is none or more than one, or the prefix is too short.
     """
     if not names:
         raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")

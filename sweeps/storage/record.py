@@ -1,4 +1,4 @@
-"""A finished trial as data: what the ledger keeps and MLflow is sent. The door to pyarrow."""
+"""The record of a finished trial, for the ledger and MLflow. The door to pyarrow."""
 
 import io
 import json
@@ -6,13 +6,25 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeps.config.early_stopping import STOPPED
 
-# What is read of somebody else's trajectory: a million steps of thirty columns.
+# Largest trajectory that is read from an archive: a million steps of thirty columns.
 MOST_VALUES = 30_000_000
 Columns = Mapping[str, list[float | None]]
+
+
+class ResultKey(NamedTuple):
+    """Key of a result in the ledger.
+
+    Attributes:
+        config_hash: the trial.
+        stopped_in: the sweep that stopped it early; empty for a complete result.
+    """
+
+    config_hash: str
+    stopped_in: str = ""
 
 
 class Trajectory(Columns):
@@ -68,15 +80,15 @@ class Record:
         cell_hash: its identity without the seed.
         config: the plain resolved trial config.
         status: converged, budget, diverged, ill_posed or stalled.
-        reason: one sentence on why it ended so.
+        reason: one sentence on its status.
         summary: summary metrics by MLflow name.
-        notes: why a number is absent, by its name.
+        notes: reasons why numbers are absent, by their name.
         device: where it trained.
         started, finished: milliseconds since the epoch.
         environment: versions, hardware and code of the process that trained it.
         trajectory: columns of every recorded step.
-        stopped_in: the sweep that stopped it early; empty of a trial that came to its end.
-        weights: the file of its weights under the output root; empty where none were kept.
+        stopped_in: the sweep that stopped it early; empty for a complete result.
+        weights: name of its weights file under the output root; empty where none were kept.
     """
 
     config_hash: str
@@ -95,22 +107,22 @@ class Record:
     weights: str = ""
 
     @property
-    def key(self) -> str:
-        """What the ledger knows it by: a stopped trial is no result of its configuration."""
-        return stopped_key(self.config_hash, self.stopped_in)
+    def key(self) -> ResultKey:
+        """Key in the ledger: a stopped trial is not the result of its configuration."""
+        return ResultKey(self.config_hash, self.stopped_in)
 
     def in_sweep(self, sweep: str) -> "Record":
-        """The record as a sweep keeps it: a trial that was stopped early belongs to that sweep."""
+        """The record as part of a sweep, to which a result that was stopped early belongs."""
         return replace(self, stopped_in=sweep) if self.status == STOPPED else self
 
     def head(self) -> str:
-        """All but the environment and the trajectory, as strict JSON: no NaN, no infinity."""
+        """All fields but environment and trajectory, as strict JSON without NaN and infinity."""
         left_out = ["environment", "trajectory"] + ["weights"] * (not self.weights)
         small = {key: value for key, value in vars(self).items() if key not in left_out}
         return json.dumps(small, allow_nan=False)
 
     def environment_json(self) -> str:
-        """The environment, as JSON that a person reads."""
+        """The environment as indented JSON."""
         return json.dumps(self.environment, indent=2, sort_keys=True)
 
     def parquet(self) -> bytes:
@@ -119,9 +131,9 @@ class Record:
 
     @classmethod
     def joined(cls, head: str, environment: str, parquet: bytes = b"") -> "Record":
-        """The record that `head`, `environment_json` and `parquet` wrote.
+        """Rebuild a record from its parts: `head`, `environment_json` and `parquet`.
 
-        Its trajectory is empty where `parquet` is.
+        The trajectory is empty if `parquet` is empty.
         """
         return cls(
             **json.loads(head),
@@ -130,26 +142,22 @@ class Record:
         )
 
 
-def stopped_key(config_hash: str, sweep: str) -> str:
-    """What the ledger knows a trial by that a sweep stopped early; without one, its hash."""
-    return f"{config_hash}@{sweep}" if sweep else config_hash
-
-
 def columns_of(parquet: bytes) -> Columns:
-    """The trajectory that `Record.parquet` wrote."""
+    """Decode the columns of a trajectory's Parquet file."""
     import pyarrow.parquet
 
     columns: Columns = pyarrow.parquet.read_table(io.BytesIO(parquet)).to_pydict()
     return columns
 
 
-def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
-    """The trajectory of a Parquet file that somebody else wrote: finite numbers, or none.
+def validated_columns(parquet: bytes, most_rows: int) -> Columns:
+    """Decode a trajectory that somebody else wrote, and check it.
 
-    What it holds is looked at before it is decoded: a small file may claim many rows.
+    The size is checked before the file is decoded: a small file may claim many rows.
 
     Raises:
-        ValueError: it is no such trajectory.
+        ValueError: the file is not Parquet, is too large, or holds other values than finite
+            numbers.
     """
     import pyarrow.parquet
 
@@ -165,13 +173,13 @@ def foreign_columns(parquet: bytes, most_rows: int) -> Columns:
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"no Parquet file ({' '.join(str(error).split())[:200]})") from error
     if len(columns) != len(schema):
-        raise ValueError("a column is there twice")
+        raise ValueError("two columns have the same name")
     for name, values in columns.items():
         if any(v is not None and not math.isfinite(v) for v in values):
-            raise ValueError(f"column {name[:40]!r} holds what is no finite number")
+            raise ValueError(f"column {name[:40]!r} holds a value that is not a finite number")
     return columns
 
 
 def now() -> int:
-    """Milliseconds since the epoch, as a record and MLflow count them."""
+    """Return the time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 from sweeps.errors import ConfigError
 
 NAME = "driver.lock"
-# Seconds that `is_held` of another process, which looks for a moment, is waited for.
-PATIENCE = 1.0
+# Seconds to wait for the lock: `is_held` in another process takes it for a moment.
+WAIT_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -20,14 +20,14 @@ def held(output: Path, who: Callable[[], str]) -> Iterator[None]:
 
     Args:
         output: the output root.
-        who: says what holds it, as the beginning of a sentence.
+        who: returns the beginning of the error message, which names the holder.
 
     Raises:
         ConfigError: another process holds it.
     """
     lock = FileLock(output / NAME)
     try:
-        lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=WAIT_SECONDS)
     except Timeout as error:
         raise ConfigError(
             f"{who()} on paths.output={output}: wait for it to end, or choose another paths.output"
@@ -39,7 +39,7 @@ def held(output: Path, who: Callable[[], str]) -> Iterator[None]:
 
 
 def is_held(output: Path) -> bool:
-    """Whether a process of this machine holds the lock; nothing is written."""
+    """Whether a process of this machine holds the lock. Writes nothing."""
     try:
         with (output / NAME).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Step metrics of a trial, as MLflow is sent them: thinned, and each with its time.
+"""Step metrics of a trial for MLflow: thinned, and each value with its time.
 
-Which steps are kept does not depend on how long the trial will be, so that a trial that is
-still training sends a part of what its finished run will hold.
+The steps that are kept do not depend on the trial's length. So the points that are sent
+while it trains are a part of those that its finished run will hold.
 """
 
 import bisect
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from sweeps.metrics import COLUMNS, SYSTEM
 from sweeps.storage.record import Columns, Record
 
-# Values of a step metric that are all kept; after them half as many of each doubling.
+# The first values of a step metric, all kept; of each doubling after them 32 are kept.
 DENSE = 64
-# (milliseconds since the epoch, use of the machine by metric) of every sample.
+# Samples of the machine's use: (milliseconds since the epoch, value by metric).
 Samples = Sequence[tuple[int, dict[str, float]]]
-# Numbers below this are left out of a curve: its axis is logarithmic.
+# Smaller values are left out of a curve: its axis is logarithmic.
 LEAST = 1e-300
 
 
@@ -43,68 +43,58 @@ class StepMetric:
     """A metric that has a value at every measured step.
 
     Attributes:
-        key: as MLflow knows it.
-        column: the trajectory's column that it is made from.
-        convert: its value, from the column's and from the column's first one.
+        key: its name in MLflow.
+        column: the column of the trajectory that it is computed from.
+        convert: computes it from the column's value and the column's first value.
     """
 
     key: str
     column: str
-    convert: Callable[[float, float], float]
+    convert: Callable[[float, float], float] = lambda value, _: value
 
 
-def _same(value: float, first: float) -> float:
-    del first
-    return value
-
-
-def _exponential(value: float, first: float) -> float:
-    del first
+def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _ratio(value: float, first: float) -> float:
-    return value / first if first else math.nan
-
-
 CURVES = (
-    StepMetric("curve/loss", "loss", _same),
-    StepMetric("curve/loss_linearized", "log_loss_linearized", _exponential),
-    StepMetric("curve/loss_bound", "log_loss_bound", _exponential),
-    StepMetric("curve/lambda_ratio", "lambda_min_gram", _ratio),
+    StepMetric("curve/loss", "loss"),
+    StepMetric("curve/loss_linearized", "log_loss_linearized", lambda log, _: _exp(log)),
+    StepMetric("curve/loss_bound", "log_loss_bound", lambda log, _: _exp(log)),
+    StepMetric("curve/lambda_ratio", "lambda_min_gram", lambda v, v0: v / v0 if v0 else math.nan),
 )
-STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name, _same) for c in COLUMNS if c.metric)
+STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name) for c in COLUMNS if c.metric)
 STEPPED = frozenset(metric.key for metric in STEP_METRICS)
-# Columns that every trajectory has, and that step metrics are made from.
+# Columns of every trajectory that are also step metrics.
 MEASURED = frozenset(column.name for column in COLUMNS if column.metric)
 
 
 def is_summary(key: str) -> bool:
-    """Whether a metric of a trial's run is a summary metric: one number of the whole trial."""
+    """Whether a metric of a trial's run is one number for the whole trial."""
     return key not in STEPPED and not key.startswith(SYSTEM)
 
 
 class Clock:
-    """Times of GD steps: linear between moments that are known.
+    """Times of GD steps, interpolated linearly between recorded moments.
 
     Attributes:
         moments: (rows of the trajectory, milliseconds since the epoch), both rising.
     """
 
     def __init__(self, started: int, moments: Sequence[tuple[int, int]] = ()) -> None:
-        """Begin at `started`, in milliseconds since the epoch, with no rows."""
+        """Start with no rows at `started`, in milliseconds since the epoch."""
         self.moments = [(0, started)]
         for rows, at in moments:
             self.add(rows, at)
 
     def add(self, rows: int, at: int) -> None:
-        """Note when the trajectory had this many rows, unless a later moment is known."""
+        """Add the moment at which the trajectory had so many rows, unless it has a later one."""
         last_rows, last_at = self.moments[-1]
         if rows > last_rows:
             self.moments.append((rows, max(at, last_at)))
 
     def at(self, row: int) -> int:
-        """When this row of the trajectory was computed."""
+        """Time at which this row of the trajectory was computed, in milliseconds."""
         i = bisect.bisect_right(self.moments, (row, math.inf))
         if i == len(self.moments):
             return self.moments[-1][1]
@@ -113,48 +103,48 @@ class Clock:
 
 
 class Thinning:
-    """Thins the step metrics of one trial, part by part as its trajectory grows."""
+    """Thins the step metrics of one trial while its trajectory grows."""
 
     def __init__(self) -> None:
         self._rows = 0
-        self._seen: Counter[str] = Counter()
+        self._count: Counter[str] = Counter()
         self._first: dict[str, float] = {}
 
     def add(self, columns: Columns, clock: Clock, *, whole: bool = False) -> list[Point]:
-        """The points of the trajectory's next rows.
+        """Points of the next rows of the trajectory.
 
         Args:
             columns: these rows, with their steps.
-            clock: knows their times.
-            whole: whether the trajectory ends with them: each metric's last value is kept.
+            clock: gives their times.
+            whole: whether the trajectory ends here; then the last value of each metric is kept.
         """
         points = []
         for metric in STEP_METRICS:
-            known = self._known(metric, columns)
-            first = self._seen[metric.key]
-            for index, (row, value) in enumerate(known, start=first):
-                if kept(index) or (whole and index == first + len(known) - 1):
+            values = self._drawable(metric, columns)
+            first = self._count[metric.key]
+            for index, (row, value) in enumerate(values, start=first):
+                if is_kept(index) or (whole and index == first + len(values) - 1):
                     step = int(columns["step"][row] or 0)
                     points.append(Point(metric.key, value, step, clock.at(self._rows + row)))
-            self._seen[metric.key] += len(known)
+            self._count[metric.key] += len(values)
         self._rows += len(columns["step"])
         return points
 
-    def _known(self, metric: StepMetric, columns: Columns) -> list[tuple[int, float]]:
-        """Row and value of the metric where it was measured and can be drawn."""
-        found = []
+    def _drawable(self, metric: StepMetric, columns: Columns) -> list[tuple[int, float]]:
+        """(row, value) of the metric wherever it was measured and can be drawn."""
+        pairs = []
         for i, raw in enumerate(columns.get(metric.column, ())):
             if raw is None or not math.isfinite(raw):
                 continue
             first = self._first.setdefault(metric.key, raw)
             value = metric.convert(raw, first)
             if math.isfinite(value) and (metric not in CURVES or value > LEAST):
-                found.append((i, value))
-        return found
+                pairs.append((i, value))
+        return pairs
 
 
 def points_of(record: Record) -> list[Point]:
-    """All points of a finished trial's step metrics and of the use of its machine."""
+    """All points of a finished trial: its step metrics and the use of its machine."""
     rows = len(record.trajectory["step"])
     clock = Clock(record.started, record.environment.get("moments", []))
     clock.add(rows, record.finished)
@@ -163,7 +153,7 @@ def points_of(record: Record) -> list[Point]:
 
 
 def system_points(samples: Samples, first: int = 0) -> list[Point]:
-    """Samples of the machine's use from `first` on, as points whose step is their number."""
+    """Points of the machine's use from sample `first` on; their step is the sample's number."""
     return [
         Point(key, value, i, at)
         for i, (at, values) in enumerate(samples[first:], start=first)
@@ -171,6 +161,6 @@ def system_points(samples: Samples, first: int = 0) -> list[Point]:
     ]
 
 
-def kept(index: int) -> bool:
-    """Whether the value of this index, from 0, is kept: 64 at first, then 32 of each doubling."""
+def is_kept(index: int) -> bool:
+    """Whether the value at this index, from 0, is kept: the first 64, then 32 of each doubling."""
     return index < DENSE or index % (1 << (index // DENSE).bit_length()) == 0

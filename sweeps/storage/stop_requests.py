@@ -1,8 +1,8 @@
 """Requests to stop a sweep or some of its trials, as files in the sweep's folder.
 
-`sweeps stop` writes them, on any machine that shares the output root; the driver and the
-workers look for them. Each is one file, written whole and then renamed, so that two commands
-that write at once lose nothing.
+`sweeps stop` writes them on any machine that shares the output root; the driver and the
+workers poll the folder. Each request is a file of its own, renamed into place, so that
+several commands can write at the same time.
 """
 
 import contextlib
@@ -18,26 +18,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FOLDER = "stop"
-# The name of a request that is for the whole sweep; others have a trial's config hash.
+# Name of a request to stop the whole sweep; other names are config hashes.
 SWEEP = "sweep"
-# How the reason begins why a trial has no result that a person stopped.
+# Beginning of the error of a trial that a person stopped.
 STOPPED_BY = "stopped by"
-# Seconds from one look at the folder to the next.
+# Seconds between two polls of the folder.
 EVERY = 1.0
-# A pack that is to end and does not look for so many seconds hangs, unless it ever took one
-# part in so many of that time for a step.
-HANGS_AFTER, PARTS = 10.0, 3
-# Characters of a person's name that are kept.
+# A pack that is to end hangs when it has not polled for so many seconds, and for three times
+# the longest time between two of its polls.
+HANGS_AFTER, LONGEST_POLLS = 10.0, 3
+# Longest name of a person, in characters.
 MOST_LETTERS = 100
 
 
 @dataclass(frozen=True)
 class StopRequest:
-    """Why a trial, or a whole sweep, is to end.
+    """Reason to stop a trial or a whole sweep.
 
     Attributes:
-        by: the person who asked; empty where its time is over.
-        seconds: after how many seconds its time was over; 0 where a person asked.
+        by: the person who stopped it; empty for a timeout.
+        seconds: training time at the timeout; 0 where a person stopped it.
     """
 
     by: str = ""
@@ -46,11 +46,11 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class StopRequests:
-    """The requests of one sweep, as its driver, its workers and other commands see them.
+    """Stop requests of one sweep.
 
     Attributes:
-        folder: theirs, absolute, on storage that all nodes share.
-        timeout: seconds that a trial may train; 0: any.
+        folder: holds the requests; absolute, on storage that all nodes share.
+        timeout: seconds that a trial may train; 0 for no limit.
     """
 
     folder: Path
@@ -58,36 +58,36 @@ class StopRequests:
 
     @classmethod
     def of(cls, sweep_folder: Path, timeout: float = 0.0) -> "StopRequests":
-        """Requests that lie in a sweep's folder."""
+        """Requests in a sweep's folder."""
         return cls(sweep_folder.resolve() / FOLDER, timeout)
 
     def write(self, name: str, request: StopRequest) -> None:
-        """Ask for SWEEP, or a trial by its config hash, to end.
+        """Write a request to stop SWEEP, or a trial by its config hash.
 
         Raises:
             OSError: the folder cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".{name}.{socket.gethostname()}.{os.getpid()}"
-        beside.write_text(json.dumps(asdict(request)))
-        beside.replace(self.folder / f"{name}.json")
+        temporary = self.folder / f".{name}.{socket.gethostname()}.{os.getpid()}"
+        temporary.write_text(json.dumps(asdict(request)))
+        temporary.replace(self.folder / f"{name}.json")
 
     def read(self) -> dict[str, StopRequest]:
         """All requests, by name."""
         return {path.stem: _read(path) for path in self.folder.glob("*.json")}
 
     def clear(self) -> None:
-        """Remove what was asked of an earlier launch."""
+        """Remove the requests of an earlier launch."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Requests that concern a pack.
+class PendingStops:
+    """Stop requests that concern a pack.
 
     Attributes:
-        sweep: why the whole sweep is to end; None where it is not.
-        trials: why trials of the pack are to end, by config hash.
+        sweep: request to stop the whole sweep, if any.
+        trials: requests to stop trials of the pack, by config hash.
     """
 
     sweep: StopRequest | None = None
@@ -95,71 +95,68 @@ class Asked:
 
 
 class Guard:
-    """Looks for what is asked of the trials that one worker trains, between two GD steps.
+    """Polls the stop requests for the trials that one worker trains.
 
     Attributes:
-        timeout: seconds that they may train; 0: any.
+        timeout: seconds that they may train; 0 for no limit.
     """
 
     def __init__(self, requests: StopRequests | None = None) -> None:
-        """Nothing is training yet; without requests nothing is ever asked."""
+        """Guard no trials yet; without `requests` no trial is ever stopped."""
         self._requests = requests
         self.timeout = requests.timeout if requests else 0.0
-        self._pending: set[str] = set()
-        self._begun = self._looked = self._read_at = time.monotonic()
-        self._found = requests.read() if requests else {}
+        self._training: set[str] = set()
+        self._started = self._polled = self._read_at = time.monotonic()
+        self._read = requests.read() if requests else {}
         self._longest = 0.0
 
-    def begin(self, hashes: Collection[str]) -> None:
-        """These trials begin to train together now; their time counts from here."""
-        self._pending = set(hashes)
-        self._begun = self._looked = time.monotonic()
+    def start(self, hashes: Collection[str]) -> None:
+        """Start the clock of these trials, which begin to train now."""
+        self._training = set(hashes)
+        self._started = self._polled = time.monotonic()
         self._longest = 0.0
 
-    def ended(self, digest: str) -> None:
-        """Note that a trial has ended by itself."""
-        self._pending.discard(digest)
+    def trial_ended(self, digest: str) -> None:
+        """Stop guarding a trial that has ended."""
+        self._training.discard(digest)
 
-    def look(self) -> Asked:
-        """Look for requests, in the thread that trains."""
-        before, self._looked = self._looked, time.monotonic()
-        self._longest = max(self._longest, self._looked - before)
-        return self.asked()
+    def poll(self) -> PendingStops:
+        """Requests that concern the trials; called by the thread that trains, between GD steps."""
+        before, self._polled = self._polled, time.monotonic()
+        self._longest = max(self._longest, self._polled - before)
+        return self.pending()
 
-    def asked(self) -> Asked:
-        """Requests that concern the trials that train."""
-        now, pending = time.monotonic(), set(self._pending)
+    def pending(self) -> PendingStops:
+        """Requests that concern the trials that train, timeouts included."""
+        now, training = time.monotonic(), set(self._training)
         if self._requests and now - self._read_at >= EVERY:
-            self._read_at, self._found = now, self._requests.read()
-        over = {}
-        if 0 < self.timeout <= now - self._begun:
-            over = dict.fromkeys(pending, StopRequest(seconds=now - self._begun))
-        return Asked(self._found.get(SWEEP), over | self.of(pending))
+            self._read_at, self._read = now, self._requests.read()
+        timeouts = {}
+        if 0 < self.timeout <= now - self._started:
+            timeouts = dict.fromkeys(training, StopRequest(seconds=now - self._started))
+        return PendingStops(self._read.get(SWEEP), timeouts | self.of(training))
 
     def of(self, hashes: Collection[str]) -> dict[str, StopRequest]:
-        """The requests for some trials, as last read."""
-        return {digest: self._found[digest] for digest in hashes if digest in self._found}
+        """Requests for these trials, as last read."""
+        return {digest: self._read[digest] for digest in hashes if digest in self._read}
 
     def hangs(self) -> bool:
-        """Whether trials are to end and their thread has not looked for long."""
-        asked = self.asked()
-        if not self._pending or not (asked.sweep or asked.trials):
+        """Whether trials are to end and their thread has stopped polling."""
+        stops = self.pending()
+        if not self._training or not (stops.sweep or stops.trials):
             return False
-        return time.monotonic() - self._looked >= max(HANGS_AFTER, PARTS * self._longest)
+        return time.monotonic() - self._polled >= max(HANGS_AFTER, LONGEST_POLLS * self._longest)
 
-    def write_down(self) -> None:
-        """Write down whose time is over, for whoever takes this worker's place."""
-        for digest, why in self.asked().trials.items():
-            if self._requests and not why.by:
+    def save_timeouts(self) -> None:
+        """Write a request for each trial that timed out: the next worker must not train it."""
+        for digest, request in self.pending().trials.items():
+            if self._requests and not request.by:
                 with contextlib.suppress(OSError):
-                    self._requests.write(digest, why)
+                    self._requests.write(digest, request)
 
 
 class Watchdog:
-    """Calls a function, in a thread of its own, where a guarded pack hangs and is to end.
-
-    A context manager.
-    """
+    """Context manager whose thread calls a function when a pack hangs that is to end."""
 
     def __init__(self, guard: Guard, end: Callable[[], None]) -> None:
         """Watch a guard; `end` ends the process that trains."""
@@ -177,13 +174,13 @@ class Watchdog:
         while not self._stop.wait(EVERY):
             if not self._guard.hangs():
                 continue
-            self._guard.write_down()
+            self._guard.save_timeouts()
             self._end()
             return
 
 
-def person() -> str:
-    """Who runs this command, and where."""
+def current_user() -> str:
+    """The user who runs this command, and the host."""
     user = "somebody"
     with contextlib.suppress(KeyError, OSError):  # a user without a name, as in a container
         user = getpass.getuser()
@@ -191,9 +188,9 @@ def person() -> str:
 
 
 def _read(path: Path) -> StopRequest:
-    """A request; one that cannot be read was made all the same."""
+    """Read a request; a damaged file counts as a request by somebody."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        found = json.loads(path.read_text())
-        by = "".join(letter for letter in str(found["by"]) if letter.isprintable())
-        return StopRequest(by[:MOST_LETTERS], float(found["seconds"]))
+        fields = json.loads(path.read_text())
+        by = "".join(letter for letter in str(fields["by"]) if letter.isprintable())
+        return StopRequest(by[:MOST_LETTERS], float(fields["seconds"]))
     return StopRequest("somebody")

@@ -1,7 +1,7 @@
-"""Files of trials' weights under an output root: who writes them, who misses them.
+"""Files of trials' weights under an output root.
 
-A worker writes a file before it says that the trial is done. The ledger's row names it, and
-MLflow is sent it with the trial's run.
+A worker writes the file before it reports the trial as done. The ledger's record names the
+file, and MLflow receives it with the trial's run.
 """
 
 import contextlib
@@ -22,25 +22,35 @@ REMEDY = "--force trains it again"
 
 
 def folder_of(output: Path) -> Path:
-    """Folder of the weights under an output root; on a cluster, on storage of all nodes."""
+    """Folder of the weights under an output root; on a cluster, all nodes share it."""
     return (output / FOLDER).resolve()
 
 
 def path_of(output: Path, record: Record) -> Path | None:
-    """The file of a record's weights, where there is one."""
+    """File of a record's weights; None where there is none."""
     path = folder_of(output) / record.weights
     return path if record.weights and path.is_file() else None
 
 
-def kept(folder: Path | None, record: Record, course: "deq.Course") -> tuple[Record, list[str]]:
-    """Write a trial's weights; the record that names them, and what is to be said of them.
+def save_weights(
+    folder: Path | None, record: Record, course: "deq.Course"
+) -> tuple[Record, list[str]]:
+    """Write a trial's weights.
 
-    A result is worth more than its weights: where they cannot be written, it has none.
+    A disk error costs the weights only: the result is recorded without them.
+
+    Args:
+        folder: where to write; None where weights are not kept.
+        record: the trial's result.
+        course: the trained trial; its weights are released.
+
+    Returns:
+        The record, which names the file, and messages for the user.
     """
     if folder is None:
         return record, []
     path = folder / _name(record)
-    if course.weights is None:  # it had ended before its pack's checkpoint was written
+    if course.weights is None:  # it ended before its pack's checkpoint was written
         if path.is_file():
             return replace(record, weights=path.name), []
         return record, [f"its weights were not kept when it ended: {REMEDY}"]
@@ -51,20 +61,24 @@ def kept(folder: Path | None, record: Record, course: "deq.Course") -> tuple[Rec
         deq.save_weights(path, course.config, course.weights, stamp)
     except OSError as error:
         return record, [f"its weights were not written ({one_line(error)}): {REMEDY}"]
-    course.weights = None  # a pack need not hold them until its last trial ends
+    course.weights = None  # free them before the pack's last trial ends
     return replace(record, weights=path.name), []
 
 
-def found(folder: Path, record: Record) -> tuple[Record, list[str]]:
-    """The record as this machine sees it, and what is to be said: a node may write elsewhere."""
+def check_weights(folder: Path, record: Record) -> tuple[Record, list[str]]:
+    """Check on the driver's machine that the file of a record's weights is there.
+
+    Returns:
+        The record, without weights where the file is missing, and messages for the user.
+    """
     if not record.weights or (folder / record.weights).is_file():
         return record, []
     text = f"its weights are not in {folder}: the output root must be on storage of all nodes"
     return replace(record, weights=""), [text]
 
 
-def forget(folder: Path, hashes: Collection[str]) -> None:
-    """Remove the weights of these trials, which are trained again."""
+def delete_weights(folder: Path, hashes: Collection[str]) -> None:
+    """Remove the weights of these trials."""
     for digest in hashes:
         for path in folder.glob(f"{digest}*"):
             with contextlib.suppress(FileNotFoundError):
@@ -72,7 +86,7 @@ def forget(folder: Path, hashes: Collection[str]) -> None:
 
 
 def _name(record: Record) -> str:
-    """Two sweeps may stop a trial at different steps."""
-    stopped = record.summary.get(STOPPED_AT)
-    at = "" if stopped is None else f"-step-{int(stopped)}"
-    return f"{record.config_hash}{at}.safetensors"
+    """File name; with the step, since two sweeps may stop a trial at different steps."""
+    stopped_at = record.summary.get(STOPPED_AT)
+    suffix = "" if stopped_at is None else f"-step-{int(stopped_at)}"
+    return f"{record.config_hash}{suffix}.safetensors"

@@ -5,7 +5,7 @@ from typing import Any
 
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.planning import outcomes
-from sweeps.planning.labels import Labels, distinct
+from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import main_axis
 from sweeps.search import summary
@@ -49,13 +49,13 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
         # Against the axis, unless the search is along that key.
         axis = None if axis == search.key else axis
         for side in ("held", "failed"):
-            edges = [(e.cell, getattr(e.bracket, side)) for e in summary.edges(search, lines)]
+            edges = [(e.cell, getattr(e.bracket, side)) for e in summary.boundaries(search, lines)]
             values = [(cell, value) for cell, value in edges if value is not None]
             points += _curves(f"frontier/{side}", axis, values)
     if isinstance(search, OptunaConfig):
         # Against the number of points that were tried.
-        bests = summary.bests(search, lines)[:MAX_SERIES]
-        names = distinct([_metric_name(best.name) for best in bests])
+        bests = summary.best_points(search, lines)[:MAX_SERIES]
+        names = numbered([_metric_name(best.name) for best in bests])
         points += [
             Point(f"search/best/{name}", value, step)
             for name, best in zip(names, bests, strict=True)
@@ -92,7 +92,7 @@ def _curve_names(varying: Sequence[dict[str, Any]]) -> list[str]:
     if len(set(names)) < len(names):
         labels = Labels(key for values in varying for key in values)
         names = [_metric_name(labels(values)) for values in varying]
-    return distinct(names)
+    return numbered(names)
 
 
 def _metric_name(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sweeps.errors import ConfigError, TrackingError
-from sweeps.storage.disk_errors import explained
+from sweeps.storage.disk_errors import explained_errors
 from sweeps.tracking import schema
 from sweeps.tracking.server import check_home, silence
 
@@ -63,7 +63,7 @@ def prepared(output: Path) -> Iterator[bool]:
         TrackingError: a version of MLflow that this one does not know wrote it.
     """
     path = path_of(output)
-    with explained(path, _DAMAGED):
+    with explained_errors(path, _DAMAGED):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name("store.lock")):
             replaced = schema.ensure(path.resolve())

@@ -7,7 +7,7 @@ from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
-from sweeps.search.summary import Findings
+from sweeps.search.summary import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {
@@ -23,7 +23,7 @@ def describe(
     command: str,
     lines: Sequence[TrialOutcome],
     links: dict[str, str],
-    findings: Findings | None = None,
+    findings: SearchSummary | None = None,
 ) -> str:
     """Return a sweep's description in Markdown; it begins with the verdict.
 
@@ -35,7 +35,9 @@ def describe(
     """
     conclusion = verdict(lines)
     attention = escaped(listed(conclusion.attention))
-    ended = ", ".join(f"{count} {status}" for status, count in outcomes.counts(lines).items())
+    ended = ", ".join(
+        f"{count} {status}" for status, count in outcomes.status_counts(lines).items()
+    )
     blocks = [
         escaped(conclusion.headline),
         f"**Needs attention**: {attention}." if attention else "",
@@ -97,7 +99,7 @@ def _some(values: list[str]) -> str:
     return shown if len(values) <= 12 else f"{shown}, ... ({len(values)} values)"
 
 
-def _findings(findings: Findings | None) -> str:
+def _findings(findings: SearchSummary | None) -> str:
     """Return the table of a search's findings; "" if there are none."""
     if findings is None or not findings.rows:
         return ""

@@ -1,6 +1,6 @@
 """Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
-from sweeps.planning.outcomes import number
+from sweeps.planning.outcomes import format_number
 from sweeps.reports.spread import listed, short
 from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
 from sweeps.storage.record import Record
@@ -86,7 +86,7 @@ def _rates(s: dict[str, float]) -> str:
     """Return the table of the guaranteed, predicted and measured rates."""
     measured = s.get(MEASURED)
     rows = [
-        [name, number(s[key]), _ratio(measured, s[key])]
+        [name, format_number(s[key]), _ratio(measured, s[key])]
         for name, key in (
             ("guaranteed where (7) to (10) hold: the bound", BOUND),
             ("predicted for infinite width (population)", "rate/population"),
@@ -97,25 +97,29 @@ def _rates(s: dict[str, float]) -> str:
     if measured is not None:
         error = s.get("rate/measured_stderr")
         spread = "" if error is None else f" ± {error:.1g}"
-        rows.append(["**measured**", f"**{number(measured)}**{spread}", ""])
+        rows.append(["**measured**", f"**{format_number(measured)}**{spread}", ""])
     text = table(["rate", "nats per GD step", "measured / this"], rows)
     return f"{heading('Rates')}\n\n{text}" if text else ""
 
 
 def _ratio(measured: float | None, rate: float) -> str:
-    return number(measured / rate) if measured is not None and rate > 0 else "-"
+    return format_number(measured / rate) if measured is not None and rate > 0 else "-"
 
 
 def _checks(s: dict[str, float]) -> str:
     """Return the table of the theorem's conditions and promises."""
     rows = [
-        [f"condition {name}: slack, holds at 1 and above", number(s[key]), _held(s[key] >= 1)]
+        [
+            f"condition {name}: slack, holds at 1 and above",
+            format_number(s[key]),
+            _held(s[key] >= 1),
+        ]
         for name, key in CONDITIONS.items()
         if key in s
     ]
     for flag, name, key in PROMISES:
         if flag in s:
-            rows.append([name, number(s[key]) if key in s else "", _held(s[flag] == 1)])
+            rows.append([name, format_number(s[key]) if key in s else "", _held(s[flag] == 1)])
     text = table(["asked or promised", "value", "holds"], rows)
     return f"{heading('The theorem')}\n\n{text}" if text else ""
 

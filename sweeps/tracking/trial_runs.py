@@ -155,9 +155,10 @@ class TrialRuns:
         return [ref for ref in refs if not ref.finished and ref.started == record.started]
 
     def _look_up(self, experiment: str, record: Record) -> list[RunRef]:
-        if self._exclusive and (experiment, record.key) in self._cache:
+        known_run = (experiment, record.config_hash)
+        if self._exclusive and not record.stopped_in and known_run in self._cache:
             # Removed from the cache, so that a failure now leads to a new search.
-            ref = self._cache.pop((experiment, record.key))
+            ref = self._cache.pop(known_run)
             return [ref] if ref else []
         return [run_ref(run) for run in search(self._client, experiment, _of(record))]
 

@@ -22,7 +22,7 @@ from sweeps.config.request import launch_to_plain, request
 from sweeps.errors import ConfigError
 from sweeps.inspect.citation import BIBTEX, Provenance, cite
 from sweeps.planning.plan import trials_of
-from sweeps.search.factory import Proposer, name_of
+from sweeps.search.factory import Proposer, sweep_name
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Trajectory
 
@@ -114,7 +114,7 @@ def test_an_import_restores_results_runs_and_the_same_archive(archive, tmp_path)
         loss = [*record.trajectory["loss"][:-1], 7.0]
         ledger.forget([digest])
         changed = Trajectory.of({**record.trajectory, "loss": loss})
-        ledger.put(replace(record, trajectory=changed))
+        ledger.save(replace(record, trajectory=changed))
     done = json.loads(output_of("import", str(path), where, "--json", code=1))
     assert list(done["conflicts"]) == [digest]
     assert "in loss, from step 30 on" in done["conflicts"][digest]
@@ -323,7 +323,7 @@ def test_an_adaptive_search_keeps_its_name():
     spec = {"command": "sweeps run", "figure": "rates", "started": 5, "reused": [], "sources": {}}
     spec |= {"launch": launch_to_plain(asked.launch), "trials": [asdict(trial)]}
     spec |= {"cells": [asdict(cell) for cell in cells]}
-    entry = SweepEntry("default", name_of(asked.launch, cells), spec, "", "", "RUNNING")
+    entry = SweepEntry("default", sweep_name(asked.launch, cells), spec, "", "", "RUNNING")
     page = schema.to_archived(entry, {})
     assert schema.to_entry(page, asked.launch) == entry
     with pytest.raises(ConfigError, match="not the hash of its trials"):

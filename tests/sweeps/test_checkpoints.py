@@ -15,7 +15,7 @@ from sweeps.execution.events import Done, Note, Progress
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import run_pack, train_on_worker
 from sweeps.planning.plan import plan, trials_of
-from sweeps.storage.checkpoints import Checkpoints, Ended
+from sweeps.storage.checkpoints import CheckpointCleaner, Checkpoints
 from sweeps.storage.record import now
 
 WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
@@ -142,13 +142,13 @@ def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
     packs = [hashes(trials[:2]), hashes(trials[2:])]
     begun(checkpoints, trials[:2])
     begun(checkpoints, trials[2:])
-    ended = Ended(checkpoints, packs)
+    ended = CheckpointCleaner(checkpoints, packs)
     ended.add(packs[0][0])
-    checkpoints.tidy(packs[0][:1])
+    checkpoints.remove_ended(packs[0][:1])
     assert len(checkpoints.packs()) == 2
     ended.add(packs[0][1])
     assert list(checkpoints.packs().values()) == [packs[1]]
-    checkpoints.tidy(hashes(trials))
+    checkpoints.remove_ended(hashes(trials))
     assert not checkpoints.packs()
     begun(checkpoints, trials[:2])
     checkpoints.forget(packs[1])

@@ -54,7 +54,7 @@ def entered(root, *overrides, **change):
     entry = SweepEntry("study", SWEEP, spec | change, "1", "run", "RUNNING")
     with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
         ledger.open_sweep("local", entry)
-        ledger.fail(trials[1]["config_hash"], "ValueError: no", final=True)
+        ledger.save_failure(trials[1]["config_hash"], "ValueError: no", final=True)
     return trials
 
 

@@ -16,7 +16,7 @@ from sweeps.cli import cli
 from sweeps.cli.completion import COMMAND, SHELLS, VARIABLE
 from sweeps.config.config_files import groups
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.pending import OutboxItem
+from sweeps.storage.outbox import OutboxItem
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8
@@ -34,7 +34,7 @@ def root(tmp_path, monkeypatch):
     """An output root with one trial and one sweep."""
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path))
     ledger = Ledger(tmp_path / "ledger.db")
-    ledger.put(RECORD)
+    ledger.save(RECORD)
     ledger.open_sweep("local", SweepEntry("study", SWEEP, {}, "1", "run", "FINISHED"))
     ledger.enqueue("local", [OutboxItem("study", RECORD.config_hash, SWEEP, "relu seed=0")])
     ledger.close()

@@ -14,7 +14,7 @@ import deq
 from sweeps.cli import cli
 from sweeps.config.config_files import conf_dir
 from sweeps.config.hashing import canonical, cell_hash, config_hash
-from sweeps.config.hydra import composition
+from sweeps.config.hydra import compose_points
 from sweeps.config.request import (
     TRIAL_KEYS,
     request,
@@ -64,7 +64,7 @@ EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
 def test_every_experiment_composes_at_both_sizes_and_names_its_command(name):
     """Down to typed trials; what needs a download is composed and not loaded."""
     laptop, paper = (
-        composition([f"experiment={name}", f"size={s}"]).points for s in ("laptop", "paper")
+        compose_points([f"experiment={name}", f"size={s}"]).points for s in ("laptop", "paper")
     )
     assert len(laptop) > 1
     assert len(paper) > 1

@@ -5,7 +5,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.search.summary import Findings
+from sweeps.search.summary import SearchSummary
 from sweeps.storage.record import Record, Trajectory
 from sweeps.tracking.markdown import table
 from sweeps.tracking.sweep_description import describe
@@ -154,7 +154,7 @@ def test_a_sweeps_description_names_what_needs_attention_after_the_verdict():
 
 
 def test_a_searchs_findings_follow_the_verdict():
-    found = Findings("Best so far", ["cell", "at"], [["all", "train.eta=1"]])
+    found = SearchSummary("Best so far", ["cell", "at"], [["all", "train.eta=1"]])
     text = plain(describe("sweeps run", [line(8, 0, 0.8)], LINKS, found))
     assert "**Best so far**\n\n| cell | at |\n|:---|:---|\n| all | train.eta=1 |\n" in text
     assert text.index("Best so far") < text.index("Means over seeds")
@@ -162,7 +162,7 @@ def test_a_searchs_findings_follow_the_verdict():
 
 def test_of_many_groups_the_page_shows_as_many_as_mlflow_takes_and_says_so():
     lines = [line(i, 0, 0.8) for i in range(130)]
-    found = Findings("Best", ["cell", "at"], [["x" * 70, "y"]] * 100)
+    found = SearchSummary("Best", ["cell", "at"], [["x" * 70, "y"]] * 100)
     text = describe("sweeps run", lines, LINKS, found)
     assert len(text) < MAX_TAG_VAL_LENGTH
     shown = text.count("| width=")

@@ -14,12 +14,12 @@ from mlflow.store.db import utils
 from places import enlarged, little
 
 from sweeps.errors import TrackingError
-from sweeps.storage.ledger import _SCHEMA, Ledger
+from sweeps.storage.ledger import Ledger
+from sweeps.storage.schema import STATEMENTS
 from sweeps.tracking import schema
 from sweeps.tracking.server import silence
 
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "seed=0,1"]
-STATEMENTS = [part for part in _SCHEMA.split(";") if part.strip()]
 
 
 def killed_after(seconds, work, path=None):

@@ -325,16 +325,18 @@ WRITER = """import sys
 from pathlib import Path
 
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.pending import Owed
+from sweeps.storage.outbox import OutboxItem
 from sweeps.storage.record import Record
 
 ledger = Ledger(Path(sys.argv[1]))
 for i in range(100000):
     digest = f"{sys.argv[2]}-{i}"
     columns = {"step": [float(k) for k in range(2000)], "loss": [float(i)] * 2000}
-    ledger.owe("local", [Owed("study", digest, "sweep", digest)])
-    ledger.put(Record(digest, "", {}, "budget", "", {"a": 1.0}, {}, "cpu", 0, 0, {"i": i}, columns))
-    ledger.shipped("local", Owed("study", digest, "sweep", digest), "run")
+    item = OutboxItem("study", digest, "sweep", digest)
+    ledger.enqueue("local", [item])
+    made = "", {}, "budget", "", {"a": 1.0}, {}, "cpu", 0, 0, {"i": i}
+    ledger.save(Record(digest, *made, columns))
+    ledger.mark_sent("local", item, "run")
     print(digest, flush=True)
 """
 

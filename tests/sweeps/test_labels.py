@@ -13,11 +13,11 @@ from sweeps.config.request import TrackingConfig
 from sweeps.config.search import FrontierConfig, OptunaConfig
 from sweeps.config.space import Interval
 from sweeps.config.yaml_text import from_yaml, to_yaml
-from sweeps.planning.labels import Labels, distinct
+from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
-from sweeps.search.summary import bests, edges
+from sweeps.search.summary import best_points, boundaries
 from sweeps.tracking import pages
 from sweeps.tracking.tracker import Tracker
 
@@ -63,7 +63,7 @@ def test_no_two_choices_of_values_have_one_name(keys, data):
 
 
 def test_names_that_are_there_several_times_are_numbered():
-    assert distinct(["a", "b", "a"]) == ["a_1", "b", "a_2"]
+    assert numbered(["a", "b", "a"]) == ["a_1", "b", "a_2"]
 
 
 OWN = ["data=sphere", "data.d=8", "data.n=8", "model.width=16", "train.steps=20"]
@@ -179,9 +179,9 @@ def test_searches_tell_cells_apart_by_their_values():
         ]
 
     space = {"train.eta": Interval(0.1, 0.2)}
-    best = bests(OptunaConfig(metric="rate/measured", mode="max", space=space), lines())
+    best = best_points(OptunaConfig(metric="rate/measured", mode="max", space=space), lines())
     assert [(b.name, b.value) for b in best] == [("data.seed=0", 0.2), ("data.seed=1", 1.2)]
-    found = edges(FrontierConfig(condition="rate/measured >= 0.15", space=space), lines())
+    found = boundaries(FrontierConfig(condition="rate/measured >= 0.15", space=space), lines())
     ends = [(e.name, e.bracket.held, e.bracket.failed) for e in found]
     assert ends == [("data.seed=0 seed=0", 0.2, 0.1), ("data.seed=1 seed=0", 0.2, None)]
 

@@ -56,7 +56,7 @@ def root(tmp_path, monkeypatch):
             plain = trial_to_plain(point.trial)
             del plain["model"]["init"]  # as older records have none
             digest = config_hash(point.trial)
-            ledger.put(replace(RECORD, config_hash=digest, config=plain, finished=finished))
+            ledger.save(replace(RECORD, config_hash=digest, config=plain, finished=finished))
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from docs.keys import config_keys
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
-from sweeps.config.hydra import composed
+from sweeps.config.hydra import composed_yaml
 from sweeps.config.overrides import parse
 from sweeps.config.request import TRIAL_KEYS, request, trial_from_plain
 from sweeps.config.trial_keys import check_axis
@@ -26,7 +26,7 @@ NO_PART = "is no part of a trial: give one value$"
 
 
 def hashes(*overrides):
-    return [config_hash(composed.trial) for composed in request(overrides).trials]
+    return [config_hash(point.trial) for point in request(overrides).trials]
 
 
 def names(*overrides):
@@ -123,7 +123,7 @@ def test_the_last_override_counts_as_in_hydra(typed):
 def test_what_a_later_override_replaces_names_no_trial():
     assert names("model.width=8,16", "model.width=32") == ["default"]
     assert names("train.eta=0.1,0.2", "train={eta: 0.3}") == ["default"]
-    assert "model.width" not in composed(["model.width=8,16", "model.width=32"])
+    assert "model.width" not in composed_yaml(["model.width=8,16", "model.width=32"])
     eta = ["search=random", "search.samples=2", "train.eta=interval(0.1,1)"]
     assert names(*eta, "seed=interval(0,9)", "train.eta=0.3")[0].startswith("seed=")
     with pytest.raises(ConfigError, match="the axes name none"):

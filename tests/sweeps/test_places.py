@@ -214,7 +214,7 @@ def test_another_users_root(log, trained, short):
     with contextlib.ExitStack() as stack:
         if log == "open":
             ledger = stack.enter_context(contextlib.closing(Ledger(copied / "ledger.db")))
-            ledger.fail("f" * 64, "in the log alone", final=True)
+            ledger.save_failure("f" * 64, "in the log alone", final=True)
             assert (copied / "ledger.db-wal").stat().st_size > 0
         before = listing(copied)
         for words in looks(digest, sweep):
@@ -249,7 +249,7 @@ def test_a_root_on_a_disk_that_is_read_only(trained, short):
 def test_a_log_without_its_index_in_a_folder_that_is_read_only(root, short):
     """As a copy of a root whose driver was killed may be: its results are not passed over."""
     with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
-        ledger.fail("f" * 64, "in the log alone", final=True)
+        ledger.save_failure("f" * 64, "in the log alone", final=True)
         subprocess.run(["cp", "-r", root, short / "source"], check=True)
     (short / "source" / "ledger.db-shm").unlink()
     with read_only(short / "source", short / "outputs"):

@@ -10,7 +10,7 @@ from sweeps.execution.events import Done, Progress
 from sweeps.execution.worker import run_pack
 from sweeps.reports.figures import trial as drawing
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.pending import OutboxItem
+from sweeps.storage.outbox import OutboxItem
 from sweeps.storage.record import Trajectory
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
@@ -61,7 +61,7 @@ def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
     ledger = Ledger(tmp_path / "ledger.db")
     pending_items = OutboxItem("study", record.config_hash, "sweep", "name")
     ledger.enqueue("local", [pending_items])
-    ledger.put(record, b"png")
+    ledger.save(record, b"png")
     assert ledger.figure(record.config_hash) == b"png"
     assert ledger.pending_items("local") == [pending_items]
     ledger.mark_sent("local", pending_items, "run")

@@ -4,10 +4,11 @@ import json
 import statistics
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from click.testing import CliRunner
-from command import client, runs, started
+from command import client, inside, runs, started
 
 import deq
 from sweeps.cli import cli
@@ -20,9 +21,9 @@ from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import trials_of
 from sweeps.search.bisection import Bracket
-from sweeps.search.factory import Proposer, kinds
-from sweeps.search.summary import bests, edges, findings
-from sweeps.storage.ledger import Failure, Result
+from sweeps.search.factory import Proposer, choice_trials
+from sweeps.search.summary import best_points, boundaries, summarize
+from sweeps.storage.ledger import Failure, Result, reading
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
 SMALL += ["cluster=inline"]
@@ -39,14 +40,14 @@ class Imagined:
         self.rate, self.metric, self.failing = rate, metric, set()
         self.results, self.rounds, self.more = {}, [], []
 
-    def launch(self, most=1000):
+    def launch(self, most=1000, asked=()):
         """Launch it, for so many rounds at most; the sweep as it then stands."""
 
         def look(trials):
             known = {t.config_hash for t in trials} & set(self.results)
             return TrialStates({h: self.results[h] for h in known})
 
-        sweep = SweepState(self.asked.launch, self.cells, look, retry_failed=False)
+        sweep = SweepState(self.asked.launch, self.cells, look, asked=asked, retry_failed=False)
         planned = sweep.next_round()
         for _ in range(most):
             if not planned.packs:
@@ -99,6 +100,63 @@ def test_a_search_launched_again_asks_for_nothing_and_a_killed_one_goes_on(searc
     assert [t.config_hash for t in done.trials] == [t.config_hash for t in sweep.trials]
 
 
+def other_version(monkeypatch):
+    """An Optuna that samples other points than the installed one."""
+
+    def sampler(seed, constant_liar):
+        return optuna.samplers.RandomSampler(seed=seed + 1)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", sampler)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_an_optuna_that_samples_otherwise_goes_on_with_what_was_asked(rounds, monkeypatch):
+    words = [*OPTUNA, "model.activation=choice(relu,tanh)", "search.samples=10", "seed=0,1"]
+    search = Imagined([*words, "model.width=8,16"], hill)
+    killed = search.launch(most=rounds)  # of its trials those of the last round are under way
+    other_version(monkeypatch)
+    resumed = search.launch(asked=killed.trials)
+    trained = [name for names in search.rounds for name in names]
+    assert sorted(set(trained)) == sorted(t.name for t in resumed.trials)
+    assert len(trained) == len(set(trained))
+    assert len(resumed.trials) == 10 * 2 * 2
+    assert resumed.trials[: len(killed.trials)] == killed.trials
+    again = search.launch(asked=resumed.trials)
+    assert again.trials == resumed.trials
+    assert again.trained == set()
+
+
+def test_a_resumed_search_asks_for_what_the_whole_one_asks_for():
+    words = [*OPTUNA, "search.samples=20"]
+    whole, killed = Imagined(words, hill), Imagined(words, hill)
+    whole.launch()
+    killed.launch(asked=killed.launch(most=3).trials)
+    assert killed.rounds == whole.rounds
+
+
+def test_a_killed_command_goes_on_with_another_optuna(tmp_path, monkeypatch):
+    words = ["run", *SMALL, *OPTUNA, "search.samples=4", "search.concurrent=2"]
+    learn = SweepState.learn
+
+    def killed(self, planned, known):
+        learn(self, planned, known)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepState, "learn", killed)
+        assert inside(*words, cwd=tmp_path).returncode == 130
+    other_version(monkeypatch)
+    planned = inside(*words, "--dry-run", cwd=tmp_path)
+    assert "2 finished" in planned.stdout, planned.stdout
+    done = inside(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with reading(tmp_path / "outputs" / "ledger.db") as ledger:
+        (entry,) = ledger.sweeps_like("")
+        hashes = [trial["config_hash"] for trial in entry.spec["trials"]]
+        assert len(hashes) == 4
+        assert set(ledger.results(hashes)) == {config for config, _ in ledger.configs()}
+
+
 def test_more_samples_go_on_where_fewer_ended():
     few = Imagined([*OPTUNA, "search.samples=8"], hill)
     sweep = few.launch()
@@ -133,7 +191,7 @@ def test_points_that_diverge_drive_the_search_away():
     lost = []
     for seed in range(3):
         search = Imagined([*OPTUNA, "search.samples=40", f"search.seed={seed}"], hill)
-        (best,) = bests(search.asked.launch.search, search.lines(search.launch()))
+        (best,) = best_points(search.asked.launch.search, search.lines(search.launch()))
         assert best.tried == 40
         assert best.values["train.eta"] == pytest.approx(1.3, abs=0.2)
         lost.append(best.lost)
@@ -152,7 +210,7 @@ def test_the_objective_is_the_mean_over_seeds_in_every_cell_by_itself():
     search = Imagined(words, rate)
     sweep = search.launch()
     assert len(sweep.trials) == 24 * 4
-    found = bests(search.asked.launch.search, search.lines(sweep))
+    found = best_points(search.asked.launch.search, search.lines(sweep))
     assert [best.cell for best in found] == [{"model.activation": a} for a in ("relu", "tanh")]
     for best, top in zip(found, (0, 1), strict=True):
         assert best.values["train.eta"] == pytest.approx(3, abs=0.3)
@@ -181,12 +239,12 @@ def test_bisection_brackets_where_the_condition_ends(words, rate, ends, kind):
     search = Imagined(["search=frontier", *words], rate, "theory/slack_7")
     sweep = search.launch()
     config = search.asked.launch.search
-    (edge,) = edges(config, search.lines(sweep))
+    (edge,) = boundaries(config, search.lines(sweep))
     assert edge.bracket.kind == kind
     assert search.more == list(range(search.more[0], search.more[0] - len(search.more), -1))
     if ends is None:
         assert len(sweep.trials) == 2
-        assert f"held {kind}" in findings(config, search.lines(sweep)).rows[0][1]
+        assert f"held {kind}" in summarize(config, search.lines(sweep)).rows[0][1]
         return
     assert search.more[-1] <= config.interval.integer  # a half of five is two or three
     low, high = edge.bracket.ends
@@ -204,9 +262,9 @@ def test_a_probe_that_failed_ends_its_cell_alone_and_says_so():
     search = Imagined([*FRONTIER, "seed=0,1"], hill)
     search.failing = {"seed=0 eta=4.25"}
     sweep = search.launch()
-    broken, whole = edges(search.asked.launch.search, search.lines(sweep))
+    broken, whole = boundaries(search.asked.launch.search, search.lines(sweep))
     assert broken.bracket.ends == (0.5, 8)
-    assert findings(search.asked.launch.search, search.lines(sweep)).rows[0][1] == "unknown: no"
+    assert summarize(search.asked.launch.search, search.lines(sweep)).rows[0][1] == "unknown: no"
     assert whole.bracket.ends[1] - whole.bracket.ends[0] <= 0.1
 
 
@@ -215,7 +273,7 @@ def test_a_probe_under_way_is_no_answer_yet():
     sweep = search.launch(most=3)
     lines = search.lines(sweep)
     waiting = [*lines[:-1], TrialOutcome(lines[-1].planned, "missing")]
-    (row,) = findings(search.asked.launch.search, waiting).rows
+    (row,) = summarize(search.asked.launch.search, waiting).rows
     assert row[1:] == ["so far largest in [0.5, 2.375]", "0.5", "2.375"]
 
 
@@ -225,7 +283,7 @@ def test_conditions():
     assert not steep.held("budget", {"rate/measured": 0.1})
     assert not steep.held("diverged", {})
     stable = Condition.read("stable")
-    held = {status.value: stable.held(Result(status.value, {})) for status in deq.Status}
+    held = {status.value: stable.held(status.value, {}) for status in deq.Status}
     assert {status for status, yes in held.items() if not yes} == {"diverged", "ill_posed"}
 
 
@@ -259,7 +317,7 @@ def test_a_point_is_the_trial_that_its_values_typed_are(tmp_path, monkeypatch):
             point = propose(cells[0], {"model.activation": activation, "data.n": n})
             (typed,) = request([*cell, f"model.activation={activation}", f"data.n={n}"]).trials
             assert point.config_hash == config_hash(typed.trial)
-    chosen = [trial.plain["model"]["activation"] for trial in kinds(asked.launch, cells)]
+    chosen = [trial.plain["model"]["activation"] for trial in choice_trials(asked.launch, cells)]
     assert chosen[:2] == ["relu", "own_phi:wave"]
 
 

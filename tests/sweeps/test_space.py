@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeps.config.request import listed, request
+from sweeps.config.request import listed_trials, request
 from sweeps.config.space import Interval
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import trials_of
@@ -89,8 +89,8 @@ def test_a_part_is_halved_until_nothing_lies_between():
 
 def test_trials_that_follow_from_results_cannot_be_listed():
     with pytest.raises(ConfigError, match="follow from results"):
-        listed(request(["search=optuna", ETA]))
-    assert len(listed(request(["search=random", ETA, "search.samples=3"]))) == 3
+        listed_trials(request(["search=optuna", ETA]))
+    assert len(listed_trials(request(["search=random", ETA, "search.samples=3"]))) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.storage.step_metrics import DENSE, STEP_METRICS, Clock, Thinning, kept
+from sweeps.storage.step_metrics import DENSE, STEP_METRICS, Clock, Thinning, is_kept
 
 MEASURED = {metric.column for metric in STEP_METRICS}
 
@@ -38,7 +38,7 @@ def test_parts_and_the_whole_give_the_same_points(length, cuts):
 
 @pytest.mark.parametrize(("length", "most"), [(64, 64), (501, 161), (10**6, 520)])
 def test_a_few_hundred_points_are_kept(length, most):
-    found = [i for i in range(length) if kept(i)]
+    found = [i for i in range(length) if is_kept(i)]
     assert found[:DENSE] == list(range(min(length, DENSE)))
     assert len(found) <= most
     assert len(found) >= min(length, 64 + 32 * (length.bit_length() - 8))

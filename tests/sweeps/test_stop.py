@@ -117,16 +117,16 @@ def test_what_hangs_within_a_step_is_ended(requests, monkeypatch):
     monkeypatch.setattr(stop_requests, "EVERY", 0.01)
     monkeypatch.setattr(stop_requests, "HANGS_AFTER", 0.2)
     guard, ended = Guard(StopRequests(requests.folder, timeout=0.01)), threading.Event()
-    guard.begin(["a" * 64])
+    guard.start(["a" * 64])
     with Watchdog(guard, ended.set):
         for _ in range(30):
-            guard.look()
+            guard.poll()
             time.sleep(0.02)
         assert not ended.is_set()
         assert ended.wait(30)
     assert requests.read()["a" * 64].by == ""
     quiet = Guard(requests)
-    quiet.begin(["b" * 64])
+    quiet.start(["b" * 64])
     time.sleep(0.3)
     assert not quiet.hangs()
 

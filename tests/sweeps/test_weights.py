@@ -196,10 +196,10 @@ def test_a_sweep_that_stops_trials_early_keeps_theirs_in_mlflow(tmp_path):
     done(*words, KEEP, cwd=tmp_path)
     with contextlib.closing(Ledger(tmp_path / "outputs/ledger.db")) as ledger:
         kept = ledger.with_weights()
-    stopped = [key for key in kept if "@" in key]
+    stopped = [key for key in kept if key.stopped_in]
     assert len(kept) == 4
     assert stopped
-    digest = stopped[0].partition("@")[0]
+    digest = stopped[0].config_hash
     assert (
         sweeps.config_hash(sweeps.load_trial(digest, output=tmp_path / "outputs").config) == digest
     )

@@ -6,7 +6,9 @@ has been set.
 
 import importlib
 from collections.abc import Callable
+from typing import get_args
 
+from sweeps.config.launch import Figure
 from sweeps.reports.figures.study import Study
 
 __all__ = ["FIGURES", "Study"]
@@ -23,17 +25,4 @@ def _drawer(module: str) -> Callable[[Study], bytes]:
 
 
 # By the names that the config key `figure` takes.
-FIGURES = {
-    name: _drawer(name)
-    for name in (
-        "rates",
-        "curves",
-        "width_scaling",
-        "activations",
-        "stability",
-        "sigma_w",
-        "output_scale",
-        "frontier",
-        "best",
-    )
-}
+FIGURES = {name: _drawer(name) for name in get_args(Figure)}

@@ -5,7 +5,7 @@ from sweeps.planning.outcomes import labels_of
 from sweeps.planning.plan import main_axis
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, leaf, value
-from sweeps.search.summary import Boundary, edges
+from sweeps.search.summary import Boundary, boundaries
 
 ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
 
@@ -20,7 +20,7 @@ def draw(study: Study) -> bytes:
     if not isinstance(search, FrontierConfig):
         return style.png(style.panels(1, "Frontier")[0])
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
-    with_bracket = [each for each in edges(search, study.lines) if each.bracket]
+    with_bracket = [each for each in boundaries(search, study.lines) if each.bracket]
     axis = main_axis([each.cell for each in with_bracket]) or ""
     labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
     for each in with_bracket:

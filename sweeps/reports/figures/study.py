@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.config.nested import flatten
 from sweeps.config.search import GridConfig, SearchConfig
-from sweeps.planning.outcomes import TrialOutcome, apart, labels_of, seed_groups
+from sweeps.planning.outcomes import TrialOutcome, group_by_others, labels_of, seed_groups
 from sweeps.planning.plan import main_axis
 from sweeps.reports.spread import evenly
 from sweeps.storage.record import Columns
@@ -49,7 +49,7 @@ class Study:
 
         More than MAX_SERIES of them, as in a random search, become one, named "all".
         """
-        groups, labels = apart(self.lines, axis, "seed"), labels_of(self.lines)
+        groups, labels = group_by_others(self.lines, axis, "seed"), labels_of(self.lines)
         if len(groups) > MAX_SERIES:
             return [("all", list(self.lines))]
         return [

@@ -1,0 +1,145 @@
+"""The ledger's file: migration from version 2, reading an old one as it is, and its indexes."""
+
+import contextlib
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from records import RECORD
+
+from sweeps.storage import database, ledger, schema
+from sweeps.storage.ledger import Failure, Ledger, Result
+from sweeps.storage.outbox import OutboxItem
+from sweeps.storage.record import ResultKey
+
+SWEEP = "0123456789ab"
+STOPPED = replace(RECORD, status="stopped", stopped_in=SWEEP)
+OTHER = replace(RECORD, config_hash="ef" * 32)
+TABLES_2 = """
+CREATE TABLE results (
+    config_hash TEXT PRIMARY KEY, status TEXT NOT NULL, summary TEXT NOT NULL,
+    head TEXT NOT NULL, environment TEXT NOT NULL, trajectory BLOB NOT NULL);
+CREATE TABLE figures (config_hash TEXT PRIMARY KEY, png BLOB NOT NULL);
+CREATE TABLE environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE failures (
+    config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE sweeps (
+    tracker TEXT NOT NULL, study TEXT NOT NULL, sweep TEXT NOT NULL,
+    spec BLOB NOT NULL, experiment TEXT NOT NULL, run_id TEXT NOT NULL,
+    status TEXT NOT NULL, published INTEGER NOT NULL,
+    PRIMARY KEY (tracker, study, sweep));
+CREATE TABLE outbox (
+    tracker TEXT NOT NULL, study TEXT NOT NULL, config_hash TEXT NOT NULL,
+    sweep TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT,
+    PRIMARY KEY (tracker, study, config_hash));
+PRAGMA user_version = 2;
+"""
+
+
+def key_in_version_2(record):
+    return "@".join(filter(None, record.key))
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A ledger as version 2 wrote it: two complete results and one that a sweep stopped early."""
+    path = tmp_path / "ledger.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.executescript(TABLES_2)
+        db.execute("INSERT INTO environments VALUES ('d', ?)", (RECORD.environment_json(),))
+        db.execute("INSERT INTO failures VALUES (?, 'no', 1, 0.0)", ("01" * 32,))
+        for record, run in ((RECORD, "run"), (STOPPED, None), (OTHER, None)):
+            key = key_in_version_2(record)
+            values = (record.status, '{"a": 1}', record.head(), "d", record.parquet())
+            db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?)", (key, *values))
+            db.execute("INSERT INTO figures VALUES (?, ?)", (key, key.encode()))
+            db.execute("INSERT INTO outbox VALUES ('t', 's', ?, ?, 'n', ?)", (key, SWEEP, run))
+    return path
+
+
+def assert_holds_everything(held):
+    hashes = [RECORD.config_hash, OTHER.config_hash]
+    assert [held.get(*record.key) for record in (RECORD, STOPPED, OTHER)] == [
+        RECORD,
+        STOPPED,
+        OTHER,
+    ]
+    assert held.results(hashes) == dict.fromkeys(hashes, Result("budget", {"a": 1}))
+    assert held.results(hashes, SWEEP) == {RECORD.config_hash: Result("stopped", {"a": 1})}
+    assert held.failures(["01" * 32]) == {"01" * 32: Failure("no", True)}
+    assert held.figure(*STOPPED.key) == key_in_version_2(STOPPED).encode()
+    assert held.sent_runs("t", "s") == {"run": RECORD.key}
+    assert held.pending_items("t") == [
+        OutboxItem("s", STOPPED.config_hash, SWEEP, "n", SWEEP),
+        OutboxItem("s", OTHER.config_hash, SWEEP, "n"),
+    ]
+    assert held.records_like("ab") == [RECORD]
+    assert held.records_like("abab", stopped=True) == [STOPPED]
+    assert held.trajectory(STOPPED.config_hash, SWEEP) == RECORD.trajectory
+    assert [config_hash for config_hash, _ in held.configs()] == hashes
+
+
+def test_an_old_ledger_is_read_as_it_is(old):
+    before = old.read_bytes()
+    with ledger.reading(old) as held:
+        assert_holds_everything(held)
+    assert old.read_bytes() == before
+
+
+def test_an_old_ledger_is_migrated_when_it_is_opened_for_writing(old):
+    for _ in range(2):
+        with contextlib.closing(Ledger(old)) as held:
+            assert_holds_everything(held)
+    with ledger.reading(old) as held:
+        assert_holds_everything(held)
+    with contextlib.closing(Ledger(old)) as held:
+        held.forget([RECORD.config_hash])
+        assert held.results([RECORD.config_hash], SWEEP) == {}
+        assert held.pending_items("t") == [OutboxItem("s", OTHER.config_hash, SWEEP, "n")]
+
+
+def test_an_interrupted_migration_leaves_the_old_ledger(old, monkeypatch):
+    broken = [*schema.MIGRATIONS[2], "INSERT INTO no_such_table VALUES (1)"]
+    with monkeypatch.context() as patch:
+        patch.setitem(schema.MIGRATIONS, 2, broken)
+        with pytest.raises(sqlite3.OperationalError):
+            Ledger(old)
+    with ledger.reading(old) as held:
+        assert_holds_everything(held)
+    with contextlib.closing(Ledger(old)) as held:
+        assert_holds_everything(held)
+
+
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(old, tmp_path):
+    tables = []
+    for path in (old, tmp_path / "new.db"):
+        Ledger(path).close()
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+            tables.append(db.execute(query).fetchall())
+    assert tables[0] == tables[1]
+
+
+def test_what_is_looked_up_by_hash_uses_an_index(tmp_path):
+    """Without one, to forget 10,000 of 10,000 trials reads every row 10,000 times."""
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    with contextlib.closing(database.write(path)) as db:
+        for statement in ledger._FORGET:
+            plan = db.execute(f"EXPLAIN QUERY PLAN {statement}", ("ab" * 32,)).fetchall()
+            assert [row[3] for row in plan if "USING INDEX" not in row[3]] == [], statement
+
+
+def test_all_that_is_held_of_a_forgotten_trial_goes(tmp_path):
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as held:
+        for record in (RECORD, STOPPED, OTHER):
+            held.save(record, b"png")
+            held.enqueue("t", [OutboxItem("s", record.config_hash, SWEEP, "n", record.stopped_in)])
+        held.forget(f"{number:064x}" for number in range(10_000))
+        assert len(held.pending_items("t")) == 3
+        held.forget([RECORD.config_hash])
+        assert [held.get(*record.key) for record in (RECORD, STOPPED)] == [None, None]
+        assert (held.figure(*STOPPED.key), held.figure(*OTHER.key)) == (b"", b"png")
+        assert held.with_weights() == set()
+        held.save(replace(STOPPED, weights="file"))
+        assert held.with_weights() == {ResultKey(RECORD.config_hash, SWEEP)}
