@@ -75,8 +75,12 @@ def test_the_device_benchmarks_parts_run():
     assert 3 <= full < 0.7 * lines["products per step"]
     assert mixed["loss, last over first"] == pytest.approx(lines["loss, last over first"], rel=1e-4)
     assert device.rate(16, 4, "cpu", repeats=2) > 0
-    compared = dict(device.ways("tanh", 16, "cpu", steps=3, repeats=1))
-    assert compared.keys() == {"one GD step, ms", "launched: times that", "watched: times that"}
+    compared = dict(device.variants("tanh", 16, "cpu", steps=3, repeats=1))
+    assert compared.keys() == {
+        "one GD step, ms",
+        "without CUDA graphs: times that",
+        "without lookahead: times that",
+    }
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
@@ -98,22 +102,22 @@ def test_json_is_one_object_a_line():
 
 
 def test_rates_and_costs_are_between_the_looks_that_saw_the_trials_sent():
-    looks = [
-        scale.Look(at, cpu, 2 * cpu, 100.0, sent)
+    samples = [
+        scale.Sample(at, cpu, 2 * cpu, 100.0, sent)
         for at, cpu, sent in [(0, 5.0, 0), (10, 6.0, 2), (11, 6.5, 4), (14, 8.0, 10), (90, 9.0, 10)]
     ]
-    assert scale.rate(looks) == 8 / 4  # not the start-up, not what follows
-    assert scale.cpu_each(looks, 3, 10) == 1e3 * 1.5 / 6
-    assert scale.all_cpu_each(looks, 3, 10) == 2e3 * 1.5 / 6
+    assert scale.rate(samples) == 8 / 4  # not the start-up, not what follows
+    assert scale.cpu_each(samples, 3, 10) == 1e3 * 1.5 / 6
+    assert scale.all_cpu_each(samples, 3, 10) == 2e3 * 1.5 / 6
 
 
 def test_a_sweep_is_watched_and_the_peer_trains_the_same_trials(tmp_path):
     case = scale.Case(steps=3)
-    looks = scale.watched(tmp_path, [*case.overrides(6), "cluster=inline"])
-    assert looks[-1].sent == 6
-    assert 50 < max(look.memory for look in looks) < 2000
-    assert looks[-1].all_cpu >= looks[-1].cpu > looks[0].cpu
-    assert "seed=5: budget" in (tmp_path / scale.SAID).read_text()
+    samples = scale.sampled(tmp_path, [*case.overrides(6), "cluster=inline"])
+    assert samples[-1].sent == 6
+    assert 50 < max(sample.memory for sample in samples) < 2000
+    assert samples[-1].all_cpu >= samples[-1].cpu > samples[0].cpu
+    assert "seed=5: budget" in (tmp_path / scale.OUTPUT).read_text()
     assert scale.peer(case.overrides(2), "--steps-too") > 0
     with pytest.raises(RuntimeError, match="no such key"):
-        scale.watched(tmp_path, ["model.wdith=3"])
+        scale.sampled(tmp_path, ["model.wdith=3"])

@@ -1,4 +1,4 @@
-"""The built-in activations, and how a built-in or a user's own is found by its name."""
+"""The built-in activations."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The solvers by their names in a configuration."""
+"""The solvers by name."""
 
 from deq.solvers.anderson import Anderson
 from deq.solvers.broyden import Broyden

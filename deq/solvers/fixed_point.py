@@ -15,13 +15,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# A residual that has not fallen by a tenth in this many maps has stopped falling.
+# Maps within which a residual must fall by a tenth, or it counts as stagnated ...
 PATIENCE = 30
-# Below this many units of rounding, a residual that no longer falls is rounding.
+# ... if it is below this many units of rounding.
 ROUNDING = 1e3
-# Rows are moved together when so many of them, at most, are still at work ...
+# Finished rows are dropped when at most this share of the rows is still live ...
 COMPACT = 0.9
-# ... and a full map costs at least so many multiplications; less is not worth the move.
+# ... and a full map costs at least this many multiplications.
 WORTH = 2**23
 
 
@@ -29,38 +29,43 @@ class Map(Protocol):
     """A pack of maps, one for each sample.
 
     Attributes:
-        error: (B, k) float64, how far, relative, the last image may be from f(x): it counts
-            as residual. None of a map in full precision.
+        error: (B, k) float64, bound on the relative error of the last image, which is added
+            to its residual. None for a map in full precision.
     """
 
     error: Tensor | None = None
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
-        """f(x), written to `out`."""
+        """Write f(x) to `out` and return it; x and `out` are (B, k, m)."""
 
     def at(self, rows: Tensor) -> "Map":
-        """The map of these samples only; rows (B, k)."""
+        """Return the map of these samples only; rows (B, k)."""
 
     def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """v -> f'(x) v, a product as large as the map's own."""
+        """Return v -> f'(x) v, which costs as much as the map."""
 
     def refresh(self, live: Tensor, residual: Tensor) -> None:
-        """The host has looked: the samples that go on, and residuals with `error`; (B, k)."""
+        """React to a read of the residuals.
+
+        Args:
+            live: (B, k), the samples that continue.
+            residual: (B, k) float64, `error` included.
+        """
         del live, residual
 
 
 class Step(Protocol):
-    """What a solver contributes: the next iterate. One is made for every solve."""
+    """A solver's rule for the next iterate. Every solve creates one."""
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The next x from image = f(x) and change = f(x) - x; it may overwrite both."""
+        """Return the next x from image = f(x) and change = f(x) - x; may overwrite both."""
 
     def keep(self, places: Tensor) -> None:
-        """Only these rows go on; places (B, k) among the present ones."""
+        """Keep these rows only; places (B, k) among the present ones."""
 
     @property
     def products(self) -> int:
-        """Products with the rows at work that the last step took, beside the map."""
+        """Products with the live rows that the last step took, beside the map."""
 
 
 class Solved(IntEnum):
@@ -95,15 +100,15 @@ class Solution:
     Attributes:
         value: (B, n, m) each sample's image f(x) under its last map.
         solved: per trial, how its worst sample ended.
-        residual: per trial, the relative residual at the last map, that is of the iterate
-            before `value`, worst sample; `value` itself is better by the contraction.
-        predicted: per trial, the same at the first map: how good the start was.
-        products: per trial, products with the trial's matrix, each counted by the share
-            of the samples that needed it; what the trial cost, whatever its pack.
-        work: the same as carried out, samples included that had already stopped, mean
-            over the pack.
-        maps: until the last sample of the pack stopped.
-        low: per trial, those of `products` in low precision; NaN where all are in full.
+        residual: per trial, the worst sample's relative residual at the last map, which is
+            that of the iterate before `value`; `value` is better by the contraction.
+        predicted: per trial, the same at the first map: the quality of the start.
+        products: per trial, products with its matrix, each counted by the share of the
+            samples that needed it; it does not depend on the pack.
+        work: products carried out, samples included that had already stopped, mean over
+            the pack.
+        maps: number of maps until the last sample of the pack stopped.
+        low: per trial, those of `products` in low precision; NaN if all are in full.
     """
 
     value: Tensor
@@ -117,7 +122,7 @@ class Solution:
 
 
 def take(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
-    """x[b, rows[b]]; (B, n, m) and (B, k) to (B, k, m)."""
+    """Return x[b, rows[b]] for every b; (B, n, m) and (B, k) to (B, k, m)."""
     batch, n = x.shape[:2]
     flat = (rows + n * torch.arange(batch, device=x.device)[:, None]).flatten()
     flat_out = None if out is None else out.view(-1, out.shape[-1])
@@ -141,46 +146,56 @@ def solve(
         start: (B, n, m) the first iterates; overwritten.
         buffers: two more tensors of that shape, overwritten. The solution's value lies
             in one of them.
-        tol: (B,) float64, each trial's relative tolerance for every one of its samples.
-        max_steps: the most maps applied to a sample.
-        step: the solver's step. What is returned is always a plain image f(x).
+        tol: (B,) float64, each trial's relative tolerance for all of its samples.
+        max_steps: most maps per sample.
+        step: the solver's step.
+
+    Returns:
+        The images f(x) of the last iterates, and how each trial ended.
     """
-    watch = _Watch(start, tol)
+    progress = _Progress(start, tol)
     x, (image, value) = start, buffers
     for k in range(1, max_steps + 1):
         f(x, image)
         change = torch.sub(image, x, out=x)
-        ended = watch.look(change, image, f.error, last=k == max_steps)
-        if not watch.left and k == 1:
-            return watch.solution(image)  # as it is: nothing has to be put together
+        ended = progress.update(change, image, f.error, last=k == max_steps)
+        if not progress.left and k == 1:
+            return progress.solution(image)
         trial, place = ended.nonzero(as_tuple=True)
         if len(trial):
-            value[trial, watch.rows[trial, place]] = image[trial, place]
-        if not watch.left:
+            value[trial, progress.rows[trial, place]] = image[trial, place]
+        if not progress.left:
             break
         x, free = step(f, image, change), change
-        watch.spend(step.products)
-        kept = watch.compact()
+        progress.count(step.products)
+        kept = progress.compact()
         if kept is not None:
             f = f.at(kept)
             step.keep(kept)
             x, free = take(x, kept, out=_front(free, kept)), _front(x, kept)
-        f.refresh(watch.live, watch.residual)
+        f.refresh(progress.live, progress.residual)
         image = free
-    return watch.solution(value)
+    return progress.solution(value)
 
 
 def _front(buffer: Tensor, rows: Tensor) -> Tensor:
-    """The first part of a buffer, as a tensor of these rows."""
+    """Return the first part of a buffer, in the shape of these rows."""
     shape = (*rows.shape, buffer.shape[-1])
     return buffer.view(-1)[: math.prod(shape)].view(shape)
 
 
-class _Watch:
-    """Which samples are still at work, and how the others ended.
+class _Progress:
+    """The progress of a solve: the samples that are live, and how the others ended.
 
-    `rows`, `live`, `mark`, `residual` and `spent` are of the rows at work, (B, k); what is
-    known of the rows dropped is in `dropped`, by the sample, (B, n).
+    `rows`, `live`, `mark`, `residual` and `spent` are (B, k), of the rows not dropped yet.
+
+    Attributes:
+        rows: the sample of each row.
+        live: whether the row is still iterated.
+        mark: residuals at the last check for stagnation.
+        spent: products of each row, set when it ends.
+        left: the most live rows of a trial.
+        dropped: residual and spent of all samples, (B, n), once rows were dropped.
     """
 
     def __init__(self, start: Tensor, tol: Tensor) -> None:
@@ -194,21 +209,21 @@ class _Watch:
         self.residual = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
         self.spent = torch.zeros_like(self.residual)
         self.mark = self.predicted = self.residual
-        self.dropped: tuple[Tensor, Tensor] | None = None  # residual, spent
+        self.dropped: tuple[Tensor, Tensor] | None = None
 
-    def look(self, change: Tensor, image: Tensor, error: Tensor | None, *, last: bool) -> Tensor:
-        """Take in a map; the rows it ended, (B, k)."""
+    def update(self, change: Tensor, image: Tensor, error: Tensor | None, *, last: bool) -> Tensor:
+        """Update the progress after a map; return which rows ended, (B, k)."""
         self.maps += 1
-        self.spend(1)
+        self.count(1)
         now = relative_residual(change, image, error)
         if self.maps == 1:
             self.predicted = now
         met = now <= self.tol
-        if self.maps == 1 and bool(met.all()):  # as most often where predictions are good
+        if self.maps == 1 and bool(met.all()):  # the usual case where predictions are good
             self.residual, self.spent, self.left = now, self.spent + 1, 0
             return met
         if last or self.maps % PATIENCE == 0 or not float(now.amax()) < torch.inf:  # NaN as well
-            met = self._give_up(met, now, last=last)
+            met = self._end_failed(met, now, last=last)
         ended = self.live & met
         self.residual = torch.where(self.live, now, self.residual)
         self.spent = self.spent.masked_fill(ended, self.products)
@@ -216,26 +231,26 @@ class _Watch:
         self.left = int(self.live.sum(-1).amax())
         return ended
 
-    def _give_up(self, met: Tensor, now: Tensor, *, last: bool) -> Tensor:
-        """End the trials that will not be solved, with all their samples; say why."""
+    def _end_failed(self, met: Tensor, now: Tensor, *, last: bool) -> Tensor:
+        """End the trials with a sample that will not be solved, and set `solved`."""
         finite = now < torch.inf
         stuck = (now > 0.9 * self.mark) & (self.mark <= self.floor) & (self.maps % PATIENCE == 0)
         if self.maps % PATIENCE == 0:
             self.mark = now
-        lost = (self.live & ~met & (~finite | stuck | last)).any(-1)
-        for b in lost.nonzero().flatten().tolist():
+        failed = (self.live & ~met & (~finite | stuck | last)).any(-1)
+        for b in failed.nonzero().flatten().tolist():
             overflow = bool((self.live[b] & ~finite[b]).any())
             ending = Solved.MAX_STEPS if last else Solved.STAGNATED
             self.solved[b] = Solved.NONFINITE if overflow else ending
-        return met | lost[:, None]
+        return met | failed[:, None]
 
-    def spend(self, products: int) -> None:
-        """Count products with the rows at work."""
+    def count(self, products: int) -> None:
+        """Count products with the present rows."""
         self.products += products
         self.work += products * self.live.shape[1] / self.n
 
     def compact(self) -> Tensor | None:
-        """The rows to go on with, (B, k), when dropping the others saves more than it costs."""
+        """Drop finished rows if that saves time; return the places of the others, (B, k)."""
         present = self.live.shape[1]
         if self.left > COMPACT * present or present * self.map_cost < WORTH:
             return None
@@ -246,7 +261,7 @@ class _Watch:
         return kept
 
     def _all(self) -> tuple[Tensor, Tensor]:
-        """Residual and products of every sample."""
+        """Return residual and products of every sample, (B, n)."""
         if self.dropped is None:
             return self.residual, self.spent
         residual, spent = self.dropped
@@ -256,7 +271,7 @@ class _Watch:
         )
 
     def solution(self, value: Tensor) -> Solution:
-        """What is known at the end."""
+        """Return the solution with these images."""
         residual, spent = self._all()
         return Solution(
             value=value,
@@ -271,9 +286,12 @@ class _Watch:
 
 
 def relative_residual(change: Tensor, image: Tensor, error: Tensor | None = None) -> Tensor:
-    """||f(x) - x||_2 / ||f(x)||_2 of every sample; (B, k, m) twice to (B, k) float64.
+    """Return ||f(x) - x||_2 / ||f(x)||_2 of every sample, (B, k) float64.
 
-    With what the image may be wrong by, `error`, on top: no less than the true one.
+    Args:
+        change: (B, k, m) f(x) - x.
+        image: (B, k, m) f(x).
+        error: (B, k), relative error bound of the image, added to the residual.
     """
     size = torch.linalg.vector_norm(image, dim=-1).clamp_min(torch.finfo(image.dtype).tiny)
     residual: Tensor = torch.linalg.vector_norm(change, dim=-1) / size

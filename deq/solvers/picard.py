@@ -11,9 +11,9 @@ class Picard:
     products = 0
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The image itself."""
+        """Return the image."""
         del f, change
         return image
 
     def keep(self, places: Tensor) -> None:
-        """Nothing is remembered."""
+        """Do nothing: Picard's iteration keeps no history."""

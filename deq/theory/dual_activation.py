@@ -1,4 +1,4 @@
-"""The dual activation of phi at a variance: closed form or series, with its error."""
+"""The dual activation of phi at a variance, by closed form or series, with error bounds."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class DualActivation:
         pair: c to (K(c), K_dot(c)), float64, entrywise. K_dot is the derivative of K.
         energy: K(q) = E[phi(u)^2].
         energy_dot: K_dot(q) = E[phi'(u)^2], the greatest |K_dot(c)|.
-        error: bound on the error of K, at the covariances it was made for.
+        error: bound on the error of K, at |c| <= q rho and c = q.
         error_dot: bound on the error of K_dot.
     """
 
@@ -35,11 +35,11 @@ class DualActivation:
     error_dot: float
 
     def modulus_dot(self, rho: float, shift: float) -> float:
-        """By how much K_dot moves when a correlation within [-rho, rho] moves by `shift`.
+        """Bound the change of K_dot when a correlation in [-rho, rho] changes by `shift`.
 
         K_dot is a power series in the correlation with coefficients >= 0, so its slope
-        is greatest at the upper end and below the chord's from there to 1. This holds
-        for ReLU too, whose slope is infinite at 1.
+        is greatest at the upper end, and below that of the chord from there to 1. This
+        includes ReLU, whose slope is infinite at 1.
         """
         end = min(rho, 1 - shift)
         at_end = self.pair(torch.tensor(self.q * end, dtype=torch.float64))[1]
@@ -48,11 +48,16 @@ class DualActivation:
 
 
 def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
-    """The closed form where there is one, else Hermite series, for |c| <= q rho and c = q.
+    """Return the closed form if there is one, else Hermite series, for |c| <= q rho and c = q.
 
-    The errors are the series' truncation and quadrature and, for the rounding of sums
-    of terms whose magnitudes add up to E + q E_dot at most (Horner's rule adds r units
-    to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]), eight units of that.
+    The error bounds are the series' truncation and quadrature, plus eight units of rounding
+    of E + q E_dot, which bounds the magnitudes of the summed terms (Horner's rule adds r
+    units to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]).
+
+    Args:
+        phi: the activation.
+        q: variance of u and of v.
+        rho: greatest |correlation| at which it will be evaluated.
 
     Raises:
         ValueError: phi has no closed form and is not smooth.

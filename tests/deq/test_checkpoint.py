@@ -3,14 +3,22 @@
 import hashlib
 import io
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import deq
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training.checkpoint import UnusableError, conditions, newest, write
+from deq.training.checkpoint import (
+    PACKAGE,
+    UnusableError,
+    load_newest,
+    numerical_environment,
+    write_checkpoint,
+)
 from deq.training.gradient_descent import Descent
 
 DATA = load(SphereConfig(n=5, d=4, seed=3))
@@ -19,7 +27,7 @@ MIXED = {
     "dtype": "float32",
     "solver": SolverConfig(tol=1e-6, finish="float64", precision="mixed"),
 }
-STAMP = {"trials": "these", **conditions()}
+STAMP = {"trials": "these", **numerical_environment()}
 # Storage that every solve overwrites before it reads it.
 SCRATCH = {"buffers", "spare"}
 
@@ -42,7 +50,7 @@ def finished(descent):
 
 
 def resumed(folder, configs):
-    found, _ = newest(folder, STAMP)
+    found, _ = load_newest(folder, STAMP)
     return found.descent(configs, [DATA] * len(configs))
 
 
@@ -69,7 +77,7 @@ def test_a_descent_is_restored_whole(name, parts, tmp_path):
     configs = [trial(name, seed, steps, **parts) for seed, steps in ((0, 12), (1, 300), (2, 300))]
     descent = after(Descent(configs, [DATA] * 3), 45)
     assert len(descent.groups) == (2 if parts else 1)
-    write(tmp_path, descent, STAMP, {})
+    write_checkpoint(tmp_path, descent, STAMP, {})
     ours, theirs = (dict(remembered(d)) for d in (descent, resumed(tmp_path, configs)))
     assert ours.keys() == theirs.keys()
     assert [key for key in ours if ours[key] != theirs[key]] == []
@@ -90,7 +98,7 @@ def test_interrupted_again_and_again_it_ends_the_same_to_the_last_bit(name, coun
     assert (finish > 9) == bool(parts)
     descent = Descent(configs, data)
     for step in sorted({0, 3, 59, 60, 61, finish - 1, finish, finish + 1, last} - {-1}):
-        write(tmp_path, after(descent, step), STAMP, {})
+        write_checkpoint(tmp_path, after(descent, step), STAMP, {})
         descent = resumed(tmp_path, configs)
     for ours, theirs in zip(finished(descent).courses, whole.courses, strict=True):
         assert repr(ours.rows) == repr(theirs.rows)
@@ -103,7 +111,7 @@ def two(tmp_path):
     """A folder of two checkpoints, of steps 4 and 8; they carry their number."""
     descent = Descent([trial()], [DATA])
     for k, step in enumerate((2, 3, 7)):
-        write(tmp_path, after(descent, step), STAMP, {"number": k})
+        write_checkpoint(tmp_path, after(descent, step), STAMP, {"number": k})
     assert [path.name[:14] for path in sorted(tmp_path.iterdir())] == [
         "step-000000004",
         "step-000000008",
@@ -125,24 +133,24 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(two, how):
     before, last = sorted(two.iterdir())
     spoil(last, how)
     (two / "x.new").touch()
-    found, said = newest(two, STAMP)
-    assert (found.step, found.carried) == (4, {"number": 1})
+    found, said = load_newest(two, STAMP)
+    assert (found.step, found.metadata) == (4, {"number": 1})
     assert said == [
         "the checkpoint of step 8 is not used: it is damaged, or cut off",
         "goes on from step 4",
     ]
     assert list(two.iterdir()) == [before]
     spoil(before, how)
-    found, said = newest(two, STAMP)
+    found, said = load_newest(two, STAMP)
     assert found is None
     assert said[-1] == "starts anew from step 0"
-    assert newest(two, STAMP) == (None, [])
+    assert load_newest(two, STAMP) == (None, [])
 
 
 @pytest.mark.parametrize(("key", "value"), [("trials", "those"), ("deq", "older"), ("threads", 9)])
 def test_what_was_written_for_something_else_is_refused(two, key, value):
-    assert newest(two, STAMP)[0].step == 8
-    found, said = newest(two, STAMP | {key: value})
+    assert load_newest(two, STAMP)[0].step == 8
+    found, said = load_newest(two, STAMP | {key: value})
     assert found is None
     assert f"{key} was {STAMP[key]}, is {value}" in said[0]
     assert said[-1] == "starts anew from step 0"
@@ -155,16 +163,16 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(two):
     resource.setrlimit(resource.RLIMIT_FSIZE, (before[0].stat().st_size // 2, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write(two, descent, STAMP, {})
+            write_checkpoint(two, descent, STAMP, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(two.iterdir()) == before
-    assert newest(two, STAMP)[0].step == 8
+    assert load_newest(two, STAMP)[0].step == 8
 
 
 def told_of(folder, stamp=STAMP):
     """What is said of a folder of which nothing is used."""
-    found, said = newest(folder, stamp)
+    found, said = load_newest(folder, stamp)
     assert found is None
     return said
 
@@ -193,7 +201,7 @@ def archive(**arrays):
         archive(header=np.frombuffer(b'{"state": {"groups": [{"array": "x"}]}}', dtype=np.uint8)),
         archive(
             header=np.frombuffer(
-                b'{"state": {"groups": [], "step": 1}, "stamp": 3, "carried": {}}', dtype=np.uint8
+                b'{"state": {"groups": [], "step": 1}, "stamp": 3, "metadata": {}}', dtype=np.uint8
             )
         ),
     ],
@@ -216,6 +224,10 @@ def test_a_name_that_says_no_step_is_not_used(two):
 
 
 def test_a_state_of_other_trials_is_said_to_be_unusable(two):
-    found, _ = newest(two, STAMP)
+    found, _ = load_newest(two, STAMP)
     with pytest.raises(UnusableError):
         found.descent([trial(), trial()], [DATA, DATA])
+
+
+def test_the_code_digest_covers_the_whole_package():
+    assert Path(deq.__file__).parent == PACKAGE

@@ -11,7 +11,7 @@ from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import draw, initialise
-from deq.theory.convergence import Drawn, Initial, condition_at, initial_condition
+from deq.theory.convergence import DrawnNetwork, Initial, condition_at, initial_condition
 from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags
 from deq.theory.rejection_sampling import conditions, starting_weights
 from deq.training.comparison import train
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def drawn(lambda_0=3.0, error=1.0, norm_w=0.7, norm_u=2.5, norm_a=1.0, norm_x=14.0):
     gram = torch.diag(torch.linspace(lambda_0, lambda_0 + 5, 6, dtype=torch.float64))
     e = torch.full((6,), error / math.sqrt(6), dtype=torch.float64)
-    return Drawn(gram, e, norm_w, norm_u, norm_a, norm_x)
+    return DrawnNetwork(gram, e, norm_w, norm_u, norm_a, norm_x)
 
 
 # A network for which these of conditions (7), (8), (9) are met, and how many they are.

@@ -6,7 +6,7 @@ import torch
 from deq.activations.lookup import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_count import attempt
+from deq.solvers.fixed_count import solve_fixed_count
 from deq.solvers.fixed_point import Map, Solved, solve, take
 
 NAMES = ("relu", "tanh")
@@ -111,7 +111,7 @@ def test_what_a_map_may_miss_counts_as_residual():
     for maps, left in ((3, 1), (4, 0)):  # and where nobody looks
         buffers = [torch.ones(1, 2, 1).double() for _ in range(3)]
         tol = torch.tensor([0.1], dtype=torch.float64)
-        unseen = attempt(f, buffers[0], (buffers[1], buffers[2]), tol=tol, maps=maps)
+        unseen = solve_fixed_count(f, buffers[0], (buffers[1], buffers[2]), tol=tol, maps=maps)
         assert unseen.figures[0].tolist() == [left]
 
 

@@ -17,7 +17,7 @@ from deq.solvers.fixed_point import Solved, relative_residual, solve, take
 from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32
 from deq.solvers.picard import Picard
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 
 NAMES = ("tanh", "relu", "gelu")
 # Below and above the columns that are rounded at once.
@@ -292,9 +292,9 @@ def test_steps_by_guess_are_the_watched_ones(monkeypatch):
     """As on a GPU; none is guessed right after a sample needed a second full product."""
     (watched,) = trained(trial("tanh"))
     asked = []
-    ask = Speculation.ask
+    enqueue = Lookahead.enqueue
     monkeypatch.setattr("deq.training.lookahead.worthwhile", lambda pack: True)
-    monkeypatch.setattr(Speculation, "ask", lambda *args: asked.append(args) or ask(*args))
+    monkeypatch.setattr(Lookahead, "enqueue", lambda *args: asked.append(args) or enqueue(*args))
     (guessed,) = trained(trial("tanh"))
     torch.testing.assert_close(guessed["loss"], watched["loss"], rtol=1e-4, atol=0)
     for key in ("forward_low", "adjoint_low"):

@@ -96,9 +96,9 @@ def test_the_sources_are_what_a_step_does_to_the_maps():
     f = EquilibriumMap(pack.phi, pack.w, pack.p)
     q, out = pack.forward.last, torch.empty_like(pack.p)
     torch.testing.assert_close(pack.forward.source, f(q, out) - q, atol=1e-11, rtol=1e-9)
-    pack.equilibrium()
+    pack.solve_equilibria()
     v, changed = pack.adjoint.last, pack.phi.derivative(pack.forward.last)
-    pack._jump(changed, pack.mask, pack.adjoint)
+    pack._add_mask_changes(changed, pack.mask, pack.adjoint)
     assert int(pack.flipped.sum()) > 0
     exact = AdjointMap(pack.w, pack.a, changed)(v, torch.empty_like(v)) - v
     torch.testing.assert_close(pack.adjoint.source, exact, atol=1e-11, rtol=1e-9)
@@ -110,11 +110,11 @@ def test_a_trial_with_too_many_jumps_starts_from_its_last_adjoint(monkeypatch):
     for _ in range(15):
         next(steps)
     pack = run.groups[0].pack
-    pack.equilibrium()
+    pack.solve_equilibria()
     other = 1 - pack.mask
     other[1] = pack.mask[1]
     expected = pack.adjoint.source[1].clone()
-    pack._jump(other, pack.mask, pack.adjoint)
+    pack._add_mask_changes(other, pack.mask, pack.adjoint)
     assert not pack.adjoint.source[0].any()
     assert torch.equal(pack.adjoint.source[1], expected)
 

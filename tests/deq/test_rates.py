@@ -10,7 +10,7 @@ from deq.data import SphereConfig, load
 from deq.theory.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
 from deq.training.comparison import compare, train
-from deq.training.course import Course, Status, blank
+from deq.training.course import Course, Status, blank_row
 from deq.training.forecast import forecast
 
 NEVER = -1e9  # a floor no loss touches
@@ -283,7 +283,7 @@ def ended(losses, status):
     seen = forecast(config, data)
     course = Course(config, data, eta=seen.eta, initial=seen.initial)
     known = {"residual": 1e-14, "rounding": 2.2e-16}
-    course.rows = [blank(t) | known | {"loss": x} for t, x in enumerate(losses)]
+    course.rows = [blank_row(t) | known | {"loss": x} for t, x in enumerate(losses)]
     course.end(status, "as told")
     return compare(course)
 

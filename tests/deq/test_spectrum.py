@@ -76,4 +76,4 @@ def test_parts_are_independent():
         gram = z.mT @ z
         torch.testing.assert_close(batch(gram)[1], alone(gram[1:2])[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(norms(z)[1], norm(z[1:2])[0], rtol=1e-12, atol=0)
-    assert float(batch.only([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)
+    assert float(batch.subset([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)

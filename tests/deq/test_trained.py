@@ -9,7 +9,7 @@ import torch
 import deq
 from deq.models.equilibrium import initialise
 from deq.theory.rejection_sampling import starting_weights
-from deq.training.checkpoint import newest, write
+from deq.training.checkpoint import load_newest, write_checkpoint
 
 SPHERE = deq.SphereConfig(n=6, d=4, seed=3)
 TIGHT = deq.SolverConfig(tol=1e-13)
@@ -160,8 +160,8 @@ def test_a_descent_that_goes_on_from_a_checkpoint_keeps_them(tmp_path):
     for step in descent:
         if step == 12:
             break
-    write(tmp_path, descent, {}, {})
-    found, _ = newest(tmp_path, {})
+    write_checkpoint(tmp_path, descent, {}, {})
+    found, _ = load_newest(tmp_path, {})
     again = found.descent([config], [data], keep_weights=True)
     for _ in again:
         pass

@@ -13,7 +13,7 @@ from deq.data import DigitsConfig, SphereConfig, load
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import initialise
 from deq.training.comparison import compare, train
-from deq.training.course import Course, Status, blank
+from deq.training.course import Course, Status, blank_row
 from deq.training.gradient_descent import Descent
 
 EVERY = tuple(ACTIVATIONS)
@@ -188,8 +188,8 @@ def test_a_loss_that_is_not_finite_or_too_large_has_diverged(losses):
     course = Course(config(train=TrainConfig(steps=1)), DATA)
     for step, loss in enumerate(losses):
         assert course.status is None
-        course.rows.append(blank(step) | {"loss": loss})
-        course.judge()
+        course.rows.append(blank_row(step) | {"loss": loss})
+        course.check_stop()
     assert course.status is Status.DIVERGED
     assert ("not finite" in course.reason) == (not math.isfinite(losses[-1]))
 

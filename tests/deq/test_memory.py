@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deq import memory, pack_size
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
+from deq.training import lookahead
 from deq.training.gradient_descent import Descent
 
 
@@ -54,7 +54,7 @@ def test_memory_is_what_a_trial_uses(name, dtype, device, monkeypatch):
 
     A GPU's way of training is taken here on the CPU.
     """
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: device == "cuda")
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: device == "cuda")
     config, data = trial(name, dtype), load(SphereConfig(n=40, d=20))
     with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as seen:
         for _ in Descent([config], [data]):

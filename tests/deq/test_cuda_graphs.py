@@ -11,12 +11,12 @@ from torch.utils._pytree import tree_leaves
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
-from deq.training.cuda_graphs import Recording, _copied, _tensors
+from deq.training import lookahead
+from deq.training.cuda_graphs import GraphRecorder, _copy_containers, _tensors
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
-from deq.training.state import state_of
+from deq.training.state import state_dict
 
 DATA = SphereConfig(n=9, d=5)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -57,15 +57,15 @@ class Taped(list):
 @pytest.fixture
 def taped(monkeypatch):
     """Every step is by guess and recorded, on tape."""
-    keys, call = Taped(), Recording.__call__
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: True)
+    keys, call = Taped(), GraphRecorder.__call__
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: True)
 
     def recorded(self, key, body):
         keys.append(key)
 
         def record(whole):
-            tensors = list(_tensors(state_of(self.pack)))
+            tensors = list(_tensors(state_dict(self.pack)))
             before = [t.clone() for t in tensors]
             keys.recording = True
             try:
@@ -86,7 +86,7 @@ def taped(monkeypatch):
         self.record = record
         return call(self, key, part)
 
-    monkeypatch.setattr(Recording, "__call__", recorded)
+    monkeypatch.setattr(GraphRecorder, "__call__", recorded)
     return keys
 
 
@@ -121,7 +121,7 @@ def test_the_trajectory_is_that_of_the_parts_themselves(name, precision, taped, 
     recorded = losses(configs)
     assert taped.count("descend") > 15
     assert len(taped) > 2 * len(set(taped))  # each part was replayed, not recorded anew
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
     assert recorded == losses(configs)
 
 
@@ -129,13 +129,13 @@ def test_states_come_home(taped):
     """After every part the pack's states are where they were, scratch is not among them."""
     pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     homes = []
     for _ in range(12):
         if ahead.step() is None:
-            ahead.learn(pack.equilibrium(), pack.adjoints())
+            ahead.record(pack.solve_equilibria(), pack.solve_adjoints())
         else:
-            homes.append([t.data_ptr() for t in _tensors(_copied(state_of(pack)))])
+            homes.append([t.data_ptr() for t in _tensors(_copy_containers(state_dict(pack)))])
             scratch = {b.data_ptr() for b in (*pack.buffers, *pack.spare)}
             assert not scratch & set(homes[-1])
         ahead.descend()
@@ -143,13 +143,13 @@ def test_states_come_home(taped):
     assert all(home == homes[0] for home in homes)
 
 
-@pytest.mark.parametrize("part", ["ask", "accept", "descend"])
+@pytest.mark.parametrize("part", ["enqueue", "accept", "descend"])
 def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatch, caplog):
     """To the last bit, though it is refused when the part has moved the states already."""
     taped.refuses = part
     recorded = losses([config("relu")])
     assert "not permitted" in caplog.text
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
     assert recorded == losses([config("relu")])
 
 
@@ -157,10 +157,10 @@ def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatc
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkeypatch):
     """To 1e-9 relative in the loss, float64; 1e-4 in mixed precision."""
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
     found = []
     for launches in (True, False):
-        monkeypatch.setattr(speculation, "launches_matter", lambda pack, given=launches: given)
+        monkeypatch.setattr(lookahead, "launches_matter", lambda pack, given=launches: given)
         descent = Descent([config(name, precision=precision)], [load(DATA)], "cuda")
         for _ in descent:
             pass

@@ -7,9 +7,9 @@ from torch.utils._pytree import tree_map
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
+from deq.training import lookahead
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
 
 DATA = SphereConfig(n=12, d=6)
@@ -40,16 +40,16 @@ def trained(configs, device="cpu"):
 @pytest.fixture
 def counted(monkeypatch):
     """Every step is tried ahead, as on a GPU; how many were asked for and accepted."""
-    counts = {"ask": 0, "accept": 0}
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    counts = {"enqueue": 0, "accept": 0}
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
     for name in counts:
-        method = getattr(Speculation, name)
+        method = getattr(Lookahead, name)
 
         def watched(self, *args, name=name, method=method):
             counts[name] += 1
             return method(self, *args)
 
-        monkeypatch.setattr(Speculation, name, watched)
+        monkeypatch.setattr(Lookahead, name, watched)
     return counts
 
 
@@ -58,7 +58,7 @@ def test_the_trajectory_is_that_of_watched_steps(name, counted, monkeypatch):
     configs = [config(name), config(name, seed=1, eta=0.9), config(name, eta=0.1, steps=25)]
     ahead = trained(configs)
     assert counted["accept"] > 20  # of 40 steps
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: False)
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: False)
     accepted = counted["accept"]
     watched = trained(configs)
     assert counted["accept"] == accepted
@@ -75,14 +75,14 @@ def test_a_guess_that_is_too_low_changes_nothing(counted):
     pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(4):
-        pack.equilibrium()
-        pack.adjoints()
+        pack.solve_equilibria()
+        pack.solve_adjoints()
         pack.descend()
     before = {name: value.clone() for name, value in tensors_of(pack).items()}
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     ahead.maps = [[1, 1]]
     assert ahead.step() is None
-    assert counted == {"ask": 1, "accept": 0}
+    assert counted == {"enqueue": 1, "accept": 0}
     after = tensors_of(pack)
     for name, value in before.items():
         assert torch.equal(value, after[name]), name
@@ -104,20 +104,20 @@ def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(3):
-        pack.equilibrium()
-        pack.adjoints()
+        pack.solve_equilibria()
+        pack.solve_adjoints()
         pack.descend()
     with FakeTensorMode() as mode:
         _without_values(pack, mode)
-        ahead = Speculation(pack)
-        pack.make_room()
-        pending = ahead.ask(2, 2)
+        ahead = Lookahead(pack)
+        pack.allocate_spare()
+        pending = ahead.enqueue(2, 2)
         with pytest.raises(DataDependentOutputException):
             pending.figures.tolist()  # the look
         ahead.accept(pending)
         pack.descend()
         with pytest.raises(DataDependentOutputException):
-            pack.equilibrium()  # the watched step looks on its way
+            pack.solve_equilibria()  # the watched step looks on its way
 
 
 def _without_values(thing, mode):
@@ -136,14 +136,14 @@ def _without_values(thing, mode):
 def test_on_a_gpu_a_step_waits_once(name, precision, counted):
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cuda"))
     pack.eta[:] = 0.01
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     for _ in range(3):
-        ahead.learn(pack.equilibrium(), pack.adjoints())
+        ahead.record(pack.solve_equilibria(), pack.solve_adjoints())
         pack.descend()
-    pack.make_room()
+    pack.allocate_spare()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        pending = ahead.ask(3, 3)
+        pending = ahead.enqueue(3, 3)
         ahead.accept(pending)
         pack.descend()
     finally:
