@@ -315,9 +315,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object for each part")
     for name in ("trials", "sample", "peer", "repeats", "width", "samples", "steps"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
-    parser.add_argument(
-        "--keep", type=Path, help="keep the large sweep here, or reuse it"
-    )
+    parser.add_argument("--keep", type=Path, help="keep the large sweep here, or reuse it")
     parts = {"turns": turns, "large": large}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     options = vars(parser.parse_args())
