@@ -3,9 +3,10 @@
 The built-in activations are checked by the tests, a user's own before it is used.
 """
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,6 +45,16 @@ def check(phi: Activation) -> None:
         _check_dual(phi)
 
 
+@contextlib.contextmanager
+def _reporting(what: str) -> Iterator[None]:
+    """Turn whatever a user's function raises into a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{what} fails: {type(error).__name__}: {why}") from error
+
+
 def _check_fields(phi: Activation) -> None:
     """Check that the fields are possible and agree with each other."""
     if not 0 < phi.lipschitz < math.inf:
@@ -64,13 +75,10 @@ def _check_entrywise(what: str, f: Callable[[Tensor], Tensor]) -> None:
     for dtype in (torch.float64, torch.float32):
         x = torch.linspace(-3, 3, 24, dtype=dtype).reshape(2, 3, 4)
         before = x.clone()
-        try:
+        with _reporting(what):
             y = f(x)
             reversed_y = f(x.flip(0, 1, 2).flatten())
             far = f(torch.tensor([-_LARGE, _LARGE], dtype=dtype))
-        except Exception as error:  # a user's function may raise anything
-            why = " ".join(str(error).split())
-            raise ValueError(f"{what} fails: {type(error).__name__}: {why}") from error
         if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != dtype:
             got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"{what} turns {dtype} {tuple(x.shape)} into {got}")
@@ -164,11 +172,8 @@ def _check_dual(phi: Activation) -> None:
     weight = torch.exp(-g * g / 2) * (0.05 / math.sqrt(2 * math.pi))
     tol = 1e-7 if phi.smooth else 1e-2
     for q, rho in itertools.product((1.0, 2.5), (-0.7, 0.0, 0.9)):
-        try:
+        with _reporting("dual"):
             values = phi.dual(q, torch.tensor([q * rho], dtype=torch.float64))
-        except Exception as error:  # a user's function may raise anything
-            why = " ".join(str(error).split())
-            raise ValueError(f"dual fails: {type(error).__name__}: {why}") from error
         u = math.sqrt(q) * g[:, None]
         v = math.sqrt(q) * (rho * g[:, None] + math.sqrt(1 - rho**2) * g[None, :])
         for prime, f, value in zip(("", "'"), (phi.function, phi.derivative), values, strict=True):

@@ -15,31 +15,6 @@ from deq.config import ModelConfig
 from deq.solvers.fixed_point import Map, take
 
 
-def initialise(
-    configs: Sequence[ModelConfig],
-    seeds: Sequence[int],
-    d: int,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw weights W (B, m, m), U (B, m, d), a (B, m), each trial's from its own seed.
-
-    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m). Drawn on the
-    CPU in float64 and rounded, so that a seed gives the same network in every dtype, on
-    every device and in every pack; row by row, so that no second W is held.
-
-    Args:
-        configs: the models, of one width.
-        seeds: one for each model.
-        d: input size.
-        dtype: of the weights.
-        device: of the weights.
-    """
-    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return draw_pack(configs, streams, d, dtype=dtype, device=device)
-
-
 def draw_pack(
     configs: Sequence[ModelConfig],
     streams: Sequence[torch.Generator],
@@ -48,7 +23,19 @@ def draw_pack(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw W (B, m, m), U (B, m, d), a (B, m), each trial's next network of its stream."""
+    """Draw W (B, m, m), U (B, m, d), a (B, m), each trial's next network of its stream.
+
+    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m). Drawn on the
+    CPU in float64 and rounded, so that a seed gives the same network in every dtype, on
+    every device and in every pack; row by row, so that no second W is held.
+
+    Args:
+        configs: the models, of one width.
+        streams: random number generators on the CPU, one for each model.
+        d: input size.
+        dtype: of the weights.
+        device: of the weights.
+    """
     batch, m = len(configs), configs[0].width
     w = torch.empty(batch, m, m, dtype=dtype, device=device)
     u = torch.empty(batch, m, d, dtype=dtype, device=device)

@@ -7,20 +7,20 @@ Anal. 49 (2011), the unconstrained form.
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import ANDERSON_DEPTH
 
 # Ridge of the normal equations, relative to their trace.
 RIDGE = 1e-12
 
 
-class Anderson:
+class Anderson(Step):
     """x <- f(x) - sum_j c_j dF_j, where c minimises ||g - sum_j c_j dG_j||.
 
     g = f(x) - x; dF_j and dG_j are the differences of the last images and of the last g.
     """
 
-    products = 0
+    HISTORY = ("_last", "_images", "_changes")
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # f(x) and g at the last iterate
@@ -50,9 +50,3 @@ class Anderson:
         eye = torch.eye(len(self._changes), dtype=torch.float64, device=change.device)
         c: Tensor = torch.linalg.solve_ex(normal + ridge[..., None, None] * eye, right).result
         return c[..., 0]
-
-    def keep(self, places: Tensor) -> None:
-        """Keep these rows only."""
-        self._last = [take(x, places) for x in self._last]
-        self._images = [take(x, places) for x in self._images]
-        self._changes = [take(x, places) for x in self._changes]

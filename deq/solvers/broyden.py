@@ -6,11 +6,11 @@ Source: Kelley, "Solving nonlinear equations with Newton's method", SIAM 2003, c
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import BROYDEN_MEMORY
 
 
-class Broyden:
+class Broyden(Step):
     """x <- x - H g, g = f(x) - x, H an approximation of (f' - I)^{-1} updated at every step.
 
     H = -I + sum_j u_j v_j^T, and with s = dx and y = dg of the last step
@@ -20,7 +20,7 @@ class Broyden:
     The first step is Picard's.
     """
 
-    products = 0
+    HISTORY = ("_last", "_u", "_v")
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # x and g
@@ -55,9 +55,3 @@ class Broyden:
         small = curvature.abs() <= 1e-8 * size * torch.linalg.vector_norm(hy, dim=-1, keepdim=True)
         self._u.append(((s - hy) / curvature).masked_fill(small, 0.0))
         self._v.append(v)
-
-    def keep(self, places: Tensor) -> None:
-        """Keep these rows only."""
-        self._last = [take(x, places) for x in self._last]
-        self._u = [take(x, places) for x in self._u]
-        self._v = [take(x, places) for x in self._v]

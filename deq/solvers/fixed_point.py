@@ -7,6 +7,7 @@ Shapes: (B, n, m), one row of length m for each sample.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -54,18 +55,25 @@ class Map(Protocol):
         del live, residual
 
 
-class Step(Protocol):
-    """A solver's rule for the next iterate. Every solve creates one."""
+class Step(ABC):
+    """A solver's rule for the next iterate. Every solve creates one.
 
+    Attributes:
+        HISTORY: attributes that hold lists of tensors (B, k, m) from earlier iterates.
+        products: products with the live rows that the last step took, beside the map.
+    """
+
+    HISTORY: tuple[str, ...] = ()
+    products = 0
+
+    @abstractmethod
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
         """Return the next x from image = f(x) and change = f(x) - x; may overwrite both."""
 
     def keep(self, places: Tensor) -> None:
-        """Keep these rows only; places (B, k) among the present ones."""
-
-    @property
-    def products(self) -> int:
-        """Products with the live rows that the last step took, beside the map."""
+        """Keep these rows of the history only; places (B, k) among the present ones."""
+        for name in self.HISTORY:
+            setattr(self, name, [take(x, places) for x in getattr(self, name)])
 
 
 class Solved(IntEnum):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import KRYLOV
 
 # Most halvings of a step that makes the residual grow; then it is taken.
@@ -18,15 +18,16 @@ HALVINGS = 4
 FORCING = 1e-2
 
 
-class NewtonKrylov:
+class NewtonKrylov(Step):
     """x <- x + d with (I - f'(x)) d = f(x) - x, halved while the residual would grow.
 
     f need not contract, so this also reaches equilibria where Picard's iteration diverges.
     One step costs one product for each vector of the Krylov space.
     """
 
+    HISTORY = ("_last",)
+
     def __init__(self) -> None:
-        self.products = 0
         self._last: list[Tensor] = []  # x, d, ||f(x) - x|| at x, and halvings of d
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
@@ -44,10 +45,6 @@ class NewtonKrylov:
             halvings = torch.where(worse, halved + 1, halvings)
         self._last = [x, d, size, halvings]
         return torch.add(x, d, out=image)
-
-    def keep(self, places: Tensor) -> None:
-        """Keep these rows only."""
-        self._last = [take(x, places) for x in self._last]
 
 
 def gmres(slope: Callable[[Tensor], Tensor], right: Tensor) -> tuple[Tensor, int]:

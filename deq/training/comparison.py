@@ -96,7 +96,8 @@ def compare(course: Course) -> Outcome:
     """
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
-    summary = _times(course)
+    per_step = course.seconds / max(len(course.rows), 1)
+    summary = {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
     notes: dict[str, str] = {}
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
@@ -141,11 +142,6 @@ def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[st
     return {
         name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
     }
-
-
-def _times(course: Course) -> dict[str, float]:
-    per_step = course.seconds / max(len(course.rows), 1)
-    return {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
 
 
 def _rates(

@@ -5,12 +5,13 @@ import math
 
 import pytest
 import torch
+from networks import first_network
 
 from deq.activations.builtin import ACTIVATIONS
 from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
-from deq.models.equilibrium import draw, initialise
+from deq.models.equilibrium import draw
 from deq.theory.convergence import DrawnNetwork, Initial, condition_at, initial_condition
 from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags
 from deq.theory.rejection_sampling import conditions, starting_weights
@@ -131,8 +132,8 @@ def test_a_pack_redraws_only_what_waits_and_equals_its_trials_alone(monkeypatch)
 def test_gaussian_is_the_first_draw():
     config = redrawing(5, init="gaussian")
     ours = starting_weights([config], [SMALL], CPU)
-    first = initialise([config.model], [5], 3, dtype=torch.float64, device=CPU)
-    assert all(torch.equal(x, y) for x, y in zip(ours, first, strict=True))
+    first = first_network(config.model, 5, 3)
+    assert all(torch.equal(x[0], y) for x, y in zip(ours, first, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from networks import first_network
 
 from deq.activations.builtin import ACTIVATIONS
 from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import NpzConfig, SphereConfig, load
 from deq.linalg.operator_norm import operator_norm
-from deq.models.equilibrium import initialise
 from deq.theory.population import population
 from deq.training.comparison import compare, train
 from deq.training.course import Status
@@ -45,8 +45,7 @@ def test_the_trajectory_is_that_of_autograd(name):
     config, eta = trial(name, every=1, steps=40, eta=0.01, eta_unit="absolute"), 0.01
     phi = activation(name).function
     rows = train(config, DATA).trajectory
-    drawn = initialise([config.model], [0], 5, dtype=torch.float64, device=torch.device("cpu"))
-    parts = [part[0] for part in drawn]
+    parts = first_network(config.model, 0, 5)
     for t in range(41):
         parts = [part.detach().requires_grad_() for part in parts]
         w, u, a = parts

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from networks import first_network
 
 import deq
-from deq.models.equilibrium import initialise
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.checkpoint import load_newest, write_checkpoint
 
@@ -65,8 +65,7 @@ def test_u_is_that_of_gradient_descent_itself():
     config = trial(train=deq.TrainConfig(steps=3, eta=0.3), data=deq.SphereConfig(n=3, d=5))
     descent = ended(config)
     data, eta = deq.load(config.data), descent.courses[0].eta
-    parts = initialise([config.model], [0], 5, dtype=torch.float64, device=torch.device("cpu"))
-    w, u, a = (part[0] for part in parts)
+    w, u, a = first_network(config.model, 0, 5)
     for _ in range(3):
         x, y = data.x, data.y
         leaves = [part.detach().requires_grad_() for part in (w, u, a)]
@@ -131,8 +130,8 @@ def test_what_the_data_do_not_see_of_u_is_of_the_redrawn_network():
     x = deq.load(config.data).x
     small = deq.Dataset(x=x, y=torch.tensor([1e-3, -1e-3], dtype=torch.float64))
     start = starting_weights([config], [small], torch.device("cpu"))[1][0]
-    first = initialise([config.model], [4], 3, dtype=torch.float64, device=torch.device("cpu"))
-    assert not torch.equal(start, first[1][0])  # it was drawn more than once
+    first = first_network(config.model, 4, 3)
+    assert not torch.equal(start, first[1])  # it was drawn more than once
     descent = deq.Descent([config], [small], keep_weights=True)
     for _ in descent:
         pass

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
+from networks import first_network
 
 from deq.activations.builtin import ACTIVATIONS
 from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.data.dataset import Dataset
-from deq.models.equilibrium import initialise
 from deq.training.comparison import compare, train
 from deq.training.course import Course, Status, blank_row
 from deq.training.gradient_descent import Descent
@@ -39,9 +39,8 @@ def predict(phi, w, u, a, x):
     return a @ z
 
 
-def weights(model, seed=0):
-    w, u, a = initialise([model], [seed], 4, dtype=torch.float64, device=torch.device("cpu"))
-    return w[0], u[0], a[0]
+def weights(model):
+    return first_network(model, 0, 4)
 
 
 @pytest.mark.parametrize("name", EVERY)
