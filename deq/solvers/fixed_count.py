@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, Solution, Solved, relative_residual
+from deq.solvers.fixed_point import Map
+from deq.solvers.progress import relative_residual
+from deq.solvers.solution import Solution, Solved
 
 # Rows of FixedCountSolve.figures.
 FIGURES = 5

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from deq.linalg.hardware import allow_tf32
-from deq.solvers.fixed_point import Map, Solution, take
+from deq.solvers.fixed_point import Map, take
+from deq.solvers.solution import Solution
 
 # Relative errors of the two factors of a TF32 product, together. A GPU may truncate, 2^-10
 # each; rounding to nearest, as on a CPU here, halves that.

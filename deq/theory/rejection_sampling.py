@@ -15,7 +15,8 @@ from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
 from deq.models.equilibrium import EquilibriumMap, draw, draw_pack
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_point import Solved, solve
+from deq.solvers.fixed_point import solve
+from deq.solvers.solution import Solved
 from deq.theory.convergence import DrawnNetwork, InitialCondition, initial_condition
 from deq.theory.kernels import gram
 

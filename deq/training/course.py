@@ -8,7 +8,7 @@ import torch
 
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
-from deq.solvers.fixed_point import Solved
+from deq.solvers.solution import Solved
 from deq.theory.convergence import Initial
 from deq.training.state import State
 from deq.training.weights import Weights

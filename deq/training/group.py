@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from deq.solvers.fixed_point import Solution, Solved
+from deq.solvers.solution import Solution, Solved
 from deq.theory.convergence import Initial
 from deq.training.course import Course, Row, Status, blank_row
 from deq.training.diagnostics import Diagnostics, Spectra

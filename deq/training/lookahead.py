@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from deq.solvers.fixed_count import FIGURES, FixedCountSolve, solve_fixed_count, to_solution
-from deq.solvers.fixed_point import Map, Solution
+from deq.solvers.fixed_point import Map
 from deq.solvers.prediction import Predictor, Secant
+from deq.solvers.solution import Solution
 from deq.training.cuda_graphs import GraphRecorder
 from deq.training.pack import Pack, half_square
 

@@ -24,9 +24,10 @@ from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_point import Map, Solution, solve
+from deq.solvers.fixed_point import Map, solve
 from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant
+from deq.solvers.solution import Solution
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.state import State, load_state_dict
 from deq.training.weights import Weights, input_weights

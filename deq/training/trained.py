@@ -13,7 +13,8 @@ from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_point import Map, Solved, solve
+from deq.solvers.fixed_point import Map, solve
+from deq.solvers.solution import Solved
 from deq.theory.kernels import gram, tangent
 
 # The tolerance in units of rounding, and the most maps from a cold start.

@@ -7,7 +7,8 @@ from deq.activations.lookup import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
 from deq.solvers.fixed_count import solve_fixed_count
-from deq.solvers.fixed_point import Map, Solved, solve, take
+from deq.solvers.fixed_point import Map, solve, take
+from deq.solvers.solution import Solved
 
 NAMES = ("relu", "tanh")
 
@@ -72,7 +73,7 @@ def test_dropping_samples_from_the_products_changes_nothing(monkeypatch):
     factors = factors * torch.tensor([1.0, 0.5, 0.9])[:, None]
     start = torch.zeros(3, 20, 4, dtype=torch.float64)
     full = solved(Linear(factors), start)
-    monkeypatch.setattr("deq.solvers.fixed_point.WORTH", 0)
+    monkeypatch.setattr("deq.solvers.progress.WORTH", 0)
     dropped = solved(Linear(factors), start)
     assert torch.equal(full.value, dropped.value)
     assert full.products == dropped.products
@@ -192,7 +193,7 @@ class TestEverySolver:
         near = start.clone()
         near[:, ::2] = solved(f, start, tol=tol).value[:, ::2]  # half end at once
         together = solved(f, near, tol=tol, name=solver)
-        monkeypatch.setattr("deq.solvers.fixed_point.WORTH", 0)
+        monkeypatch.setattr("deq.solvers.progress.WORTH", 0)
         for b in range(3):
             alone_f = EquilibriumMap(f.phi, f.w[b : b + 1], f.p[b : b + 1])
             alone = solved(alone_f, near[b : b + 1], tol=tol, name=solver)

@@ -13,9 +13,11 @@ from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.linalg.hardware import allow_tf32
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
-from deq.solvers.fixed_point import Solved, relative_residual, solve, take
+from deq.solvers.fixed_point import solve, take
 from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32
 from deq.solvers.picard import Picard
+from deq.solvers.progress import relative_residual
+from deq.solvers.solution import Solved
 from deq.training.gradient_descent import Descent
 from deq.training.lookahead import Lookahead
 
@@ -230,7 +232,7 @@ def test_samples_that_are_left_go_on_as_before():
 @pytest.mark.parametrize("worth", [2**23, 0])
 def test_every_sample_takes_its_own_full_products(worth, monkeypatch):
     """One sample starts far off: it alone takes more of them; dropped samples or not."""
-    monkeypatch.setattr("deq.solvers.fixed_point.WORTH", worth)
+    monkeypatch.setattr("deq.solvers.progress.WORTH", worth)
     (f, _), norm, start = maps("tanh", 60, batch=2, n=6)
     near = solved(f, start).value * (1 + 1e-4 * torch.sin(torch.arange(60.0)))
     near[1, 2] = 0.0
