@@ -37,7 +37,7 @@ class Storages(TorchDispatchMode):
         self.bytes -= self.sizes.pop(key)
 
 
-def trial(name, dtype="float32", width=600, solver="picard", steps=25, precision="full"):
+def trial(name, dtype="float32", width=600, solver="picard", steps=13, precision="full"):
     return TrialConfig(
         model=ModelConfig(width=width, activation=name),
         train=TrainConfig(steps=steps),
