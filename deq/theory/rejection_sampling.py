@@ -52,7 +52,7 @@ def starting_weights(
     )
     waiting = [b for b, config in enumerate(configs) if config.model.init == "redraw"]
     best: dict[int, InitialCondition] = {}
-    drawn = 1
+    draws = 1
     while waiting:
         parts = (w[waiting], u[waiting], a[waiting])
         own, data = [configs[b] for b in waiting], [datasets[b] for b in waiting]
@@ -61,10 +61,10 @@ def starting_weights(
                 best[b] = condition
         waiting = [b for b in waiting if b not in best or not best[b].held]
         for b in waiting:
-            if drawn >= configs[b].model.max_draws:
+            if draws >= configs[b].model.max_draws:
                 raise ValueError(_failure_message(configs[b], best.get(b)))
             draw(configs[b].model, streams[b], w[b], u[b], a[b])
-        drawn += 1
+        draws += 1
     return w, u, a
 
 
@@ -117,10 +117,10 @@ def _failure_message(config: TrialConfig, best: InitialCondition | None) -> str:
     if best is None:
         return f"{tries} had an equilibrium with L ||W||_2 < 1: lower model.sigma_w2"
     slacks = {"(7)": best.slack_7, "(8)": best.slack_8, "(9)": best.slack_9}
-    seen = ", ".join(f"{name} {slack:.2g}" for name, slack in slacks.items())
-    more = "raise model.max_draws or, further from luck, " if best.worst > NEAR else ""
+    values = ", ".join(f"{name} {slack:.2g}" for name, slack in slacks.items())
+    more = "raise model.max_draws or, more reliably, " if best.worst > NEAR else ""
     return (
-        f"{tries} met conditions (7) to (9), which need slacks of at least 1; the best had {seen}: "
-        f"{more}lower model.sigma_a and model.sigma_w2, raise model.width, take fewer samples "
+        f"{tries} met conditions (7) to (9), which need slacks of at least 1; the best had "
+        f"{values}: {more}lower model.sigma_a and model.sigma_w2, raise model.width, take fewer samples "
         "or smaller targets, or choose model.init=gaussian"
     )

@@ -152,12 +152,12 @@ def load_newest(
     return None, [*messages, "starts anew from step 0"] if messages else []
 
 
-def _check_stamp(found: Plain, expected: Plain) -> None:
+def _check_stamp(stored: Plain, expected: Plain) -> None:
     """Raise UnusableError if a checkpoint belongs to something else."""
     changes = [
-        f"{key} was {found.get(key)}, is {value}"
+        f"{key} was {stored.get(key)}, is {value}"
         for key, value in expected.items()
-        if found.get(key) != value
+        if stored.get(key) != value
     ]
     if changes:
         raise UnusableError(", ".join(changes))

@@ -1,7 +1,7 @@
-"""Recorded parts of a step: replayed on the storage they were recorded with, same numbers.
+"""Recorded parts of a step are replayed on the same storage and give the same numbers.
 
-A CUDA graph replays kernels on fixed addresses and knows nothing of Python. Here a tape does
-the same on a CPU: it notes every operation with its tensors, and does it again on them.
+A CUDA graph replays kernels on fixed addresses without Python. Here a tape does the same on a
+CPU: it records every operation with its tensors, and repeats it on them.
 """
 
 import pytest
@@ -23,7 +23,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 class Tape(TorchDispatchMode):
-    """Notes operations; `replay` does them again, each on the tensors of the first time."""
+    """Records operations; `replay` repeats each on its original tensors."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def _is(value):
 
 
 class Taped(list):
-    """The keys of the parts that were asked for."""
+    """The keys of the parts that ran."""
 
     refuses = ""  # a part that cannot be recorded
     recording = False
@@ -56,7 +56,7 @@ class Taped(list):
 
 @pytest.fixture
 def taped(monkeypatch):
-    """Every step is by guess and recorded, on tape."""
+    """Every step uses lookahead and is recorded on a tape."""
     keys, call = Taped(), GraphRecorder.__call__
     monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
     monkeypatch.setattr(lookahead, "launches_matter", lambda pack: True)
@@ -112,8 +112,8 @@ def losses(configs):
 
 
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_the_trajectory_is_that_of_the_parts_themselves(name, precision, taped, monkeypatch):
-    """To the last bit; a trial leaves the pack on the way, and guesses fall short."""
+def test_replayed_graphs_give_the_same_trajectory(name, precision, taped, monkeypatch):
+    """To the last bit, while a trial leaves the pack and some guesses are too low."""
     configs = [
         config(name, precision=precision),
         config(name, seed=1, eta=0.9, steps=25, precision=precision),
@@ -125,8 +125,8 @@ def test_the_trajectory_is_that_of_the_parts_themselves(name, precision, taped, 
     assert recorded == losses(configs)
 
 
-def test_states_come_home(taped):
-    """After every part the pack's states are where they were, scratch is not among them."""
+def test_states_are_restored_to_their_storage(taped):
+    """After every part the pack's states are in their own storage, apart from scratch."""
     pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     ahead = Lookahead(pack)
@@ -144,8 +144,8 @@ def test_states_come_home(taped):
 
 
 @pytest.mark.parametrize("part", ["enqueue", "accept", "descend"])
-def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatch, caplog):
-    """To the last bit, though it is refused when the part has moved the states already."""
+def test_a_part_that_cannot_be_recorded_runs_directly(part, taped, monkeypatch, caplog):
+    """To the last bit, although recording fails after the part has moved the states."""
     taped.refuses = part
     recorded = losses([config("relu")])
     assert "not permitted" in caplog.text
@@ -158,12 +158,12 @@ def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatc
 def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkeypatch):
     """To 1e-9 relative in the loss, float64; 1e-4 in mixed precision."""
     monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
-    found = []
+    values = []
     for launches in (True, False):
         monkeypatch.setattr(lookahead, "launches_matter", lambda pack, given=launches: given)
         descent = Descent([config(name, precision=precision)], [load(DATA)], "cuda")
         for _ in descent:
             pass
-        found.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
+        values.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
     rtol = 1e-4 if precision == "mixed" else 1e-9
-    torch.testing.assert_close(*found, rtol=rtol, atol=0.0)
+    torch.testing.assert_close(*values, rtol=rtol, atol=0.0)

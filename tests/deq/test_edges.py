@@ -1,4 +1,4 @@
-"""Whole trajectories, packs in every column, and the edges where the engine once failed."""
+"""Whole trajectories, packs compared in every column, and edge cases."""
 
 import math
 
@@ -34,7 +34,7 @@ def trial(name="tanh", *, width=24, sigma_w2=0.08, every=4, seed=0, **train):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_trajectory_is_that_of_autograd(name):
+def test_the_trajectory_agrees_with_autograd(name):
     """40 steps of autograd with U itself trained; relative 1e-9 at every step.
 
     ||W||_2, from warm starts, within their stated 1e-6.
@@ -91,7 +91,7 @@ def test_a_pack_equals_its_trials_in_every_column(name):
 
 
 def test_operator_norm_of_ranks_mixed_in_one_batch():
-    """An exhausted Krylov space waits for the slowest matrix; relative 1e-9."""
+    """Matrices whose Krylov space is exhausted early; relative 1e-9."""
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(4, 60, 60, dtype=torch.float64, generator=generator)
     w[0] = torch.outer(w[0, 0], w[0, 1])
@@ -101,7 +101,7 @@ def test_operator_norm_of_ranks_mixed_in_one_batch():
     torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
 
 
-def test_a_trial_without_recurrence_beside_one_with_it():
+def test_a_trial_without_recurrence_in_a_pack_with_one_that_has_it():
     """sigma_w2 = 0: W has low rank after a step, and its Lanczos ends long before m."""
     configs = [trial(width=100, sigma_w2=0.0, steps=5, every=1), trial(width=100, steps=5, every=1)]
     descent = Descent(configs, [DATA] * 2)
@@ -132,7 +132,7 @@ def test_a_singular_gram_still_has_an_outcome():
     ],
     ids=["sigma_w2", "sigma_a", "eta"],
 )
-def test_what_is_not_finite_is_refused(make, value):
+def test_nan_and_infinity_are_refused(make, value):
     with pytest.raises(ValueError, match="must be"):
         make(value)
 
@@ -144,7 +144,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_networks_scatter_about_the_limit(name):
+def test_the_mean_of_networks_is_the_population_limit(name):
     """H(0) of one network of width 500 is 7 to 28 % off, the mean of 32 within 4 %.
 
     Measured 2.2 % (ReLU), 1.9 % (tanh), 1.5 % (cos), 2.5 % (GELU), as the scatter over

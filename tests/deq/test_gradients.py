@@ -12,7 +12,7 @@ from deq.training.gradient_descent import Descent
 
 
 def predict(phi, w, u, a, x):
-    """Yhat by a long plain iteration, differentiable, independent of the engine."""
+    """Yhat by plain iteration, differentiable and independent of the engine."""
     z = torch.zeros(w.shape[0], x.shape[1], dtype=torch.float64)
     for _ in range(200):
         z = phi(w @ z + u @ x)
@@ -81,7 +81,7 @@ def test_the_tangent_kernel_is_the_jacobian_times_its_transpose(name):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_grad_check_compares_two_norms_of_the_gradient(name):
-    """Seen at steps 0 and 10 of a cadence of 1; e^T H e against the gradients, 1e-10."""
+    """At every tenth measurement, relative 1e-10: e^T H e and the norm of the gradient."""
     outcome = run_to_end(
         model=ModelConfig(width=100, activation=name), diagnostics=DiagnosticsConfig(every=1)
     )

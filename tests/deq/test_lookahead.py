@@ -1,4 +1,4 @@
-"""Steps that wait for the device once: the watched step's numbers, and no look on the way."""
+"""Lookahead gives the numbers of `solve` and reads from the device once."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def trained(configs, device="cpu"):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Every step is tried ahead, as on a GPU; how many were asked for and accepted."""
+    """Every step uses lookahead, as on a GPU; counts of steps queued and accepted."""
     counts = {"enqueue": 0, "accept": 0}
     monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
     for name in counts:
@@ -54,7 +54,7 @@ def counted(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_the_trajectory_is_that_of_watched_steps(name, counted, monkeypatch):
+def test_lookahead_gives_the_same_trajectory(name, counted, monkeypatch):
     configs = [config(name), config(name, seed=1, eta=0.9), config(name, eta=0.1, steps=25)]
     ahead = trained(configs)
     assert counted["accept"] > 20  # of 40 steps
@@ -89,18 +89,18 @@ def test_a_guess_that_is_too_low_changes_nothing(counted):
 
 
 def tensors_of(pack):
-    """What the next step is made of, by name."""
+    """The tensors that the next step reads, by name."""
     names = ("w", "a", "p", "z", "r", "e", "mask", "tol", "flipped")
-    found = {name: getattr(pack, name) for name in names}
+    tensors = {name: getattr(pack, name) for name in names}
     for side in ("forward", "adjoint"):
         predictor = getattr(pack, side)
-        found |= {f"{side} last": predictor.last, f"{side} source": predictor.source}
-    return found
+        tensors |= {f"{side} last": predictor.last, f"{side} source": predictor.source}
+    return tensors
 
 
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
-    """Tensors that hold no values: to read one raises."""
+def test_a_step_reads_from_the_device_once(name, precision):
+    """Fake tensors have no values: reading one raises an error."""
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(3):
@@ -113,11 +113,11 @@ def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
         pack.allocate_spare()
         pending = ahead.enqueue(2, 2)
         with pytest.raises(DataDependentOutputException):
-            pending.figures.tolist()  # the look
+            pending.figures.tolist()  # the read
         ahead.accept(pending)
         pack.descend()
         with pytest.raises(DataDependentOutputException):
-            pack.solve_equilibria()  # the watched step looks on its way
+            pack.solve_equilibria()  # `solve` reads the residuals
 
 
 def _without_values(thing, mode):
@@ -133,7 +133,7 @@ def _without_values(thing, mode):
 
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_on_a_gpu_a_step_waits_once(name, precision, counted):
+def test_a_step_on_a_gpu_waits_once(name, precision, counted):
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cuda"))
     pack.eta[:] = 0.01
     ahead = Lookahead(pack)
@@ -153,7 +153,7 @@ def test_on_a_gpu_a_step_waits_once(name, precision, counted):
 
 @needs_cuda
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_a_gpu_trains_as_the_cpu_does(name):
+def test_a_gpu_gives_the_losses_of_the_cpu(name):
     """To 1e-6 relative in the loss over 40 steps, float64."""
     here, there = trained([config(name)]), trained([config(name)], "cuda")
     losses = [torch.tensor([row["loss"] for row in c[0].rows]) for c in (here, there)]

@@ -46,7 +46,7 @@ def test_trials_of_two_shapes_are_refused_as_a_pack():
     [("float64", 1e155), ("float64", 1e300), ("float32", 1e39)],
 )
 def test_labels_whose_squares_overflow_end_only_their_own_trial(dtype, size):
-    """An infinite loss is within any multiple of itself: it is no convergence."""
+    """An infinite loss is no convergence, although inf <= tol * inf."""
     good = config(dtype=dtype, solver=SolverConfig(tol=1e-6))
     large = dataclasses.replace(DATA, y=DATA.y / DATA.y.abs().max() * size)
     descent = Descent([good, good], [large, DATA])

@@ -1,4 +1,4 @@
-"""Starts that save products: what they expect, and that the engine's sources are exact."""
+"""Predicted starts save products, and the sources of predictions are exact."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_extrapolation_continues_a_linear_recurrence():
 
 
 def test_extrapolation_does_not_follow_noise():
-    """States that differ by their errors only: the start is no further off than they are."""
+    """States that differ by errors only: the start is as close as they are."""
     base = random(2, 4, 200)
     predictor = Extrapolation(base)
     for t in range(12):
@@ -49,7 +49,7 @@ def test_extrapolation_does_not_follow_noise():
     assert miss(expected, base) < 1.5e-7
 
 
-def test_secants_solve_sources_they_have_seen():
+def test_secants_are_exact_for_known_sources():
     """x = A^{-1} b, b moving in two directions: exact from the third source on."""
     a = torch.eye(20, dtype=torch.float64) - 0.1 * random(20, 20)
     directions = random(2, 2, 4, 20)
@@ -86,7 +86,7 @@ def descent(name, *, steps=60, width=40, eta=0.5, tol=1e-12):
     return Descent(trials, [data, data])
 
 
-def test_the_sources_are_what_a_step_does_to_the_maps():
+def test_sources_equal_the_change_of_the_maps():
     """f_new(x) - x at the last x, to rounding: dW, dP, da and every change of mask."""
     run = descent("relu")
     steps = iter(run)
@@ -104,7 +104,7 @@ def test_the_sources_are_what_a_step_does_to_the_maps():
     torch.testing.assert_close(pack.adjoint.source, exact, atol=1e-11, rtol=1e-9)
 
 
-def test_a_trial_with_too_many_jumps_starts_from_its_last_adjoint(monkeypatch):
+def test_a_trial_with_too_many_mask_changes_starts_from_its_last_adjoint(monkeypatch):
     run = descent("relu")
     steps = iter(run)
     for _ in range(15):

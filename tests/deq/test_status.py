@@ -56,7 +56,7 @@ def test_no_equilibrium_is_ill_posed():
 
 
 def test_stagnation_ends_a_trial_only_above_the_tolerance_asked_for(monkeypatch):
-    """Within the tolerance asked for, a solve that stagnates goes on; outside it says so."""
+    """Stagnation within the configured tolerance is accepted; above it the trial ends."""
     monkeypatch.setattr("deq.training.pack.RESOLVED", 1e-3)
     steps = TrainConfig(steps=300, eta=0.9, loss_tol=1e-20)
     model = ModelConfig(width=100, activation="tanh")

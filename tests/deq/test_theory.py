@@ -1,4 +1,4 @@
-"""Spectra, fixed points: against closed forms."""
+"""Operator norms and Gram matrices compared with closed forms."""
 
 import pytest
 import torch

@@ -64,7 +64,7 @@ def test_measured_over_linearised_rate_approaches_one_with_width(name):
     """At most 0.2 from 1 at width 256 and nearer than at width 32 (seeds averaged)."""
 
     def miss(width):
-        found = []
+        result = []
         for seed in range(2):
             outcome = train(
                 TrialConfig(
@@ -75,8 +75,8 @@ def test_measured_over_linearised_rate_approaches_one_with_width(name):
                 )
             )
             assert outcome.summary["theory/bound_violation"] <= 0
-            found.append(abs(1 - outcome.summary["rate/measured_over_linearized"]))
-        return sum(found) / 2
+            result.append(abs(1 - outcome.summary["rate/measured_over_linearized"]))
+        return sum(result) / 2
 
     wide = miss(256)
     assert wide < 0.2
