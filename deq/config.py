@@ -57,7 +57,6 @@ class ModelConfig:
     max_draws: int = field(default=100, metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         if self.width < 1:
             raise ValueError(f"width must be at least 1, not {self.width}")
         if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
@@ -106,7 +105,6 @@ class SolverConfig:
     precision: Precision = field(default="full", metadata={"absent_at": "full"})
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must be in (0, 1), not {self.tol}")
         if self.max_steps < 1:
@@ -135,7 +133,6 @@ class TrainConfig:
     loss_tol: float = 1e-20
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if not 0 < self.eta < math.inf:  # true for NaN as well
@@ -156,7 +153,6 @@ class DiagnosticsConfig:
     every: int = 10
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         if self.every < 1:
             raise ValueError(f"every must be at least 1, not {self.every}")
 
@@ -184,7 +180,6 @@ class TrialConfig:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        """Validate the combination of the parts."""
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
         if self.solver.precision == "mixed" and self.dtype == "float64":

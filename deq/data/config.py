@@ -22,7 +22,6 @@ class DigitsConfig:
     classes: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         _check_n(self.n)
         _check_classes(self.classes)
 
@@ -46,7 +45,6 @@ class SphereConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         _check_n(self.n)
         if self.d < 2:
             raise ValueError(f"d must be at least 2, not {self.d}")
@@ -73,7 +71,6 @@ class NpzConfig:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         if self.n is not None:
             _check_n(self.n)
         if not self.path:
@@ -110,7 +107,6 @@ class OpenmlConfig:
     data_id: ClassVar[int]
 
     def __post_init__(self) -> None:
-        """Validate the fields."""
         _check_n(self.n)
         _check_classes(self.classes)
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deq.activations.activation import Activation
+from deq.activations.duals import Dual
 from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14
@@ -62,30 +63,34 @@ def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
     Raises:
         ValueError: phi has no closed form and is not smooth.
     """
-    closed = phi.dual
-    if closed is not None:
-        whole, whole_dot = closed(q, torch.tensor(q, dtype=torch.float64))
-        energy, energy_dot = float(whole), float(whole_dot)
-        error, error_dot = 0.0, 0.0
-
-        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
-            return closed(q, c)
-
+    if phi.dual is not None:
+        exact = _closed_form(phi.dual, q)
     elif phi.smooth:
-        series = hermite_series(phi.function, q, rho, _SERIES_TOL)
-        series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
-        energy, energy_dot = series.energy, series_dot.energy
-        error, error_dot = series.error(rho), series_dot.error(rho)
-
-        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
-            return series.dual(c / q), series_dot.dual(c / q)
-
+        exact = _series(phi, q, rho)
     else:
         raise ValueError(
             f"no population limit of {phi.name}: it is not smooth, so its Hermite series "
             "converges too slowly to be of use: give the Activation a closed-form dual"
         )
     bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0
-    rounding = 8 * _EPS * (energy + q * energy_dot)
+    rounding = 8 * _EPS * (exact.energy + q * exact.energy_dot)
     rounding_dot = 8 * _EPS * (phi.lipschitz**2 + q * bend)
-    return DualActivation(q, pair, energy, energy_dot, error + rounding, error_dot + rounding_dot)
+    return replace(exact, error=exact.error + rounding, error_dot=exact.error_dot + rounding_dot)
+
+
+def _closed_form(dual: Dual, q: float) -> DualActivation:
+    """Evaluate the closed form; its error bounds do not include rounding."""
+    energy, energy_dot = dual(q, torch.tensor(q, dtype=torch.float64))
+    return DualActivation(q, lambda c: dual(q, c), float(energy), float(energy_dot), 0.0, 0.0)
+
+
+def _series(phi: Activation, q: float, rho: float) -> DualActivation:
+    """Sum the Hermite series; their error bounds do not include rounding."""
+    series = hermite_series(phi.function, q, rho, _SERIES_TOL)
+    series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
+
+    def pair(c: Tensor) -> tuple[Tensor, Tensor]:
+        return series.dual(c / q), series_dot.dual(c / q)
+
+    errors = series.error(rho), series_dot.error(rho)
+    return DualActivation(q, pair, series.energy, series_dot.energy, *errors)

@@ -84,9 +84,7 @@ def population(
     n = len(similarity)
     upper = similarity[tuple(torch.triu_indices(n, n, offset=1))]
     q = _variance(phi, sigma_w2)
-    # K_ii >= |K_ij|, hence q - |c_ij| >= 2 (1 - |x_i.x_j| / d), which bounds |correlation|.
-    closest = float(upper.abs().amax()) if n > 1 else 0.0
-    rho = min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
+    rho = _greatest_correlation(upper, q)
     dual = dual_activation(phi, q, rho)
     gain = 2 * sigma_w2 * dual.energy_dot
     if gain >= 1:
@@ -126,6 +124,17 @@ def _similarity(x: Tensor) -> Tensor:
         )
     unit = x / norms
     return torch.clamp(unit.mT @ unit, -1.0, 1.0)
+
+
+def _greatest_correlation(upper: Tensor, q: float) -> float:
+    """Bound |c_ij| / q by q - |c_ij| >= 2 (1 - |x_i.x_j| / d), which follows from K_ii >= |K_ij|.
+
+    Args:
+        upper: the cosines x_i.x_j / d of all pairs.
+        q: variance of the pre-activations.
+    """
+    closest = float(upper.abs().amax()) if len(upper) else 0.0
+    return min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
 
 
 def _variance(phi: Activation, sigma_w2: float) -> float:

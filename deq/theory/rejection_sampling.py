@@ -50,6 +50,18 @@ def starting_weights(
         dtype=configs[0].torch_dtype,
         device=device,
     )
+    _redraw(configs, datasets, streams, (w, u, a))
+    return w, u, a
+
+
+def _redraw(
+    configs: Sequence[TrialConfig],
+    datasets: Sequence[Dataset],
+    streams: Sequence[torch.Generator],
+    weights: Weights,
+) -> None:
+    """Redraw weights in place until the conditions of every trial with `init=redraw` hold."""
+    w, u, a = weights
     waiting = [b for b, config in enumerate(configs) if config.model.init == "redraw"]
     best: dict[int, InitialCondition] = {}
     draws = 1
@@ -65,7 +77,6 @@ def starting_weights(
                 raise ValueError(_failure_message(configs[b], best.get(b)))
             draw(configs[b].model, streams[b], w[b], u[b], a[b])
         draws += 1
-    return w, u, a
 
 
 def conditions(
@@ -121,6 +132,6 @@ def _failure_message(config: TrialConfig, best: InitialCondition | None) -> str:
     more = "raise model.max_draws or, more reliably, " if best.worst > NEAR else ""
     return (
         f"{tries} met conditions (7) to (9), which need slacks of at least 1; the best had "
-        f"{values}: {more}lower model.sigma_a and model.sigma_w2, raise model.width, take fewer samples "
-        "or smaller targets, or choose model.init=gaussian"
+        f"{values}: {more}lower model.sigma_a and model.sigma_w2, raise model.width, take fewer "
+        "samples or smaller targets, or choose model.init=gaussian"
     )

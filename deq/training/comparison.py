@@ -13,7 +13,7 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial
 from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
-from deq.theory.rate_fit import fit_rate
+from deq.theory.rate_fit import RateFit, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
@@ -152,19 +152,8 @@ def _rates(
         return {}, {"rate/measured": f"it is censored: {course.reason}"}
     if course.status in (Status.DIVERGED, Status.ILL_POSED):
         return {}, {"rate/measured": f"the trial is {course.status}: {course.reason}"}
-    log_loss = trajectory["loss"].log()
-    if course.status is Status.STALLED:
-        # A loss that has stopped falling has reached its floor.
-        log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
-    fit = fit_rate(trajectory["step"], log_loss, log_floor)
-    summary: dict[str, float] = {}
-    notes: dict[str, str] = {}
-    if fit.start is not None and fit.stop is not None:
-        predicted, notes = forecast.rates(fit.start, fit.stop)
-        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
-    for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
-        if value is not None:
-            summary[f"rate/{name}"] = value
+    fit = _fit(course, trajectory, log_floor)
+    summary, notes = _over_window(fit, forecast)
     if fit.rate is None or fit.stderr is None:
         stalled = f"; {course.reason}" if course.status is Status.STALLED else ""
         return summary, notes | {"rate/measured": fit.reason + stalled}
@@ -176,6 +165,27 @@ def _rates(
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
+    return summary, notes
+
+
+def _fit(course: Course, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:
+    """Fit the measured rate; a loss that has stopped falling has reached its floor."""
+    log_loss = trajectory["loss"].log()
+    if course.status is Status.STALLED:
+        log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
+    return fit_rate(trajectory["step"], log_loss, log_floor)
+
+
+def _over_window(fit: RateFit, forecast: Forecast) -> Numbers:
+    """Return the window of a fit, its quality, and the predicted rates over this window."""
+    summary: dict[str, float] = {}
+    notes: dict[str, str] = {}
+    if fit.start is not None and fit.stop is not None:
+        predicted, notes = forecast.rates(fit.start, fit.stop)
+        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
+    for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
+        if value is not None:
+            summary[f"rate/{name}"] = value
     return summary, notes
 
 

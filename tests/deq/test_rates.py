@@ -280,8 +280,8 @@ def ended(losses, status):
     """The outcome of a course with these losses."""
     config = TrialConfig(model=ModelConfig(width=32, activation="tanh"))
     data = load(SphereConfig(n=8, d=8))
-    measured = forecast(config, data)
-    course = Course(config, data, eta=measured.eta, initial=measured.initial)
+    start = forecast(config, data)
+    course = Course(config, data, eta=start.eta, initial=start.initial)
     known = {"residual": 1e-14, "rounding": 2.2e-16}
     course.rows = [blank_row(t) | known | {"loss": x} for t, x in enumerate(losses)]
     course.end(status, "as given")
