@@ -26,7 +26,7 @@ BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model and its initialisation.
+    """The model and its initialisation (docs/theory.md, section 1).
 
     W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
 

@@ -12,6 +12,8 @@ from deq.activations.duals import Dual
 class Activation:
     """An activation phi, applied entrywise, and the properties that the theorems assume.
 
+    Source: docs/theory.md, section 7.
+
     Attributes:
         name: its name in configurations.
         function: phi.

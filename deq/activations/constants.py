@@ -1,5 +1,7 @@
 """Constants of the built-in activations: L = sup |phi'|, and which ones have a kink.
 
+Source: docs/theory.md, section 7.
+
 This module does not import torch, so that a configuration is checked quickly.
 """
 

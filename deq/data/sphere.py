@@ -1,4 +1,4 @@
-"""The synthetic data set of Ling et al., figure 1."""
+"""The synthetic data set of Ling et al., figure 1; docs/theory.md, section 8."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""The dual activation of phi at a variance, by closed form or series, with error bounds."""
+"""The dual activation of phi at a variance, by closed form or series, with error bounds.
+
+Source: docs/theory.md, section 4.
+"""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Gaussian averages, Hermite coefficients and the dual activation they give."""
+"""Gaussian averages, Hermite coefficients and the dual activation they give.
+
+Source: docs/theory.md, section 4.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ def train_pack(
 
 
 def compare(course: Course) -> Outcome:
-    """Compare a course that has ended with theory.
+    """Compare a course that has ended with theory (docs/theory.md, section 6).
 
     Raises:
         ValueError: the course is still training.

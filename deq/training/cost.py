@@ -1,4 +1,4 @@
-"""Predicted cost of a trial: matrix products, FLOP, bytes."""
+"""Predicted cost of a trial in matrix products, FLOP and bytes; docs/theory.md, section 1."""
 
 import math
 from dataclasses import dataclass

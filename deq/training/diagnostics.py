@@ -16,7 +16,7 @@ CHECK_EVERY = 10
 
 @dataclass(frozen=True)
 class Spectra:
-    """Spectra of the measured trials, float64.
+    """Spectra of the measured trials, float64 (docs/theory.md, section 2).
 
     Attributes:
         gram, tangent: (B, n, n) G and H.

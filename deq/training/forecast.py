@@ -26,6 +26,8 @@ _POINTS = 20_001
 class Forecast:
     """The theorem, the linearisation and the infinite-width limit of one trial.
 
+    Source: docs/theory.md, sections 3 to 6.
+
     Attributes:
         config: the trial.
         dataset: its inputs and targets.
@@ -182,6 +184,8 @@ def forecast(
     config: TrialConfig, dataset: Dataset | None = None, *, device: str = "cpu"
 ) -> Forecast:
     """Draw a trial's network, solve its equilibrium and adjoint at t = 0, and forecast.
+
+    Source: docs/theory.md, sections 3 to 6.
 
     Args:
         config: the trial.

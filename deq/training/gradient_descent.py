@@ -18,8 +18,9 @@ from deq.training.weights import Weights
 class Descent:
     """Gradient descent on B trials of one shape; each trial ends independently.
 
-    theta(t+1) = theta(t) - eta grad Phi(theta(t)), theta = (W, U, a), full batch. Iterating
-    yields after every GD step, so that the caller can read `courses` or stop.
+    theta(t+1) = theta(t) - eta grad Phi(theta(t)), theta = (W, U, a), full batch
+    (docs/theory.md, section 1). Iterating yields after every GD step, so that the caller can
+    read `courses` or stop.
 
     Attributes:
         courses: the training run of every trial, in the order given.

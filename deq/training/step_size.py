@@ -1,4 +1,4 @@
-"""The absolute step size eta, from `train.eta` and its unit."""
+"""The absolute step size eta, from `train.eta` and its unit; docs/theory.md, section 6."""
 
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset

@@ -22,3 +22,10 @@ def config(**parts) -> TrialConfig:
 
 def run_to_end(**parts):
     return train(config(**parts))
+
+
+def finished(descent):
+    """Train to the end; return the descent."""
+    for _ in descent:
+        pass
+    return descent

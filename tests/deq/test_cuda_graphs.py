@@ -6,6 +6,7 @@ CPU: it records every operation with its tensors, and repeats it on them.
 
 import pytest
 import torch
+from small_trials import finished
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -105,9 +106,7 @@ def config(name, seed=0, eta=0.5, steps=40, precision="full"):
 
 
 def losses(configs):
-    descent = Descent(configs, [load(DATA) for _ in configs])
-    for _ in descent:
-        pass
+    descent = finished(Descent(configs, [load(DATA) for _ in configs]))
     return [[row["loss"] for row in course.rows] for course in descent.courses]
 
 
@@ -161,9 +160,7 @@ def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkey
     values = []
     for launches in (True, False):
         monkeypatch.setattr(lookahead, "launches_matter", lambda pack, given=launches: given)
-        descent = Descent([config(name, precision=precision)], [load(DATA)], "cuda")
-        for _ in descent:
-            pass
+        descent = finished(Descent([config(name, precision=precision)], [load(DATA)], "cuda"))
         values.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
     rtol = 1e-4 if precision == "mixed" else 1e-9
     torch.testing.assert_close(*values, rtol=rtol, atol=0.0)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_trials import finished
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deq import memory, pack_size
@@ -57,8 +58,7 @@ def test_memory_is_an_upper_bound_within_30_percent(name, dtype, device, monkeyp
     monkeypatch.setattr(lookahead, "worthwhile", lambda pack: device == "cuda")
     config, data = trial(name, dtype), load(SphereConfig(n=40, d=20))
     with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as storages:
-        for _ in Descent([config], [data]):
-            pass
+        finished(Descent([config], [data]))
     stated = memory(config, 20, 40, device)
     assert 0.7 * stated < storages.peak <= stated
     assert storages.many == 1
@@ -68,8 +68,7 @@ def test_memory_is_an_upper_bound_within_30_percent(name, dtype, device, monkeyp
 def test_solvers_use_at_most_the_stated_memory(solver):
     config, data = trial("tanh", width=300, solver=solver, steps=4), load(SphereConfig(n=60, d=20))
     with Storages(watched=0) as storages:
-        for _ in Descent([config], [data]):
-            pass
+        finished(Descent([config], [data]))
     assert storages.peak <= memory(config, 20, 60)
 
 
@@ -78,8 +77,7 @@ def test_mixed_precision_uses_at_most_the_stated_memory(name):
     """And holds no second W, not even a rounded copy."""
     config, data = trial(name, precision="mixed", steps=4), load(SphereConfig(n=40, d=20))
     with Storages(watched=600 * 600 * 4) as storages:
-        for _ in Descent([config], [data]):
-            pass
+        finished(Descent([config], [data]))
     assert 0.7 * memory(config, 20, 40) < storages.peak <= memory(config, 20, 40)
     assert storages.many == 1
 
@@ -88,8 +86,7 @@ def test_trials_leave_a_pack_without_a_second_w():
     configs = [trial("tanh", width=200, steps=steps) for steps in (3, 30, 8)]
     data = load(SphereConfig(n=10, d=5))
     with Storages(watched=3 * 200 * 200 * 4) as storages:
-        for _ in Descent(configs, [data] * 3):
-            pass
+        finished(Descent(configs, [data] * 3))
     assert storages.many == 1
     assert list(storages.sizes.values()).count(2 * 200 * 200 * 4) == 0
 

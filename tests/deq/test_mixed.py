@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from small_trials import finished
 
 from deq.activations.lookup import activation
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
@@ -264,9 +265,7 @@ def trial(name, precision="mixed", *, seed=0, steps=60, width=200, eta=0.5, tol=
 
 
 def trained(*configs, device="cpu"):
-    descent = Descent(configs, [load(config.data) for config in configs], device)
-    for _ in descent:
-        pass
+    descent = finished(Descent(configs, [load(config.data) for config in configs], device))
     return [
         {key: torch.tensor([row[key] for row in course.rows]) for key in course.rows[0]}
         for course in descent.courses

@@ -1,10 +1,10 @@
-"""Warm-started spectra compared with full decompositions."""
+"""Operator norms and least eigenvalues compared with full decompositions."""
 
 import pytest
 import torch
 
 from deq.linalg.eigenvalues import LeastEigenvalue
-from deq.linalg.operator_norm import OperatorNorm
+from deq.linalg.operator_norm import OperatorNorm, operator_norm
 
 
 def random(*shape, seed=0):
@@ -77,3 +77,22 @@ def test_matrices_of_a_batch_are_independent():
         torch.testing.assert_close(batch(gram)[1], alone(gram[1:2])[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(norms(z)[1], norm(z[1:2])[0], rtol=1e-12, atol=0)
     assert float(batch.subset([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "columns"), [(1, 7, 7), (3, 40, 11), (2, 5, 1), (2, 80, 80)]
+)
+def test_operator_norm(batch, rows, columns):
+    w = random(batch, rows, columns, seed=2)
+    exact = torch.linalg.matrix_norm(w, ord=2)
+    torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
+
+
+def test_operator_norm_of_ranks_mixed_in_one_batch():
+    """Matrices whose Krylov space is exhausted early; relative 1e-9."""
+    w = random(4, 60, 60)
+    w[0] = torch.outer(w[0, 0], w[0, 1])
+    w[1] = 0.0
+    w[2] = torch.eye(60)
+    exact = torch.linalg.matrix_norm(w, ord=2)
+    torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
