@@ -1,10 +1,10 @@
-"""The engine on one GPU: its products against the device's peak, and the papers' full size.
+"""The engine on one GPU: products relative to the device's peak, and the papers' full size.
 
     python -m benchmarks.device [--json] [--device cuda]
 
-Everything is measured in wall time with the device synchronised, float32 without TF32 but
-for the low-precision products of solver.precision=mixed, which is measured beside full. It
-has not been run on a GPU yet; its parts are tested at tiny sizes on a CPU.
+Wall time with the device synchronised, in float32 without TF32 except for the low-precision
+products of solver.precision=mixed. It has not been run on a GPU yet; its parts are tested at
+tiny sizes on a CPU.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from deq.config import ModelConfig, Precision, SolverConfig, TrainConfig, TrialC
 from deq.data import SphereConfig, load
 from deq.linalg.hardware import forbid_tf32, hardware
 from deq.models.memory import memory
-from deq.training import lookahead as speculation
+from deq.training import lookahead
 from deq.training.gradient_descent import Descent
 
-# 1.25 times what the 3.6 products of a smooth activation cost.
+# 1.25 times the cost of 3.6 products, the goal for a smooth activation.
 GOALS = {"time over three products": "at most 1.5, smooth"}
 # Width, samples, inputs; the last is the papers'.
 SIZES = ((1024, 128, 256), (4096, 512, 512), (30000, 1000, 1000))
 
 
 def rate(m: int, n: int, device: str, repeats: int = 10) -> float:
-    """Floating-point operations per second of products of (m, m) with n rows."""
+    """Measure floating-point operations per second of products of (m, m) with n rows."""
     w, z = torch.randn(m, m, device=device), torch.randn(n, m, device=device)
     out = torch.empty_like(z)
 
@@ -49,7 +49,7 @@ def rate(m: int, n: int, device: str, repeats: int = 10) -> float:
 def trial(
     name: str, size: tuple[int, int, int], steps: int, precision: Precision = "full"
 ) -> TrialConfig:
-    """A float32 trial at tol 1e-6 of this size."""
+    """Return a float32 trial of this size with tol 1e-6."""
     width, samples, inputs = size
     return TrialConfig(
         data=SphereConfig(n=samples, d=inputs),
@@ -63,15 +63,15 @@ def trial(
 def training(
     name: str, size: tuple[int, int, int], device: str, steps: int, precision: Precision = "full"
 ) -> list[Any]:
-    """Seconds, products and memory of GD steps from initialisation."""
+    """Measure seconds, products and memory of GD steps from initialisation."""
     config = trial(name, size, steps, precision)
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     run = Descent([config], [load(config.data)], device)
-    going, times = iter(run), []
+    steps_of_run, times = iter(run), []
     m, n = size[0], size[1]
     for _ in range(steps):
-        times.append(wall_seconds(lambda: next(going), device))
+        times.append(wall_seconds(lambda: next(steps_of_run), device))
     product = 2 * m * m * n / rate(m, n, device)
     rows = run.courses[0].rows
     products = statistics.fmean(row["products"] for row in rows)
@@ -84,12 +84,12 @@ def training(
         ("time over three products", Spread.of([t / (3 * product) for t in times])),
         ("most memory, GB", used / 1e9),
         ("deq.memory says, GB", memory(config, size[2], n, device) / 1e9),
-        *beside(name, config, m, device, statistics.median(times)),
+        *torchdeq(name, config, m, device, statistics.median(times)),
     ]
 
 
-def beside(name: str, config: TrialConfig, m: int, device: str, engine: float) -> list[Any]:
-    """TorchDEQ's Picard, cold, at the first weights; nothing where it is too large."""
+def torchdeq(name: str, config: TrialConfig, m: int, device: str, engine: float) -> list[Any]:
+    """Measure TorchDEQ's Picard from a cold start at the first weights; nothing for large m."""
     if m > 8192:
         return []
     data, run = load(config.data), Descent([config], [load(config.data)], device)
@@ -103,32 +103,32 @@ def beside(name: str, config: TrialConfig, m: int, device: str, engine: float) -
     return [("TorchDEQ Picard, cold: times the engine's cost", statistics.median(times) / engine)]
 
 
-def ways(name: str, width: int, device: str, steps: int, repeats: int = 3) -> list[Any]:
-    """A lone small trial as it is trained, with kernels launched singly, and watched."""
+def variants(name: str, width: int, device: str, steps: int, repeats: int = 3) -> list[Any]:
+    """Measure a single small trial as is, without CUDA graphs, and without lookahead."""
     config, times = trial(name, (width, 128, 64), steps), dict[str, list[float]]()
     dataset = load(config.data)
-    kinds: dict[str, dict[str, Any]] = {
-        "as it is": {},
-        "launched": {"launches_matter": lambda pack: False},
-        "watched": {"worthwhile": lambda pack: False},
+    patches: dict[str, dict[str, Any]] = {
+        "as is": {},
+        "without CUDA graphs": {"launches_matter": lambda pack: False},
+        "without lookahead": {"worthwhile": lambda pack: False},
     }
     for _ in range(repeats):
-        for kind, changes in kinds.items():
-            with patch.multiple(speculation, **changes) if changes else nullcontext():
+        for variant, changes in patches.items():
+            with patch.multiple(lookahead, **changes) if changes else nullcontext():
                 cost = wall_seconds(lambda: packing.run([config], dataset, device), device)
-            times.setdefault(kind, []).append(cost)
-    usual = times.pop("as it is")
+            times.setdefault(variant, []).append(cost)
+    usual = times.pop("as is")
     return [
         ("one GD step, ms", Spread.of([1e3 * t / steps for t in usual])),
         *(
-            (f"{kind}: times that", Spread.of([t / u for t, u in zip(cost, usual, strict=True)]))
-            for kind, cost in times.items()
+            (f"{variant}: times that", Spread.of([t / u for t, u in zip(cost, usual, strict=True)]))
+            for variant, cost in times.items()
         ),
     ]
 
 
 def main() -> None:
-    """Measure, or say in one line that there is no GPU."""
+    """Measure, or exit with one line if there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each case")
     parser.add_argument("--device", default="cuda")
@@ -138,25 +138,25 @@ def main() -> None:
         sys.exit("benchmarks.device: this machine has no CUDA device; run it on one that has")
     forbid_tf32()
 
-    def say(title: str, lines: list[Any]) -> None:
+    def show(title: str, lines: list[Any]) -> None:
         report(title, with_goals(lines, GOALS), as_json=options.json)
 
     peak = rate(8192, 8192, options.device)
-    say("device", [*hardware().items(), ("float32 matrix peak, TFLOP/s", peak / 1e12)])
+    show("device", [*hardware().items(), ("float32 matrix peak, TFLOP/s", peak / 1e12)])
     for size in SIZES:
         share = rate(size[0], size[1], options.device) / peak
-        say(f"one product, m {size[0]}, n {size[1]}", [("share of the peak", share)])
+        show(f"one product, m {size[0]}, n {size[1]}", [("share of the peak", share)])
         for name in ("tanh", "relu"):
             what = f"{name}, m {size[0]}, n {size[1]}, d {size[2]}, float32, tol 1e-6"
             for precision in get_args(Precision):
                 lines = training(name, size, options.device, options.steps, precision)
-                say(f"{what}, {precision} precision", lines)
+                show(f"{what}, {precision} precision", lines)
     for width in (64, 256, 1024):
         for name in ("tanh", "relu"):
-            say(f"{name}, m {width}, n 128, alone", ways(name, width, options.device, 200))
+            show(f"{name}, m {width}, n 128, alone", variants(name, width, options.device, 200))
         configs = packing.trials("tanh", width, 128, options.steps, 16)
         lines = packing.measure(configs, options.device, 3)
-        say(f"tanh, m {width}, n 128, pack of 16, float64", lines)
+        show(f"tanh, m {width}, n 128, pack of 16, float64", lines)
 
 
 if __name__ == "__main__":

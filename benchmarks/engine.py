@@ -1,22 +1,20 @@
-"""Cost of a GD step: the engine against its floor, and against TorchDEQ at equal weights.
+"""Cost of a GD step of the engine, relative to its floor and to TorchDEQ at equal weights.
 
     python -m benchmarks.engine [--json] [--data digits sphere] [--width 1024] [--samples 128]
 
-The engine trains from initialisation at eta = 1 / lambda_max(H(0)). At some steps of that
-run the others are given its very weights and take the same gradient, one after the
-other in this process; every answer is checked against float64. Counts are exact and
-repeatable; times are CPU seconds of this process. The cost unit is one product of W with
-the n samples; the floor of a GD step is three of them. A product with the few samples
-that are still at work takes longer than their share of the unit; what all the products
-of a step took as carried out is given besides. The engine's time is that of whole GD steps
-with its update and diagnostics, the others' of the gradient alone.
+The engine trains from initialisation at eta = 1 / lambda_max(H(0)). At some steps TorchDEQ's
+solvers compute the same gradient at the same weights, one after the other in this process.
+Every gradient is compared with float64. Counts are exact and repeatable; times are CPU
+seconds of this process. The unit of cost is one product of W with the n samples; the floor of
+a GD step is three units. A product with few live samples takes longer than their share of the
+unit, so the time of a step's products as carried out is given too. The engine's time includes
+update and diagnostics, that of the others the gradient only.
 
-With ReLU a pre-activation within the tolerance of zero may fall on either side of it, in
-any method: about once in forty points of m 1024, n 128 at tol 1e-6 that shows as a gradient
-error of 1e-2, the jump of one mask.
+With ReLU, a pre-activation within the tolerance of zero may get either sign in any method. At
+m 1024, n 128, tol 1e-6 this causes a gradient error of 1e-2 in about one of forty points.
 
-With --precision mixed full and low-precision products are counted apart. A CPU emulates the
-low ones: its counts and errors are a GPU's, its times are not.
+With --precision mixed full and low-precision products are counted separately. A CPU emulates
+the low ones: counts and errors are those of a GPU, times are not.
 """
 
 import argparse
@@ -57,7 +55,7 @@ from deq.training.diagnostics import Spectra
 from deq.training.gradient_descent import Descent
 from deq.training.pack import Pack
 
-# What the engine is to reach at m >= 1024, n >= 128, tol 1e-6: smooth, kinked.
+# Goals at m >= 1024, n >= 128, tol 1e-6, for a smooth and for a kinked activation.
 GOALS = {
     "products per step, whole run": ("at most 3.6", "at most 7"),
     "products per step, last half": ("at most 3.6", "at most 5"),
@@ -66,13 +64,13 @@ GOALS = {
     "TorchDEQ Picard, warm: times the engine's cost": ("at least 6", "at least 3"),
     "TorchDEQ Anderson, cold: times the engine's cost": ("at least 20", "at least 20"),
 }
-# Gradients are compared where the loss is above this share of the first.
+# Share of the first loss above which gradients are compared.
 RESOLVED = 1e-6
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, and at how many steps of the run the others are compared."""
+    """A trial to train, and the number of steps at which solvers are compared."""
 
     activation: str
     width: int = 1024
@@ -87,7 +85,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """The case in a line."""
+        """Description in one line."""
         return (
             f"{self.activation}, {self.data}, m {self.width}, n {self.samples}, float32, "
             f"tol {self.tol:g}, {self.precision} precision, {self.steps} steps at "
@@ -96,7 +94,7 @@ class Case:
 
     @property
     def trial(self) -> TrialConfig:
-        """The trial; eta = 0.5 in units of 2 / lambda_max(H(0))."""
+        """Config of the trial; eta = 0.5 in units of 2 / lambda_max(H(0))."""
         return TrialConfig(
             data=DigitsConfig(n=self.samples)
             if self.data == "digits"
@@ -110,7 +108,7 @@ class Case:
 
 
 class Run:
-    """The engine's run."""
+    """The engine's training run, with the time of every GD step."""
 
     def __init__(self, case: Case) -> None:
         trial = case.trial
@@ -120,51 +118,51 @@ class Run:
         self.pack, self.course = self.descent.groups[0].pack, self.descent.courses[0]
         self.thin = self.pack.thin_products
         self.cost: list[float] = []  # CPU seconds of every GD step
-        self.diagnostics: list[float] = []  # of those, what the diagnostics took
-        self.carried_out: list[float] = []  # of every GD step, what its products took
+        self.diagnostics: list[float] = []  # of those, the diagnostics
+        self.product_seconds: list[float] = []  # of every GD step, its products
         self._steps = iter(self.descent)
         measure = self.descent.groups[0].diagnostics.measure
 
-        def watched(pack: Pack) -> Spectra:
-            cost, found = timed(lambda: measure(pack))
+        def timed_measure(pack: Pack) -> Spectra:
+            cost, spectra = timed(lambda: measure(pack))
             self.diagnostics.append(cost)
-            return found
+            return spectra
 
-        self.descent.groups[0].diagnostics.measure = watched  # type: ignore[method-assign]
+        self.descent.groups[0].diagnostics.measure = timed_measure  # type: ignore[method-assign]
 
     def weights(self) -> Weights:
-        """The weights as they stand, copied."""
+        """Return a copy of the current weights."""
         w, p, a = (v[0].clone() for v in (self.pack.w, self.pack.p, self.pack.a))
         return Weights(w, p, a, self.x, self.y)
 
     def step(self) -> bool:
-        """One GD step; False when the trial has ended."""
+        """Take one GD step; return False if the trial has ended."""
         with products_timed() as spent:
             self.cost.append(seconds(lambda: next(self._steps)))
-        self.carried_out.append(sum(spent))
+        self.product_seconds.append(sum(spent))
         return self.course.status is None
 
     def gradient(self) -> Tensor:
-        """grad in w at the weights before the last step."""
+        """Return the gradient in w at the weights before the last step."""
         return (self.pack.r[0] * self.pack.e[0][:, None]).mT @ self.pack.z[0]
 
 
 @dataclass
 class Findings:
-    """What was seen at the points of comparison."""
+    """Measurements at the points of comparison."""
 
     unit: list[float] = field(default_factory=list)
     engine_error: list[float] = field(default_factory=list)
     engine: list[float] = field(default_factory=list)
     overhead: list[float] = field(default_factory=list)
-    beside: list[float] = field(default_factory=list)
+    over_products: list[float] = field(default_factory=list)
     cost: dict[str, list[float]] = field(default_factory=dict)
     error: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(case: Case) -> list[tuple[str, Any]]:
-    """Train, compare, and say what was found."""
-    run, found, phi = Run(case), Findings(), activation(case.activation)
+    """Train and compare; return the lines of the result."""
+    run, findings, phi = Run(case), Findings(), activation(case.activation)
     peers = {
         name: Peer(solver, warm=warm, tol=case.tol, phi=phi)
         for name, (solver, warm) in CONTESTANTS.items()
@@ -178,44 +176,44 @@ def measure(case: Case) -> list[tuple[str, Any]]:
         if step + 1 in points and before is not None:
             for peer in peers.values():
                 if peer.warm:
-                    peer.gradient(before)  # it, too, has seen the step before
+                    peer.gradient(before)  # a warm start from the step before, as the engine has
         if not run.step():
             break
         if step in points and before is not None:
-            _compare(run, peers, before, phi, found)
-    return _summary(case, run, found)
+            _compare(run, peers, before, phi, findings)
+    return _summary(case, run, findings)
 
 
 def _compare(
-    run: Run, peers: dict[str, Peer], at: Weights, phi: Activation, found: Findings
+    run: Run, peers: dict[str, Peer], at: Weights, phi: Activation, findings: Findings
 ) -> None:
     rows = run.course.rows
     if rows[-1]["loss"] < RESOLVED * rows[0]["loss"]:
-        return  # e is rounding in float32, and every gradient with it
+        return  # in float32, e and every gradient are rounding here
     exact = exact_gradient(at, phi)
     unit, cost = product_seconds(at.w, run.pack.p[0]), statistics.fmean(run.cost[-10:])
     products = statistics.fmean(row["products"] for row in rows[-10:])
-    found.unit.append(unit)
-    found.engine.append(cost)
-    found.overhead.append(cost / (unit * (products + run.thin)))
-    found.beside.append(cost / statistics.fmean(run.carried_out[-10:]))
-    found.engine_error.append(_error(run.gradient(), exact))
+    findings.unit.append(unit)
+    findings.engine.append(cost)
+    findings.overhead.append(cost / (unit * (products + run.thin)))
+    findings.over_products.append(cost / statistics.fmean(run.product_seconds[-10:]))
+    findings.engine_error.append(_error(run.gradient(), exact))
     for name, peer in peers.items():
         cost, gradient = timed(partial(peer.gradient, at))
-        found.cost.setdefault(name, []).append(cost)
-        found.error.setdefault(name, []).append(_error(gradient[0], exact))
+        findings.cost.setdefault(name, []).append(cost)
+        findings.error.setdefault(name, []).append(_error(gradient[0], exact))
 
 
 def _error(gradient: Tensor, exact: Tensor) -> float:
     return float(torch.linalg.norm(gradient.double() - exact) / torch.linalg.norm(exact))
 
 
-def _summary(case: Case, run: Run, found: Findings) -> list[tuple[str, Any]]:
+def _summary(case: Case, run: Run, findings: Findings) -> list[tuple[str, Any]]:
     rows = run.course.rows
     products = [row["products"] for row in rows]
     low = low_products(rows)
     half = len(products) // 2
-    unit = statistics.median(found.unit) if found.unit else math.nan
+    unit = statistics.median(findings.unit) if findings.unit else math.nan
     lines: list[tuple[str, Any]] = [
         ("steps taken", len(rows)),
         ("loss, first", rows[0]["loss"]),
@@ -228,34 +226,34 @@ def _summary(case: Case, run: Run, found: Findings) -> list[tuple[str, Any]]:
         ("forward, whole run", statistics.fmean(row["forward_steps"] for row in rows)),
         ("adjoint, whole run", statistics.fmean(row["adjoint_steps"] for row in rows)),
         ("samples with a changed mask per step", statistics.fmean(row["flipped"] for row in rows)),
-        ("one product, CPU ms", Spread.of([1e3 * u for u in found.unit])),
+        ("one product, CPU ms", Spread.of([1e3 * u for u in findings.unit])),
         ("one GD step, CPU ms", Spread.of([1e3 * c for c in run.cost])),
-        ("time over its products', at the unit's rate", Spread.of(found.overhead)),
-        ("time over its products', as carried out", Spread.of(found.beside)),
+        ("time over its products', at the unit's rate", Spread.of(findings.overhead)),
+        ("time over its products', as carried out", Spread.of(findings.over_products)),
         ("diagnostics, share of the run", sum(run.diagnostics) / sum(run.cost)),
-        (f"points compared, loss above {RESOLVED:g} of the first", len(found.engine)),
-        ("gradient error against float64", Spread.of(found.engine_error)),
-        ("gradient error against float64, worst", max(found.engine_error, default=math.nan)),
+        (f"points compared, loss above {RESOLVED:g} of the first", len(findings.engine)),
+        ("gradient error against float64", Spread.of(findings.engine_error)),
+        ("gradient error against float64, worst", max(findings.engine_error, default=math.nan)),
     ]
-    for name, cost in found.cost.items():
-        ratios = [c / e for c, e in zip(cost, found.engine, strict=True)]
+    for name, cost in findings.cost.items():
+        ratios = [c / e for c, e in zip(cost, findings.engine, strict=True)]
         lines += [
             (f"{name}: times the engine's cost", Spread.of(ratios)),
             (f"{name}: mean cost, in products", statistics.fmean(cost) / unit),
-            (f"{name}: gradient error", Spread.of(found.error[name])),
-            (f"{name}: gradient error, worst", max(found.error[name])),
+            (f"{name}: gradient error", Spread.of(findings.error[name])),
+            (f"{name}: gradient error, worst", max(findings.error[name])),
         ]
     return lines
 
 
 def goals(name: str) -> dict[str, str]:
-    """The goals for an activation."""
+    """Return the goals for an activation."""
     kinked = math.isinf(activation(name).curvature)
     return {label: both[kinked] for label, both in GOALS.items()}
 
 
 def main() -> None:
-    """Run the cases asked for."""
+    """Run the requested cases."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each case")
     parser.add_argument("--activation", nargs="+", default=["tanh", "relu"])

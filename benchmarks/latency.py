@@ -1,8 +1,8 @@
-"""CPU time of short commands, as ratios to the imports that they need.
+"""CPU time of short commands, relative to that of the imports that they need.
 
-Each command is run by turns with its floor, in processes of their own, and their CPU time is
-compared: quick commands with the import of the libraries that read a configuration, a trivial
-sweep with the import of those that train and record one.
+A command and the imports run alternately, each in a process of its own. Quick commands are
+compared with the import of the libraries that read a configuration, a trivial sweep with the
+import of those that train and record.
 """
 
 import argparse
@@ -27,10 +27,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def cpu_seconds(command: Sequence[str], output: str) -> float:
-    """CPU seconds of a command and all that it starts; its output is not shown.
+    """Run a command; return the CPU seconds of it and its children.
 
     Raises:
-        CalledProcessError: it failed.
+        CalledProcessError: the command failed.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = os.environ | {"SWEEPS_OUTPUT": output, "PYTHONPATH": str(ROOT)}
@@ -40,18 +40,18 @@ def cpu_seconds(command: Sequence[str], output: str) -> float:
 
 
 def ratio(words: Sequence[str], floor: str, output: str, repeats: int) -> Spread:
-    """CPU time of a sweeps command over that of its floor, by turns."""
-    ours, theirs = [sys.executable, "-m", "sweeps", *words], [sys.executable, "-c", floor]
+    """Return the CPU time of a sweeps command over that of its imports."""
+    command, imports = [sys.executable, "-m", "sweeps", *words], [sys.executable, "-c", floor]
     return Spread.of(
-        [cpu_seconds(ours, output) / cpu_seconds(theirs, output) for _ in range(repeats)]
+        [cpu_seconds(command, output) / cpu_seconds(imports, output) for _ in range(repeats)]
     )
 
 
 def quick(output: str, repeats: int) -> list[tuple[str, Any]]:
-    """Commands that only look, on a root that holds two trials."""
+    """Measure commands that only read, on an output root with two trials."""
     cpu_seconds([sys.executable, "-m", "sweeps", "run", "seed=0,1", *TINY], output)
     sweep = next((Path(output) / "sweeps").iterdir()).name
-    shown = subprocess.run(
+    hashes = subprocess.run(
         [sys.executable, "-m", "sweeps", "show", "--hash", "seed=0,1", *TINY],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
@@ -66,13 +66,13 @@ def quick(output: str, repeats: int) -> list[tuple[str, Any]]:
         "status": ["status"],
         "run --dry-run": ["run", "--dry-run", *TINY],
         "cite": ["cite", sweep],
-        "diff": ["diff", *(digest[:12] for digest in shown)],
+        "diff": ["diff", *(digest[:12] for digest in hashes)],
     }
     return [(name, ratio(words, QUICK_FLOOR, output, repeats)) for name, words in commands.items()]
 
 
 def trivial(output: str, repeats: int) -> list[tuple[str, Any]]:
-    """A sweep of one tiny trial in a new output root."""
+    """Measure a sweep of one tiny trial in a new output root."""
     ratios = []
     for i in range(repeats):
         root = Path(output) / f"new{i}"
@@ -84,7 +84,7 @@ def trivial(output: str, repeats: int) -> list[tuple[str, Any]]:
 
 
 def main() -> None:
-    """Measure both kinds."""
+    """Measure both kinds of command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each kind")
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,10 +1,9 @@
-"""Trials packed against the same trials one after the other.
+"""Training in a pack compared with training one trial after the other.
 
     python -m benchmarks.packing [--json] [--width 32 64 128 256] [--pack 4 16] [--device cpu]
 
-Both orders are timed by turns in one process; a ratio below 1 is what packing saves. The
-packed trials' losses are checked against the lone ones'. Times are CPU seconds on a CPU,
-wall seconds on a GPU.
+Both are timed alternately in one process; a ratio below 1 is a gain from packing. Losses of
+both are compared. Times are CPU seconds on a CPU, wall seconds on a GPU.
 """
 
 import argparse
@@ -22,7 +21,7 @@ GOALS = {"packed over one after the other": "below 1 where pack_size packs"}
 
 
 def trials(activation: str, width: int, samples: int, steps: int, pack: int) -> list[TrialConfig]:
-    """Trials that differ in their seeds."""
+    """Return trials that differ in their seeds."""
     return [
         TrialConfig(
             data=SphereConfig(n=samples, d=32),
@@ -35,7 +34,7 @@ def trials(activation: str, width: int, samples: int, steps: int, pack: int) -> 
 
 
 def run(configs: list[TrialConfig], dataset: Dataset, device: str) -> list[float]:
-    """Train them as one pack; their last losses."""
+    """Train trials as one pack; return their last losses."""
     descent = Descent(configs, [dataset] * len(configs), device)
     for _ in descent:
         pass
@@ -43,21 +42,22 @@ def run(configs: list[TrialConfig], dataset: Dataset, device: str) -> list[float
 
 
 def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple[str, Any]]:
-    """Both orders, by turns."""
+    """Time the pack and the separate trials alternately."""
     dataset, ratios, alone = load(configs[0].data), [], []
     losses: dict[str, list[float]] = {}
 
     def packed() -> None:
         losses["packed"] = run(configs, dataset, device)
 
-    def lone() -> None:
-        losses["lone"] = [run([config], dataset, device)[0] for config in configs]
+    def separate() -> None:
+        losses["separate"] = [run([config], dataset, device)[0] for config in configs]
 
     for _ in range(repeats):
-        together, apart = wall_seconds(packed, device), wall_seconds(lone, device)
-        ratios.append(together / apart)
-        alone.append(1e3 * apart / (len(configs) * configs[0].train.steps))
-    differences = [abs(p / q - 1) for p, q in zip(losses["packed"], losses["lone"], strict=True)]
+        pack_time, separate_time = wall_seconds(packed, device), wall_seconds(separate, device)
+        ratios.append(pack_time / separate_time)
+        alone.append(1e3 * separate_time / (len(configs) * configs[0].train.steps))
+    pairs = zip(losses["packed"], losses["separate"], strict=True)
+    differences = [abs(p / q - 1) for p, q in pairs]
     return [
         ("packed over one after the other", Spread.of(ratios)),
         ("one trial's GD step alone, ms", Spread.of(alone)),
@@ -67,7 +67,7 @@ def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple
 
 
 def main() -> None:
-    """Run the shapes asked for."""
+    """Run the requested shapes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.packing", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each shape")
     parser.add_argument("--activation", nargs="+", default=["tanh", "relu"])

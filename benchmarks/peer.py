@@ -1,8 +1,8 @@
-"""TorchDEQ beside the engine: gradients of the same network by the field's own library.
+"""Gradients of the same network by TorchDEQ, for comparison with the engine.
 
-`ift=True`, since its default gradient is a one-step phantom one; relative stopping and
-tolerances of our own, since its own are absolute (1e-3 and 1e-6). Misspelt options are
-ignored in silence: the ones used here are checked against its source at version 0.1.0.
+`ift=True`, because its default gradient is a one-step phantom gradient; relative stopping and
+explicit tolerances, because its defaults are absolute (1e-3 and 1e-6). TorchDEQ silently
+ignores unknown options: those used here were checked against its source at version 0.1.0.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deq.activations.activation import Activation
 
-# Its solvers, and whether an equilibrium starts from the step before.
+# Solver of TorchDEQ, and whether an equilibrium starts from that of the step before.
 CONTESTANTS = {
     "TorchDEQ Picard, warm": ("fixed_point_iter", True),
     "TorchDEQ Picard, cold": ("fixed_point_iter", False),
@@ -37,7 +37,11 @@ class Peer:
     """One solver of TorchDEQ."""
 
     def __init__(self, solver: str, *, warm: bool, tol: float, phi: Activation) -> None:
-        """Raises ImportError where TorchDEQ is not installed."""
+        """Create the solver.
+
+        Raises:
+            ImportError: TorchDEQ is not installed.
+        """
         from torchdeq import get_deq
 
         self.deq: Any = get_deq(
@@ -56,10 +60,10 @@ class Peer:
         self.z: Tensor | None = None
 
     def gradient(self, at: Weights) -> tuple[Tensor, Tensor, Tensor]:
-        """grad of 1/2 ||yhat - y||^2 in w, u and a.
+        """Return the gradient of 1/2 ||yhat - y||^2 in w, u and a.
 
-        u is taken from where p was formed, so that p is the engine's to the last bit; its
-        products with x cost what they always do.
+        u enters as a zero added to p, so that p is bit for bit the engine's while the
+        products of u with x are still computed.
         """
         w, a = at.w.detach().requires_grad_(), at.a.detach().requires_grad_()
         u = at.w.new_zeros(at.w.shape[0], at.x.shape[1]).requires_grad_()
@@ -76,7 +80,7 @@ class Peer:
 
 
 def exact_gradient(at: Weights, phi: Activation, steps: int = 60) -> Tensor:
-    """grad in w in float64, by plain iteration from zero: the reference for all."""
+    """Return the gradient in w in float64, by plain iteration from zero: the reference."""
     w, p, a, y = (v.double() for v in (at.w, at.p, at.a, at.y))
     q, v = p, a.expand_as(p)
     for _ in range(steps):

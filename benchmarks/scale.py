@@ -1,12 +1,12 @@
-"""What a sweep of thousands of trivial trials costs, beside what it may cost.
+"""Cost of a sweep of thousands of trivial trials, with goals.
 
     python -m benchmarks.scale [--json] [--trials 10000] [--sample 320] [--peer 16] [--repeats 3]
 
-Every figure is of the command `sweeps run` as a user types it, in a process of its own:
-its plan (`--dry-run`), the whole path (trained by Ray Tune, kept in the ledger, sent to
-MLflow, reported), and the same command again. Progress is what the ledger says MLflow was
-sent; memory and CPU time are the driver's, from /proc. By turns with a smaller sweep, Ray
-Tune records trials of the same kind with its own MLflow callback.
+Every figure is measured on the command `sweeps run` in a process of its own: its plan
+(`--dry-run`), the whole path (trained by Ray Tune, stored in the ledger, sent to MLflow,
+reported), and the same command again. Progress is the number of trials that the ledger marks
+as sent to MLflow; memory and CPU time are the driver's, from /proc. Alternately with a smaller
+sweep, Ray Tune records trials of the same kind with its own MLflow callback.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from typing import Any
 from benchmarks.timing import Spread, report, with_goals
 
 ROOT = Path(__file__).parents[1]
-# Seconds between two looks at a driver.
+# Seconds between two samples of a driver.
 EVERY = 0.25
-# Of a second of CPU time, and bytes of a page of memory, as /proc counts them.
+# Clock ticks per second and bytes per page, the units of /proc.
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-# What a command said.
-SAID = "said.txt"
-# Figures that are goals: what the figure may be at most, or must be at least.
+# File with a command's output.
+OUTPUT = "output.txt"
+# Goals by figure.
 GOALS = {
     "planning, s": "under 10",
     "launched again, all reused, s": "under 20",
@@ -48,15 +48,15 @@ GOALS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Trivial trials, all of one shape.
+    """Sizes of the benchmark; all trials are trivial and have one shape.
 
     Attributes:
-        trials: of the large sweep.
-        sample: of the sweep that takes turns with the peer.
-        peer: trials of the peer.
-        repeats: turns.
+        trials: number of trials of the large sweep.
+        sample: number of trials of the sweep that alternates with the peer.
+        peer: number of trials of the peer.
+        repeats: number of repeats.
         width, samples, steps: of each trial.
-        keep: where the large sweep is kept; what is complete there is not trained again.
+        keep: folder in which the large sweep is kept; a complete one is not trained again.
     """
 
     trials: int = 10_000
@@ -69,22 +69,22 @@ class Case:
     keep: Path | None = None
 
     def overrides(self, count: int) -> list[str]:
-        """So many trials, in Hydra's words."""
+        """Return the overrides of this many trials."""
         shape = [f"model.width={self.width}", f"data.n={self.samples}", f"train.steps={self.steps}"]
         shape += ["data=sphere", f"diagnostics.every={self.steps}"]
         return [f"seed=range(0,{count})", *shape]
 
 
 @dataclass(frozen=True)
-class Look:
-    """A driver at one moment.
+class Sample:
+    """A measurement of a running driver.
 
     Attributes:
         at: seconds of wall time.
-        cpu: CPU seconds it has used.
-        all_cpu: those of all its processes, Ray's workers and services too.
-        memory: MB it holds.
-        sent: trials that MLflow has.
+        cpu: CPU seconds used by the driver so far.
+        all_cpu: CPU seconds of all its processes, Ray's workers and services included.
+        memory: the driver's resident memory in MB.
+        sent: number of trials sent to MLflow.
     """
 
     at: float
@@ -96,24 +96,28 @@ class Look:
 
 @contextlib.contextmanager
 def sweep(folder: Path, overrides: list[str], *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """The command, running; what it says is in the file SAID. Raises when it fails."""
+    """Run the command; its output goes to the file OUTPUT.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
     with (
-        (folder / SAID).open("w") as said,
+        (folder / OUTPUT).open("w") as output,
         subprocess.Popen(
             [sys.executable, "-m", "sweeps", "run", *flags, *overrides],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         ) as process,
     ):
         yield process
     if process.returncode:
-        raise RuntimeError((folder / SAID).read_text()[-2000:])
+        raise RuntimeError((folder / OUTPUT).read_text()[-2000:])
 
 
 def seconds(folder: Path, overrides: list[str], *flags: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a command, imports included."""
+    """Return wall and CPU seconds of a command, imports included."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with sweep(folder, overrides, *flags):
         pass
@@ -122,30 +126,31 @@ def seconds(folder: Path, overrides: list[str], *flags: str) -> tuple[float, flo
     return time.perf_counter() - started, cpu
 
 
-def watched(folder: Path, overrides: list[str]) -> list[Look]:
-    """Run a sweep to its end, looking at it; the last look is after all was sent."""
-    looks: list[Look] = []
+def sampled(folder: Path, overrides: list[str]) -> list[Sample]:
+    """Run a sweep to its end; return samples of its driver."""
+    samples: list[Sample] = []
     spent: dict[int, float] = {}
     with sweep(folder, overrides) as process:
         while process.poll() is None:
             with contextlib.suppress(OSError, KeyError, ValueError, sqlite3.Error):
                 sent = _sent(folder / "outputs" / "ledger.db")
-                looks.append(Look(time.perf_counter(), *_of_process(process.pid, spent), sent))
+                usage = _process_usage(process.pid, spent)
+                samples.append(Sample(time.perf_counter(), *usage, sent))
             time.sleep(EVERY)
-    return looks
+    return samples
 
 
-def _of_process(pid: int, spent: dict[int, float]) -> tuple[float, float, float]:
-    """CPU seconds of a process that runs, of it and its descendants, and its resident MB.
+def _process_usage(pid: int, spent: dict[int, float]) -> tuple[float, float, float]:
+    """Return CPU seconds of a process, of it with its descendants, and its resident MB.
 
-    Those of a descendant that has ended since are kept in `spent`.
+    `spent` keeps the CPU seconds of descendants that have ended since.
 
     Raises:
-        OSError, KeyError, ValueError: it has ended.
+        OSError, KeyError, ValueError: the process has ended.
     """
     parents, cpu = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             numbers = stat.read_text().rpartition(")")[2].split()
             parents[int(stat.parent.name)] = int(numbers[1])
             cpu[int(stat.parent.name)] = (int(numbers[11]) + int(numbers[12])) / TICKS
@@ -154,13 +159,13 @@ def _of_process(pid: int, spent: dict[int, float]) -> tuple[float, float, float]
         family |= grown
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     if not resident:
-        raise ValueError("it has ended, and holds nothing any more")
+        raise ValueError("the process has ended")
     spent |= {p: cpu[p] for p in family}
     return cpu[pid], sum(spent.values()), resident * PAGE / 1e6
 
 
 def _sent(ledger: Path) -> int:
-    """How many trials MLflow has, by the ledger."""
+    """Return the number of trials that the ledger marks as sent to MLflow."""
     if not ledger.exists():
         return 0
     with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
@@ -168,31 +173,31 @@ def _sent(ledger: Path) -> int:
     return int(count)
 
 
-def at(looks: list[Look], sent: int) -> Look:
-    """The first look that saw so many trials sent."""
-    return next(look for look in looks if look.sent >= sent)
+def at(samples: list[Sample], sent: int) -> Sample:
+    """Return the first sample with this many trials sent."""
+    return next(sample for sample in samples if sample.sent >= sent)
 
 
-def rate(looks: list[Look]) -> float:
-    """Trials a second, from the first look that saw any sent to the first that saw all."""
-    first, last = at(looks, 1), at(looks, looks[-1].sent)
+def rate(samples: list[Sample]) -> float:
+    """Return trials per second, from the first sample with any sent to the first with all."""
+    first, last = at(samples, 1), at(samples, samples[-1].sent)
     return (last.sent - first.sent) / (last.at - first.at)
 
 
-def cpu_each(looks: list[Look], first: int, last: int) -> float:
-    """The driver's CPU milliseconds for each trial between two counts."""
-    a, b = at(looks, first), at(looks, last)
+def cpu_each(samples: list[Sample], first: int, last: int) -> float:
+    """Return the driver's CPU milliseconds per trial between two counts."""
+    a, b = at(samples, first), at(samples, last)
     return 1e3 * (b.cpu - a.cpu) / (b.sent - a.sent)
 
 
-def all_cpu_each(looks: list[Look], first: int, last: int) -> float:
-    """The same of all its processes: of two cores with nothing else to do, what they need."""
-    a, b = at(looks, first), at(looks, last)
+def all_cpu_each(samples: list[Sample], first: int, last: int) -> float:
+    """Return the CPU milliseconds per trial of all processes between two counts."""
+    a, b = at(samples, first), at(samples, last)
     return 1e3 * (b.all_cpu - a.all_cpu) / (b.sent - a.sent)
 
 
 def peer(overrides: list[str], *flags: str) -> float:
-    """Trials a second of Tune with its own callback, from the first recorded to the last."""
+    """Return trials per second of Tune with its own callback, from first to last recorded."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.tune_peer", folder, *flags, *overrides],
@@ -207,11 +212,11 @@ def peer(overrides: list[str], *flags: str) -> float:
 
 
 def turns(case: Case) -> list[tuple[str, Any]]:
-    """A smaller sweep and the peer, by turns."""
+    """Measure a smaller sweep and the peer alternately."""
     ours, lean, full = [], [], []
     for _ in range(case.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            ours.append(rate(watched(Path(folder), case.overrides(case.sample))))
+            ours.append(rate(sampled(Path(folder), case.overrides(case.sample))))
         lean.append(peer(case.overrides(case.peer)))
         full.append(peer(case.overrides(case.peer), "--steps-too"))
     ratios = [[a / b for a, b in zip(ours, theirs, strict=True)] for theirs in (full, lean)]
@@ -225,7 +230,7 @@ def turns(case: Case) -> list[tuple[str, Any]]:
 
 
 def large(case: Case) -> list[tuple[str, Any]]:
-    """The large sweep: planned, run unless that was done before, launched again, looked at."""
+    """Measure the large sweep: plan, run unless it is complete, launch again, open its pages."""
     if case.keep is None:
         with tempfile.TemporaryDirectory() as folder:
             return _large(case, Path(folder))
@@ -238,79 +243,79 @@ def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
     planning = [seconds(folder, overrides, "--dry-run") for _ in range(case.repeats)]
     trained = []
     if _sent(folder / "outputs" / "ledger.db") < n:
-        trained = _trained(watched(folder, overrides), n)
+        trained = _trained(sampled(folder, overrides), n)
     again = [seconds(folder, overrides) for _ in range(case.repeats)]
-    said = (folder / SAID).read_text()
-    if f"nothing to do, all {n} trials finished before" not in said:
-        raise RuntimeError(said[-2000:])
+    output = (folder / OUTPUT).read_text()
+    if f"nothing to do, all {n} trials finished before" not in output:
+        raise RuntimeError(output[-2000:])
     return [
         ("planning, s", Spread.of([wall for wall, _ in planning])),
         ("planning, CPU s", Spread.of([cpu for _, cpu in planning])),
         *trained,
         ("launched again, all reused, s", Spread.of([wall for wall, _ in again])),
         ("launched again, CPU s", Spread.of([cpu for _, cpu in again])),
-        *pages(folder, n, said),
+        *pages(folder, n, output),
     ]
 
 
-def _trained(looks: list[Look], n: int) -> list[tuple[str, Any]]:
-    """What the looks at the large sweep say."""
-    if looks[-1].sent != n:
-        raise RuntimeError(f"{looks[-1].sent} of {n} trials were sent")
+def _trained(samples: list[Sample], n: int) -> list[tuple[str, Any]]:
+    """Return the figures of the large sweep's samples."""
+    if samples[-1].sent != n:
+        raise RuntimeError(f"{samples[-1].sent} of {n} trials were sent")
     tenth, first = n // 10, max(1, n // 100)
-    early, late = cpu_each(looks, first, tenth), cpu_each(looks, n - tenth, n)
+    early, late = cpu_each(samples, first, tenth), cpu_each(samples, n - tenth, n)
     return [
-        ("whole path, trials a second", rate(looks)),
-        ("whole path, from start to end, s", looks[-1].at - looks[0].at),
-        (f"driver memory at {first} trials, MB", at(looks, first).memory),
-        (f"driver memory at {n} trials, MB", at(looks, n).memory),
-        ("driver memory grown, MB", at(looks, n).memory - at(looks, first).memory),
-        ("driver memory at most, report included, MB", max(look.memory for look in looks)),
+        ("whole path, trials a second", rate(samples)),
+        ("whole path, from start to end, s", samples[-1].at - samples[0].at),
+        (f"driver memory at {first} trials, MB", at(samples, first).memory),
+        (f"driver memory at {n} trials, MB", at(samples, n).memory),
+        ("driver memory grown, MB", at(samples, n).memory - at(samples, first).memory),
+        ("driver memory at most, report included, MB", max(sample.memory for sample in samples)),
         (f"driver CPU a trial, {first} to {tenth}, ms", early),
         (f"driver CPU a trial, the last {tenth}, ms", late),
         ("driver CPU a trial, last over first", late / early),
-        ("CPU a trial, all processes, ms", all_cpu_each(looks, first, n)),
+        ("CPU a trial, all processes, ms", all_cpu_each(samples, first, n)),
     ]
 
 
-def pages(folder: Path, trials: int, said: str) -> list[tuple[str, Any]]:
-    """Seconds until a browser shows the sweep's table of trials, and its own page."""
+def pages(folder: Path, trials: int, output: str) -> list[tuple[str, Any]]:
+    """Measure seconds until a browser shows the sweep's table of trials and its own page."""
     try:
         from docs.browser import browser, missing, served, show
     except ImportError as error:
         return [("MLflow's pages", f"not measured: {error}")]
     if why := missing():
         return [("MLflow's pages", f"not measured: {why}")]
-    links = re.findall(r"(http://127.0.0.1:5000\S+)  \(the (\w+)\)", said)
+    links = re.findall(r"(http://127.0.0.1:5000\S+)  \(the (\w+)\)", output)
     wanted = {"trials": ("seed=0", "matching runs"), "sweep": (f"{trials} trials",)}
-    found: list[tuple[str, Any]] = []
+    lines: list[tuple[str, Any]] = []
     with served(folder / "outputs", _port()) as address, browser() as driver:
         for link, name in links:
             started = time.perf_counter()
             show(driver, link.replace("http://127.0.0.1:5000", address), *wanted[name], settle=0)
-            found.append((f"MLflow's page of the {name}, s", time.perf_counter() - started))
-    return found
+            lines.append((f"MLflow's page of the {name}, s", time.perf_counter() - started))
+    return lines
 
 
 def _port() -> int:
-    """A port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def machine() -> str:
-    """Cores, and how busy the machine is at this moment."""
+    """Return the number of cores and the current load."""
     return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} of one minute"
 
 
 def main() -> None:
-    """Measure all parts, the small ones first."""
+    """Measure the requested parts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each part")
     for name in ("trials", "sample", "peer", "repeats", "width", "samples", "steps"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
-    parser.add_argument("--keep", type=Path, help="keep the large sweep here, or look at it again")
+    parser.add_argument("--keep", type=Path, help="keep the large sweep here, or reuse it")
     parts = {"turns": turns, "large": large}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     options = vars(parser.parse_args())

@@ -1,4 +1,4 @@
-"""CPU time, medians with their spread, and how a result is printed."""
+"""CPU and wall time, medians with quartiles, and printing of results."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def timed(task: Callable[[], T]) -> tuple[float, T]:
-    """CPU seconds of this process that a task takes, and its result.
+    """Run a task; return the CPU seconds of this process that it took, and its result.
 
-    A busy neighbour does not count, but for the caches it shares.
+    Other processes hardly matter, except through shared caches.
     """
     started = time.process_time()
     result = task()
@@ -27,12 +27,12 @@ def timed(task: Callable[[], T]) -> tuple[float, T]:
 
 
 def seconds(task: Callable[[], Any]) -> float:
-    """CPU seconds of this process that a task takes."""
+    """Run a task; return the CPU seconds of this process that it took."""
     return timed(task)[0]
 
 
 def wall_seconds(task: Callable[[], Any], device: str) -> float:
-    """Wall seconds up to the end of the device's work; CPU seconds on a CPU."""
+    """Run a task; return wall seconds until the GPU has finished, or CPU seconds on a CPU."""
     if not device.startswith("cuda"):
         return seconds(task)
     torch.cuda.synchronize(device)
@@ -52,7 +52,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of some values; NaN of none."""
+        """Return median and quartiles of some values; NaN if there are none."""
         if not values:
             return cls(math.nan, math.nan, math.nan)
         if len(values) < 2:
@@ -65,7 +65,7 @@ class Spread:
 
 
 def product_seconds(w: Tensor, z: Tensor, repeats: int = 5) -> float:
-    """CPU seconds of one product of w (m, m) with n rows z (n, m): the unit of cost."""
+    """Return the CPU seconds of one product of w (m, m) with z (n, m), the unit of cost."""
     out = torch.empty_like(z)
     torch.mm(z, w.mT, out=out)
     return statistics.median(seconds(lambda: torch.mm(z, w.mT, out=out)) for _ in range(repeats))
@@ -73,10 +73,10 @@ def product_seconds(w: Tensor, z: Tensor, repeats: int = 5) -> float:
 
 @contextlib.contextmanager
 def products_timed() -> Iterator[list[float]]:
-    """CPU seconds of every product that a pack takes meanwhile (bmm, baddbmm, baddbmm_)."""
+    """Collect the CPU seconds of every bmm, baddbmm and baddbmm_ within this context."""
     spent: list[float] = []
 
-    def watched(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def measured(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def call(*args: Any, **kwargs: Any) -> Tensor:
             cost, result = timed(lambda: product(*args, **kwargs))
             spent.append(cost)
@@ -86,24 +86,24 @@ def products_timed() -> Iterator[list[float]]:
 
     with contextlib.ExitStack() as patches:
         for owner, name in ((torch, "bmm"), (torch, "baddbmm"), (Tensor, "baddbmm_")):
-            changed = patch.object(owner, name, watched(getattr(owner, name)))
+            changed = patch.object(owner, name, measured(getattr(owner, name)))
             patches.enter_context(changed)
         yield spent
 
 
 def low_products(rows: Sequence[dict[str, float]]) -> list[float]:
-    """Of every GD step's products those in low precision; none where precision is full."""
+    """Return the low-precision products of every GD step; 0 if precision is full."""
     counts = (row["forward_low"] + row["adjoint_low"] for row in rows)
     return [0.0 if math.isnan(count) else count for count in counts]
 
 
 def with_goals(lines: Sequence[tuple[str, Any]], goals: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Lines whose names say their goals, where they have one."""
+    """Append the goal to the names of lines that have one."""
     return [(f"{name} (goal: {goals[name]})" if name in goals else name, v) for name, v in lines]
 
 
 def report(title: str, lines: Sequence[tuple[str, Any]], *, as_json: bool) -> None:
-    """One result: a JSON object on a line, or a title and its lines."""
+    """Print a result as one line of JSON, or as a title with lines below."""
     if as_json:
         plain = {name: vars(v) if isinstance(v, Spread) else v for name, v in lines}
         print(json.dumps({"title": title} | plain), flush=True)

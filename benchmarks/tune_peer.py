@@ -1,9 +1,9 @@
-"""Ray Tune with its own MLflow callback, on the very trials of a sweep: for `benchmarks.scale`.
+"""Ray Tune with its own MLflow callback, on the trials of a sweep; used by `benchmarks.scale`.
 
     python -m benchmarks.tune_peer FOLDER [--steps-too] [hydra overrides]
 
-At its best: actors kept for the next trial, one report for each trial, no artifacts. With
-`--steps-too` it records what a sweep does, each step's metrics and then the summary.
+In its fastest mode: actors are reused, one report for each trial, no artifacts. With
+`--steps-too` it records what a sweep does: each step's metrics, then the summary.
 """
 
 import argparse
@@ -46,18 +46,18 @@ def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: b
 
 
 class Ends(tune.Callback):  # type: ignore[misc]
-    """When each trial was recorded: the callback before this one has written it."""
+    """Times at which trials were recorded; MLflow's callback runs before this one."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        """One more."""
+        """Record the time."""
         self.at.append(time.perf_counter())
 
 
 def main() -> None:
-    """Run the trials; print their rate from the first that was recorded to the last."""
+    """Run the trials; print trials per second from the first recorded to the last."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_peer", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps-too", action="store_true")

@@ -1,6 +1,6 @@
-"""A trial's configuration: everything that determines its numbers, and nothing else.
+"""The configuration of a trial: everything that determines its numbers, and nothing else.
 
-Without torch, so that a command that only composes configurations is quick.
+This module does not import torch, so that commands that only compose configurations are quick.
 """
 
 import math
@@ -18,33 +18,33 @@ Dtype = Literal["float64", "float32"]
 SolverName = Literal["picard", "anderson", "broyden", "newton_krylov"]
 Finish = Literal["none", "float64"]
 Precision = Literal["full", "mixed"]
-# Distance from 1 to the next number, by dtype.
+# Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Keys on which two trials must agree to train in one pack, beside the shape of their data.
 PACK_KEYS = ("model.width", "model.activation", "solver", "diagnostics", "dtype")
-# Bytes of a number, by dtype.
+# Bytes per number by dtype.
 BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model and its initialisation.
+    """The model and its initialisation (docs/theory.md, section 1).
 
     W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
 
     Attributes:
         width: m.
-        activation: name of phi; a user's own is "package.module:name".
+        activation: name of phi; "package.module:name" for a user's own.
         sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
         sigma_a: scale of a; 1 in the papers.
-        allow_ill_posed: accept a sigma_w2 at or past the well-posedness limit. It
-            permits a trial and changes none of its numbers.
+        allow_ill_posed: accept a sigma_w2 at or above the well-posedness limit. It does
+            not change a trial's numbers.
         activation_sha256: the digest of an own activation's source; filled in when the
-            trial is composed, and checked wherever the config is read.
-        init: gaussian, the first network drawn; redraw, the first one drawn for which
-            conditions (7) to (9) of the theorem hold at some delta (Truong 2023).
-        max_draws: with redraw, how many networks are drawn before giving up. It
-            decides whether there is a trial and changes none of its numbers.
+            trial is composed, and checked when the config is used.
+        init: gaussian: use the first network drawn; redraw: draw until conditions (7) to
+            (9) of the theorem hold at some delta (Truong 2023).
+        max_draws: with redraw, the most networks to draw. It does not change a trial's
+            numbers.
     """
 
     width: int = 256
@@ -59,7 +59,6 @@ class ModelConfig:
     max_draws: int = field(default=100, metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        """Refuse what no run could make sense of."""
         if self.width < 1:
             raise ValueError(f"width must be at least 1, not {self.width}")
         if not 0 <= self.sigma_w2 < math.inf:  # true for NaN as well
@@ -84,22 +83,21 @@ class SolverConfig:
     """Solver of equilibria and adjoints.
 
     Attributes:
-        name: picard, the plain iteration, asymptotically optimal where it converges, since
-            the eigenvalues of D_i W fill a disc; anderson and broyden, which learn from
-            their iterates; newton_krylov, for equilibria where Picard does not converge
+        name: picard: the plain iteration, asymptotically optimal where it converges, since
+            the eigenvalues of D_i W fill a disc; anderson, broyden: acceleration by earlier
+            iterates; newton_krylov: for equilibria where Picard does not converge
             (||W||_2 L >= 1).
         tol: relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before the
             last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
-            As the loss falls it is tightened, so that the equilibria's errors stay a
+            As the loss falls it is tightened, so that errors in the equilibria stay a
             thousandth of rms(yhat - y), down to what the dtype resolves.
-        max_steps: the most maps for one sample.
-        finish: float64: a float32 trial goes on in float64 from where its dtype no longer
-            resolves yhat - y (where the tolerance above ends), so that a rate can be
-            fitted; none: it stays in float32.
+        max_steps: most maps for one sample.
+        finish: float64: a float32 trial continues in float64 when its dtype no longer
+            resolves yhat - y, so that a rate can be fitted; none: it stays in float32.
         precision: full: every product in the trial's dtype; mixed: one such product for each
             fixed point, at its predicted start, and TF32 products of the increments, whose
-            error counts as residual (see solvers/mixed). With float32 and picard only; a float64
-            finish is in full precision. On a CPU TF32 is emulated, and no time gained.
+            error counts as residual (see solvers/mixed). mixed needs float32 and picard; a
+            float64 finish is in full precision. A CPU emulates TF32 without saving time.
     """
 
     name: SolverName = "picard"
@@ -109,7 +107,6 @@ class SolverConfig:
     precision: Precision = field(default="full", metadata={"absent_at": "full"})
 
     def __post_init__(self) -> None:
-        """Refuse a tolerance outside (0, 1) and an empty budget."""
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must be in (0, 1), not {self.tol}")
         if self.max_steps < 1:
@@ -126,10 +123,10 @@ class TrainConfig:
 
     Attributes:
         steps: the budget of GD steps.
-        eta: step size, in units of `eta_unit`.
+        eta: step size in units of `eta_unit`.
         eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
             lambda_max(H_inf); theorem: the bound (10) at the best delta.
-        loss_tol: converged when Phi(t) <= loss_tol Phi(0).
+        loss_tol: training has converged when Phi(t) <= loss_tol Phi(0).
     """
 
     steps: int = 500
@@ -138,7 +135,6 @@ class TrainConfig:
     loss_tol: float = 1e-20
 
     def __post_init__(self) -> None:
-        """Refuse a budget or a step size that trains nothing."""
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if not 0 < self.eta < math.inf:  # true for NaN as well
@@ -149,7 +145,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DiagnosticsConfig:
-    """Cadence of the measurements.
+    """Cadence of the spectra.
 
     Attributes:
         every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and
@@ -159,7 +155,6 @@ class DiagnosticsConfig:
     every: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a cadence below 1."""
         if self.every < 1:
             raise ValueError(f"every must be at least 1, not {self.every}")
 
@@ -169,13 +164,13 @@ class TrialConfig:
     """Everything that determines a trial's numbers, and nothing else.
 
     Attributes:
-        data: what it trains on.
+        data: the data set.
         model: the network and its initialisation.
         train: gradient descent.
-        solver: how equilibria and adjoints are solved.
-        diagnostics: what is measured how often.
-        seed: of the network's draw.
-        dtype: of the training; the theory's numbers are float64 either way.
+        solver: solver of equilibria and adjoints.
+        diagnostics: cadence of the spectra.
+        seed: of the network's initialisation.
+        dtype: of the training; the theory's numbers are always float64.
     """
 
     data: DataConfig = field(default_factory=DigitsConfig)
@@ -187,7 +182,6 @@ class TrialConfig:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        """Refuse what only the parts together show."""
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
         if self.solver.precision == "mixed" and self.dtype == "float64":
@@ -205,7 +199,7 @@ class TrialConfig:
 
     @property
     def torch_dtype(self) -> "torch.dtype":
-        """The training's dtype."""
+        """`dtype` as torch's type."""
         import torch
 
         return torch.float64 if self.dtype == "float64" else torch.float32

@@ -1,4 +1,4 @@
-"""Train one DEQ on digits and set theory beside it; no Ray, no MLflow, nothing written.
+"""Train one DEQ on digits and compare it with theory; no Ray, no MLflow, no files.
 
 python examples/one_deq.py
 """
@@ -7,7 +7,7 @@ import deq
 
 
 def main() -> None:
-    """Forecast, train, compare."""
+    """Forecast and train a trial; print predicted and measured rates."""
     config = deq.TrialConfig(
         data=deq.DigitsConfig(n=32),
         model=deq.ModelConfig(width=128, activation="tanh"),

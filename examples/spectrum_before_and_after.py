@@ -1,7 +1,7 @@
-"""Train one DEQ, keep its weights, and set W's spectrum before training beside that after.
+"""Train one DEQ, keep its weights, and compare the spectra of W before and after training.
 
 Before training the eigenvalues of W fill a disc (the circular law) and its singular values
-are at most about twice the disc's radius; gradient descent adds a matrix of low rank.
+are at most about twice the disc's radius. Gradient descent adds a matrix of low rank.
 
 python examples/spectrum_before_and_after.py [HYDRA OVERRIDES]
 """
@@ -23,7 +23,7 @@ FIGURE = Path("spectrum_before_and_after.png")
 
 
 def start_of(config: deq.TrialConfig) -> torch.Tensor:
-    """W at step 0: a seed gives the same network wherever it is drawn."""
+    """Draw W at step 0 again: a seed always gives the same network."""
     stream = torch.Generator().manual_seed(config.seed)
     m = config.model.width
     rows = [torch.randn(m, dtype=torch.float64, generator=stream) for _ in range(m)]
@@ -31,7 +31,7 @@ def start_of(config: deq.TrialConfig) -> torch.Tensor:
 
 
 def draw(before: torch.Tensor, after: torch.Tensor) -> None:
-    """One figure: eigenvalues in the plane, singular values in their order."""
+    """Draw eigenvalues in the complex plane, and singular values by rank."""
     figure, (plane, order) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for w, name, mark in ((before, "before", "o"), (after, "after", ".")):
         values = torch.linalg.eigvals(w)
@@ -45,7 +45,7 @@ def draw(before: torch.Tensor, after: torch.Tensor) -> None:
 
 
 def main(overrides: list[str]) -> None:
-    """Train, load the weights, compare."""
+    """Train, load the weights, print and draw the spectra."""
     done = sweeps.launch([*TRIAL, "record.weights=true", *overrides])
     digest = done.plan.trials[0].config_hash
     output = next((o.partition("=")[2] for o in overrides if o.startswith("paths.output=")), None)

@@ -1,7 +1,8 @@
-"""A sweep from a script: measured over linearised rate against the width, as a table.
+"""A sweep from a script: a table of measured over linearised rate by width.
 
-Run it by `python examples/width_sweep.py [hydra overrides]`, those of `sweeps run`. The
-second time it trains nothing.
+python examples/width_sweep.py [HYDRA OVERRIDES]
+
+A second run reuses the results and trains nothing.
 """
 
 import sys
@@ -13,7 +14,7 @@ TRIAL = ["study=example", "data=sphere", "data.n=16", "data.d=8", "train.steps=2
 
 
 def main() -> None:
-    """Plan, launch, load, compare."""
+    """Plan, launch and load a sweep; print the table."""
     overrides = [*TRIAL, *AXES, *sys.argv[1:]]
     print(f"{sweeps.plan(overrides).left} trials to train")
     done = sweeps.launch(overrides)

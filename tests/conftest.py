@@ -1,4 +1,4 @@
-"""Fixtures of all tests."""
+"""Fixtures for all tests."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def openml(monkeypatch):
-    """A stand-in for OpenML, where scikit-learn looks for the real one."""
+    """A mock of OpenML at the addresses that scikit-learn uses."""
     from sklearn.datasets import _openml
 
     server = OpenmlServer()

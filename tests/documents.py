@@ -1,4 +1,4 @@
-"""Documentation pages read as what they ask a user to do: commands, code and files."""
+"""Documentation pages parsed into steps: commands, code and files."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Step:
-    """One thing a page asks for.
+    """One step that a page asks for.
 
     Attributes:
         kind: command; code, to be run; file, to be written.
@@ -25,18 +25,18 @@ class Step:
 
 
 def steps(text):
-    """What a page asks for, in its order; ```text blocks are what is printed."""
-    found = []
+    """Steps of a page in order; ```text blocks are output and are skipped."""
+    result = []
     for language, path, body in _BLOCK.findall(text):
         if path:
-            found.append(Step("file", body, path))
+            result.append(Step("file", body, path))
         elif language == "python":
-            found.append(Step("code", body))
+            result.append(Step("code", body))
         elif language == "sh":
-            found += [Step("command", line) for line in body.replace("\\\n", "").splitlines()]
+            result += [Step("command", line) for line in body.replace("\\\n", "").splitlines()]
         else:
             assert language == "text", f"a block of {language!r}: it is not run"
-    return found
+    return result
 
 
 def links(text):

@@ -1,4 +1,4 @@
-"""The benchmark commands at tiny sizes: they run, they check their answers, they say so."""
+"""The benchmark commands at tiny sizes: they run and check their results."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def weights(m=20, n=6, d=5):
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
-def test_the_reference_gradient_is_autograds(name):
+def test_the_reference_gradient_agrees_with_autograd(name):
     at, phi = weights(), activation(name)
     w = at.w.double().requires_grad_()
     z = torch.zeros(6, 20, dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_packing_is_measured_and_checked():
     assert lines["packed over one after the other"].median > 0
 
 
-def test_the_device_benchmarks_parts_run():
+def test_the_parts_of_the_device_benchmark_run():
     pytest.importorskip("torchdeq")
     lines = dict(device.training("tanh", (24, 6, 5), "cpu", steps=3))
     assert lines["products per step"] >= 3
@@ -75,8 +75,12 @@ def test_the_device_benchmarks_parts_run():
     assert 3 <= full < 0.7 * lines["products per step"]
     assert mixed["loss, last over first"] == pytest.approx(lines["loss, last over first"], rel=1e-4)
     assert device.rate(16, 4, "cpu", repeats=2) > 0
-    compared = dict(device.ways("tanh", 16, "cpu", steps=3, repeats=1))
-    assert compared.keys() == {"one GD step, ms", "launched: times that", "watched: times that"}
+    compared = dict(device.variants("tanh", 16, "cpu", steps=3, repeats=1))
+    assert compared.keys() == {
+        "one GD step, ms",
+        "without CUDA graphs: times that",
+        "without lookahead: times that",
+    }
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
@@ -89,7 +93,7 @@ def test_the_device_benchmark_refuses_in_one_line_without_a_gpu():
     assert "no CUDA device" in done.stderr
 
 
-def test_json_is_one_object_a_line():
+def test_json_output_is_one_object_per_line():
     command = [sys.executable, "-m", "benchmarks.packing", "--json", "--activation", "tanh"]
     sizes = ["--width", "8", "--samples", "4", "--pack", "2", "--steps", "2", "--repeats", "1"]
     done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
@@ -97,23 +101,23 @@ def test_json_is_one_object_a_line():
     assert any(name.startswith("packed over one after") for name in json.loads(line))
 
 
-def test_rates_and_costs_are_between_the_looks_that_saw_the_trials_sent():
-    looks = [
-        scale.Look(at, cpu, 2 * cpu, 100.0, sent)
+def test_rates_and_costs_use_the_samples_between_first_and_last_sent():
+    samples = [
+        scale.Sample(at, cpu, 2 * cpu, 100.0, sent)
         for at, cpu, sent in [(0, 5.0, 0), (10, 6.0, 2), (11, 6.5, 4), (14, 8.0, 10), (90, 9.0, 10)]
     ]
-    assert scale.rate(looks) == 8 / 4  # not the start-up, not what follows
-    assert scale.cpu_each(looks, 3, 10) == 1e3 * 1.5 / 6
-    assert scale.all_cpu_each(looks, 3, 10) == 2e3 * 1.5 / 6
+    assert scale.rate(samples) == 8 / 4  # not the start-up, not what follows
+    assert scale.cpu_each(samples, 3, 10) == 1e3 * 1.5 / 6
+    assert scale.all_cpu_each(samples, 3, 10) == 2e3 * 1.5 / 6
 
 
-def test_a_sweep_is_watched_and_the_peer_trains_the_same_trials(tmp_path):
+def test_a_sweep_is_sampled_and_the_peer_trains_the_same_trials(tmp_path):
     case = scale.Case(steps=3)
-    looks = scale.watched(tmp_path, [*case.overrides(6), "cluster=inline"])
-    assert looks[-1].sent == 6
-    assert 50 < max(look.memory for look in looks) < 2000
-    assert looks[-1].all_cpu >= looks[-1].cpu > looks[0].cpu
-    assert "seed=5: budget" in (tmp_path / scale.SAID).read_text()
+    samples = scale.sampled(tmp_path, [*case.overrides(6), "cluster=inline"])
+    assert samples[-1].sent == 6
+    assert 50 < max(sample.memory for sample in samples) < 2000
+    assert samples[-1].all_cpu >= samples[-1].cpu > samples[0].cpu
+    assert "seed=5: budget" in (tmp_path / scale.OUTPUT).read_text()
     assert scale.peer(case.overrides(2), "--steps-too") > 0
     with pytest.raises(RuntimeError, match="no such key"):
-        scale.watched(tmp_path, ["model.wdith=3"])
+        scale.sampled(tmp_path, ["model.wdith=3"])

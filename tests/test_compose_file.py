@@ -1,4 +1,4 @@
-"""docker-compose.yml without an engine: its schema, its references, its exposure."""
+"""docker-compose.yml without Docker: schema, references, open ports."""
 
 import re
 import subprocess
@@ -53,7 +53,7 @@ def test_a_misspelt_key_does_not_validate(tmp_path):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_everything_a_service_names_exists(name):
+def test_networks_volumes_and_dependencies_exist(name):
     service = SERVICES[name]
     assert set(service.get("networks", [])) <= set(COMPOSE["networks"])
     for volume in service.get("volumes", []):
@@ -101,7 +101,7 @@ STAYING = sorted(set(SERVICES) - {"sweeps"})
 
 
 @pytest.mark.parametrize("name", STAYING)
-def test_what_stays_is_started_again_and_says_how_it_is(name):
+def test_permanent_services_restart_and_have_a_health_check(name):
     assert SERVICES[name]["restart"] == "unless-stopped"
     assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert not any("/health" in word for word in SERVICES[name]["healthcheck"]["test"])
@@ -124,6 +124,6 @@ def test_gpu_workers_reserve_their_devices_and_start_only_when_asked_for():
     assert device["capabilities"] == ["gpu"]
 
 
-def test_everything_kept_lies_on_a_named_volume():
+def test_all_data_is_on_named_volumes():
     kept = {v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", [])}
     assert kept == set(COMPOSE["volumes"])

@@ -108,7 +108,7 @@ def reader(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_a_page_does_what_it_says(page, reader, monkeypatch):
+def test_the_steps_of_a_page_work(page, reader, monkeypatch):
     if "tutorial" not in page.stem:  # whose figures are drawn; the others' take half the time
         monkeypatch.setattr(style, "png", lambda figure: b"")
     for step in steps(page.read_text()):
@@ -117,7 +117,7 @@ def test_a_page_does_what_it_says(page, reader, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(step.text)
         elif step.kind == "code":
-            text = NAME.sub(lambda found: reader.names[found.group()], step.text)
+            text = NAME.sub(lambda values: reader.names[values.group()], step.text)
             exec(compile(text, str(page), "exec"), {})  # noqa: S102
         elif step.text.startswith("cd "):
             monkeypatch.chdir(step.text.removeprefix("cd "))

@@ -1,4 +1,4 @@
-"""The examples run as a reader would run them."""
+"""The examples run from the command line."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def example(name, *words, cwd):
-    """An example's output, run in a folder of its own."""
+    """Run an example in an empty folder; return its output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / name, *words],

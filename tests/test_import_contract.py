@@ -1,4 +1,4 @@
-"""One door for each library: which module may import what."""
+"""Modules that may import each library."""
 
 import ast
 import shutil
@@ -40,7 +40,7 @@ MATHEMATICS = {"torch", "numpy", "scipy", "sklearn", "safetensors", "deq", "lazy
 
 
 def imported(text):
-    """Top-level names of everything imported, also inside functions."""
+    """Top-level names of all imports, also inside functions."""
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -55,7 +55,7 @@ def sources():
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_doors(path):
+def test_a_library_is_imported_only_where_allowed(path):
     place, names = str(path.relative_to(ROOT)), imported(path.read_text())
     for library, doors in DOORS.items():
         assert library not in names or place in doors, f"{place} imports {library}"
@@ -65,15 +65,15 @@ def test_doors(path):
         assert names - set(sys.stdlib_module_names) <= MATHEMATICS
 
 
-# What runs code that lies in a file it reads.
+# Calls that run code from the file they read.
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 CALLS = {"torch.load", "torch.save", "yaml.load", "eval", "exec"}
 METHODS = {"read_pickle", "to_pickle", "unsafe_load", "full_load"}
 
 
 def unpickles(text):
-    """Whatever in a source may read an artifact as code, by name."""
-    found = imported(text) & UNPICKLERS
+    """Names in a source that may run an artifact as code."""
+    result = imported(text) & UNPICKLERS
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
@@ -82,12 +82,12 @@ def unpickles(text):
                 "numpy.load",
             )
             if not safe or name in CALLS or name.rpartition(".")[2] in METHODS:
-                found.add(name)
-    return found
+                result.add(name)
+    return result
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_artifact_is_read_as_code(path):
+def test_no_module_unpickles(path):
     assert not unpickles(path.read_text())
 
 
@@ -105,19 +105,19 @@ def test_no_artifact_is_read_as_code(path):
         "eval(text)",
     ],
 )
-def test_what_reads_code_is_seen(text):
+def test_unpickling_is_detected(text):
     assert unpickles(text)
 
 
-def test_what_reads_data_is_not():
+def test_reading_data_is_allowed():
     assert not unpickles("np.load(p, allow_pickle=False)\nmodel.eval()\nyaml.safe_load(t)")
 
 
-def test_imports_inside_functions_are_seen():
+def test_imports_inside_functions_are_found():
     assert imported("def f():\n    import ray\n    from mlflow.x import y\n") == {"ray", "mlflow"}
 
 
-def test_relative_imports_name_no_library():
+def test_relative_imports_are_ignored():
     assert imported("from .ray import x\nfrom . import mlflow\n") == set()
 
 

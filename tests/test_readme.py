@@ -1,4 +1,4 @@
-"""README and studies: their commands work, their links and pictures are there."""
+"""README and studies: commands work, links and pictures exist."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ STUDIES = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("stu
 MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
-# Those that would start something long, or go on for ever, are asked for their help only.
+# Commands that take long or never end: only their --help is tested.
 LONG = {"ui", "sync", "report", "reproduce", "diff", "status", "resume", "stop", "doctor"} | {
     *("export", "import", "cite"),
 }
@@ -37,7 +37,7 @@ softsign = deq.Activation(
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
-    """`sweeps run` up to its plan; the rest to the end."""
+    """`sweeps run` is planned only; other commands run to their end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -54,7 +54,7 @@ def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
     assert done.output
 
 
-def test_there_are_commands_to_try():
+def test_the_readme_has_commands():
     assert len(COMMANDS) >= 10
 
 
@@ -64,5 +64,5 @@ def test_every_make_target_exists(target):
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
-def test_every_link_leads_somewhere(path):
+def test_every_link_exists(path):
     assert (ROOT / path).exists()

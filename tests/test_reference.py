@@ -1,4 +1,4 @@
-"""docs/reference.md and completion's words are what the code says."""
+"""docs/reference.md and completion's words agree with the code."""
 
 import re
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from sweeps.tracking import artifacts
 @pytest.mark.parametrize(
     ("path", "written"), [(reference.PAGE, reference.page), (WORDS, reference.words)]
 )
-def test_what_is_on_disk_is_what_the_code_says(path, written):
+def test_generated_files_are_up_to_date(path, written):
     assert path.read_text() == written(), "run `make reference`"
 
 
-def test_meanings_are_those_of_the_docstring_and_a_base_gives_what_is_not_said_anew():
+def test_meanings_come_from_the_docstring_and_from_base_classes():
     @dataclass
     class Base:
         """A base.

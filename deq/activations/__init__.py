@@ -1,1 +1,1 @@
-"""Activations phi: the built-in ones, a user's own, and their dual activations."""
+"""Activations phi, built in or defined by a user, and their dual activations."""

@@ -1,4 +1,4 @@
-"""An activation phi with the constants that the theory needs of it."""
+"""An activation phi with the constants that the theory needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,12 @@ from deq.activations.duals import Dual
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation phi, applied entrywise, and what the theorems assume of it.
+    """An activation phi, applied entrywise, and the properties that the theorems assume.
+
+    Source: docs/theory.md, section 7.
 
     Attributes:
-        name: how configurations call it.
+        name: its name in configurations.
         function: phi.
         derivative: phi'; at a kink, the value from the left.
         lipschitz: L = sup |phi'|.
@@ -22,11 +24,11 @@ class Activation:
         smooth: whether phi is analytic on the real line, so that its Hermite
             coefficients decay faster than any power.
         polynomial: whether phi is a polynomial, so that lambda_star may be zero.
-        dual: closed form of (E[phi(u) phi(v)], E[phi'(u) phi'(v)]) for centred
-            Gaussians of variance q and covariance c, where one is known; a relative
-            error of some units of float64's rounding is presumed of it.
-        derivative_of_value: phi' as a function of phi's value, for a phi whose value is
-            dear and decides its derivative (tanh: 1 - phi^2).
+        dual: closed form of (E[phi(u) phi(v)], E[phi'(u) phi'(v)]) for centred Gaussians
+            of variance q and covariance c, accurate to a few units of float64's rounding;
+            None if no closed form is known.
+        derivative_of_value: phi' as a function of phi(x), where phi(x) is expensive and
+            determines phi' (tanh: 1 - phi^2); None if there is none.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Activation:
     derivative_of_value: Callable[[Tensor], Tensor] | None = None
 
     def derivative_at(self, x: Tensor, value: Tensor) -> Tensor:
-        """phi'(x), where value = phi(x) is known."""
+        """Return phi'(x), given x and value = phi(x)."""
         if self.derivative_of_value is None:
             return self.derivative(x)
         return self.derivative_of_value(value)

@@ -1,13 +1,15 @@
-"""Constants of the built-in activations: L = sup |phi'|, and which have a kink.
+"""Constants of the built-in activations: L = sup |phi'|, and which ones have a kink.
 
-Without torch, so that a configuration is checked before torch is imported.
+Source: docs/theory.md, section 7.
+
+This module does not import torch, so that a configuration is checked quickly.
 """
 
 import math
 
 
 def _silu() -> float:
-    """(1 + t) / 2 with t tanh t = 1: 1.0998...
+    """Return L of SiLU, (1 + t) / 2 with t tanh t = 1: 1.0998...
 
     phi''(x) = s (1 - s) (2 - x tanh(x/2)) vanishes at x = 2t; there s = (1 + 1/t) / 2,
     and phi' = s + x s (1 - s) becomes (1 + t) / 2. Newton's method on t tanh t.
@@ -35,12 +37,16 @@ LIPSCHITZ: dict[str, float] = {
     "gaussian": math.sqrt(2 / math.e),  # at x^2 = 1/2
 }
 
-# phi of infinite curvature.
+# Activations with sup |phi''| infinite.
 KINKED = frozenset({"relu", "leaky_relu"})
 
 
 def check_builtin(name: str) -> None:
-    """Raise ValueError unless this is a built-in activation."""
+    """Check that an activation is built in.
+
+    Raises:
+        ValueError: it is not.
+    """
     if name not in LIPSCHITZ:
         raise ValueError(
             f"unknown activation {name!r}: choose from {', '.join(LIPSCHITZ)}, "

@@ -28,7 +28,7 @@ def relu(q: float, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def leaky_relu(slope: float) -> Dual:
-    """Of phi(x) = slope x + (1 - slope) relu(x), from E[u relu(v)] = c / 2."""
+    """Return the dual of phi(x) = slope x + (1 - slope) relu(x), from E[u relu(v)] = c / 2."""
 
     def dual(q: float, c: Tensor) -> tuple[Tensor, Tensor]:
         gram, gram_dot = relu(q, c)
@@ -60,7 +60,7 @@ def gaussian(q: float, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gelu(q: float, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Of phi(x) = x Phi(x), Phi the normal distribution function and Phi' its density.
+    """Dual of phi(x) = x Phi(x), Phi the normal distribution function and Phi' its density.
 
     With F = E[Phi(u) Phi(v)] = 1/4 + arcsin(c / (1 + q)) / (2 pi) and
     P = E[Phi'(u) Phi'(v)] = ((1 + q)^2 - c^2)^(-1/2) / (2 pi), Stein's lemma applied to
@@ -80,5 +80,5 @@ def gelu(q: float, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _discriminant(a: float, b: Tensor) -> Tensor:
-    """a^2 - b^2, without cancellation in the squares."""
+    """Return a^2 - b^2 without cancellation in the squares."""
     return (a - b) * (a + b)

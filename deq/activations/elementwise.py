@@ -1,8 +1,7 @@
 """Activations and their derivatives as functions of tensors, entrywise.
 
-Each returns a new tensor of its argument's shape and dtype, and is finite wherever its
-value is: no exponential overflows, no infinity meets a zero. Derivatives at a kink take
-the value from the left.
+Each function returns a new tensor of its argument's shape and dtype, without overflow in
+between. A derivative at a kink is the one from the left.
 """
 
 import math
@@ -11,13 +10,12 @@ import torch
 from torch import Tensor
 
 LEAKY_SLOPE = 0.01
-# Where softplus(x) - x = exp(-x) is below float64's rounding of x; torch changes to x
-# at 20 by default, which is wrong by 2e-9.
+# From here on softplus(x) = x in float64. torch's default of 20 is wrong by 2e-9.
 _SOFTPLUS_LINEAR = 40.0
 
 
 def identity(x: Tensor) -> Tensor:
-    """A copy, so that changing the result in place leaves the argument alone."""
+    """Return a copy of x."""
     return x.clone()
 
 

@@ -1,4 +1,4 @@
-"""Properties of activations by name; of a built-in without importing torch."""
+"""Properties of activations by name; for a built-in one torch is not imported."""
 
 import math
 
@@ -6,14 +6,14 @@ from deq.activations.constants import KINKED, LIPSCHITZ
 
 
 def lipschitz(name: str, *, sha256: str = "") -> float:
-    """L of the activation called `name`; a user's own is imported and checked.
+    """Return L = sup |phi'| of the activation with this name.
 
     Args:
-        name: a key of LIPSCHITZ, or "package.module:name".
-        sha256: refuse an own activation unless its digest is this; empty for any.
+        name: a built-in one, or "package.module:name" of a user's own.
+        sha256: the digest that a user's own must have; empty for any.
 
     Raises:
-        ValueError: there is no such activation, or it is not what it claims.
+        ValueError: it does not exist, fails its checks, or has another digest.
     """
     if name in LIPSCHITZ and not sha256:
         return LIPSCHITZ[name]
@@ -23,10 +23,10 @@ def lipschitz(name: str, *, sha256: str = "") -> float:
 
 
 def has_kink(name: str) -> bool:
-    """Whether sup |phi''| of an activation is infinite.
+    """True if sup |phi''| of the activation with this name is infinite.
 
     Raises:
-        ValueError: there is no such activation, or it is not what it claims.
+        ValueError: it does not exist or fails its checks.
     """
     if name in LIPSCHITZ:
         return name in KINKED

@@ -1,4 +1,4 @@
-"""The module that an own activation is defined in, and its digest; without torch."""
+"""The module that defines a user's own activation, and its digest; without torch."""
 
 import hashlib
 import importlib
@@ -10,18 +10,24 @@ from deq.activations.constants import check_builtin
 
 
 def activation_digest(name: str) -> str:
-    """SHA-256 of the source text of the module that defines an activation; 64 hex digits.
+    """Return the SHA-256 of the source of the module that defines an activation.
 
-    Of that module alone, not of what it imports: keep an activation in one file. Line
-    endings do not count. Empty for a built-in, which the version of deq stands for.
+    Modules that it imports are not included, so an activation must be in one file. Line
+    endings do not matter.
+
+    Args:
+        name: a built-in activation, or "package.module:name".
+
+    Returns:
+        64 hex digits; empty for a built-in activation, which is fixed by deq's version.
 
     Raises:
-        ValueError: there is no such activation, or its module has no source text.
+        ValueError: the activation does not exist, or its module has no source text.
     """
     if ":" not in name:
         check_builtin(name)
         return ""
-    module = module_of(name)
+    module = import_module_of(name)
     try:
         text = Path(inspect.getsourcefile(module) or "").read_text(encoding="utf-8")
     except (OSError, TypeError, UnicodeDecodeError) as error:
@@ -29,24 +35,24 @@ def activation_digest(name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def module_of(name: str) -> ModuleType:
-    """Import the module before the colon of "package.module:name".
+def import_module_of(name: str) -> ModuleType:
+    """Import the module in "package.module:name".
 
     Raises:
-        ValueError: it is no such name, or the import fails.
+        ValueError: the name has another form, or the import fails.
     """
-    place, _, attribute = name.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in place.split(".")):
+    path, _, attribute = name.partition(":")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in path.split(".")):
         raise ValueError(f"activation {name!r}: an own activation is named package.module:name")
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"activation {name}: no module {error.name!r}: install it, or put its folder "
             "on PYTHONPATH"
         ) from error
-    except (Exception, SystemExit) as error:  # whatever a user's module does at import
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         why = " ".join(str(error).split())
         raise ValueError(
-            f"activation {name}: importing {place} fails: {type(error).__name__}: {why}"
+            f"activation {name}: importing {path} fails: {type(error).__name__}: {why}"
         ) from error

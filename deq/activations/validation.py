@@ -1,11 +1,12 @@
-"""Whether an activation is what it claims: its derivative, its constants, its dual.
+"""Checks of an activation: its derivative, its constants and its dual.
 
-The built-in ones pass as tests of this package; a user's own passes before it is used.
+The built-in activations are checked by the tests, a user's own before it is used.
 """
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,13 +15,13 @@ from deq.activations.activation import Activation
 
 _SPACING = 1e-3  # of the grid on [-30, 30] that L and M are compared on
 _STEP = 1e-5  # of the finite differences
-_KINKS = 20  # so many grid points of a kinked phi may lie beside a kink
+_KINKS = 20  # most grid points next to a kink
 _LARGE = 1e4
 _EPS = torch.finfo(torch.float64).eps
 
 
 def check(phi: Activation) -> None:
-    """Refuse an activation that is not what it claims.
+    """Check that an activation's fields describe its function.
 
     On a grid of spacing 1e-3 on [-30, 30], and on points further out to 1e4: phi and
     phi' keep shape and dtype, leave their argument alone, act entrywise and are finite;
@@ -29,23 +30,33 @@ def check(phi: Activation) -> None:
     quadrature, to 1e-7 (smooth) or 1e-2.
 
     Raises:
-        ValueError: in one line, the first thing that is wrong and where.
+        ValueError: the first check that fails, in one line.
     """
-    _claims(phi)
+    _check_fields(phi)
     for what, f in (("function", phi.function), ("derivative", phi.derivative)):
-        _entrywise(what, f)
+        _check_entrywise(what, f)
     zero = float(phi.function(torch.zeros(1, dtype=torch.float64))[0])
     if abs(zero - phi.at_zero) > 1e-12:
         raise ValueError(f"at_zero is {phi.at_zero:.9g}, but the function at 0 is {zero:.9g}")
-    _slope(phi)
-    _slope_of_value(phi)
-    _constants(phi)
+    _check_derivative(phi)
+    _check_derivative_of_value(phi)
+    _check_constants(phi)
     if phi.dual is not None:
-        _dual(phi)
+        _check_dual(phi)
 
 
-def _claims(phi: Activation) -> None:
-    """What the fields say together."""
+@contextlib.contextmanager
+def _reporting(what: str) -> Iterator[None]:
+    """Turn whatever a user's function raises into a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{what} fails: {type(error).__name__}: {why}") from error
+
+
+def _check_fields(phi: Activation) -> None:
+    """Check that the fields are possible and agree with each other."""
     if not 0 < phi.lipschitz < math.inf:
         raise ValueError(f"lipschitz must be above 0 and finite, not {phi.lipschitz}")
     if not phi.curvature >= 0:  # true for NaN as well
@@ -59,44 +70,41 @@ def _claims(phi: Activation) -> None:
         )
 
 
-def _entrywise(what: str, f: Callable[[Tensor], Tensor]) -> None:
-    """Shape, dtype, no change of the argument, entry by entry, finite far out."""
+def _check_entrywise(what: str, f: Callable[[Tensor], Tensor]) -> None:
+    """Check shape, dtype, that the argument is unchanged, entrywise action, finite values."""
     for dtype in (torch.float64, torch.float32):
         x = torch.linspace(-3, 3, 24, dtype=dtype).reshape(2, 3, 4)
         before = x.clone()
-        try:
+        with _reporting(what):
             y = f(x)
-            turned = f(x.flip(0, 1, 2).flatten())
+            reversed_y = f(x.flip(0, 1, 2).flatten())
             far = f(torch.tensor([-_LARGE, _LARGE], dtype=dtype))
-        except Exception as error:  # whatever a user's function does
-            why = " ".join(str(error).split())
-            raise ValueError(f"{what} fails: {type(error).__name__}: {why}") from error
         if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != dtype:
             got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"{what} turns {dtype} {tuple(x.shape)} into {got}")
         if not torch.equal(x, before) or y.data_ptr() == x.data_ptr():
             raise ValueError(f"{what} changes or returns its argument: return a new tensor")
         tol = 8 * torch.finfo(dtype).eps
-        if not torch.allclose(turned.flip(0), y.flatten(), rtol=tol, atol=tol):
+        if not torch.allclose(reversed_y.flip(0), y.flatten(), rtol=tol, atol=tol):
             raise ValueError(f"{what} does not act entry by entry")
         if not bool(far.isfinite().all()):
             raise ValueError(f"{what} is not finite at x = -1e4 or 1e4 in {dtype}")
 
 
 def _grid() -> Tensor:
-    """Points between the multiples of the spacing, where kinks tend to be."""
+    """Return grid points midway between multiples of the spacing, where kinks tend to be."""
     half = (torch.arange(30_000, dtype=torch.float64) + 0.5) * _SPACING
     return torch.cat([-half.flip(0), half])
 
 
 def _grid_and_beyond() -> Tensor:
-    """The grid, and points out to 1e4 for what is approached slowly."""
+    """Return the grid and points out to 1e4, for limits that are approached slowly."""
     far = torch.logspace(math.log10(31), math.log10(_LARGE), 200, dtype=torch.float64)
     return torch.cat([_grid(), far, -far])
 
 
-def _slope(phi: Activation) -> None:
-    """phi' against central differences: within M h / 2 and rounding of them."""
+def _check_derivative(phi: Activation) -> None:
+    """Check phi' against central differences of step h, up to M h / 2 and rounding."""
     x = _grid_and_beyond()
     slope = (phi.function(x + _STEP) - phi.function(x - _STEP)) / (2 * _STEP)
     rounding = 8 * _EPS / _STEP * (phi.function(x).abs() + phi.lipschitz * x.abs())
@@ -111,24 +119,24 @@ def _slope(phi: Activation) -> None:
         )
 
 
-def _slope_of_value(phi: Activation) -> None:
-    """phi' from phi's value, where the activation has it: to 1e-12 L of phi' from x."""
+def _check_derivative_of_value(phi: Activation) -> None:
+    """Check phi' computed from phi(x) against phi' computed from x, to 1e-12 L."""
     x = _grid_and_beyond()
-    found = phi.derivative_at(x, phi.function(x))
-    wrong = ~((found - phi.derivative(x)).abs() <= 1e-12 * phi.lipschitz)
+    slope = phi.derivative_at(x, phi.function(x))
+    wrong = ~((slope - phi.derivative(x)).abs() <= 1e-12 * phi.lipschitz)
     if bool(wrong.any()):
         at = int(wrong.int().argmax())
         raise ValueError(
-            f"derivative_of_value at x = {float(x[at]):.6g} is {float(found[at]):.9g}, "
+            f"derivative_of_value at x = {float(x[at]):.6g} is {float(slope[at]):.9g}, "
             f"but derivative gives {float(phi.derivative(x)[at]):.9g}"
         )
 
 
-def _constants(phi: Activation) -> None:
-    """L and M against the grid.
+def _check_constants(phi: Activation) -> None:
+    """Check L and M on the grid.
 
-    By the mean value theorem no difference quotient of phi' exceeds M, so that a kink
-    the curvature keeps silent about shows as well.
+    By the mean value theorem no difference quotient of phi' exceeds M, so this also finds
+    kinks if `curvature` is finite.
     """
     x = _grid_and_beyond()
     rounding = 8 * _EPS * phi.lipschitz
@@ -140,10 +148,11 @@ def _constants(phi: Activation) -> None:
 
 
 def _compare(
-    what: str, stated: float, found: Tensor, x: Tensor, tol: tuple[float, float], rounding: float
+    what: str, stated: float, values: Tensor, x: Tensor, tol: tuple[float, float], rounding: float
 ) -> None:
-    at = int(found.argmax())
-    greatest = float(found[at])
+    """Check a stated supremum against values (T,) at x; tol: relative, above and below."""
+    at = int(values.argmax())
+    greatest = float(values[at])
     low, high = stated * (1 - tol[1]) - rounding, stated * (1 + tol[0]) + rounding
     if not low <= greatest <= high:
         order = "|phi'|" if what == "lipschitz" else "|phi''|"
@@ -153,27 +162,24 @@ def _compare(
         )
 
 
-def _dual(phi: Activation) -> None:
-    """The dual against the trapezoidal rule on the bivariate Gaussian.
+def _check_dual(phi: Activation) -> None:
+    """Check the dual against the trapezoidal rule on the bivariate Gaussian.
 
-    It is exact for an analytic phi; at a kink it is off by the spacing times the jump.
+    The rule is exact for an analytic phi; a kink's error is the spacing times its jump.
     """
     assert phi.dual is not None
     g = torch.linspace(-10, 10, 401, dtype=torch.float64)
     weight = torch.exp(-g * g / 2) * (0.05 / math.sqrt(2 * math.pi))
     tol = 1e-7 if phi.smooth else 1e-2
     for q, rho in itertools.product((1.0, 2.5), (-0.7, 0.0, 0.9)):
-        try:
+        with _reporting("dual"):
             values = phi.dual(q, torch.tensor([q * rho], dtype=torch.float64))
-        except Exception as error:  # whatever a user's function does
-            why = " ".join(str(error).split())
-            raise ValueError(f"dual fails: {type(error).__name__}: {why}") from error
         u = math.sqrt(q) * g[:, None]
         v = math.sqrt(q) * (rho * g[:, None] + math.sqrt(1 - rho**2) * g[None, :])
         for prime, f, value in zip(("", "'"), (phi.function, phi.derivative), values, strict=True):
-            found, exact = float(value[0]), float(weight @ (f(u) * f(v)) @ weight)
-            if not abs(found - exact) <= tol * max(1.0, phi.lipschitz**2):
+            stated, exact = float(value[0]), float(weight @ (f(u) * f(v)) @ weight)
+            if not abs(stated - exact) <= tol * max(1.0, phi.lipschitz**2):
                 raise ValueError(
-                    f"dual says E[phi{prime}(u) phi{prime}(v)] = {found:.9g} at q = {q}, "
+                    f"dual says E[phi{prime}(u) phi{prime}(v)] = {stated:.9g} at q = {q}, "
                     f"c = {q * rho:.3g}, but quadrature gives {exact:.9g}"
                 )

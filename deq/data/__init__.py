@@ -34,29 +34,31 @@ __all__ = [
 
 
 def load(config: DataConfig) -> "Dataset":
-    """The data set of a config, checked.
+    """Load and check a data set.
+
+    Returns:
+        x (d, n) with columns of norm sqrt(d), and y (n,), both float64.
 
     Raises:
-        ValueError: it cannot be had, or cannot be used for training: too few samples,
-            values that are not finite, zero columns or parallel columns; the message
-            names them.
+        ValueError: it cannot be read or downloaded, or has too few samples, values that
+            are not finite, zero columns or parallel columns; the message names them.
     """
     import torch
 
-    from deq.data.dataset import Dataset, centred, normalised
+    from deq.data.dataset import Dataset, centre, normalise
     from deq.data.sphere import draw_sphere
 
     if isinstance(config, SphereConfig):
         x, y = draw_sphere(config)
-        return Dataset(normalised(x), y)
+        return Dataset(normalise(x), y)
     values, labels = _arrays(config)
-    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centred(values)
-    with _named(config):
-        return Dataset(normalised(x), torch.tensor(labels))
+    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values)
+    with _naming_file(config):
+        return Dataset(normalise(x), torch.tensor(labels))
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:
-    """(d, n) of a data set, after the checks of `load`; without torch.
+    """Return (d, n) of a data set after the checks of `load`, without importing torch.
 
     Raises:
         ValueError: as `load`.
@@ -72,19 +74,19 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
 
     values, _ = _arrays(config)
     x = values if isinstance(config, NpzConfig) else (values - values.mean(axis=0)).T
-    with _named(config):
+    with _naming_file(config):
         check_columns(x)
     d, n = x.shape
     return d, n
 
 
 def digest(config: NpzConfig | OpenmlConfig) -> str:
-    """SHA-256 of a data set that lies in files; what its config's `sha256` pins.
+    """Return the SHA-256 that a config's `sha256` pins, 64 hex digits.
 
-    Of an .npz file, its bytes; of OpenML's sets, the samples (see `OpenmlConfig`).
+    For an .npz file that of its bytes, for OpenML that of the samples (see `OpenmlConfig`).
 
     Raises:
-        ValueError: the data cannot be read, or not downloaded.
+        ValueError: the data cannot be read or downloaded.
     """
     if isinstance(config, NpzConfig):
         from deq.data.npz import npz_digest
@@ -96,8 +98,8 @@ def digest(config: NpzConfig | OpenmlConfig) -> str:
 
 
 @contextlib.contextmanager
-def _named(config: DataConfig) -> Iterator[None]:
-    """Name the file of a user's own arrays in what is said of them."""
+def _naming_file(config: DataConfig) -> Iterator[None]:
+    """Add the path of a user's own file to errors raised inside."""
     try:
         yield
     except ValueError as error:
@@ -106,7 +108,7 @@ def _named(config: DataConfig) -> Iterator[None]:
 
 
 def _arrays(config: DigitsConfig | NpzConfig | OpenmlConfig) -> "tuple[np.ndarray, np.ndarray]":
-    """Arrays of a data set as they are stored: (d, n) of a file, images (n, d); labels (n,)."""
+    """Return inputs as they are stored, (d, n) of a file or images (n, d), and labels (n,)."""
     if isinstance(config, DigitsConfig):
         from deq.data.digits import read_digits
 

@@ -1,4 +1,4 @@
-"""OpenML's sets of images: downloaded once, kept as bytes. The door to fetch_openml."""
+"""Image sets of OpenML, downloaded once and stored as bytes. The only module with fetch_openml."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 
 _LOG = logging.getLogger(__name__)
-# Seconds without an answer after which OpenML counts as away.
+# Network timeout in seconds.
 PATIENCE = 20.0
 
 # Errors that reading a truncated or altered .npz file raises.
@@ -24,7 +24,7 @@ DAMAGED = (
     EOFError,
     ValueError,
     TypeError,
-    RuntimeError,  # a flag says encrypted, or compressed in a way zipfile does not know
+    RuntimeError,  # flagged as encrypted, or an unknown compression
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -32,10 +32,10 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set of OpenML in one .npz file: an array (count, d) of bytes for each class.
+    """A data set of OpenML in one .npz file, with an array of bytes for each class.
 
-    Its members are named "0" to "9"; each carries its zip checksum, which reading checks,
-    so that two classes are read in milliseconds and damage is noticed.
+    Members are named "0" to "9", (count, d) each, with the checksum of the zip format. Two
+    classes are read in milliseconds, and damage is detected.
 
     Attributes:
         path: the file. It appears whole or not at all.
@@ -46,36 +46,36 @@ class Archive:
     data_id: int
 
     def images(self, classes: Sequence[int]) -> dict[int, np.ndarray]:
-        """The images of these classes, uint8 (count, d), in OpenML's order.
+        """Return the images of these classes, uint8 (count, d), in OpenML's order.
 
-        Downloads the data set when the file is not there, or damaged.
+        Downloads the data set if the file is missing or damaged.
 
         Raises:
-            ValueError: it cannot be downloaded, or has no such class.
+            ValueError: it cannot be downloaded, or lacks a class.
         """
         try:
-            found = self._read(classes)
+            images = self._read(classes)
         except FileNotFoundError:
-            found = self._renewed(classes, "")
+            images = self._download_and_read(classes, "")
         except DAMAGED as error:
-            found = self._renewed(classes, f"{self.path} is damaged ({error}), and ")
-        absent = [label for label in classes if label not in found]
-        if absent:
-            raise ValueError(f"{self.path} has no samples of class {absent[0]}")
-        return found
+            images = self._download_and_read(classes, f"{self.path} is damaged ({error}), and ")
+        missing = [label for label in classes if label not in images]
+        if missing:
+            raise ValueError(f"{self.path} has no samples of class {missing[0]}")
+        return images
 
     def _read(self, classes: Sequence[int]) -> dict[int, np.ndarray]:
         with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {label: arrays[str(label)] for label in classes if str(label) in arrays}
-        if any(array.dtype != np.uint8 or array.ndim != 2 for array in found.values()):
+            images = {label: arrays[str(label)] for label in classes if str(label) in arrays}
+        if any(array.dtype != np.uint8 or array.ndim != 2 for array in images.values()):
             raise ValueError("its arrays are not bytes (count, d)")
-        return found
+        return images
 
-    def _renewed(self, classes: Sequence[int], why: str) -> dict[int, np.ndarray]:
+    def _download_and_read(self, classes: Sequence[int], why: str) -> dict[int, np.ndarray]:
         try:
             self._download()
             return self._read(classes)
-        except Exception as error:  # a bad answer makes scikit-learn raise almost anything
+        except Exception as error:  # scikit-learn may raise almost anything
             raise ValueError(
                 f"{why}cannot download it (OpenML's data set {self.data_id}): {_reason(error)}; "
                 f"try again online, or put the {self.path.name} of another machine into "
@@ -83,26 +83,26 @@ class Archive:
             ) from error
 
     def _download(self) -> None:
-        """Put the file in its place at once; what a broken download leaves goes away."""
+        """Download into a temporary folder, then move the file to its path."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         _LOG.info("downloading %s (OpenML's data set %d) ...", self.path.name, self.data_id)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as home:
-            pixels, labels = _fetched(self.data_id, home)
+            pixels, labels = _fetch(self.data_id, home)
             whole = Path(home) / self.path.name
             np.savez(whole, **{str(label): pixels[labels == label] for label in set(labels)})
             whole.replace(self.path)
 
 
-def _fetched(data_id: int, home: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n, d) and labels (n,) as bytes; all but whole numbers of 0 .. 255 are refused.
+def _fetch(data_id: int, home: str) -> tuple[np.ndarray, np.ndarray]:
+    """Download pixels (n, d) and labels (n,) as bytes; only integers in 0 .. 255 are accepted.
 
-    The parser is scikit-learn's with pandas. The one without holds all pixels twice in
-    float64: 1 GB for MNIST and 3 GB for CIFAR-10, where this one needs 0.3 and 0.6 GB.
+    Parsed with pandas: scikit-learn's own parser holds all pixels twice in float64, 1 GB for
+    MNIST and 3 GB for CIFAR-10 instead of 0.3 and 0.6 GB.
     """
-    from sklearn.datasets import fetch_openml  # slow to import, and not every data set needs it
+    from sklearn.datasets import fetch_openml  # slow to import
 
-    with _impatient():
+    with _fail_fast():
         pixels, labels = fetch_openml(
             data_id=data_id,
             data_home=home,
@@ -115,13 +115,13 @@ def _fetched(data_id: int, home: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """No waiting without end, and no second attempts: scikit-learn has neither as an option."""
+def _fail_fast() -> Iterator[None]:
+    """Set a network timeout and forbid second attempts; scikit-learn has no option for either."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
         with warnings.catch_warnings():
-            # It warns before it tries again; raised, the warning ends the attempt.
+            # scikit-learn warns before a second attempt; as an error the warning prevents it.
             warnings.filterwarnings("error", message="A network error|Invalid cache")
             yield
     finally:
@@ -129,7 +129,7 @@ def _impatient() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong first, in one line."""
+    """Return the first cause of a failed download, in one line."""
     while isinstance(error, Warning) and error.__context__ is not None:
         error = error.__context__
     if isinstance(error, HTTPError):

@@ -1,4 +1,4 @@
-"""Configurations of the data sets; without torch, so that they are checked quickly."""
+"""Configurations of the data sets; without torch, so that they are validated quickly."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """Scikit-learn's bundled handwritten digits: two classes, d = 64, labels -1 and 1.
+    """Handwritten digits bundled with scikit-learn: two classes, d = 64, labels -1 and 1.
 
     The first n/2 samples of each class (the first class has one more when n is odd),
     centred (the mean sample subtracted), each normalised to norm sqrt(d).
 
     Attributes:
         name: the data set.
-        n: how many samples of the two classes together.
-        classes: which two; the second is labelled 1.
+        n: number of samples of both classes together.
+        classes: the two digits; the second is labelled 1.
     """
 
     name: Literal["digits"] = "digits"
@@ -22,7 +22,6 @@ class DigitsConfig:
     classes: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        """Refuse classes that are not two different digits."""
         _check_n(self.n)
         _check_classes(self.classes)
 
@@ -31,13 +30,13 @@ class DigitsConfig:
 class SphereConfig:
     """Ling et al.'s synthetic set: uniform on the sphere of radius sqrt(d), y ~ N(0, 1).
 
-    The set has a seed of its own, so that trials of several seeds share it.
+    The set has its own seed, so that trials with different seeds share it.
 
     Attributes:
         name: the data set.
-        n: how many samples.
-        d: their dimension.
-        seed: of the draw.
+        n: number of samples.
+        d: dimension of a sample.
+        seed: of the random draw.
     """
 
     name: Literal["sphere"] = "sphere"
@@ -46,7 +45,6 @@ class SphereConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an empty set."""
         _check_n(self.n)
         if self.d < 2:
             raise ValueError(f"d must be at least 2, not {self.d}")
@@ -60,20 +58,19 @@ class NpzConfig:
 
     Attributes:
         name: the data set.
-        path: the file. Where it lies is not part of an experiment's identity.
-        n: how many samples to take, from the first; all when null.
+        path: the file. Its location is not part of an experiment's identity.
+        n: number of samples to use, from the first; null for all.
         sha256: the digest of the file; filled in when the trial is composed, and
             checked when the file is read.
     """
 
     name: Literal["npz"] = "npz"
-    # Another file is another trial by its digest.
+    # The digest, not the path, identifies the file.
     path: str = field(default="", metadata={"identity": False, "digest": "sha256"})
     n: int | None = None
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a missing path."""
         if self.n is not None:
             _check_n(self.n)
         if not self.path:
@@ -82,19 +79,19 @@ class NpzConfig:
 
 @dataclass(frozen=True)
 class OpenmlConfig:
-    """Two classes of a set of images that OpenML keeps; labels -1 and 1.
+    """Two classes of a set of images of OpenML; labels -1 and 1.
 
     As for `digits`: the first n/2 samples of each class in OpenML's order (the first
     class has one more when n is odd), centred (the mean sample subtracted, because pixels
     are not negative), each normalised to norm sqrt(d). The defaults are the 500 images of
-    each class 0 and 1 of Ling et al., who say of their inputs that they are normalised
-    and do not speak of centring.
+    each of the classes 0 and 1 of Ling et al., who state that inputs are normalised and do
+    not mention centring.
 
     Attributes:
         name: the data set.
-        n: how many samples of the two classes together.
-        classes: which two; the second is labelled 1.
-        cache: the folder of downloads. Where it lies is not part of an experiment's
+        n: number of samples of both classes together.
+        classes: the two classes; the second is labelled 1.
+        cache: the folder of downloads. Its location is not part of an experiment's
             identity. `sweeps` fills in `data` under its output root.
         sha256: SHA-256 of the n samples before centring and normalisation, sample by
             sample, then of the n labels, all as little-endian float64; filled in when the
@@ -110,7 +107,6 @@ class OpenmlConfig:
     data_id: ClassVar[int]
 
     def __post_init__(self) -> None:
-        """Refuse classes that are not two different ones of the ten."""
         _check_n(self.n)
         _check_classes(self.classes)
 
@@ -137,20 +133,10 @@ DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Conf
 
 
 def _check_n(n: int) -> None:
-    """Refuse an empty data set.
-
-    Raises:
-        ValueError: n is below 1.
-    """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
 
 
 def _check_classes(classes: tuple[int, int]) -> None:
-    """Refuse classes that are not two different ones of ten.
-
-    Raises:
-        ValueError: saying so.
-    """
     if len(set(classes)) != 2 or not set(classes) <= set(range(10)):
         raise ValueError(f"classes must be two different ones of 0 .. 9, not {list(classes)}")

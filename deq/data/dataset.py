@@ -1,4 +1,4 @@
-"""What training sees of a data set, and what every data set is checked for."""
+"""A data set as training uses it: checked, centred and normalised."""
 
 from dataclasses import dataclass
 
@@ -17,25 +17,25 @@ class Dataset:
     y: Tensor
 
 
-def normalised(x: Tensor) -> Tensor:
-    """Columns scaled to norm sqrt(d).
+def normalise(x: Tensor) -> Tensor:
+    """Check the columns of x (d, n) float64 and scale them to norm sqrt(d).
 
     Raises:
         ValueError: a column is zero, or two are parallel: lambda_star would be 0.
     """
     check_columns(x.numpy())
-    # By powers of two, which round nothing: squares of what is left neither overflow nor vanish.
+    # First scale by powers of two, which is exact, so that no square overflows or underflows.
     exponent = torch.frexp(x.abs().amax(dim=0)).exponent
     x = torch.from_numpy(np.ldexp(x.numpy(), -exponent.numpy()))
     scaled: Tensor = x / torch.linalg.vector_norm(x, dim=0) * x.shape[0] ** 0.5
     return scaled
 
 
-def centred(rows: np.ndarray) -> Tensor:
-    """Images (n, d) as columns (d, n), float64, the mean image subtracted.
+def centre(rows: np.ndarray) -> Tensor:
+    """Return images (n, d) as columns (d, n), float64, with the mean image subtracted.
 
-    Pixels are not negative, so raw images lie in a narrow cone about their mean: one
-    eigenvalue of the Gram matrix would dwarf the others, and every rate with them.
+    Pixels are not negative, so raw images lie in a narrow cone about their mean, and one
+    eigenvalue of the Gram matrix would be far above all others.
     """
     x = torch.tensor(rows.T, dtype=torch.float64)
     return x - x.mean(dim=1, keepdim=True)

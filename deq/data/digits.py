@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real data without a download."""
+"""Handwritten digits bundled with scikit-learn."""
 
 import gzip
 import importlib.util
@@ -9,13 +9,13 @@ import numpy as np
 from deq.data.config import DigitsConfig
 from deq.data.two_classes import check_enough, first_of_each
 
-# Pixels of an image, and images of each digit: known without importing scikit-learn.
+# Pixels of an image, and number of images of each digit.
 PIXELS = 64
 COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 
 
 def check_digits(config: DigitsConfig) -> None:
-    """Refuse more samples than there are.
+    """Check that the data set has enough samples, without reading it.
 
     Raises:
         ValueError: n is larger than the data set.
@@ -25,7 +25,7 @@ def check_digits(config: DigitsConfig) -> None:
 
 
 def read_digits(config: DigitsConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 64) and labels y (n,).
+    """Read images (n, 64) and labels y (n,).
 
     Raises:
         ValueError: n is larger than the data set.
@@ -36,13 +36,13 @@ def read_digits(config: DigitsConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table() -> np.ndarray:
-    """Pixels of every image, and its label, a row each; as scikit-learn's own reader gives them.
+    """Read a row for each image, its pixels and its label.
 
-    The file is read where scikit-learn keeps it: to import scikit-learn takes a second.
+    Read from scikit-learn's file directly, because importing scikit-learn takes a second.
     """
     package = importlib.util.find_spec("sklearn")
     assert package is not None, "scikit-learn is not installed"
     assert package.origin is not None
-    place = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    with gzip.open(place, "rt", encoding="ascii") as file:
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(path, "rt", encoding="ascii") as file:
         return np.loadtxt(file, delimiter=",")

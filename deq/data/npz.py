@@ -1,4 +1,4 @@
-"""A user's own arrays, in one .npz file."""
+"""A user's own data set in an .npz file."""
 
 import hashlib
 import zipfile
@@ -12,7 +12,7 @@ from deq.data.config import NpzConfig
 
 
 def npz_digest(config: NpzConfig) -> str:
-    """SHA-256 of the file's bytes.
+    """Return the SHA-256 of the file's bytes.
 
     Raises:
         ValueError: the file cannot be read.
@@ -25,16 +25,16 @@ def npz_digest(config: NpzConfig) -> str:
 
 
 def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The file's arrays x (d, n) and y (n,) in float64.
+    """Read the file's arrays x (d, n) and y (n,) as float64.
 
     Raises:
-        ValueError: the file is not that of `sha256`, or holds no such arrays.
+        ValueError: the file has another digest than `sha256`, or lacks such arrays.
     """
-    found = npz_digest(config)
-    if config.sha256 and config.sha256 != found:
+    digest = npz_digest(config)
+    if config.sha256 and config.sha256 != digest:
         raise ValueError(
             f"data.path={config.path} is not the file of this config: its SHA-256 is "
-            f"{found[:12]}..., not {config.sha256[:12]}..."
+            f"{digest[:12]}..., not {config.sha256[:12]}..."
         )
     x, y = _arrays(config.path)
     if x.ndim != 2 or y.ndim != 1 or x.shape[1] != y.shape[0]:
@@ -54,16 +54,16 @@ def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """The file's arrays of these names, of whatever shape, in float64."""
+    """Read the arrays x and y, of any shape, as float64."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"data.path={path} is no .npz file: write it with numpy.savez")
     try:
-        # Opened here: numpy leaves a damaged file open.
+        # Opened here, because numpy leaves a damaged file open.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             names = list(file.files)
             arrays = {key: _member(file, key) for key in ("x", "y") if key in names}
     except (*DAMAGED, MemoryError) as error:
-        # What numpy says in a ValueError advises its own arguments.
+        # numpy's ValueErrors advise on its own arguments.
         why = "" if isinstance(error, ValueError) else f" ({' '.join(str(error).split())})"
         raise ValueError(f"data.path={path} is damaged{why}: write it anew") from error
     missing = [key for key in ("x", "y") if key not in arrays]
@@ -76,16 +76,17 @@ def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _member(file: Any, key: str) -> np.ndarray:
-    """An array of the file; an empty one of dtype object where it is one of Python objects."""
+    """Read an array; return an empty one of dtype object for an array of Python objects."""
     try:
         return np.asarray(file[key])
     except ValueError as error:
-        if "Object arrays" in str(error):  # these would be unpickled
+        if "Object arrays" in str(error):  # reading them needs pickle
             return np.empty(0, dtype=object)
         raise
 
 
 def _real(array: np.ndarray, name: str, path: str) -> np.ndarray:
+    """Convert to float64; refuse anything but finite real numbers."""
     if array.dtype.kind not in "fiub":
         raise ValueError(
             f"data.path={path}: array {name} must hold real numbers, not {array.dtype}: "

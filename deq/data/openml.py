@@ -1,4 +1,4 @@
-"""MNIST and CIFAR-10 of OpenML: two classes, as Ling et al. train on."""
+"""Two classes of MNIST or CIFAR-10 from OpenML."""
 
 import hashlib
 from pathlib import Path
@@ -11,27 +11,27 @@ from deq.data.two_classes import first_of_each
 
 
 def read_openml(config: OpenmlConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, d) and labels y (n,); downloaded when the cache lacks them.
+    """Read images (n, d) and labels y (n,); download them if the cache lacks them.
 
     Raises:
-        ValueError: they cannot be had, n is larger than the data set, or they are not
-            the samples of `sha256`.
+        ValueError: they cannot be downloaded, n is larger than the data set, or their digest
+            is not `sha256`.
     """
     rows, y = _samples(config)
-    found = _sha256(rows, y)
-    if config.sha256 and config.sha256 != found:
+    digest = _sha256(rows, y)
+    if config.sha256 and config.sha256 != digest:
         raise ValueError(
             f"{_archive(config).path} does not hold the samples of this config: their SHA-256 "
-            f"is {found[:12]}..., not {config.sha256[:12]}...; remove it to download anew"
+            f"is {digest[:12]}..., not {config.sha256[:12]}...; remove it to download anew"
         )
     return rows, y
 
 
 def openml_digest(config: OpenmlConfig) -> str:
-    """What `OpenmlConfig.sha256` pins, of the samples as they are.
+    """Return the SHA-256 that `OpenmlConfig.sha256` pins.
 
     Raises:
-        ValueError: the samples cannot be had, or n is larger than the data set.
+        ValueError: the samples cannot be downloaded, or n is larger than the data set.
     """
     return _sha256(*_samples(config))
 
@@ -43,12 +43,10 @@ def _archive(config: OpenmlConfig) -> Archive:
 
 
 def _samples(config: OpenmlConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Raw samples (n, d) and labels -1 and 1 (n,)."""
+    """Return raw samples (n, d) and labels -1 and 1 (n,)."""
     images = _archive(config).images(config.classes)
     return first_of_each(images, config.name, config.n, config.classes)
 
 
 def _sha256(rows: np.ndarray, y: np.ndarray) -> str:
-    found = hashlib.sha256(rows.astype("<f8").tobytes())
-    found.update(y.astype("<f8").tobytes())
-    return found.hexdigest()
+    return hashlib.sha256(rows.astype("<f8").tobytes() + y.astype("<f8").tobytes()).hexdigest()

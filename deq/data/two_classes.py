@@ -1,4 +1,4 @@
-"""Images of two classes: which samples are taken, their labels, and the centring."""
+"""Selection of the samples of two classes, with labels -1 and 1."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,18 +8,18 @@ import numpy as np
 def first_of_each(
     images: Mapping[int, np.ndarray], name: str, n: int, classes: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first n/2 images of each class (n, d), and labels -1 and 1 (n,) in float64.
+    """Return the first n/2 images of each class (n, d), and labels -1 and 1 (n,) in float64.
 
-    The first class has one image more when n is odd.
+    The first class has one more if n is odd.
 
     Args:
-        images: of each class (count, d), in the data set's order.
+        images: those of each class (count, d), in the data set's order.
         name: the data set's, for messages.
-        n: how many images in all.
-        classes: which two.
+        n: number of images of both classes together.
+        classes: the two classes.
 
     Raises:
-        ValueError: a class has fewer images.
+        ValueError: a class has too few images.
     """
     wanted = ((n + 1) // 2, n // 2)
     check_enough(name, n, classes, [len(images[label]) for label in classes])
@@ -28,17 +28,17 @@ def first_of_each(
 
 
 def check_enough(name: str, n: int, classes: Sequence[int], counts: Sequence[int]) -> None:
-    """Refuse more samples than the two classes have.
+    """Check that two classes have enough samples.
 
     Args:
-        name: the data set's, for the message.
-        n: how many samples in all.
-        classes: which two.
-        counts: samples of each.
+        name: the data set's, for messages.
+        n: number of samples of both classes together.
+        classes: the two classes.
+        counts: number of samples of each.
 
     Raises:
-        ValueError: a class has fewer samples than half of n, or n is below 3: the mean
-            sample is subtracted, which leaves one image zero and two parallel.
+        ValueError: a class has too few samples, or n is below 3: with the mean subtracted
+            one sample is zero and two are parallel.
     """
     if n < 3:
         raise ValueError(f"data.n={n}: the images are centred, so n must be at least 3")

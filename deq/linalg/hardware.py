@@ -1,6 +1,6 @@
 """Threads, precision and hardware of this process, which decide a result's last bits.
 
-torch is imported where it is used: to know a machine's memory takes none of it.
+torch is imported inside the functions that need it, because the import takes a second.
 """
 
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def set_threads(threads: int) -> None:
-    """Use this many CPU threads; results differ in their last bits between counts."""
+    """Set the number of CPU threads. Results differ in their last bits between numbers."""
     import torch
 
     torch.set_num_threads(threads)
@@ -18,8 +18,8 @@ def set_threads(threads: int) -> None:
 def forbid_tf32() -> None:
     """Multiply float32 in float32 on a GPU, for the whole process.
 
-    With TF32 a fixed point's residual stalls at 2e-5 to 7e-5, and gradients are wrong by
-    1e-4: no tolerance of ours would be met.
+    With TF32 a fixed point's residual stalls at 2e-5 to 7e-5 and gradients are wrong by
+    1e-4, so that the solver's tolerance is never met.
     """
     import torch
 
@@ -28,7 +28,7 @@ def forbid_tf32() -> None:
 
 @contextmanager
 def allow_tf32() -> Iterator[None]:
-    """Multiply float32 in TF32 on a GPU meanwhile; only for products whose error is bounded."""
+    """Multiply float32 in TF32 on a GPU within this context."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -40,7 +40,7 @@ def allow_tf32() -> Iterator[None]:
 
 
 def memory_of(device: str = "cpu") -> int:
-    """Bytes that this machine, or one of its GPUs, has in all."""
+    """Return the total memory of this machine, or of one of its GPUs, in bytes."""
     if device.startswith("cuda"):
         import torch
 
@@ -48,15 +48,15 @@ def memory_of(device: str = "cpu") -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def gpus() -> int:
-    """GPUs that torch can use here: none where it is built without CUDA, or sees no device."""
+def gpu_count() -> int:
+    """Return the number of GPUs that torch can use."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def hardware() -> dict[str, str | int]:
-    """Threads, CPU capability and GPU of this process."""
+    """Return this process's number of threads, CPU capability and GPU name (empty if none)."""
     import torch
 
     return {

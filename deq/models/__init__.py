@@ -1,1 +1,1 @@
-"""Models: activations, the equilibrium's and the adjoint's maps, the memory they need."""
+"""The model: its weights, the maps of equilibrium and adjoint, the memory they need."""

@@ -1,9 +1,8 @@
 """The deep equilibrium model: its weights, its equilibrium and its adjoint.
 
 Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
-Shape suffixes: b trials in the pack, m width, d input size, n samples. What belongs to
-a sample is a row: Z is held as (B, n, m), so that samples are dropped and compared by
-rows that lie together.
+Shape suffixes: b trials in the pack, m width, d input size, n samples. Samples are rows:
+Z is held as (B, n, m), so that a sample is contiguous in memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,24 +15,6 @@ from deq.config import ModelConfig
 from deq.solvers.fixed_point import Map, take
 
 
-def initialise(
-    configs: Sequence[ModelConfig],
-    seeds: Sequence[int],
-    d: int,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Random weights W (B, m, m), U (B, m, d), a (B, m), each trial's from its own seed.
-
-    Drawn on the CPU in float64 and rounded, so that a seed means the same network in
-    every dtype, on every device and in every pack; row by row, so that no second
-    matrix of W's size is ever held.
-    """
-    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return draw_pack(configs, streams, d, dtype=dtype, device=device)
-
-
 def draw_pack(
     configs: Sequence[ModelConfig],
     streams: Sequence[torch.Generator],
@@ -42,7 +23,19 @@ def draw_pack(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """W (B, m, m), U (B, m, d), a (B, m), each trial's the next network of its stream."""
+    """Draw W (B, m, m), U (B, m, d), a (B, m), each trial's next network of its stream.
+
+    W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m). Drawn on the
+    CPU in float64 and rounded, so that a seed gives the same network in every dtype, on
+    every device and in every pack; row by row, so that no second W is held.
+
+    Args:
+        configs: the models, of one width.
+        streams: random number generators on the CPU, one for each model.
+        d: input size.
+        dtype: of the weights.
+        device: of the weights.
+    """
     batch, m = len(configs), configs[0].width
     w = torch.empty(batch, m, m, dtype=dtype, device=device)
     u = torch.empty(batch, m, d, dtype=dtype, device=device)
@@ -62,7 +55,7 @@ def draw(config: ModelConfig, stream: torch.Generator, w: Tensor, u: Tensor, a: 
 
 
 def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> Tensor:
-    """U (m, d) of the first network of a seed, without W's storage."""
+    """Draw U (m, d) of the first network of a seed, without storing W."""
     stream, m = torch.Generator().manual_seed(seed), config.width
     for _ in range(m):  # the rows of W come first in the stream
         torch.randn(m, dtype=torch.float64, generator=stream)
@@ -82,10 +75,10 @@ def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
 
 
 class EquilibriumMap(Map):
-    """q -> W phi(q) + P of a pack, P = U X; its fixed points are the pre-activations.
+    """q -> W phi(q) + P of a pack, P = U X; its fixed points are the pre-activations Q.
 
-    Q = W Z + P with Z = phi(Q), so that Z and the derivative mask D = phi'(Q) are read
-    off the solution. One row of (B, n, m) for each sample: row vectors meet W^T.
+    Q = W Z + P with Z = phi(Q), so that both Z and the derivative mask D = phi'(Q) follow
+    from Q. Samples are the rows of (B, n, m), and are multiplied with W^T.
     """
 
     def __init__(self, phi: Activation, w_bmm: Tensor, p_bnm: Tensor) -> None:
@@ -93,31 +86,31 @@ class EquilibriumMap(Map):
         self.matrix = w_bmm.mT
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
-        """W phi(x) + P, written to `out`."""
+        """Write W phi(x) + P to `out` and return it."""
         return self.image(self.argument(x), out)
 
     def argument(self, x: Tensor) -> Tensor:
-        """phi(x), what W is multiplied with."""
+        """Return phi(x), which W is multiplied with."""
         return self.phi.function(x)
 
     def image(self, z: Tensor, out: Tensor) -> Tensor:
-        """W z + P, written to `out`."""
+        """Write W z + P to `out` and return it."""
         return torch.baddbmm(self.p, z, self.matrix, out=out)
 
     def at(self, rows: Tensor) -> "EquilibriumMap":
-        """The map of these samples only; rows (B, k)."""
+        """Return the map of these samples only; rows (B, k)."""
         return EquilibriumMap(self.phi, self.w, take(self.p, rows))
 
     def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """v -> W (phi'(x) * v)."""
+        """Return v -> W (phi'(x) * v)."""
         mask = self.phi.derivative(x)
         return lambda v: torch.bmm(mask * v, self.w.mT)
 
 
 class AdjointMap(Map):
-    """v -> a + W^T (D * v) of a pack; affine, one fixed point for all samples.
+    """v -> a + W^T (D * v) of a pack; its fixed points are the adjoints V.
 
-    It does not depend on the error yhat - y, so it changes as slowly as the weights do.
+    It does not depend on the error yhat - y, so V changes as slowly as the weights.
     """
 
     def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bnm: Tensor) -> None:
@@ -125,22 +118,22 @@ class AdjointMap(Map):
         self.matrix = w_bmm
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
-        """A + W^T (D * x), written to `out`."""
+        """Write a + W^T (D * x) to `out` and return it."""
         return self.image(self.argument(x), out)
 
     def argument(self, x: Tensor) -> Tensor:
-        """D * x, what W^T is multiplied with."""
+        """Return D * x, which W^T is multiplied with."""
         return self.mask * x
 
     def image(self, z: Tensor, out: Tensor) -> Tensor:
-        """A + W^T z, written to `out`."""
+        """Write a + W^T z to `out` and return it."""
         return torch.baddbmm(self.a[:, None, :], z, self.matrix, out=out)
 
     def at(self, rows: Tensor) -> "AdjointMap":
-        """The map of these samples only; rows (B, k)."""
+        """Return the map of these samples only; rows (B, k)."""
         return AdjointMap(self.w, self.a, take(self.mask, rows))
 
     def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """v -> W^T (D * v)."""
+        """Return v -> W^T (D * v)."""
         del x
         return lambda v: torch.bmm(self.mask * v, self.w)

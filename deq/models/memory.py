@@ -1,4 +1,4 @@
-"""What a trial needs of a machine, and how many fit in one pack."""
+"""Memory of a trial, and the number of trials in a pack."""
 
 import math
 
@@ -7,30 +7,36 @@ from deq.config import BYTES, TrialConfig
 from deq.solvers.sizes import PREDICTION_DEPTH as DEPTH
 from deq.solvers.sizes import TENSORS
 
-# Tensors of P's size at the peak of a GD step: P, Z, D, R, three buffers of the solver and
-# two temporaries, and what the two predictors hold.
+# Tensors (n, m) at the peak of a GD step: P, Z, D, R, three buffers of the solver, two
+# temporaries; and those of the two predictors.
 WORKING = 9
 SMOOTH, KINKED = 2 * (1 + DEPTH), 2 * (2 + 2 * DEPTH)
-# On a GPU the equilibria's buffers and the adjoints' are held at once.
+# On a GPU the adjoints have buffers of their own.
 AHEAD = 3
-# With solver.precision=mixed: the last argument of a map, and what is made of it on a CPU.
+# With solver.precision=mixed: the last argument of a map and its rounded copies.
 MIXED = 3
-# Vectors of length m of the diagnostics: Lanczos' and the rows of a gradient.
+# Vectors of length m in the diagnostics: those of Lanczos and rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
 SQUARES = 10
-# Trials of this many weights and more gain nothing from a pack on a CPU (benchmarks.packing).
+# Greatest width at which a pack is faster on a CPU, and its size (benchmarks.packing).
 CPU_WIDTH, CPU_PACK = 128, 16
-# A GPU is full with so many output tiles of 128 x 128 for each of its multiprocessors.
+# Output tiles of 128 x 128 per multiprocessor that keep a GPU busy.
 TILE, TILES = 128, 2
 
 
 def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
-    """Bytes that one trial holds at its peak: one W and some (m, n) tensors.
+    """Return the bytes that one trial holds at its peak: one W and some (m, n) tensors.
 
-    While the weights are drawn, U (m, d) is held as well, until P = U X is known. Each
-    trial of a pack needs as much again. The libraries themselves and the allocator's slack
-    are not counted: at m 8000 the process grew by 3 (tanh) and 11 percent (ReLU) more.
+    U (m, d) is held only until P = U X is computed. A pack of B trials needs B times this.
+    Libraries and the allocator's slack are not counted: at m 8000 the process grew by 3
+    percent (tanh) and 11 percent (ReLU) more.
+
+    Args:
+        config: the trial.
+        d: input size.
+        n: number of samples.
+        device: cpu, cuda, cuda:1.
     """
     m, size = config.model.width, BYTES[config.dtype]
     tensors = WORKING + (KINKED if has_kink(config.model.activation) else SMOOTH)
@@ -41,18 +47,23 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)
     if config.dtype == "float32" and config.solver.finish == "float64":
-        # The end, twice as large, beside what is handed over to it.
+        # The float64 pack is twice as large, and exists beside the float32 one for a moment.
         return 2 * (size * m * m + training) + peak
     return peak
 
 
 def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
-    """How many trials of this shape to train in one pack.
+    """Return the number of trials of this shape to train in one pack.
 
-    On a CPU 16 up to width 128, where steps are too small to be worth their overhead, else
-    1: measured (`python -m benchmarks.packing`). On a GPU as many as fill its
-    multiprocessors with the tiles of one product, and as fit half of its free memory; this
-    rule has not been measured yet.
+    On a CPU 16 up to width 128, where a step's overhead exceeds its work, else 1; measured
+    by `python -m benchmarks.packing`. On a GPU as many as fill its multiprocessors with the
+    tiles of one product, within half of its free memory; this rule is not measured yet.
+
+    Args:
+        config: the trial.
+        d: input size.
+        n: number of samples.
+        device: cpu, cuda, cuda:1.
     """
     m = config.model.width
     if not device.startswith("cuda"):

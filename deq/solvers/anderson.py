@@ -7,20 +7,20 @@ Anal. 49 (2011), the unconstrained form.
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import ANDERSON_DEPTH
 
-# Regularisation, relative to the differences of the residuals it is added to.
+# Ridge of the normal equations, relative to their trace.
 RIDGE = 1e-12
 
 
-class Anderson:
+class Anderson(Step):
     """x <- f(x) - sum_j c_j dF_j, where c minimises ||g - sum_j c_j dG_j||.
 
     g = f(x) - x; dF_j and dG_j are the differences of the last images and of the last g.
     """
 
-    products = 0
+    HISTORY = ("_last", "_images", "_changes")
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # f(x) and g at the last iterate
@@ -28,7 +28,7 @@ class Anderson:
         self._changes: list[Tensor] = []  # dG_j
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The mixed iterate, in the storage of `image`."""
+        """Return the next iterate, in the storage of `image`."""
         del f
         if self._last:
             self._images = [image - self._last[0], *self._images[: ANDERSON_DEPTH - 1]]
@@ -41,7 +41,7 @@ class Anderson:
         return image
 
     def _fit(self, change: Tensor) -> Tensor:
-        """c (B, k, depth) in float64, by regularised normal equations."""
+        """Return c (B, k, depth) in float64, from regularised normal equations."""
         basis = torch.stack(self._changes, dim=-2)
         normal = (basis @ basis.mT).double()
         right = (basis @ change[..., None]).double()
@@ -50,9 +50,3 @@ class Anderson:
         eye = torch.eye(len(self._changes), dtype=torch.float64, device=change.device)
         c: Tensor = torch.linalg.solve_ex(normal + ridge[..., None, None] * eye, right).result
         return c[..., 0]
-
-    def keep(self, places: Tensor) -> None:
-        """Only these rows go on."""
-        self._last = [take(x, places) for x in self._last]
-        self._images = [take(x, places) for x in self._images]
-        self._changes = [take(x, places) for x in self._changes]

@@ -6,12 +6,12 @@ Source: Kelley, "Solving nonlinear equations with Newton's method", SIAM 2003, c
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import BROYDEN_MEMORY
 
 
-class Broyden:
-    """x <- x - H g, g = f(x) - x, H an approximation of (f' - I)^{-1} that learns.
+class Broyden(Step):
+    """x <- x - H g, g = f(x) - x, H an approximation of (f' - I)^{-1} updated at every step.
 
     H = -I + sum_j u_j v_j^T, and with s = dx and y = dg of the last step
 
@@ -20,7 +20,7 @@ class Broyden:
     The first step is Picard's.
     """
 
-    products = 0
+    HISTORY = ("_last", "_u", "_v")
 
     def __init__(self) -> None:
         self._last: list[Tensor] = []  # x and g
@@ -28,23 +28,23 @@ class Broyden:
         self._v: list[Tensor] = []
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The next iterate, in the storage of `image`."""
+        """Return the next iterate, in the storage of `image`."""
         del f
         x = image - change
         if self._last:
-            self._learn(x - self._last[0], change - self._last[1])
+            self._update(x - self._last[0], change - self._last[1])
         self._last = [x, change.clone()]
         return torch.sub(x, self._apply(change), out=image)
 
     def _apply(self, y: Tensor) -> Tensor:
-        """H y."""
+        """Return H y."""
         out = -y
         for u, v in zip(self._u, self._v, strict=True):
             out += u * (v * y).sum(-1, keepdim=True)
         return out
 
-    def _learn(self, s: Tensor, y: Tensor) -> None:
-        """Make H y = s."""
+    def _update(self, s: Tensor, y: Tensor) -> None:
+        """Update H so that H y = s; restart from -I when the memory is full."""
         if len(self._u) == BROYDEN_MEMORY:
             self._u, self._v = [], []
         hy, v = self._apply(y), -s
@@ -55,9 +55,3 @@ class Broyden:
         small = curvature.abs() <= 1e-8 * size * torch.linalg.vector_norm(hy, dim=-1, keepdim=True)
         self._u.append(((s - hy) / curvature).masked_fill(small, 0.0))
         self._v.append(v)
-
-    def keep(self, places: Tensor) -> None:
-        """Only these rows go on."""
-        self._last = [take(x, places) for x in self._last]
-        self._u = [take(x, places) for x in self._u]
-        self._v = [take(x, places) for x in self._v]

@@ -1,4 +1,4 @@
-"""The one loop and the one stopping rule of every fixed-point solver.
+"""The one loop of every fixed-point solver.
 
 A pack of B trials is solved together, each for the fixed points x_i = f_i(x_i) of its
 n samples. A sample stops by its own residual: its answer depends neither on the other
@@ -7,117 +7,69 @@ Shapes: (B, n, m), one row of length m for each sample.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-# A residual that has not fallen by a tenth in this many maps has stopped falling.
-PATIENCE = 30
-# Below this many units of rounding, a residual that no longer falls is rounding.
-ROUNDING = 1e3
-# Rows are moved together when so many of them, at most, are still at work ...
-COMPACT = 0.9
-# ... and a full map costs at least so many multiplications; less is not worth the move.
-WORTH = 2**23
+from deq.solvers.progress import Progress
+from deq.solvers.solution import Solution
 
 
 class Map(Protocol):
     """A pack of maps, one for each sample.
 
     Attributes:
-        error: (B, k) float64, how far, relative, the last image may be from f(x): it counts
-            as residual. None of a map in full precision.
+        error: (B, k) float64, bound on the relative error of the last image, which is added
+            to its residual. None for a map in full precision.
     """
 
     error: Tensor | None = None
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
-        """f(x), written to `out`."""
+        """Write f(x) to `out` and return it; x and `out` are (B, k, m)."""
 
     def at(self, rows: Tensor) -> "Map":
-        """The map of these samples only; rows (B, k)."""
+        """Return the map of these samples only; rows (B, k)."""
 
     def slope(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """v -> f'(x) v, a product as large as the map's own."""
+        """Return v -> f'(x) v, which costs as much as the map."""
 
     def refresh(self, live: Tensor, residual: Tensor) -> None:
-        """The host has looked: the samples that go on, and residuals with `error`; (B, k)."""
+        """React to a read of the residuals.
+
+        Args:
+            live: (B, k), the samples that continue.
+            residual: (B, k) float64, `error` included.
+        """
         del live, residual
 
 
-class Step(Protocol):
-    """What a solver contributes: the next iterate. One is made for every solve."""
-
-    def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The next x from image = f(x) and change = f(x) - x; it may overwrite both."""
-
-    def keep(self, places: Tensor) -> None:
-        """Only these rows go on; places (B, k) among the present ones."""
-
-    @property
-    def products(self) -> int:
-        """Products with the rows at work that the last step took, beside the map."""
-
-
-class Solved(IntEnum):
-    """How a fixed-point solve ended."""
-
-    CONVERGED = 0
-    STAGNATED = 1
-    MAX_STEPS = 2
-    NONFINITE = 3
-
-    @property
-    def advice(self) -> str:
-        """What happened and what to do about it, in one sentence."""
-        return _ADVICE[self]
-
-
-_ADVICE = {
-    Solved.CONVERGED: "the residual met the tolerance",
-    Solved.STAGNATED: "the residual stopped at the precision's floor above the tolerance: "
-    "raise solver.tol",
-    Solved.MAX_STEPS: "the residual did not meet the tolerance within solver.max_steps: "
-    "the equilibrium may not exist (L ||W||_2 >= 1); try solver.name=newton_krylov, or raise "
-    "solver.max_steps",
-    Solved.NONFINITE: "the iterates overflowed: no stable equilibrium was found",
-}
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The fixed points of a pack.
+class Step(ABC):
+    """A solver's rule for the next iterate. Every solve creates one.
 
     Attributes:
-        value: (B, n, m) each sample's image f(x) under its last map.
-        solved: per trial, how its worst sample ended.
-        residual: per trial, the relative residual at the last map, that is of the iterate
-            before `value`, worst sample; `value` itself is better by the contraction.
-        predicted: per trial, the same at the first map: how good the start was.
-        products: per trial, products with the trial's matrix, each counted by the share
-            of the samples that needed it; what the trial cost, whatever its pack.
-        work: the same as carried out, samples included that had already stopped, mean
-            over the pack.
-        maps: until the last sample of the pack stopped.
-        low: per trial, those of `products` in low precision; NaN where all are in full.
+        HISTORY: attributes that hold lists of tensors (B, k, m) from earlier iterates.
+        products: products with the live rows that the last step took, beside the map.
     """
 
-    value: Tensor
-    solved: list[Solved]
-    residual: list[float]
-    predicted: list[float]
-    products: list[float]
-    work: float
-    maps: int
-    low: list[float]
+    HISTORY: tuple[str, ...] = ()
+    products = 0
+
+    @abstractmethod
+    def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
+        """Return the next x from image = f(x) and change = f(x) - x; may overwrite both."""
+
+    def keep(self, places: Tensor) -> None:
+        """Keep these rows of the history only; places (B, k) among the present ones."""
+        for name in self.HISTORY:
+            setattr(self, name, [take(x, places) for x in getattr(self, name)])
 
 
 def take(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
-    """x[b, rows[b]]; (B, n, m) and (B, k) to (B, k, m)."""
+    """Return x[b, rows[b]] for every b; (B, n, m) and (B, k) to (B, k, m)."""
     batch, n = x.shape[:2]
     flat = (rows + n * torch.arange(batch, device=x.device)[:, None]).flatten()
     flat_out = None if out is None else out.view(-1, out.shape[-1])
@@ -141,140 +93,39 @@ def solve(
         start: (B, n, m) the first iterates; overwritten.
         buffers: two more tensors of that shape, overwritten. The solution's value lies
             in one of them.
-        tol: (B,) float64, each trial's relative tolerance for every one of its samples.
-        max_steps: the most maps applied to a sample.
-        step: the solver's step. What is returned is always a plain image f(x).
+        tol: (B,) float64, each trial's relative tolerance for all of its samples.
+        max_steps: most maps per sample.
+        step: the solver's step.
+
+    Returns:
+        The images f(x) of the last iterates, and how each trial ended.
     """
-    watch = _Watch(start, tol)
+    progress = Progress(start, tol)
     x, (image, value) = start, buffers
     for k in range(1, max_steps + 1):
         f(x, image)
         change = torch.sub(image, x, out=x)
-        ended = watch.look(change, image, f.error, last=k == max_steps)
-        if not watch.left and k == 1:
-            return watch.solution(image)  # as it is: nothing has to be put together
+        ended = progress.update(change, image, f.error, last=k == max_steps)
+        if not progress.left and k == 1:
+            return progress.solution(image)
         trial, place = ended.nonzero(as_tuple=True)
         if len(trial):
-            value[trial, watch.rows[trial, place]] = image[trial, place]
-        if not watch.left:
+            value[trial, progress.rows[trial, place]] = image[trial, place]
+        if not progress.left:
             break
         x, free = step(f, image, change), change
-        watch.spend(step.products)
-        kept = watch.compact()
+        progress.count(step.products)
+        kept = progress.compact()
         if kept is not None:
             f = f.at(kept)
             step.keep(kept)
             x, free = take(x, kept, out=_front(free, kept)), _front(x, kept)
-        f.refresh(watch.live, watch.residual)
+        f.refresh(progress.live, progress.residual)
         image = free
-    return watch.solution(value)
+    return progress.solution(value)
 
 
 def _front(buffer: Tensor, rows: Tensor) -> Tensor:
-    """The first part of a buffer, as a tensor of these rows."""
+    """Return the first part of a buffer, in the shape of these rows."""
     shape = (*rows.shape, buffer.shape[-1])
     return buffer.view(-1)[: math.prod(shape)].view(shape)
-
-
-class _Watch:
-    """Which samples are still at work, and how the others ended.
-
-    `rows`, `live`, `mark`, `residual` and `spent` are of the rows at work, (B, k); what is
-    known of the rows dropped is in `dropped`, by the sample, (B, n).
-    """
-
-    def __init__(self, start: Tensor, tol: Tensor) -> None:
-        batch, self.n, m = start.shape
-        on = start.device
-        self.tol, self.floor = tol[:, None], ROUNDING * torch.finfo(start.dtype).eps
-        self.map_cost, self.maps, self.products, self.work = batch * m * m, 0, 0, 0.0
-        self.left, self.solved = self.n, [Solved.CONVERGED] * batch
-        self.rows = torch.arange(self.n, device=on).expand(batch, self.n)
-        self.live = torch.ones(batch, self.n, dtype=torch.bool, device=on)
-        self.residual = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
-        self.spent = torch.zeros_like(self.residual)
-        self.mark = self.predicted = self.residual
-        self.dropped: tuple[Tensor, Tensor] | None = None  # residual, spent
-
-    def look(self, change: Tensor, image: Tensor, error: Tensor | None, *, last: bool) -> Tensor:
-        """Take in a map; the rows it ended, (B, k)."""
-        self.maps += 1
-        self.spend(1)
-        now = relative_residual(change, image, error)
-        if self.maps == 1:
-            self.predicted = now
-        met = now <= self.tol
-        if self.maps == 1 and bool(met.all()):  # as most often where predictions are good
-            self.residual, self.spent, self.left = now, self.spent + 1, 0
-            return met
-        if last or self.maps % PATIENCE == 0 or not float(now.amax()) < torch.inf:  # NaN as well
-            met = self._give_up(met, now, last=last)
-        ended = self.live & met
-        self.residual = torch.where(self.live, now, self.residual)
-        self.spent = self.spent.masked_fill(ended, self.products)
-        self.live = self.live ^ ended
-        self.left = int(self.live.sum(-1).amax())
-        return ended
-
-    def _give_up(self, met: Tensor, now: Tensor, *, last: bool) -> Tensor:
-        """End the trials that will not be solved, with all their samples; say why."""
-        finite = now < torch.inf
-        stuck = (now > 0.9 * self.mark) & (self.mark <= self.floor) & (self.maps % PATIENCE == 0)
-        if self.maps % PATIENCE == 0:
-            self.mark = now
-        lost = (self.live & ~met & (~finite | stuck | last)).any(-1)
-        for b in lost.nonzero().flatten().tolist():
-            overflow = bool((self.live[b] & ~finite[b]).any())
-            ending = Solved.MAX_STEPS if last else Solved.STAGNATED
-            self.solved[b] = Solved.NONFINITE if overflow else ending
-        return met | lost[:, None]
-
-    def spend(self, products: int) -> None:
-        """Count products with the rows at work."""
-        self.products += products
-        self.work += products * self.live.shape[1] / self.n
-
-    def compact(self) -> Tensor | None:
-        """The rows to go on with, (B, k), when dropping the others saves more than it costs."""
-        present = self.live.shape[1]
-        if self.left > COMPACT * present or present * self.map_cost < WORTH:
-            return None
-        self.dropped = self._all()
-        kept = self.live.argsort(dim=-1, descending=True, stable=True)[:, : self.left]
-        for name in ("rows", "live", "mark", "residual", "spent"):
-            setattr(self, name, getattr(self, name).gather(1, kept))
-        return kept
-
-    def _all(self) -> tuple[Tensor, Tensor]:
-        """Residual and products of every sample."""
-        if self.dropped is None:
-            return self.residual, self.spent
-        residual, spent = self.dropped
-        return (
-            residual.scatter(1, self.rows, self.residual),
-            spent.scatter(1, self.rows, self.spent),
-        )
-
-    def solution(self, value: Tensor) -> Solution:
-        """What is known at the end."""
-        residual, spent = self._all()
-        return Solution(
-            value=value,
-            solved=self.solved,
-            residual=residual.nan_to_num(nan=torch.inf).amax(-1).tolist(),
-            predicted=self.predicted.amax(-1).tolist(),
-            products=spent.mean(-1).tolist(),
-            work=self.work,
-            maps=self.maps,
-            low=[math.nan] * len(spent),
-        )
-
-
-def relative_residual(change: Tensor, image: Tensor, error: Tensor | None = None) -> Tensor:
-    """||f(x) - x||_2 / ||f(x)||_2 of every sample; (B, k, m) twice to (B, k) float64.
-
-    With what the image may be wrong by, `error`, on top: no less than the true one.
-    """
-    size = torch.linalg.vector_norm(image, dim=-1).clamp_min(torch.finfo(image.dtype).tiny)
-    residual: Tensor = torch.linalg.vector_norm(change, dim=-1) / size
-    return residual.double() if error is None else residual + error

@@ -9,34 +9,35 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map, take
+from deq.solvers.fixed_point import Map, Step
 from deq.solvers.sizes import KRYLOV
 
-# A step that would make the residual grow is halved so often; then it is taken.
+# Most halvings of a step that makes the residual grow; then it is taken.
 HALVINGS = 4
-# What is left of a linear equation's residual.
+# Relative residual to which a linear equation is solved.
 FORCING = 1e-2
 
 
-class NewtonKrylov:
+class NewtonKrylov(Step):
     """x <- x + d with (I - f'(x)) d = f(x) - x, halved while the residual would grow.
 
-    It does not need f to contract: an equilibrium where Picard's iteration runs away is
-    found as well. One step costs a product for each vector of the Krylov space.
+    f need not contract, so this also reaches equilibria where Picard's iteration diverges.
+    One step costs one product for each vector of the Krylov space.
     """
 
+    HISTORY = ("_last",)
+
     def __init__(self) -> None:
-        self.products = 0
         self._last: list[Tensor] = []  # x, d, ||f(x) - x|| at x, and halvings of d
 
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The next iterate, in the storage of `image`."""
+        """Return the next iterate, in the storage of `image`."""
         x, size = image - change, torch.linalg.vector_norm(change, dim=-1, keepdim=True)
         d, self.products = gmres(f.slope(x), change)
         halvings = torch.zeros_like(size)
         if self._last:
             before, step, least, halved = self._last
-            # A residual that grows is no step; NaN, too, is not below.
+            # True also if the residual is NaN.
             worse = ~(size < least) & (halved < HALVINGS)
             d = torch.where(worse, step / 2, d)
             x = torch.where(worse, before, x)
@@ -45,18 +46,16 @@ class NewtonKrylov:
         self._last = [x, d, size, halvings]
         return torch.add(x, d, out=image)
 
-    def keep(self, places: Tensor) -> None:
-        """Only these rows go on."""
-        self._last = [take(x, places) for x in self._last]
-
 
 def gmres(slope: Callable[[Tensor], Tensor], right: Tensor) -> tuple[Tensor, int]:
-    """d with ||(I - J) d - right|| <= FORCING ||right|| for each sample, and the products.
+    """Solve ||(I - J) d - right|| <= FORCING ||right|| for each sample by GMRES.
 
     Args:
-        slope: v -> J v, samples independent of one another.
-        right: (B, k, m). Each sample stops by its own residual; the rest of the pack may
-            go on without changing its d.
+        slope: v -> J v, each sample independent of the others.
+        right: (B, k, m).
+
+    Returns:
+        d (B, k, m), and the number of products. Each sample stops by its own residual.
     """
     tiny = torch.finfo(right.dtype).tiny
     beta = torch.linalg.vector_norm(right, dim=-1)
@@ -72,9 +71,9 @@ def gmres(slope: Callable[[Tensor], Tensor], right: Tensor) -> tuple[Tensor, int
             v = v.addcmul(q, overlap[..., None], value=-1)
         height = torch.linalg.vector_norm(v, dim=-1)
         h[..., j + 1, j] = height.double()
-        found, rest = _least_squares(h[..., : j + 2, : j + 1])
+        solution, rest = _least_squares(h[..., : j + 2, : j + 1])
         new = ~done & ((rest <= FORCING) | (j + 1 == KRYLOV))
-        c[..., : j + 1] = torch.where(new[..., None], found, c[..., : j + 1])
+        c[..., : j + 1] = torch.where(new[..., None], solution, c[..., : j + 1])
         done = done | new
         if bool(done.all()):
             break
@@ -87,7 +86,7 @@ def gmres(slope: Callable[[Tensor], Tensor], right: Tensor) -> tuple[Tensor, int
 
 
 def _least_squares(h: Tensor) -> tuple[Tensor, Tensor]:
-    """c minimising ||e_1 - h c||, and that norm; h (B, k, j + 1, j)."""
+    """Return the c that minimises ||e_1 - h c||, and that norm; h (B, k, j + 1, j)."""
     q, r = torch.linalg.qr(h)
     first = q[..., 0, :, None]  # q^T e_1
     safe = r.diagonal(dim1=-2, dim2=-1).abs().amin(-1) > 0

@@ -2,18 +2,13 @@
 
 from torch import Tensor
 
-from deq.solvers.fixed_point import Map
+from deq.solvers.fixed_point import Map, Step
 
 
-class Picard:
+class Picard(Step):
     """x <- f(x)."""
 
-    products = 0
-
     def __call__(self, f: Map, image: Tensor, change: Tensor) -> Tensor:
-        """The image itself."""
+        """Return the image."""
         del f, change
         return image
-
-    def keep(self, places: Tensor) -> None:
-        """Nothing is remembered."""

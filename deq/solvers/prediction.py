@@ -1,7 +1,7 @@
-"""Where a fixed point is expected at the next GD step.
+"""Predictors of the fixed points at the next GD step.
 
-A prediction saves products, never accuracy: the stopping rule is on the true residual.
-Every sample is predicted by itself, so nothing depends on the pack. Shapes: (B, n, m).
+A prediction saves products and never costs accuracy, because the stopping rule uses the true
+residual. Each sample is predicted independently of the pack. Shapes: (B, n, m).
 """
 
 from typing import Protocol
@@ -13,24 +13,24 @@ from deq.solvers.sizes import PREDICTION_DEPTH
 
 
 class Predictor(Protocol):
-    """Expects the next state of a pack from the states before."""
+    """Predicts the next state of a pack from the states before."""
 
     last: Tensor
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
-        """Where the next solve starts; written to `out`."""
+        """Write the start of the next solve to `out` and return it."""
 
     def push(self, state: Tensor, scratch: Tensor) -> Tensor:
-        """Take in the state that was found, and its storage; storage given in return."""
+        """Add a solved state and own its storage; return storage that is free."""
 
     def select(self, keep: list[int]) -> None:
         """Keep these trials only."""
 
 
 class Basis:
-    """The last PREDICTION_DEPTH vectors of each sample, the newest first, and fits by them.
+    """The last PREDICTION_DEPTH vectors of each sample, the newest first, for fits.
 
-    Their inner products are carried along: a new vector costs PREDICTION_DEPTH + 1 passes.
+    Their inner products are stored: a new vector costs PREDICTION_DEPTH + 1 passes.
     """
 
     STATE = ("vectors", "inner")
@@ -41,16 +41,19 @@ class Basis:
         self.inner = torch.zeros(shape, dtype=torch.float64, device=like.device)
 
     def products(self, target: Tensor, scratch: Tensor) -> Tensor:
-        """Inner products of each sample's target with itself, then with the vectors."""
+        """Return the inner products of each target with itself, then with the vectors.
+
+        float64 (B, n, PREDICTION_DEPTH + 1).
+        """
         return torch.stack(
             [torch.mul(target, v, out=scratch).sum(-1) for v in (target, *self.vectors)], dim=-1
         ).double()
 
     def fit(self, products: Tensor) -> Tensor:
-        """c (B, n, PREDICTION_DEPTH) that minimises ||target - sum_j c_j v_j||; float64.
+        """Return the c (B, n, PREDICTION_DEPTH) that minimises ||target - sum_j c_j v_j||.
 
-        With a ridge of one unit of rounding: the vectors are nearly collinear once one
-        mode is left.
+        In float64, with a ridge of one unit of rounding: the vectors are nearly collinear
+        once a single mode is left.
         """
         size = self.inner.diagonal(dim1=-2, dim2=-1).sum(-1)
         ridge = (torch.finfo(self.vectors[0].dtype).eps * size).clamp_min(torch.finfo().tiny)
@@ -60,7 +63,7 @@ class Basis:
         return torch.nan_to_num(c[..., 0], nan=0.0, posinf=0.0, neginf=0.0)
 
     def push(self, vector: Tensor, products: Tensor) -> Tensor:
-        """Put in a vector, with its products; the storage of the one that falls out."""
+        """Add a vector with its products; return the storage of the one that drops out."""
         self.vectors.insert(0, vector)
         inner = torch.empty_like(self.inner)
         inner[..., 1:, 1:] = self.inner[..., :-1, :-1]
@@ -89,7 +92,7 @@ class Extrapolation:
         self.coefficients = first.new_zeros(*first.shape[:2], PREDICTION_DEPTH)
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
-        """x_t + sum_j c_j d_{t+1-j}."""
+        """Write x_t + sum_j c_j d_{t+1-j} to `out` and return it."""
         del scratch
         torch.addcmul(
             self.last, self.differences.vectors[0], self.coefficients[..., 0, None], out=out
@@ -99,7 +102,7 @@ class Extrapolation:
         return out
 
     def push(self, state: Tensor, scratch: Tensor) -> Tensor:
-        """Take in x_t."""
+        """Add x_t, and fit the coefficients."""
         basis, d, self.last = self.differences, self.last, state
         torch.sub(state, d, out=d)
         products = basis.products(d, scratch)
@@ -115,21 +118,21 @@ class Extrapolation:
 class Secant:
     """Multi-secant prediction, for states whose next source is known.
 
-    A GD step changes the map by a known amount: `source` s = f_new(x) - x to first order
-    in the step. The new state is x + A s, A = (I - f'(x))^{-1}. What is known of A are the
-    pairs (s_j, d_j = A s_j) of the steps before: s is fitted by the s_j, and the rest of
-    it is taken as it is,
+    A GD step changes the map by a known amount: `source` s = f_new(x) - x to first order in
+    the step. The new state is x + A s, A = (I - f'(x))^{-1}. A is known on the s_j of the
+    steps before, by the pairs (s_j, d_j = A s_j). s is fitted by the s_j, and A is replaced
+    by I on the remainder:
 
         x + s + sum_j c_j (d_j - s_j).
 
-    Unlike extrapolation it sees a kinked phi's jumps coming.
+    Unlike extrapolation this includes the jumps at the kinks of phi.
     """
 
     STATE = ("last", "source", "sources", "excesses", "_products")
 
     def __init__(self, first: Tensor) -> None:
         self.last = first
-        self.source = torch.zeros_like(first)  # to be written anew before every start
+        self.source = torch.zeros_like(first)  # must be written before every start
         self.sources = Basis(first)
         self.excesses = [torch.zeros_like(first) for _ in range(PREDICTION_DEPTH)]  # d_j - s_j
         self._products = first.new_zeros(
@@ -137,7 +140,7 @@ class Secant:
         )
 
     def start(self, out: Tensor, scratch: Tensor) -> Tensor:
-        """x + s + sum_j c_j (d_j - s_j); `source` holds s, or zero where it is not known."""
+        """Write x + s + sum_j c_j (d_j - s_j) to `out`; s is `source`, zero if unknown."""
         self._products = self.sources.products(self.source, scratch)
         c = self.sources.fit(self._products).to(out.dtype)
         torch.add(self.last, self.source, out=out)
@@ -146,7 +149,7 @@ class Secant:
         return out
 
     def push(self, state: Tensor, scratch: Tensor) -> Tensor:
-        """Take in x + d."""
+        """Add x + d."""
         del scratch
         excess = torch.sub(state, self.last, out=self.last).sub_(self.source)
         self.last = state

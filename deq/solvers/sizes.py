@@ -1,17 +1,14 @@
-"""History that solvers and predictors keep, and the tensors it takes; without torch.
+"""Lengths of the histories of solvers and predictors, and their memory; without torch."""
 
-A tensor here has the size of P = U X: (n, m) for one trial.
-"""
-
-# Vectors that a prediction fits the newest one by.
+# Vectors that a prediction is fitted by.
 PREDICTION_DEPTH = 3
-# Differences that Anderson keeps.
+# Differences in Anderson acceleration.
 ANDERSON_DEPTH = 5
-# Updates that Broyden keeps; then it starts anew.
+# Updates after which Broyden's method restarts.
 BROYDEN_MEMORY = 20
 # Most vectors of a Krylov space.
 KRYLOV = 40
-# Tensors that a solver holds besides its iterate, by its name.
+# Tensors (n, m) per trial that a solver holds besides its iterate.
 TENSORS = {
     "picard": 0,
     "anderson": 2 * ANDERSON_DEPTH + 3,

@@ -1,4 +1,4 @@
-"""The theorem's initial condition, at the delta that makes it best.
+"""The theorem's initial condition, at the best delta.
 
 Source: Ling et al. 2023, Theorem 1 and Lemma 8; THEORY section 3. The factors L and
 |phi(0)| generalise Lemma 8's proof, which uses nothing of ReLU but its Lipschitz constant.
@@ -18,13 +18,13 @@ from deq.linalg.eigenvalues import greatest_eigenvalue, least_eigenvalue
 # delta / (1/L - ||W||_2) is searched between sigmoid(-SEARCH) = 1e-13 and 1 - 1e-13.
 _SEARCH = 30.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
-# Golden sections of the search: each keeps 0.618, and 70 leave 2e-13 of it.
+# Golden sections of the search: each leaves 0.618 of the interval, and 70 leave 2e-13.
 _SECTIONS = 70
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What conditions (7) to (9) read of a drawn network.
+class DrawnNetwork:
+    """Quantities of a drawn network in conditions (7) to (9).
 
     Attributes:
         gram: (n, n) float64, G(0).
@@ -47,14 +47,14 @@ class Drawn:
 
     @property
     def resolved(self) -> bool:
-        """Whether lambda_0 is above the eigenvalues' rounding, n eps ||G(0)||_2."""
+        """True if lambda_0 exceeds the eigenvalues' rounding, n eps ||G(0)||_2."""
         rounding = torch.finfo(torch.float64).eps * self.gram.shape[0]
         return self.lambda_0 > rounding * float(greatest_eigenvalue(self.gram))
 
 
 @dataclass(frozen=True)
-class Initial(Drawn):
-    """What the theory reads of a network at t = 0.
+class Initial(DrawnNetwork):
+    """Quantities of a network at t = 0 that the theory needs.
 
     Attributes:
         tangent: (n, n) float64, H(0).
@@ -65,13 +65,13 @@ class Initial(Drawn):
 
 @dataclass(frozen=True)
 class InitialCondition:
-    """The theorem's conditions at the delta that makes the worst of (7) to (9) best.
+    """The theorem's conditions at the delta with the greatest least slack of (7) to (9).
 
-    A slack is left side / right side; the condition holds where it is at least 1. Some
-    delta satisfies all of (7) to (9) exactly when this one does.
+    A slack is left side / right side; the condition holds if it is at least 1. If any delta
+    satisfies (7) to (9), this one does.
 
     Attributes:
-        delta: the delta searched out.
+        delta: the best delta.
         slack_7, slack_8, slack_9: of conditions (7), (8), (9).
         eta_limit: the right side of (10).
     """
@@ -89,24 +89,28 @@ class InitialCondition:
 
     @property
     def held(self) -> bool:
-        """Whether (7), (8) and (9) hold."""
+        """True if (7), (8) and (9) hold."""
         return self.worst >= 1
 
 
-def initial_condition(drawn: Drawn, model: ModelConfig) -> InitialCondition | None:
-    """The conditions at the best delta in (0, 1/L - ||W(0)||_2); None when that is empty.
+def initial_condition(network: DrawnNetwork, model: ModelConfig) -> InitialCondition | None:
+    """Return the conditions at the best delta in (0, 1/L - ||W(0)||_2); None if that is empty.
 
-    The worst slack has one maximum: as functions of delta (8) and (9) fall, and
-    delta d/d(delta) log of each term of (7) falls, so that (7) rises and then falls; the
-    least of such functions is again one. Golden sections therefore find it, on the scale
-    log(delta / (room - delta)) that resolves both ends.
+    The least slack has a single maximum: as functions of delta (8) and (9) fall, and (7)
+    rises and then falls, because delta d/d(delta) log of each of its terms falls; the
+    minimum of such functions is again such a function. Golden sections therefore find it,
+    on the scale log(delta / (room - delta)), which resolves both ends.
+
+    Args:
+        network: the network at t = 0.
+        model: its activation and width.
     """
-    room = 1 / activation(model.activation).lipschitz - drawn.norm_w
+    room = 1 / activation(model.activation).lipschitz - network.norm_w
     if room <= 0:
         return None
 
     def at(s: float) -> InitialCondition:
-        return condition_at(drawn, model, room / (1 + math.exp(-s)))
+        return condition_at(network, model, room / (1 + math.exp(-s)))
 
     low, high = -_SEARCH, _SEARCH
     for _ in range(_SECTIONS):
@@ -118,19 +122,19 @@ def initial_condition(drawn: Drawn, model: ModelConfig) -> InitialCondition | No
     return max(at(left), at(right), key=lambda c: c.worst)
 
 
-def condition_at(drawn: Drawn, model: ModelConfig, delta: float) -> InitialCondition:
-    """The conditions at one delta; L (||W(0)||_2 + delta) must be below 1."""
+def condition_at(network: DrawnNetwork, model: ModelConfig, delta: float) -> InitialCondition:
+    """Return the conditions at one delta; L (||W(0)||_2 + delta) must be below 1."""
     phi = activation(model.activation)
-    lip, n = phi.lipschitz, drawn.gram.shape[0]
-    rho_w, rho_u, rho_a = (v + delta for v in (drawn.norm_w, drawn.norm_u, drawn.norm_a))
+    lip, n = phi.lipschitz, network.gram.shape[0]
+    rho_w, rho_u, rho_a = (v + delta for v in (network.norm_w, network.norm_u, network.norm_a))
     gap = 1 - lip * rho_w
     offset = abs(phi.at_zero) * math.sqrt(model.width * n)
-    c_a = _ratio(lip * rho_u * drawn.norm_x + offset, gap)
+    c_a = _ratio(lip * rho_u * network.norm_x + offset, gap)
     c_w = _ratio(c_a * lip * rho_a, gap)
-    c_u = _ratio(drawn.norm_x * lip * rho_a, gap)
+    c_u = _ratio(network.norm_x * lip * rho_a, gap)
     square = c_w**2 + c_u**2
-    error = float(torch.linalg.vector_norm(drawn.error))
-    lambda_0 = max(drawn.lambda_0, 0.0)
+    error = float(torch.linalg.vector_norm(network.error))
+    lambda_0 = max(network.lambda_0, 0.0)
     return InitialCondition(
         delta=delta,
         slack_7=_ratio(lambda_0, 4 / delta * max(c_w, c_u, c_a) * error),

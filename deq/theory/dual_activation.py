@@ -1,13 +1,17 @@
-"""The dual activation of phi at a variance: closed form or series, with its error."""
+"""The dual activation of phi at a variance, by closed form or series, with error bounds.
+
+Source: docs/theory.md, section 4.
+"""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deq.activations.activation import Activation
+from deq.activations.duals import Dual
 from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14
@@ -23,7 +27,7 @@ class DualActivation:
         pair: c to (K(c), K_dot(c)), float64, entrywise. K_dot is the derivative of K.
         energy: K(q) = E[phi(u)^2].
         energy_dot: K_dot(q) = E[phi'(u)^2], the greatest |K_dot(c)|.
-        error: bound on the error of K, at the covariances it was made for.
+        error: bound on the error of K, at |c| <= q rho and c = q.
         error_dot: bound on the error of K_dot.
     """
 
@@ -35,11 +39,11 @@ class DualActivation:
     error_dot: float
 
     def modulus_dot(self, rho: float, shift: float) -> float:
-        """By how much K_dot moves when a correlation within [-rho, rho] moves by `shift`.
+        """Bound the change of K_dot when a correlation in [-rho, rho] changes by `shift`.
 
         K_dot is a power series in the correlation with coefficients >= 0, so its slope
-        is greatest at the upper end and below the chord's from there to 1. This holds
-        for ReLU too, whose slope is infinite at 1.
+        is greatest at the upper end, and below that of the chord from there to 1. This
+        includes ReLU, whose slope is infinite at 1.
         """
         end = min(rho, 1 - shift)
         at_end = self.pair(torch.tensor(self.q * end, dtype=torch.float64))[1]
@@ -48,39 +52,48 @@ class DualActivation:
 
 
 def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
-    """The closed form where there is one, else Hermite series, for |c| <= q rho and c = q.
+    """Return the closed form if there is one, else Hermite series, for |c| <= q rho and c = q.
 
-    The errors are the series' truncation and quadrature and, for the rounding of sums
-    of terms whose magnitudes add up to E + q E_dot at most (Horner's rule adds r units
-    to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]), eight units of that.
+    The error bounds are the series' truncation and quadrature, plus eight units of rounding
+    of E + q E_dot, which bounds the magnitudes of the summed terms (Horner's rule adds r
+    units to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]).
+
+    Args:
+        phi: the activation.
+        q: variance of u and of v.
+        rho: greatest |correlation| at which it will be evaluated.
 
     Raises:
         ValueError: phi has no closed form and is not smooth.
     """
-    closed = phi.dual
-    if closed is not None:
-        whole, whole_dot = closed(q, torch.tensor(q, dtype=torch.float64))
-        energy, energy_dot = float(whole), float(whole_dot)
-        error, error_dot = 0.0, 0.0
-
-        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
-            return closed(q, c)
-
+    if phi.dual is not None:
+        exact = _closed_form(phi.dual, q)
     elif phi.smooth:
-        series = hermite_series(phi.function, q, rho, _SERIES_TOL)
-        series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
-        energy, energy_dot = series.energy, series_dot.energy
-        error, error_dot = series.error(rho), series_dot.error(rho)
-
-        def pair(c: Tensor) -> tuple[Tensor, Tensor]:
-            return series.dual(c / q), series_dot.dual(c / q)
-
+        exact = _series(phi, q, rho)
     else:
         raise ValueError(
             f"no population limit of {phi.name}: it is not smooth, so its Hermite series "
             "converges too slowly to be of use: give the Activation a closed-form dual"
         )
     bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0
-    rounding = 8 * _EPS * (energy + q * energy_dot)
+    rounding = 8 * _EPS * (exact.energy + q * exact.energy_dot)
     rounding_dot = 8 * _EPS * (phi.lipschitz**2 + q * bend)
-    return DualActivation(q, pair, energy, energy_dot, error + rounding, error_dot + rounding_dot)
+    return replace(exact, error=exact.error + rounding, error_dot=exact.error_dot + rounding_dot)
+
+
+def _closed_form(dual: Dual, q: float) -> DualActivation:
+    """Evaluate the closed form; its error bounds do not include rounding."""
+    energy, energy_dot = dual(q, torch.tensor(q, dtype=torch.float64))
+    return DualActivation(q, lambda c: dual(q, c), float(energy), float(energy_dot), 0.0, 0.0)
+
+
+def _series(phi: Activation, q: float, rho: float) -> DualActivation:
+    """Sum the Hermite series; their error bounds do not include rounding."""
+    series = hermite_series(phi.function, q, rho, _SERIES_TOL)
+    series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
+
+    def pair(c: Tensor) -> tuple[Tensor, Tensor]:
+        return series.dual(c / q), series_dot.dual(c / q)
+
+    errors = series.error(rho), series_dot.error(rho)
+    return DualActivation(q, pair, series.energy, series_dot.energy, *errors)

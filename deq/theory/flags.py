@@ -1,4 +1,4 @@
-"""What the theorem promises of every step, and whether it held along a trajectory.
+"""Whether the theorem's guarantees held at every step of a trajectory.
 
 Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; THEORY
 section 3.
@@ -11,40 +11,38 @@ from torch import Tensor
 
 from deq.theory.convergence import Initial
 
-# A loss counts only where it exceeds the error of its own evaluation so many times.
+# Multiple of a loss's evaluation error above which it counts.
 FLOOR_MARGIN = 100.0
 
-# Numbers by metric name, and why others are absent.
+# Numbers by metric name, and why others are missing.
 Numbers = tuple[dict[str, float], dict[str, str]]
 
 
 def bound_flags(trajectory: dict[str, Tensor], log_floor: Tensor) -> Numbers:
-    """theory/bound_violation and theory/bound_held.
+    """Return theory/bound_violation and theory/bound_held.
 
     The violation is max over t >= 1 of log Phi(t) - log Phi(0) - t log(1 - eta lambda_0 / 2)
-    over the steps above the numerical floor, where the loss says something. It held when
-    at no such step the excess is above the error of the two losses' logarithms,
-    2 (r_t + r_0), r = sqrt(Phi_error / Phi) the relative error of yhat - y, and rounding
-    of the exponent t log(1 - eta lambda_0 / 2).
+    over the steps above the numerical floor. The bound held if at no such step this excess
+    is above the error of the two logarithms, 2 (r_t + r_0) with r = sqrt(Phi_error / Phi)
+    the relative error of yhat - y, plus rounding of t log(1 - eta lambda_0 / 2).
 
     Args:
         trajectory: columns loss and log_loss_bound, (T,).
         log_floor: (T,) log of FLOOR_MARGIN times Phi_error, the loss that evaluation
-            errors alone could make.
+            errors alone can cause.
     """
     log_loss, log_bound = trajectory["loss"].log(), trajectory["log_loss_bound"]
     if bool(log_bound.isnan().all()):
         return {}, {"theory/bound_held": "there is no bound: see rate/bound"}
-    # Not "above": a loss that is NaN is no loss at its floor.
-    told = ~(log_loss <= log_floor)
-    told[0] = False
-    if not bool(told.any()):
+    resolved = ~(log_loss <= log_floor)  # true for NaN
+    resolved[0] = False
+    if not bool(resolved.any()):
         why = "no step after the first was measured above the numerical floor"
         return {}, dict.fromkeys(("theory/bound_held", "theory/bound_violation"), why)
     relative = torch.exp((log_floor - math.log(FLOOR_MARGIN) - log_loss) / 2)
     rounding = 4 * torch.finfo(torch.float64).eps * (log_bound - log_bound[0]).abs()
-    excess = (log_loss - log_bound)[told]
-    held = excess <= (2 * (relative + relative[0]) + rounding)[told]
+    excess = (log_loss - log_bound)[resolved]
+    held = excess <= (2 * (relative + relative[0]) + rounding)[resolved]
     return {
         "theory/bound_violation": float(excess.amax()),
         "theory/bound_held": float(bool(held.all())),
@@ -52,12 +50,11 @@ def bound_flags(trajectory: dict[str, Tensor], log_floor: Tensor) -> Numbers:
 
 
 def weight_flags(trajectory: dict[str, Tensor], initial: Initial, lipschitz: float) -> Numbers:
-    """theory/lambda_ratio_min, theory/lambda_held, theory/well_posed_held.
+    """Return theory/lambda_ratio_min, theory/lambda_held, theory/well_posed_held.
 
     lambda_held: lambda_t >= lambda_0 / 2 at every measured step; well_posed_held:
-    L ||W(t)||_2 < 1 at every measured step. Neither has a tolerance: both inequalities
-    leave room (a factor 2; ||W||_2 is good to 1e-6), and a value on their edge says so in
-    theory/lambda_ratio_min and spectrum/norm_w.
+    L ||W(t)||_2 < 1 at every measured step. Neither has a tolerance; a value close to its
+    limit shows in theory/lambda_ratio_min and spectrum/norm_w.
 
     Args:
         trajectory: columns lambda_min_gram and norm_w, (T,), NaN where not measured.

@@ -1,4 +1,7 @@
-"""Gaussian averages, Hermite coefficients and the dual activation they give."""
+"""Gaussian averages, Hermite coefficients and the dual activation they give.
+
+Source: docs/theory.md, section 4.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# sqrt(density) is 3e-19 at |g| = 13: what is cut off is below rounding. The
-# trapezoidal rule converges like exp(-2 pi s / h) for phi analytic within |Im g| < s.
+# sqrt(density) is 3e-19 at |g| = 13, so the cut-off is below rounding. The trapezoidal
+# rule converges like exp(-2 pi s / h) for phi analytic within |Im g| < s.
 _EDGE = 13.0
 _SPACING = 0.01
 _MAX_TERMS = 2000
@@ -23,7 +26,7 @@ def _grid() -> tuple[Tensor, Tensor]:
 
 
 def gaussian_mean(f: Function) -> float:
-    """E[f(g)], g ~ N(0, 1), for analytic f of moderate growth (trapezoidal rule)."""
+    """Return E[f(g)], g ~ N(0, 1), for analytic f of moderate growth (trapezoidal rule)."""
     g, density = _grid()
     return float((f(g) * density).sum() * _SPACING)
 
@@ -35,11 +38,11 @@ class HermiteSeries:
     Attributes:
         weights: (N,) float64, the mu_r^2 for r < N.
         energy: E[phi(sqrt(q) g)^2], the sum of all mu_r^2.
-        rest: the energy left out, that of r >= N; no less than the rounding of the
-            difference it is taken as.
-        quadrature: by how much twice the spacing changes the weights and the energy,
-            all together: far above the error that is left, since that is its square
-            for an analytic phi, and a fraction of it for one that is less than claimed.
+        rest: the energy of the terms r >= N, at least the rounding of the difference that
+            it is computed as.
+        quadrature: the sum of the changes of weights and energy at twice the spacing. It
+            is far above the error at the spacing itself: about the square root of it for
+            an analytic phi, a multiple of it for a less smooth one.
     """
 
     weights: Tensor
@@ -48,17 +51,17 @@ class HermiteSeries:
     quadrature: float
 
     def dual(self, rho: Tensor) -> Tensor:
-        """E[phi(u) phi(v)] = sum_r mu_r^2 rho^r at correlations rho, truncated."""
+        """Return E[phi(u) phi(v)] = sum_{r<N} mu_r^2 rho^r at correlations rho."""
         total = torch.zeros_like(rho)
         for weight in reversed(self.weights.tolist()):
             total.mul_(rho).add_(weight)
         return total
 
     def error(self, rho: float) -> float:
-        """Bound on the error of `dual` at |correlation| <= rho: rest rho^N + quadrature.
+        """Bound the error of `dual` at |correlation| <= rho: rest rho^N + quadrature.
 
-        The terms left out are bounded by their sum at rho = 1, which the energy gives,
-        times the first power left out. Rounding within `dual` comes on top.
+        The truncated terms are bounded by their sum at rho = 1 times the first truncated
+        power. Rounding within `dual` is not included.
         """
         return self.rest * rho ** len(self.weights) + self.quadrature
 
@@ -66,10 +69,10 @@ class HermiteSeries:
 def hermite_series(
     f: Function, q: float, rho: float, tol: float, *, max_terms: int = _MAX_TERMS
 ) -> HermiteSeries:
-    """The series of f(sqrt(q) g), long enough for a truncation of at most tol, if it can be.
+    """Return the series of f(sqrt(q) g), truncated with an error of at most tol if possible.
 
-    It ends when rest rho^N <= tol, which looks at the energy left and not at the last
-    coefficient, or at max_terms; `HermiteSeries.error` tells what was reached.
+    It ends when rest rho^N <= tol, or at max_terms; `HermiteSeries.error` bounds the error
+    reached. The criterion uses the remaining energy, not the last coefficient.
     For f with poles at distance s from the real line mu_r^2 falls like
     exp(-2 s sqrt(r / q)): at q = 2 and rho = 1 an error of 1e-14 takes tanh (s = pi/2)
     220 terms and arctan (s = 1) 350.
@@ -77,9 +80,9 @@ def hermite_series(
     Args:
         f: an analytic activation, or its derivative.
         q: variance of its argument.
-        rho: the greatest |correlation| it will be evaluated at.
-        tol: the truncation error wished for.
-        max_terms: the most terms.
+        rho: greatest |correlation| at which it will be evaluated.
+        tol: truncation error to reach.
+        max_terms: most terms.
 
     Source: Daniely, Frostig and Singer 2016, section 4. The coefficients come from the
     trapezoidal rule on f times Hermite functions, whose recurrence is stable.
@@ -107,5 +110,5 @@ def hermite_series(
 
 
 def _sums(terms: Tensor) -> tuple[float, float]:
-    """The trapezoidal rule's sum over the grid, and over every other point of it."""
+    """Return the trapezoidal rule's sum over the grid, and over every other point."""
     return float(terms.sum()), 2 * float(terms[::2].sum())

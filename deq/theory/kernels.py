@@ -1,4 +1,4 @@
-"""Gram matrices of a network as it stands: G, B and the tangent kernel H.
+"""Gram matrices of a network: G, B and the tangent kernel H.
 
 Source: THEORY section 2; Feng and Kolter, "On the neural tangent kernel of
 equilibrium models".
@@ -7,15 +7,15 @@ equilibrium models".
 import torch
 from torch import Tensor
 
-# Rows of z in float64 at once, so that no second z is held.
+# Rows of z that are converted to float64 at once, so that no second z is held.
 CHUNK = 4096
 
 
 def gram(z: Tensor) -> Tensor:
-    """z^T z in float64; (..., m, n) to (..., n, n).
+    """Return z^T z in float64; (..., m, n) to (..., n, n).
 
-    In float64 whatever the training's dtype, because the least eigenvalue of nearly
-    parallel inputs is far below float32's rounding of the greatest.
+    Always in float64, because the least eigenvalue of nearly parallel inputs is far below
+    float32's rounding of the greatest.
     """
     total = z.new_zeros(*z.shape[:-2], z.shape[-1], z.shape[-1], dtype=torch.float64)
     for first in range(0, z.shape[-2], CHUNK):
@@ -25,7 +25,7 @@ def gram(z: Tensor) -> Tensor:
 
 
 def tangent(g: Tensor, b: Tensor, xx: Tensor) -> Tensor:
-    """H = J J^T = G + B * G + B * (X^T X), J the Jacobian of yhat in (W, U, a).
+    """Return H = J J^T = G + B * G + B * (X^T X), J the Jacobian of yhat in (W, U, a).
 
     Args:
         g: (..., n, n) G = Z^T Z, Z the equilibria.

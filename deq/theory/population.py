@@ -17,16 +17,16 @@ from deq.theory.dual_activation import DualActivation, dual_activation
 from deq.theory.hermite import gaussian_mean
 
 # The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
-# takes 50 steps at most; the others are for a sigma_w2 past the well-posedness limit.
+# takes at most 50 steps; more are needed above the well-posedness limit of sigma_w2.
 _MAX_STEPS = 2000
 _MAX_NEWTON = 50
-_CHUNK = 2**14  # pairs solved at once: what the series reads and writes stays in cache
+_CHUNK = 2**14  # pairs solved at once, so that the series' data stays in cache
 _EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
 class Population:
-    """What G/m, B and H/m tend to as the width m grows.
+    """The limits of G/m, B and H/m as the width m grows.
 
     Attributes:
         x: (d, n) float64 inputs, columns of norm sqrt(d).
@@ -52,24 +52,24 @@ class Population:
 
     @property
     def resolved(self) -> bool:
-        """Whether lambda_star exceeds its own error bound, n times `error` (Weyl)."""
+        """True if lambda_star exceeds its error bound, n times `error` (Weyl)."""
         return self.lambda_star > self.x.shape[1] * self.error
 
     def tangent(self, width: int) -> Tensor:
-        """H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
+        """Return H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
         return width * self.gram * (1 + self.backward) + (self.x.mT @ self.x) * self.backward
 
 
 def population(
     x: Tensor, activation: str | Activation, *, sigma_w2: float, sigma_a: float = 1.0
 ) -> Population:
-    """The population limit for inputs x and an activation.
+    """Return the population limit for inputs x and an activation.
 
     K_ij = E[phi(u) phi(v)], (u, v) centred Gaussian with variances q and covariance
     c_ij = 2 (sigma_w2 K_ij + x_i.x_j / d): one scalar fixed point for each pair.
 
     Args:
-        x: (d, n) float64, columns of norm sqrt(d); their directions are what counts.
+        x: (d, n) float64, columns of norm sqrt(d).
         activation: a name or an Activation.
         sigma_w2: variance parameter of W, W_ij ~ N(0, 2 sigma_w2 / m).
         sigma_a: scale of the output weights, a_i ~ N(0, sigma_a^2 / m).
@@ -84,9 +84,7 @@ def population(
     n = len(similarity)
     upper = similarity[tuple(torch.triu_indices(n, n, offset=1))]
     q = _variance(phi, sigma_w2)
-    # K_ii >= |K_ij|, so that q - |c_ij| >= 2 (1 - |x_i.x_j| / d): no pair is closer.
-    closest = float(upper.abs().amax()) if n > 1 else 0.0
-    rho = min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
+    rho = _greatest_correlation(upper, q)
     dual = dual_activation(phi, q, rho)
     gain = 2 * sigma_w2 * dual.energy_dot
     if gain >= 1:
@@ -114,7 +112,7 @@ def population(
 
 
 def _similarity(x: Tensor) -> Tensor:
-    """Cosines x_i.x_j / d of the columns; (n, n)."""
+    """Check x and return the cosines x_i.x_j / d of its columns; (n, n)."""
     if x.dtype != torch.float64 or x.ndim != 2 or not x.numel():
         raise ValueError(f"x must be a float64 matrix (d, n), not {x.dtype} {tuple(x.shape)}")
     norms, right = torch.linalg.vector_norm(x, dim=0), x.shape[0] ** 0.5
@@ -128,8 +126,19 @@ def _similarity(x: Tensor) -> Tensor:
     return torch.clamp(unit.mT @ unit, -1.0, 1.0)
 
 
+def _greatest_correlation(upper: Tensor, q: float) -> float:
+    """Bound |c_ij| / q by q - |c_ij| >= 2 (1 - |x_i.x_j| / d), which follows from K_ii >= |K_ij|.
+
+    Args:
+        upper: the cosines x_i.x_j / d of all pairs.
+        q: variance of the pre-activations.
+    """
+    closest = float(upper.abs().amax()) if len(upper) else 0.0
+    return min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
+
+
 def _variance(phi: Activation, sigma_w2: float) -> float:
-    """q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1), by iteration of the contraction."""
+    """Solve q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1) by iteration of the contraction."""
     q = before = 2.0
     for _ in range(_MAX_STEPS):
         q, before = 2 * (sigma_w2 * _energy(phi, q) + 1), q
@@ -141,7 +150,7 @@ def _variance(phi: Activation, sigma_w2: float) -> float:
 
 
 def _energy(phi: Activation, q: float) -> float:
-    """E[phi(sqrt(q) g)^2]."""
+    """Return E[phi(sqrt(q) g)^2], g ~ N(0, 1)."""
     if phi.dual is not None:
         return float(phi.dual(q, torch.tensor(q, dtype=torch.float64))[0])
     return gaussian_mean(lambda g: phi.function(q**0.5 * g) ** 2)
@@ -150,9 +159,12 @@ def _energy(phi: Activation, q: float) -> float:
 def _solve(
     dual: DualActivation, similarity: Tensor, sigma_w2: float
 ) -> tuple[Tensor, Tensor, float]:
-    """K and K_dot where c = 2 (sigma_w2 K(c) + similarity); and the residual left.
+    """Solve c = 2 (sigma_w2 K(c) + similarity) by Newton's method.
 
-    Newton's method, K' = K_dot: the residual's slope lies within 1 +- gain.
+    K' = K_dot, so the residual's slope lies within 1 +- gain.
+
+    Returns:
+        K(c), K_dot(c), and the greatest remaining residual.
     """
     c = 2 * similarity
     for _ in range(_MAX_NEWTON):
@@ -165,7 +177,7 @@ def _solve(
 
 
 def _symmetric(upper: Tensor, diagonal: float, n: int) -> Tensor:
-    """The symmetric (n, n) matrix of its strict upper triangle's rows and its diagonal."""
+    """Return the symmetric (n, n) matrix with this strict upper triangle and diagonal."""
     full = torch.zeros(n, n, dtype=torch.float64)
     full[tuple(torch.triu_indices(n, n, offset=1))] = upper
     return full + full.mT + diagonal * torch.eye(n, dtype=torch.float64)
@@ -174,13 +186,13 @@ def _symmetric(upper: Tensor, diagonal: float, n: int) -> Tensor:
 def _errors(
     phi: Activation, dual: DualActivation, sigma_w2: float, rho: float, residual: float, d: int
 ) -> tuple[float, float]:
-    """Bounds on the errors of the entries of K and of K_dot.
+    """Bound the errors of the entries of K and of K_dot.
 
-    A fixed point amplifies what its map is wrong by 1 / (1 - gain). Moving q by one at
-    a fixed correlation moves K by L sqrt(E / q) at most and K_dot by L^2 / q (couple
-    the two Gaussians; the variation of the density); at a fixed covariance it moves the
-    correlation as well, and K by E_dot more. A cosine of d terms is rounded by
-    (d + 4) eps at most.
+    A fixed point amplifies its map's error by 1 / (1 - gain). At a fixed correlation the
+    derivative of K by q is at most L sqrt(E / q), and that of K_dot at most L^2 / q (couple
+    the two Gaussians; the variation of the density). At a fixed covariance the correlation
+    changes too, which adds E_dot to K's. A cosine of d terms is rounded by (d + 4) eps at
+    most.
     """
     q, lipschitz = dual.q, phi.lipschitz
     gain = 2 * sigma_w2 * dual.energy_dot

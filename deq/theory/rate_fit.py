@@ -1,25 +1,25 @@
-"""The rate fitted to a trajectory: its window, its slope, its standard error.
+"""Fit of a rate to a trajectory: its window, its slope, its standard error.
 
 Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-# A fit over fewer points, or a line that explains less, is not called a rate.
+# A fit over fewer points, or with a smaller R^2, gives no rate.
 MIN_POINTS = 10
 MIN_R2 = 0.9
-# A window is straight when its local slope varies by this share of the slope (one
-# standard deviation), or by no more than noise would make it seem.
+# A window is straight if its local slope varies by at most this share of the slope (one
+# standard deviation), or by no more than noise explains.
 STRAIGHT = 0.003
-# Where windows may begin, as shares of the last step above the floor.
+# Possible starts of the window, as shares of the last step above the floor.
 STARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
-# Noise is not more correlated from step to step than this; what seems so is the curve.
+# Greatest lag-one correlation of noise; residuals above it follow from the curve's shape.
 CORRELATED = 0.95
-# Standard errors by which a curvature must exceed zero to count.
+# Standard errors above zero from which a curvature is significant.
 SIGNIFICANT = 2.0
 
 
@@ -28,20 +28,19 @@ class RateFit:
     """A rate fitted to log Phi by least squares.
 
     Attributes:
-        rate: minus the slope, nats per GD step; None when there is no rate.
-        stderr: its standard error, from two causes added in squares. Noise: the usual
-            error times sqrt((1 + r) / (1 - r)), r the residuals' lag-one
-            autocorrelation; three of it cover the true slope in 97 of 100 cases where
-            the window holds 10 (1 + r) / (1 - r) points or more. Bend: the standard
-            deviation over the window of the local slope, where curvature is
-            significant. A training loss has hardly any noise and is a sum of many
-            exponentials: there the second is all, and says how far the rate is from
-            constant; each local rate of a parabola is within sqrt(3) of it.
-        r2: share of the variance of log Phi, less its alternating part, that the line
+        rate: minus the slope, nats per GD step; None if there is no rate.
+        stderr: its standard error, the root of the sum of two squares. Noise: the usual
+            error times sqrt((1 + r) / (1 - r)), r the residuals' lag-one autocorrelation;
+            three times it cover the true slope in 97 of 100 cases if the window has 10
+            (1 + r) / (1 - r) points or more. Bend: the standard deviation of the local
+            slope over the window, where curvature is significant. A training loss is a sum
+            of exponentials with hardly any noise: there the bend dominates and tells how
+            far the rate is from constant; local rates of a parabola are within sqrt(3) of it.
+        r2: share of the variance of log Phi, without its alternating part, that the line
             explains.
-        oscillation: amplitude of the alternating part of log Phi, in nats: near the
-            stability limit the top mode flips its sign at every step.
-        start, stop: first and last step of the window.
+        oscillation: amplitude of the alternating part of log Phi, in nats; near the
+            stability limit the fastest mode changes sign at every step.
+        start, stop: first and last GD step of the window.
         reason: why there is no rate; empty otherwise.
     """
 
@@ -57,21 +56,20 @@ class RateFit:
 def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
     """Fit a line and a period-two part to log Phi above its numerical floor.
 
-    The window ends at the last step before log Phi first touches the floor: what comes
-    above it again later is noise. It begins at half that step, or later, up to three
-    quarters, when only then it is straight (an early transient is cut off). A curve that
-    is straight nowhere has no transient to cut: its window is the last half. Either way the
-    rate is the mean over the window; what it tends to later no fit can tell.
+    The window ends at the last step before log Phi first reaches the floor. It starts at
+    half that step, or later, up to three quarters, if only then it is straight (an early
+    transient is cut off). If it is straight nowhere, the window is the last half. The rate
+    is the mean over the window.
 
     Args:
-        steps: (T,) float64, rising.
+        steps: (T,) float64, ascending.
         log_loss: (T,) log Phi; -inf where the loss is exactly zero.
-        log_floor: (T,) log of the loss below which rounding and the solver's
-            tolerance, not training, decide.
+        log_floor: (T,) log of the loss below which rounding and the solver's tolerance
+            dominate.
     """
-    lost = (log_loss.isnan() | (log_loss == math.inf)).nonzero()
-    if len(lost):
-        return RateFit(reason=f"the loss is not finite at step {int(steps[lost[0]])}")
+    bad = (log_loss.isnan() | (log_loss == math.inf)).nonzero()
+    if len(bad):
+        return RateFit(reason=f"the loss is not finite at step {int(steps[bad[0]])}")
     above = log_loss > log_floor
     usable = len(above) if bool(above.all()) else int((~above).nonzero()[0])
     if usable == 0:
@@ -81,28 +79,33 @@ def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
         return RateFit(reason=f"fewer than {MIN_POINTS} steps above the numerical floor")
     window, line = _straightest(t, y)
     start, stop = int(t[window][0]), int(t[-1])
-    found = RateFit(r2=line.r2, oscillation=line.oscillation, start=start, stop=stop)
+    fit = RateFit(-line.slope, line.stderr, line.r2, line.oscillation, start, stop)
     if line.slope >= 0:
-        return _without(found, "the loss does not fall over the window")
-    if line.r2 < MIN_R2:
-        why = f"log loss is no straight line over the window (R^2 = {line.r2:.2f})"
-        return _without(found, why)
-    return RateFit(-line.slope, line.stderr, line.r2, line.oscillation, start, stop)
+        reason = "the loss does not fall over the window"
+    elif line.r2 < MIN_R2:
+        reason = f"log loss is no straight line over the window (R^2 = {line.r2:.2f})"
+    else:
+        return fit
+    return replace(fit, rate=None, stderr=None, reason=reason)
 
 
 def window_rate(steps: Tensor, log_loss: Tensor, start: float, stop: float) -> float | None:
-    """The rate of a predicted curve, fitted as above over a given window.
+    """Fit the rate of a predicted curve over a given window, as `fit_rate` does.
 
-    None when the window holds too few points or the curve is not finite there.
+    Args:
+        steps: (T,) GD steps.
+        log_loss: (T,) log Phi of the curve.
+        start: first GD step of the window.
+        stop: last GD step of the window.
+
+    Returns:
+        Nats per GD step; None if the window has fewer than four points or the curve is not
+        finite there.
     """
     window = (steps >= start) & (steps <= stop)
     if int(window.sum()) < 4 or not bool(log_loss[window].isfinite().all()):
         return None
     return -_line(steps[window], log_loss[window]).slope
-
-
-def _without(found: RateFit, reason: str) -> RateFit:
-    return RateFit(None, None, found.r2, found.oscillation, found.start, found.stop, reason)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class _Line:
 
 
 def _straightest(t: Tensor, y: Tensor) -> tuple[Tensor, _Line]:
-    """The first window that is straight, or the last half; and its line."""
+    """Return the first straight window, or else the last half, and its line."""
     whole = t >= STARTS[0] * t[-1]
     half = _line(t[whole], y[whole])
     window, line = whole, half
@@ -140,9 +143,9 @@ def _straightest(t: Tensor, y: Tensor) -> tuple[Tensor, _Line]:
 
 
 def _line(t: Tensor, y: Tensor) -> _Line:
-    """Least squares of y on (-1)^t, a line and a parabola orthogonal to it.
+    """Fit y by least squares with (-1)^t, a line, and a parabola orthogonal to the line.
 
-    Orthogonal, so that the slope is the line's: that on average over the window.
+    Orthogonal, so that the line's slope is the mean slope over the window.
     """
     half = float(t[-1] - t[0]) / 2
     s = (t - (t[0] + t[-1]) / 2) / half  # -1 .. 1
@@ -150,7 +153,7 @@ def _line(t: Tensor, y: Tensor) -> _Line:
     basis, triangle = torch.linalg.qr(powers)
     parity = 1.0 - 2.0 * (t.round() % 2)
     columns = torch.column_stack([basis, parity])
-    inverse = torch.linalg.pinv(columns, rtol=1e-9)  # parity may be constant: then no part of it
+    inverse = torch.linalg.pinv(columns, rtol=1e-9)  # parity may be constant
     fitted = inverse @ y
     variance, is_noise = _variance(y - columns @ fitted)
     deviation = (variance * (inverse**2).sum(1)).sqrt()
@@ -172,12 +175,12 @@ def _line(t: Tensor, y: Tensor) -> _Line:
 
 
 def _variance(residual: Tensor) -> tuple[float, bool]:
-    """The noise's variance times w = (1 + r) / (1 - r); and whether it is noise at all.
+    """Return the noise's variance times w = (1 + r) / (1 - r), and whether it is noise.
 
-    r is the residuals' lag-one autocorrelation. Fitted residuals look smaller and less
-    correlated than the noise is: for N points and p = 4 regressors r is low by
-    (p + 3 r) / N to first order (Marriott and Pope 1954 for p = 1), and the sum of
-    squares is that of N - p w free points.
+    r is the residuals' lag-one autocorrelation. Residuals of a fit are smaller and less
+    correlated than the noise: for N points and p = 4 regressors r is too low by
+    (p + 3 r) / N to first order (Marriott and Pope 1954 for p = 1), and the sum of squares
+    is that of N - p w free points.
     """
     count, square = len(residual), float(residual @ residual)
     if square == 0:

@@ -1,4 +1,4 @@
-"""Rates in closed form, and the curves of the linearised dynamics.
+"""Closed-form rates, and the loss curves of linearised gradient descent.
 
 Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
 """
@@ -13,18 +13,18 @@ from torch import Tensor
 from deq.theory.convergence import Initial
 from deq.theory.population import Population
 
-# Steps whose modes are summed at once, so that memory does not grow with the budget.
+# Steps whose modes are summed at once, so that memory does not grow with their number.
 _CHUNK = 4096
 
 
 def bound_rate(eta: float, lambda_0: float) -> float | None:
-    """-log(1 - eta lambda_0 / 2), the theorem's rate; None when the bound is void."""
+    """Return -log(1 - eta lambda_0 / 2), the theorem's rate; None if the bound is void."""
     x = eta * lambda_0 / 2
     return -math.log1p(-x) if 0 < x < 1 else None
 
 
 def asymptotic_rate(eta: float, h: float) -> float | None:
-    """-2 log|1 - eta h| of one mode of eigenvalue h; None when it does not decay."""
+    """Return -2 log|1 - eta h|, the rate of a mode of eigenvalue h; None if it does not decay."""
     factor = abs(1 - eta * h)
     if h <= 0 or not 0 < factor < 1:
         return None
@@ -32,16 +32,16 @@ def asymptotic_rate(eta: float, h: float) -> float | None:
 
 
 def effective_eigenvalue(eta: float, rate: float) -> float:
-    """(1 - exp(-rate / 2)) / eta: the eigenvalue of H whose mode would decay at this rate."""
+    """Return (1 - exp(-rate / 2)) / eta, the eigenvalue of H whose mode decays at this rate."""
     return -math.expm1(-rate / 2) / eta
 
 
 @dataclass(frozen=True)
 class LinearDynamics:
-    """Gradient descent on a linearised model: every mode of H decays by itself.
+    """Gradient descent on a linearised model, in which the modes of H decay independently.
 
     Attributes:
-        eigenvalues: (n,) float64, h_k of H, rising.
+        eigenvalues: (n,) float64, h_k of H, ascending.
         squares: (n,) float64, c_k^2, the squared error in each mode at t = 0.
         eta: the step size.
     """
@@ -52,7 +52,7 @@ class LinearDynamics:
 
     @classmethod
     def of_network(cls, initial: Initial, eta: float) -> "LinearDynamics":
-        """Of one network: H(0) = sum_k h_k u_k u_k^T and c_k = u_k.e(0)."""
+        """Return the dynamics of a network: H(0) = sum_k h_k u_k u_k^T, c_k = u_k.e(0)."""
         h, u = torch.linalg.eigh(initial.tangent)
         return cls(h, (u.mT @ initial.error) ** 2, eta)
 
@@ -60,35 +60,45 @@ class LinearDynamics:
     def of_population(
         cls, limit: Population, y: Tensor, width: int, sigma_a: float, eta: float
     ) -> "LinearDynamics":
-        """Of the infinite-width limit: H_inf at this width, the error by its expectation.
+        """Return the dynamics of the infinite-width limit, with the expectation of c_k^2.
 
         yhat(0) has mean zero and covariance sigma_a^2 K over the draw of a, so that
         E[c_k^2] = (u_k.y)^2 + sigma_a^2 u_k^T K u_k with the eigenvectors u_k of H_inf.
-        The curve is that of the loss averaged over wide networks; a single one scatters
-        about it with its own e(0), also at infinite width.
+        The curve is the mean loss of wide networks; a single network deviates by its own
+        e(0), even at infinite width.
+
+        Args:
+            limit: the population limit.
+            y: (n,) targets.
+            width: m, of which H_inf is a function.
+            sigma_a: scale of the output weights.
+            eta: absolute step size.
         """
         h, u = torch.linalg.eigh(limit.tangent(width))
         variance = sigma_a**2 * ((limit.gram @ u) * u).sum(0).clamp_min(0)
         return cls(h, (u.mT @ y.double()) ** 2 + variance, eta)
 
     def log_loss(self, steps: Tensor) -> Tensor:
-        """log Phi_lin(t) = log 1/2 sum_k (1 - eta h_k)^{2t} c_k^2 at the given steps; (T,).
+        """Return log Phi_lin(t) = log 1/2 sum_k (1 - eta h_k)^{2t} c_k^2; (T,).
 
-        Summed in logarithms, so that a curve below the least float is still a curve.
+        Summed as logarithms, so that values below the least float do not vanish.
+
+        Args:
+            steps: (T,) float64, the GD steps t.
         """
         decay = 2 * torch.log((1 - self.eta * self.eigenvalues).abs())
         parts = []
         for part in torch.split(steps, _CHUNK):
-            # At t = 0 a mode with 1 - eta h = 0 still counts: 0^0 = 1.
+            # 0^0 = 1: at t = 0 a mode with 1 - eta h = 0 counts.
             exponents = torch.nan_to_num(part[:, None] * decay, nan=0.0) + self.squares.log()
             parts.append(torch.logsumexp(exponents, dim=1))
         return torch.cat(parts) - math.log(2)
 
     def steps_to(self, loss: float, most: int) -> int | None:
-        """The first step with Phi_lin(t) <= loss Phi_lin(0); None when not within `most`.
+        """Return the first step with Phi_lin(t) <= loss Phi_lin(0); None if above `most`.
 
-        log Phi_lin is convex in t (a logsumexp of lines), also when eta h_k > 2 makes it
-        rise in the end: it falls until its minimum, where both searches bisect.
+        log Phi_lin is convex in t (a logsumexp of lines), also if eta h_k > 2 makes it rise
+        in the end. Bisection finds its minimum, then the step before the minimum.
         """
         if loss >= 1:
             return 0
@@ -104,7 +114,7 @@ class LinearDynamics:
 
 
 def _first(holds: Callable[[int], bool], most: int) -> int:
-    """The first t in 0 .. most where a predicate that turns true once is true; else `most`."""
+    """Return the first t in 0 .. most for which a monotone predicate is true; else `most`."""
     low, high = 0, most
     while low < high:
         middle = (low + high) // 2

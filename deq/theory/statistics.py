@@ -1,4 +1,4 @@
-"""Statistics of repeats: intervals of means, and exponents of power laws."""
+"""Statistics of repeated measurements: confidence intervals and power laws."""
 
 import math
 import statistics
@@ -14,10 +14,10 @@ class Mean:
 
     Attributes:
         value: the mean.
-        deviation: the standard deviation of one repeat; None of a single one.
-        half_width: half the confidence interval of the mean, Student's t; None of a
-            single one.
-        count: how many repeats.
+        deviation: the standard deviation of one repeat; None for a single repeat.
+        half_width: half the width of the mean's confidence interval, Student's t; None for
+            a single repeat.
+        count: number of repeats.
     """
 
     value: float
@@ -27,10 +27,14 @@ class Mean:
 
 
 def mean(values: Sequence[float], *, level: float = 0.95) -> Mean:
-    """Mean, standard deviation and confidence interval of independent normal repeats.
+    """Return mean, standard deviation and confidence interval of independent normal repeats.
 
     The interval is value +- t sqrt(s^2 / n), t the quantile (1 + level) / 2 of Student's
     distribution with n - 1 degrees of freedom.
+
+    Args:
+        values: one for each repeat.
+        level: the interval's coverage.
 
     Raises:
         ValueError: there are no values.
@@ -56,9 +60,10 @@ class PowerLaw:
 
 
 def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
-    """Least squares of log y on log x; None for fewer than three points or two x.
+    """Fit log y to log x by least squares; None for fewer than three points or two x.
 
-    The standard error presumes independent errors of log y, all of one variance.
+    Points that are not positive are left out. The standard error assumes independent errors
+    of log y with one variance.
     """
     points = [(math.log(u), math.log(v)) for u, v in zip(x, y, strict=True) if u > 0 and v > 0]
     if len(points) < 3 or len({u for u, _ in points}) < 2:

@@ -1,16 +1,12 @@
-"""A descent on disk between two GD steps, so that what ends it costs only the last minute.
+"""Checkpoints: gradient descent on disk between two GD steps, so that a crash loses little.
 
-A file is a .npz, without pickle: an array for each tensor and a JSON header for the rest.
-Its name holds its step and the SHA-256 of its bytes. It is written beside, synced and then
-renamed, so that a name that is there has a whole file, and the file before is kept in case
-the disk loses what it had taken.
+A checkpoint is a .npz file without pickle: one array for each tensor and a JSON header for
+the rest. Its name holds its step and the SHA-256 of its bytes.
 """
 
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,36 +19,38 @@ from torch import Tensor
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import hardware
+from deq.training.files import UNFINISHED, publish, unfinished_file
 from deq.training.gradient_descent import Descent
 from deq.training.state import State
 
-# Files that are kept: the newest, and what is fallen back on.
+# Checkpoints kept: the newest, and one to fall back on if the disk loses the newest.
 GENERATIONS = 2
-HEADER, UNFINISHED = "header", ".new"
+HEADER = "header"
+PACKAGE = Path(__file__).parents[1]
 
 Plain = dict[str, Any]
-# What is no fault of a file's.
+# Errors that say nothing about the file being read.
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 
 class UnusableError(Exception):
-    """A checkpoint does not hold what it should; whoever wrote it, training starts anew."""
+    """A checkpoint cannot be used; training starts anew."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A descent as a file holds it.
+    """The content of a checkpoint file.
 
     Attributes:
         step: the GD step that comes next.
-        stamp: what it belongs to.
-        carried: plain data of whoever wrote it.
+        stamp: identifies the trials and the environment that the checkpoint belongs to.
+        metadata: plain data that the writer added.
         state: see `Descent.state`.
     """
 
     step: int
     stamp: Plain
-    carried: Plain
+    metadata: Plain
     state: State
 
     def descent(
@@ -62,10 +60,10 @@ class Checkpoint:
         *,
         keep_weights: bool = False,
     ) -> Descent:
-        """The descent, to be gone on with; once, for it takes the tensors with it.
+        """Restore the descent. Only once: the tensors move out of the checkpoint.
 
         Raises:
-            UnusableError: the state is not one of these trials.
+            UnusableError: the state does not fit these trials.
         """
         state = dict(self.state)
         self.state.clear()
@@ -77,156 +75,154 @@ class Checkpoint:
             raise UnusableError(f"{type(error).__name__}: {error}") from error
 
 
-def conditions(device: str = "cpu") -> Plain:
-    """What beside the configs decides a trajectory's last bits: the code, and this machine."""
-    here = hardware()
-    on_gpu = device.startswith("cuda")
+def numerical_environment(device: str = "cpu") -> Plain:
+    """Return what decides a trajectory's last bits beside the configs: code and hardware."""
+    machine = hardware()
     return {
-        "deq": _code(),
+        "deq": _code_digest(),
         "torch": torch.__version__,
         "device": device,
-        "GPU": here["gpu"] if on_gpu else "",
-        "threads": here["threads"],
-        "CPU capability": here["cpu_capability"],
+        "GPU": machine["gpu"] if device.startswith("cuda") else "",
+        "threads": machine["threads"],
+        "CPU capability": machine["cpu_capability"],
     }
 
 
 @functools.cache
-def _code() -> str:
-    """A digest of this package's source."""
-    root, found = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    return found.hexdigest()[:12]
+def _code_digest() -> str:
+    """Return 12 hex digits of the SHA-256 of this package's source."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
-def write(folder: Path, descent: Descent, stamp: Plain, carried: Plain) -> Path:
-    """Write a checkpoint and drop all but the newest two; its path.
+def write_checkpoint(folder: Path, descent: Descent, stamp: Plain, metadata: Plain) -> Path:
+    """Write a checkpoint, remove all but the newest two, and return its path.
 
     Args:
-        folder: where, created when missing.
+        folder: created when missing.
         descent: between two GD steps.
-        stamp: what the checkpoint belongs to; `newest` refuses it to anything else.
-        carried: plain data to be given back.
+        stamp: what the checkpoint belongs to; `load_newest` accepts no other.
+        metadata: plain data that `load_newest` returns with the checkpoint.
 
     Raises:
-        OSError: it could not be written; the older ones are as they were.
+        OSError: the file could not be written; the older ones are unchanged.
     """
     arrays: dict[str, Any] = {}
-    header = {"stamp": stamp, "carried": carried, "state": _split(descent.state(), "", arrays)}
+    state = _extract_tensors(descent.state(), "", arrays)
+    header = {"stamp": stamp, "metadata": metadata, "state": state}
     arrays[HEADER] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, suffix=UNFINISHED)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as file:
+    with unfinished_file(folder) as unfinished:
+        with unfinished.open("wb") as file:
             np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        path = folder / f"step-{descent.step:09d}-{digest}.npz"
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync(folder)
-    for old in _files(folder)[GENERATIONS:]:
+        path = folder / f"step-{descent.step:09d}-{_sha256(unfinished)}.npz"
+        publish(unfinished, path)
+    for old in _checkpoints_in(folder)[GENERATIONS:]:
         old.unlink(missing_ok=True)
     return path
 
 
-def newest(folder: Path, stamp: Plain, device: str = "cpu") -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint of a folder, and what is to be said of it, in plain lines.
+def load_newest(
+    folder: Path, stamp: Plain, device: str = "cpu"
+) -> tuple[Checkpoint | None, list[str]]:
+    """Load the newest usable checkpoint of a folder; remove damaged and foreign ones.
 
-    What is damaged, no checkpoint or of another stamp is removed, and what a write left that
-    was cut off.
+    Args:
+        folder: the checkpoints of one pack.
+        stamp: what a checkpoint must belong to.
+        device: where the tensors of training are put.
+
+    Returns:
+        The checkpoint, or None, and lines for the user on what was used and what was not.
     """
-    said: list[str] = []
-    for left in folder.glob(f"*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
-    for path in _files(folder):
-        at = f"the checkpoint of step {path.name.split('-')[1].lstrip('0') or 0}"
+    messages: list[str] = []
+    for unfinished in folder.glob(f"*{UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
+    for path in _checkpoints_in(folder):
         try:
-            found = _read(path, torch.device(device))
+            checkpoint = _read(path, torch.device(device))
+            _check_stamp(checkpoint.stamp, stamp)
         except UnusableError as error:
-            said.append(f"{at} is not used: {error}")
+            step = path.name.split("-")[1].lstrip("0") or 0
+            messages.append(f"the checkpoint of step {step} is not used: {error}")
+            path.unlink(missing_ok=True)
         else:
-            differ = [key for key in stamp if found.stamp.get(key) != stamp[key]]
-            if not differ:
-                return found, [*said, f"goes on from step {found.step}"]
-            changes = (f"{key} was {found.stamp.get(key)}, is {stamp[key]}" for key in differ)
-            said.append(f"{at} is not used: {', '.join(changes)}")
-        path.unlink(missing_ok=True)
-    return None, [*said, "starts anew from step 0"] if said else []
+            return checkpoint, [*messages, f"goes on from step {checkpoint.step}"]
+    return None, [*messages, "starts anew from step 0"] if messages else []
 
 
-def _files(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the newest first."""
+def _check_stamp(stored: Plain, expected: Plain) -> None:
+    """Raise UnusableError if a checkpoint belongs to something else."""
+    changes = [
+        f"{key} was {stored.get(key)}, is {value}"
+        for key, value in expected.items()
+        if stored.get(key) != value
+    ]
+    if changes:
+        raise UnusableError(", ".join(changes))
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    """List the checkpoints of a folder, the newest first."""
     return sorted(folder.glob("step-*-*.npz"), reverse=True)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read(path: Path, device: torch.device) -> Checkpoint:
-    """Read a file, what trains straight onto its device.
+    """Read a checkpoint; the tensors of training go straight to their device.
 
     Raises:
-        UnusableError: it cannot be read, its bytes are not those that were written, or they
-            are no checkpoint.
+        UnusableError: the file cannot be read, is damaged, or is no checkpoint.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != path.stem.split("-")[2]:
+        if _sha256(path) != path.stem.split("-")[2]:
             raise UnusableError("it is damaged, or cut off")
-        return _parsed(path, device)
+        return _parse(path, device)
     except (UnusableError, *OUT_OF_MEMORY):
         raise
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error
-    except Exception as error:  # whatever numpy, zipfile and json say of what is none
+    except Exception as error:  # numpy, zipfile and json raise almost anything here
         raise UnusableError(f"it is no checkpoint ({type(error).__name__}: {error})") from error
 
 
-def _parsed(path: Path, device: torch.device) -> Checkpoint:
-    """Read a file that is as it was written."""
+def _parse(path: Path, device: torch.device) -> Checkpoint:
+    """Read a file whose bytes are known to be intact."""
     with np.load(path, allow_pickle=False) as arrays:
         header = json.loads(arrays[HEADER].tobytes())
         state = header["state"]
-        groups = _joined(state.pop("groups"), arrays, device)
-        state = _joined(state, arrays, torch.device("cpu")) | {"groups": groups}
-    return Checkpoint(int(state["step"]), dict(header["stamp"]), dict(header["carried"]), state)
+        groups = _insert_tensors(state.pop("groups"), arrays, device)
+        state = _insert_tensors(state, arrays, torch.device("cpu")) | {"groups": groups}
+    return Checkpoint(int(state["step"]), dict(header["stamp"]), dict(header["metadata"]), state)
 
 
-def _split(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    """Put the tensors of a state into `arrays` by where they are; plain data in their place."""
+def _extract_tensors(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """Move the tensors of a state into `arrays`, named by their place; return plain data."""
     if isinstance(value, Tensor):
         arrays[name] = value.cpu().numpy()
         return {"array": name}
     if isinstance(value, dict):
-        return {key: _split(part, f"{name}.{key}", arrays) for key, part in value.items()}
+        return {key: _extract_tensors(v, f"{name}.{key}", arrays) for key, v in value.items()}
     if isinstance(value, list):
-        return [_split(part, f"{name}.{k}", arrays) for k, part in enumerate(value)]
+        return [_extract_tensors(v, f"{name}.{k}", arrays) for k, v in enumerate(value)]
     return value
 
 
-def _joined(value: Any, arrays: Any, device: torch.device) -> Any:
-    """The state that `_split` took apart, its tensors in storage of torch's own.
+def _insert_tensors(value: Any, arrays: Any, device: torch.device) -> Any:
+    """Undo `_extract_tensors`. The tensors get storage allocated by torch.
 
-    numpy aligns storage otherwise, and a product's last bits can depend on that.
+    numpy aligns storage differently, and a product's last bits can depend on that.
     """
     if isinstance(value, dict):
         if value.keys() == {"array"}:
-            found = torch.from_numpy(arrays[value["array"]])
-            return torch.empty(found.shape, dtype=found.dtype, device=device).copy_(found)
-        return {key: _joined(part, arrays, device) for key, part in value.items()}
+            array = torch.from_numpy(arrays[value["array"]])
+            return torch.empty(array.shape, dtype=array.dtype, device=device).copy_(array)
+        return {key: _insert_tensors(part, arrays, device) for key, part in value.items()}
     if isinstance(value, list):
-        return [_joined(part, arrays, device) for part in value]
+        return [_insert_tensors(part, arrays, device) for part in value]
     return value
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

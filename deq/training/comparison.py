@@ -1,4 +1,4 @@
-"""A trial's outcome: what the theory guarantees and predicts beside what was measured."""
+"""The outcome of a trial: measured numbers beside the theory's guarantees and predictions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial
 from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
-from deq.theory.rate_fit import fit_rate
+from deq.theory.rate_fit import RateFit, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
-from deq.training.forecast import Forecast, foresee
+from deq.training.forecast import Forecast, predict
 from deq.training.gradient_descent import Descent
 
 
@@ -27,13 +27,11 @@ class Outcome:
 
     Attributes:
         status: how it ended.
-        reason: one sentence on why.
-        trajectory: columns of equal length (T,), float64, NaN where not measured; the
-            measured ones, then log_loss_linearized and log_loss_bound, the predicted
-            curves of log Phi.
-        summary: the numbers of the comparison by their metric names; what does not
-            exist for this trial is absent.
-        notes: why something is absent, by what is missing.
+        reason: one sentence on why it ended.
+        trajectory: columns (T,) float64, NaN where not measured: those of COLUMNS, then
+            log_loss_linearized and log_loss_bound, the predicted curves of log Phi.
+        summary: finite numbers of the comparison by metric name.
+        notes: for each missing metric, why it is missing.
     """
 
     status: Status
@@ -44,16 +42,16 @@ class Outcome:
 
 
 def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = "cpu") -> Outcome:
-    """Train one trial to its end and set theory beside it.
+    """Train one trial to its end and compare it with theory.
 
     Args:
         config: the trial.
-        dataset: what to train on; that of `config.data` by default.
-        device: where: cpu, cuda, cuda:1.
+        dataset: inputs and targets; by default those of `config.data`.
+        device: cpu, cuda, cuda:1.
 
     Raises:
-        ValueError: the data set cannot be used, the step size does not exist, or no
-            network redrawn met the initial condition.
+        ValueError: the data set cannot be used, the step size does not exist, or no drawn
+            network met the initial condition (`model.init=redraw`).
     """
     descent = Descent([config], [dataset or load(config.data)], device)
     for _ in descent:
@@ -68,10 +66,17 @@ def train_pack(
     checkpoint: Checkpoint | None = None,
     keep_weights: bool = False,
 ) -> Iterator[Descent]:
-    """Train trials of one shape together, yielding the descent after every GD step.
+    """Train trials of one shape together; yield the descent after every GD step.
 
-    From `checkpoint` on, where there is one of these trials; it is used up. With
-    `keep_weights`, `Descent.weights` gives those of a trial that has ended too.
+    Args:
+        configs: the trials.
+        device: cpu, cuda, cuda:1; of no effect on a checkpoint.
+        checkpoint: where to continue; its tensors move into the descent.
+        keep_weights: whether `Descent.weights` also serves trials that have ended.
+
+    Raises:
+        ValueError: as `train`, or the trials differ in shape.
+        UnusableError: the checkpoint is not one of these trials.
     """
     loaded = {data: load(data) for data in {config.data for config in configs}}
     datasets = [loaded[config.data] for config in configs]
@@ -84,52 +89,52 @@ def train_pack(
 
 
 def compare(course: Course) -> Outcome:
-    """The outcome of a course that has ended.
+    """Compare a course that has ended with theory (docs/theory.md, section 6).
 
     Raises:
-        ValueError: it is still training.
+        ValueError: the course is still training.
     """
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
-    summary = _times(course)
+    per_step = course.seconds / max(len(course.rows), 1)
+    summary = {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
     notes: dict[str, str] = {}
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
         return Outcome(course.status, course.reason, _measured(course), summary, notes)
-    seen = foresee(course.config, course.dataset, course.initial, course.eta)
-    theory, absent = seen.theory()
-    summary, notes = summary | theory, notes | absent
-    trajectory = columns(course, seen)
+    forecast = predict(course.config, course.dataset, course.initial, course.eta)
+    trajectory = columns(course, forecast)
     log_floor = _log_floor(course, course.initial, trajectory)
-    for part, why in (
+    for numbers, missing in (
+        forecast.theory(),
         bound_flags(trajectory, log_floor),
-        weight_flags(trajectory, course.initial, seen.lipschitz),
-        _rates(course, seen, trajectory, log_floor),
+        weight_flags(trajectory, course.initial, forecast.lipschitz),
+        _rates(course, forecast, trajectory, log_floor),
     ):
-        summary, notes = summary | part, notes | why
+        summary, notes = summary | numbers, notes | missing
     finite = {name: value for name, value in summary.items() if math.isfinite(value)}
     return Outcome(course.status, course.reason, trajectory, finite, notes)
 
 
 def columns(
-    course: Course, seen: Forecast, first: int = 0, end: int | None = None
+    course: Course, forecast: Forecast, first: int = 0, end: int | None = None
 ) -> dict[str, Tensor]:
-    """Columns of a trajectory, the predicted curves among them; (T,) each.
+    """Return the columns of a trajectory and its predicted curves; (T,) float64 each.
 
-    A row's numbers do not depend on the part that is asked for, so that a trial may be
-    shown part by part.
+    A row's numbers do not depend on `first` and `end`, so that a live trial can be shown
+    part by part.
 
     Args:
         course: a trial that has an equilibrium at t = 0; it may still be training.
-        seen: its forecast.
-        first: how many rows to leave out.
-        end: the row to stop before; None: after the last.
+        forecast: of this trial.
+        first: index of the first row.
+        end: index after the last row; None for all.
     """
-    found = _measured(course, first, end)
+    table = _measured(course, first, end)
     start = float(torch.tensor([course.rows[0]["loss"]], dtype=torch.float64).log())
-    found["log_loss_linearized"] = seen.linearized.log_loss(found["step"])
-    found["log_loss_bound"] = seen.log_bound(start, found["step"])
-    return found
+    table["log_loss_linearized"] = forecast.linearized.log_loss(table["step"])
+    table["log_loss_bound"] = forecast.log_bound(start, table["step"])
+    return table
 
 
 def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[str, Tensor]:
@@ -139,32 +144,16 @@ def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[st
     }
 
 
-def _times(course: Course) -> dict[str, float]:
-    per_step = course.seconds / max(len(course.rows), 1)
-    return {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
-
-
 def _rates(
-    course: Course, seen: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
+    course: Course, forecast: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
 ) -> Numbers:
-    """The measured rate, and the predicted ones over its window."""
+    """Fit the measured rate, and the predicted rates over the same window."""
     if course.status is Status.STOPPED:
         return {}, {"rate/measured": f"it is censored: {course.reason}"}
     if course.status in (Status.DIVERGED, Status.ILL_POSED):
         return {}, {"rate/measured": f"the trial is {course.status}: {course.reason}"}
-    log_loss = trajectory["loss"].log()
-    if course.status is Status.STALLED:
-        # Where a loss stops falling it shows its floor, which is not below that.
-        log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
-    fit = fit_rate(trajectory["step"], log_loss, log_floor)
-    summary: dict[str, float] = {}
-    notes: dict[str, str] = {}
-    if fit.start is not None and fit.stop is not None:
-        predicted, notes = seen.rates(fit.start, fit.stop)
-        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
-    for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
-        if value is not None:
-            summary[f"rate/{name}"] = value
+    fit = _fit(course, trajectory, log_floor)
+    summary, notes = _over_window(fit, forecast)
     if fit.rate is None or fit.stderr is None:
         stalled = f"; {course.reason}" if course.status is Status.STALLED else ""
         return summary, notes | {"rate/measured": fit.reason + stalled}
@@ -173,17 +162,38 @@ def _rates(
         "rate/measured_stderr": fit.stderr,
         "rate/effective_eigenvalue": effective_eigenvalue(course.eta, fit.rate),
     }
-    for name, value in (("bound", seen.bound), ("linearized", summary.get("rate/linearized"))):
+    for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     return summary, notes
 
 
-def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:
-    """log of the loss that errors in the equilibria alone could make; (T,).
+def _fit(course: Course, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:
+    """Fit the measured rate; a loss that has stopped falling has reached its floor."""
+    log_loss = trajectory["loss"].log()
+    if course.status is Status.STALLED:
+        log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
+    return fit_rate(trajectory["step"], log_loss, log_floor)
 
-    A residual r leaves an equilibrium wrong by at most r ||z|| / (1 - L ||W||_2), which
-    moves yhat by ||a|| times that; rounding counts like a residual.
+
+def _over_window(fit: RateFit, forecast: Forecast) -> Numbers:
+    """Return the window of a fit, its quality, and the predicted rates over this window."""
+    summary: dict[str, float] = {}
+    notes: dict[str, str] = {}
+    if fit.start is not None and fit.stop is not None:
+        predicted, notes = forecast.rates(fit.start, fit.stop)
+        summary = {"rate/window_start": fit.start, "rate/window_stop": fit.stop} | predicted
+    for name, value in (("measured_r2", fit.r2), ("oscillation", fit.oscillation)):
+        if value is not None:
+            summary[f"rate/{name}"] = value
+    return summary, notes
+
+
+def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:
+    """Return log of the loss that errors in the equilibria alone can cause; (T,).
+
+    A residual r means an error of at most r ||z|| / (1 - L ||W||_2) in an equilibrium,
+    which moves yhat by ||a|| times that; rounding counts like a residual.
     """
     model = course.config.model
     gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)

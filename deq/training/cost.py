@@ -1,4 +1,4 @@
-"""What a trial will cost before it is run: matrix products, FLOP, bytes."""
+"""Predicted cost of a trial in matrix products, FLOP and bytes; docs/theory.md, section 1."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from deq.models.memory import memory
 from deq.training.forecast import Forecast
 
-# The products W Z (forward), W^T V (adjoint) and R Z^T (gradient) of any GD step.
+# Products W Z (forward), W^T V (adjoint) and R Z^T (gradient), which every GD step needs.
 FLOOR = 3
 
 
@@ -15,13 +15,12 @@ class Cost:
     """The cost of a trial's whole budget. A product is one of m x m by m x n, 2 m^2 n FLOP.
 
     Attributes:
-        products_floor: products per GD step that no solver can do without.
-        products_cold: products per GD step when every equilibrium and every adjoint is
-            solved from a cold start: 1 + 2 (1 + log tol / log contraction). Starting
-            points predicted from earlier steps bring a step between the two. None when
-            the maps are no contraction.
-        flop_floor, flop_cold: FLOP of all steps, diagnostics not counted.
-        bytes: what the trial holds at its peak, `deq.memory`.
+        products_floor: least products per GD step, whatever the solver.
+        products_cold: products per GD step if every equilibrium and every adjoint is
+            solved from a cold start: 1 + 2 (1 + log tol / log contraction). The engine
+            predicts the starts and lies between the two. None if the maps do not contract.
+        flop_floor, flop_cold: FLOP of all steps without diagnostics.
+        bytes: peak memory, see `deq.memory`.
     """
 
     products_floor: int
@@ -32,7 +31,7 @@ class Cost:
 
 
 def cost(forecast: Forecast) -> Cost:
-    """The cost of the trial that a forecast is of."""
+    """Return the cost of a forecast's trial."""
     config, (d, n) = forecast.config, forecast.dataset.x.shape
     m = config.model.width
     one_each = 2.0 * m**2 * n * (config.train.steps + 1)  # step 0 is measured too
@@ -49,9 +48,9 @@ def cost(forecast: Forecast) -> Cost:
 
 
 def cold_maps(contraction: float, tol: float) -> int:
-    """Maps of a fixed point from a cold start until the relative residual meets tol.
+    """Return 1 + log tol / log contraction, rounded up: maps from a cold start to `tol`.
 
-    The residual falls by the contraction factor with each map, and one more map shows it.
+    Each map shrinks the residual by the contraction factor; one more map measures it.
     """
     if contraction == 0:
         return 2

@@ -1,4 +1,4 @@
-"""One trial's training as it goes: its rows, and how it ends."""
+"""The training run of one trial: its trajectory, and how it ended."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -8,14 +8,14 @@ import torch
 
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
-from deq.solvers.fixed_point import Solved
+from deq.solvers.solution import Solved
 from deq.theory.convergence import Initial
 from deq.training.state import State
 from deq.training.weights import Weights
 
-# The loss has stalled when its least value has not fallen for this many GD steps.
+# GD steps without a new least loss after which training has stalled.
 STALL_STEPS = 100
-# A loss this many times the initial one has diverged.
+# Multiple of the initial loss above which training has diverged.
 DIVERGED = 1e6
 
 
@@ -27,11 +27,11 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     ILL_POSED = "ill_posed"
     STALLED = "stalled"
-    STOPPED = "stopped"  # by the caller, before its end: see Descent.stop
+    STOPPED = "stopped"  # by the caller: see Descent.stop
 
 
-# One row of the trajectory per GD step; NaN where a quantity was not measured. `residual`
-# is the worst sample's, relative, of the equilibrium before its last map.
+# Columns of the trajectory, one row per GD step; NaN where a quantity was not measured.
+# `residual` is relative, of the worst sample's equilibrium before its last map.
 COLUMNS = (
     "step",
     "loss",
@@ -43,12 +43,12 @@ COLUMNS = (
     # Products with W for the equilibrium and the adjoint, mean over the samples.
     "forward_steps",
     "adjoint_steps",
-    # Of these, those in low precision; NaN where solver.precision is full.
+    # Products of these in low precision; NaN where solver.precision is full.
     "forward_low",
     "adjoint_low",
-    # Of the engine: products with W per sample in this GD step, gradient included; the
-    # worst sample's residual at the predicted starts and at the last adjoint; samples
-    # whose derivative mask changed at a kink.
+    # Products with W per sample in this GD step, gradient included; the worst sample's
+    # residual at the predicted starts and at the last adjoint; samples whose derivative
+    # mask changed at a kink.
     "products",
     "forward_predicted",
     "adjoint_predicted",
@@ -56,7 +56,7 @@ COLUMNS = (
     "flipped",
     # eps of the dtype the step was computed in.
     "rounding",
-    # |grad_norm / ||the gradients themselves|| - 1|: the engine's check on itself.
+    # |grad_norm / ||gradient|| - 1|: grad_norm comes from H, the other from the gradient.
     "grad_check",
 )
 Row = dict[str, float]
@@ -64,21 +64,21 @@ Row = dict[str, float]
 
 @dataclass
 class Course:
-    """One trial's training so far.
+    """The training run of one trial.
 
     Attributes:
-        config: what is trained.
-        dataset: on what.
-        eta: the resolved step size, once known.
+        config: the trial.
+        dataset: its inputs and targets.
+        eta: the step size in absolute terms; NaN until step 0 was measured.
         rows: the trajectory, one row for each GD step from 0.
         status: how it ended; None while it trains.
         reason: one sentence on why it ended.
         initial: what the theory reads at t = 0; None when there was no equilibrium.
         seconds: this trial's share of the time spent.
-        keep_weights: whether to hold the weights when it has ended.
-        weights: those of its last row, or, of a trial that was stopped, those of the step
-            after it; None where they are not kept, or where it had ended before the
-            checkpoint that it was restored from was written.
+        keep_weights: whether to set `weights` when it ends.
+        weights: those of the last row, or, for a stopped trial, of the step after it. None
+            if they are not kept, or if the trial ended before the checkpoint was written
+            that it was restored from.
     """
 
     config: TrialConfig
@@ -94,11 +94,11 @@ class Course:
     _best: float = math.inf
     _best_step: int = 0
 
-    # The state beside rows, status and initial; weights are no part of it.
+    # Attributes of the state beside rows, status and initial; weights are not part of it.
     PLAIN = ("eta", "reason", "seconds", "_best", "_best_step")
 
     def state(self) -> State:
-        """All but config and dataset."""
+        """Return everything but config, dataset and weights, as plain data and tensors."""
         rows = [[row[name] for name in COLUMNS] for row in self.rows]
         initial = self.initial
         return {name: getattr(self, name) for name in self.PLAIN} | {
@@ -109,7 +109,7 @@ class Course:
 
     @classmethod
     def restored(cls, config: TrialConfig, dataset: Dataset, state: State) -> "Course":
-        """The course of this config and dataset that `state` was taken of."""
+        """Rebuild the course of this config and dataset from its `state`."""
         course = cls(config, dataset)
         for name in cls.PLAIN:
             setattr(course, name, state[name])
@@ -119,16 +119,16 @@ class Course:
         return course
 
     def end(self, status: Status, reason: str) -> None:
-        """Close the trial."""
+        """End the trial."""
         self.status, self.reason = status, reason
 
-    def judge(self) -> None:
-        """Close the trial if its last row says so."""
+    def check_stop(self) -> None:
+        """End the trial if its last row meets a stopping rule."""
         row, train = self.rows[-1], self.config.train
         loss, start, step = row["loss"], self.rows[0]["loss"], int(row["step"])
         if loss < self._best:
             self._best, self._best_step = loss, step
-        if not math.isfinite(loss):  # an infinite loss is within any multiple of an infinite one
+        if not math.isfinite(loss):  # first: inf is no more than any multiple of inf
             scale = ": the labels y are too large, scale them" if step == 0 else ""
             self.end(Status.DIVERGED, f"the loss at step {step} is not finite{scale}")
         elif loss > DIVERGED * start:
@@ -140,19 +140,24 @@ class Course:
         elif step >= train.steps:
             self.end(Status.BUDGET, f"all {train.steps} steps were used")
 
-    def unsolved(self, solved: Solved, which: str) -> None:
-        """Close the trial because a fixed point was not reached."""
-        # Lost while the loss was not below its start: the step size threw it out.
-        thrown = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
+    def end_unsolved(self, solved: Solved, which: str) -> None:
+        """End the trial because a fixed point was not reached.
+
+        Args:
+            solved: how the solve ended.
+            which: the fixed point, for the reason.
+        """
+        # If the loss has not fallen, the step size was too large.
+        diverged = bool(self.rows) and self.rows[-1]["loss"] >= self.rows[0]["loss"]
         if solved is Solved.STAGNATED:
             status = Status.STALLED
         else:
-            status = Status.DIVERGED if thrown else Status.ILL_POSED
+            status = Status.DIVERGED if diverged else Status.ILL_POSED
         more = solved is Solved.STAGNATED and self.config.dtype == "float32"
         remedy = " or use dtype=float64" if more else ""
         self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}{remedy}")
 
 
-def blank(step: int) -> Row:
-    """A row of the trajectory with nothing measured yet."""
+def blank_row(step: int) -> Row:
+    """Return a row of the trajectory in which every quantity but the step is NaN."""
     return dict.fromkeys(COLUMNS, math.nan) | {"step": float(step)}

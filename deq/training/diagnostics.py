@@ -1,4 +1,4 @@
-"""What is measured of a pack at its cadence: spectra, warm from one time to the next."""
+"""Spectra of a pack, measured at a cadence; each measurement starts from the one before."""
 
 from dataclasses import dataclass, replace
 
@@ -10,21 +10,21 @@ from deq.linalg.operator_norm import OperatorNorm
 from deq.theory.kernels import gram, tangent
 from deq.training.pack import Pack
 
-# Every so many times the gradient's norm is also taken from the gradient.
+# Measurements from one check of the gradient's norm to the next.
 CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Of the trials that were due, float64.
+    """Spectra of the measured trials, float64 (docs/theory.md, section 2).
 
     Attributes:
         gram, tangent: (B, n, n) G and H.
         e: (B, n) yhat - y.
         norm_w, grad_norm, least_gram, least_tangent: (B,) ||W||_2, ||grad Phi||_2 =
             (e^T H e)^{1/2}, lambda_min(G), lambda_min(H).
-        grad_check: (B,) by how much, relative, grad_norm misses the norm of the gradients
-            that the step takes, which is found in another way; NaN where not looked at.
+        grad_check: (B,) relative difference of grad_norm and the norm of the gradient that
+            the step takes, which is computed in another way; NaN where not checked.
     """
 
     gram: Tensor
@@ -38,7 +38,7 @@ class Spectra:
 
 
 class Diagnostics:
-    """The spectra of a pack's trials."""
+    """Measures the spectra of a pack's trials."""
 
     STATE = ("_norm_w", "_least_gram", "_least_tangent", "_calls")
 
@@ -48,20 +48,20 @@ class Diagnostics:
         self._calls = 0
 
     def measure(self, pack: Pack) -> Spectra:
-        """Of all trials, at the last equilibria and adjoints."""
-        found = self._measure(pack.w, pack.z, pack.r, pack.e, pack.xx)
+        """Measure all trials at the last equilibria and adjoints."""
+        spectra = self._measure(pack.w, pack.z, pack.r, pack.e, pack.xx)
         self._calls += 1
         if self._calls % CHECK_EVERY != 1:
-            return found
-        check = (found.grad_norm / pack.gradient_norm() - 1).abs()
-        return replace(found, grad_check=check)
+            return spectra
+        check = (spectra.grad_norm / pack.gradient_norm() - 1).abs()
+        return replace(spectra, grad_check=check)
 
     def measure_last(self, pack: Pack, keep: list[int]) -> Spectra:
-        """Of these trials, which are about to leave; nothing is kept of it."""
+        """Measure these trials once more before they leave the pack."""
         parts = [pack.w, pack.z, pack.r, pack.e, pack.xx]
-        if len(keep) < len(pack.w):  # of all of them no copy is made
+        if len(keep) < len(pack.w):  # else no copy is needed
             parts = [part[keep] for part in parts]
-        return self.only(keep)._measure(*parts)
+        return self.subset(keep)._measure(*parts)
 
     def _measure(self, w: Tensor, z: Tensor, r: Tensor, e: Tensor, xx: Tensor) -> Spectra:
         g, e = gram(z.mT), e.double()
@@ -77,10 +77,10 @@ class Diagnostics:
             grad_check=torch.full_like(e[:, 0], torch.nan),
         )
 
-    def only(self, keep: list[int]) -> "Diagnostics":
-        """The same for these trials."""
+    def subset(self, keep: list[int]) -> "Diagnostics":
+        """Return the diagnostics of these trials."""
         part = Diagnostics()
-        part._norm_w, part._least_gram = self._norm_w.only(keep), self._least_gram.only(keep)
-        part._least_tangent = self._least_tangent.only(keep)
+        part._norm_w, part._least_gram = self._norm_w.subset(keep), self._least_gram.subset(keep)
+        part._least_tangent = self._least_tangent.subset(keep)
         part._calls = self._calls
         return part

@@ -1,4 +1,4 @@
-"""What the theory says of a trial before it is trained: from its network at t = 0."""
+"""Forecasts: the theory's numbers and curves for a trial, from its network at t = 0."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
 from deq.training.gradient_descent import Descent
 
-# The most points a predicted curve is fitted by; longer windows are thinned evenly.
+# Most points in the fit of a predicted curve; longer windows are thinned evenly.
 _POINTS = 20_001
 
 
@@ -26,14 +26,16 @@ _POINTS = 20_001
 class Forecast:
     """The theorem, the linearisation and the infinite-width limit of one trial.
 
+    Source: docs/theory.md, sections 3 to 6.
+
     Attributes:
         config: the trial.
-        dataset: what it trains on.
+        dataset: its inputs and targets.
         initial: its network at t = 0.
         eta: its step size in absolute terms.
         condition: the theorem's condition at the best delta; None when L ||W(0)||_2 >= 1.
-        limit: the population limit; None when there is none.
-        no_limit: why not; empty otherwise.
+        limit: the population limit; None when it does not exist.
+        no_limit: why the limit does not exist; empty otherwise.
     """
 
     config: TrialConfig
@@ -46,12 +48,12 @@ class Forecast:
 
     @functools.cached_property
     def linearized(self) -> LinearDynamics:
-        """The dynamics of H(0) and e(0)."""
+        """Linear dynamics of H(0) and e(0)."""
         return LinearDynamics.of_network(self.initial, self.eta)
 
     @functools.cached_property
     def population(self) -> LinearDynamics | None:
-        """The dynamics of H_inf and the expectation of e(0)'s squares: needs no network."""
+        """Linear dynamics of H_inf and E[c_k^2]; None without a limit. Needs no network."""
         if self.limit is None:
             return None
         model = self.config.model
@@ -61,26 +63,26 @@ class Forecast:
 
     @property
     def lipschitz(self) -> float:
-        """L of the trial's activation."""
+        """Lipschitz constant L of the trial's activation."""
         return activation(self.config.model.activation).lipschitz
 
     @functools.cached_property
     def bound(self) -> float | None:
-        """The theorem's rate; None where it is void or lambda_0 is not resolved."""
+        """The theorem's rate, nats per GD step; None if void or if lambda_0 is rounding."""
         return bound_rate(self.eta, self.initial.lambda_0) if self.initial.resolved else None
 
     @property
     def condition_held(self) -> bool:
-        """Whether (7) to (10) hold."""
-        found = self.condition
-        return found is not None and found.held and found.eta_limit >= self.eta
+        """True if (7) to (10) hold."""
+        condition = self.condition
+        return condition is not None and condition.held and condition.eta_limit >= self.eta
 
     @property
     def contraction(self) -> float | None:
-        """Factor by which a map brings iterates closer, and an adjoint map too.
+        """Contraction factor of the equilibrium's and the adjoint's map.
 
         sqrt(2 sigma_w2 E[phi'^2]), the radius of the disc that the eigenvalues of D_i W
-        fill; L ||W(0)||_2 where there is no limit; None where that is not below 1.
+        fill. Without a limit L ||W(0)||_2, or None if that is not below 1.
         """
         if self.limit is not None:
             slope = float(self.limit.gram_dot.diagonal().amax())
@@ -89,10 +91,10 @@ class Forecast:
         return factor if factor < 1 else None
 
     def theory(self) -> tuple[dict[str, float], dict[str, str]]:
-        """The numbers that need no window, by metric name, and why others are absent.
+        """Return the numbers that need no window, by metric name, and why others are missing.
 
-        rate/population_bound is the theorem's rate with m lambda_star for lambda_0: no
-        guarantee, but what the guarantee tends to.
+        rate/population_bound is the theorem's rate with m lambda_star in place of lambda_0:
+        no guarantee, but the limit of the guarantee.
         """
         lambda_0, width = self.initial.lambda_0, self.config.model.width
         summary = {
@@ -109,7 +111,12 @@ class Forecast:
         return summary, notes
 
     def rates(self, start: float, stop: float) -> tuple[dict[str, float], dict[str, str]]:
-        """rate/linearized and rate/population: of the two predicted curves over a window."""
+        """Return rate/linearized and rate/population, and why one is missing.
+
+        Args:
+            start: first GD step of the window.
+            stop: last GD step of the window.
+        """
         count = min(int(stop - start) + 1, _POINTS)
         steps = torch.linspace(start, stop, count, dtype=torch.float64).round()
         summary: dict[str, float] = {}
@@ -125,7 +132,14 @@ class Forecast:
         return summary, notes
 
     def log_bound(self, log_start: float, steps: Tensor) -> Tensor:
-        """log of the theorem's bound from log Phi(0); NaN where it is void."""
+        """Return log of the theorem's bound at `steps`; NaN if void.
+
+        log Phi(0) + t log(1 - eta lambda_0 / 2).
+
+        Args:
+            log_start: log Phi(0).
+            steps: (T,) GD steps t.
+        """
         return log_start - (math.nan if self.bound is None else self.bound) * steps
 
     def _void(self, value: float, resolved: bool) -> str:
@@ -135,17 +149,17 @@ class Forecast:
         )
 
     def _condition(self, summary: dict[str, float], notes: dict[str, str]) -> None:
-        found = self.condition
-        if found is None:
+        condition = self.condition
+        if condition is None:
             norm = self.initial.norm_w
             notes["theory/slack"] = f"L ||W(0)||_2 >= 1 (||W(0)||_2 = {norm:.4g}): no delta fits"
             return
         summary |= {
-            "theory/delta": found.delta,
-            "theory/slack_7": found.slack_7,
-            "theory/slack_8": found.slack_8,
-            "theory/slack_9": found.slack_9,
-            "theory/slack_10": found.eta_limit / self.eta,
+            "theory/delta": condition.delta,
+            "theory/slack_7": condition.slack_7,
+            "theory/slack_8": condition.slack_8,
+            "theory/slack_9": condition.slack_9,
+            "theory/slack_10": condition.eta_limit / self.eta,
         }
 
     def _population(self, summary: dict[str, float], notes: dict[str, str]) -> None:
@@ -169,16 +183,18 @@ class Forecast:
 def forecast(
     config: TrialConfig, dataset: Dataset | None = None, *, device: str = "cpu"
 ) -> Forecast:
-    """Draw a trial's network, solve its equilibrium and adjoint at t = 0, and train nothing.
+    """Draw a trial's network, solve its equilibrium and adjoint at t = 0, and forecast.
+
+    Source: docs/theory.md, sections 3 to 6.
 
     Args:
         config: the trial.
-        dataset: what it would train on; that of `config.data` by default.
-        device: where: cpu, cuda, cuda:1.
+        dataset: inputs and targets; by default those of `config.data`.
+        device: cpu, cuda, cuda:1.
 
     Raises:
         ValueError: the data set cannot be used, the step size does not exist, the network
-            has no equilibrium, or none that was redrawn met the initial condition.
+            has no equilibrium, or no drawn network met the initial condition.
     """
     dataset = dataset or load(config.data)
     descent = Descent([config], [dataset], device)
@@ -186,11 +202,11 @@ def forecast(
     course = descent.courses[0]
     if course.initial is None:
         raise ValueError(f"there is no theory: {course.reason}")
-    return foresee(config, dataset, course.initial, course.eta)
+    return predict(config, dataset, course.initial, course.eta)
 
 
-def foresee(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float) -> Forecast:
-    """The forecast of a trial whose network at t = 0 is known."""
+def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float) -> Forecast:
+    """Forecast a trial from its network at t = 0 and its absolute step size."""
     model, limit, missing = config.model, None, ""
     try:
         limit = population(
@@ -204,13 +220,13 @@ def foresee(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float)
 
 
 def curves_of(course: Course) -> Forecast:
-    """The predicted curves of a trial that is still training, without conditions and limits."""
+    """Return a forecast for the curves of a trial in training; no conditions, no limit."""
     assert course.initial is not None, "there is no equilibrium at t = 0"
     return Forecast(course.config, course.dataset, course.initial, course.eta, None, None)
 
 
 def last_half(steps: int) -> tuple[float, float]:
-    """The window of a forecast, where no measured fit gives one."""
+    """Return the default window of a forecast: first and last GD step."""
     return steps / 2, float(steps)
 
 

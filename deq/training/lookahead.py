@@ -1,10 +1,10 @@
-"""A GD step that waits for the device once.
+"""Lookahead: a GD step that waits for the device once.
 
-On a GPU every look at a residual stalls the queue of kernels. How many maps a fixed point
-takes is known closely from the steps before: so many are applied to the equilibria and to
-the adjoints with no look, masks on the device keep what has met its tolerance, and one
-look, before the weights move, says whether every sample did. Where one did not, the step is
-solved anew, watched: a guess may save time, never accuracy.
+On a GPU, reading a residual stalls the queue of kernels. The number of maps that a fixed
+point takes is known closely from the steps before. So that many maps are applied to the
+equilibria and to the adjoints without reading anything; masks on the device keep the images
+that met their tolerance. One read, before the weights move, tells whether every sample did.
+If one did not, the step is solved again by `solve`, so a wrong guess never costs accuracy.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,28 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from deq.solvers.fixed_count import FIGURES, Attempt, attempt, attempted
-from deq.solvers.fixed_point import Map, Solution
+from deq.solvers.fixed_count import FIGURES, FixedCountSolve, solve_fixed_count, to_solution
+from deq.solvers.fixed_point import Map
 from deq.solvers.prediction import Predictor, Secant
-from deq.training.cuda_graphs import Recording
+from deq.solvers.solution import Solution
+from deq.training.cuda_graphs import GraphRecorder
 from deq.training.pack import Pack, half_square
 
 T = TypeVar("T")
 
-# Counts of maps that are guessed; a step that takes more is watched, for dropping samples
-# saves more.
+# Numbers of maps that are guessed. A step that takes more is solved by `solve`, where
+# dropping the samples that are done saves more.
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 MOST = COUNTS[-1]
-# So is one of a kinked phi, whose samples need unequal numbers of maps, from so many
-# multiplications a map; and below so many a map takes less than launching it. Neither has
-# been measured on a GPU yet.
+# Multiplications of a map: from WORTH on, `solve` is used for a kinked phi, whose samples
+# need unequal numbers of maps; below SMALL a map takes less time than its launch. Neither
+# limit has been measured on a GPU yet.
 WORTH, SMALL = 2**31, 2**28
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the look at a step says.
+class SolvedStep:
+    """The fixed points of a GD step, read from the device.
 
     Attributes:
         forward, adjoint: the fixed points.
@@ -49,19 +50,19 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A step that the device has been asked for.
+class PendingStep:
+    """The fixed points of a GD step, queued on the device and not read yet.
 
     Attributes:
-        forward, adjoint: the attempts at both fixed points.
+        forward, adjoint: both fixed-count solves.
         z, mask, e: (B, n, m), (B, n, m), (B, n) Z, D and yhat - y there.
-        source: for a Secant of the adjoints, its source with the changes of mask in it.
+        source: the source of a Secant of the adjoints, changes of the mask included.
         flipped: (B,) samples whose mask changed at a kink.
-        figures: (12, B) float64, those of both attempts, the loss and `flipped`.
+        figures: (12, B) float64, those of both solves, the loss and `flipped`.
     """
 
-    forward: Attempt
-    adjoint: Attempt
+    forward: FixedCountSolve
+    adjoint: FixedCountSolve
     z: Tensor
     mask: Tensor
     e: Tensor
@@ -70,112 +71,113 @@ class Pending:
     figures: Tensor
 
 
-class Speculation:
-    """Guesses how many maps the next step of a pack takes."""
+class Lookahead:
+    """Guesses how many maps the next step of a pack takes, and solves it by that guess."""
 
     STATE = ("maps",)
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self.maps: list[list[int]] = []  # of the last two steps
-        self.recording = Recording(pack)
-        self._ahead = False  # whether the last step was by a guess
+        self.maps: list[list[int]] = []  # forward and adjoint, of the last two steps
+        self.recorder = GraphRecorder(pack)
+        self._succeeded = False  # whether the last step was solved by a guess
 
-    def learn(self, forward: Solution, adjoint: Solution) -> None:
-        """Take in how many maps a step took."""
-        self.maps = [*self.maps[-1:], [_guess(forward), _guess(adjoint)]]
+    def record(self, forward: Solution, adjoint: Solution) -> None:
+        """Record how many maps a step took."""
+        self.maps = [*self.maps[-1:], [_maps_needed(forward), _maps_needed(adjoint)]]
 
-    def step(self) -> Reading | None:
-        """Both fixed points of a GD step, looked at once; None where it is to be watched.
+    def step(self) -> SolvedStep | None:
+        """Solve both fixed points of a GD step by a guess; None where it does not succeed.
 
-        The pack is changed only where every sample met its tolerance.
+        The pack changes only if every sample met its tolerance.
         """
-        guess = [_rounded(max(maps)) for maps in zip(*self.maps, strict=True)]
-        self._ahead = bool(guess) and max(guess) <= MOST and worthwhile(self.pack)
-        if not self._ahead:
+        guess = [_next_count(max(maps)) for maps in zip(*self.maps, strict=True)]
+        self._succeeded = bool(guess) and max(guess) <= MOST and worthwhile(self.pack)
+        if not self._succeeded:
             return None
-        self.pack.make_room()
-        pending = self._do(("ask", *guess), lambda: self.ask(*guess))
-        figures: list[list[float]] = pending.figures.tolist()  # the one look
+        self.pack.allocate_spare()
+        pending = self._run(("enqueue", *guess), lambda: self.enqueue(*guess))
+        figures: list[list[float]] = pending.figures.tolist()  # the only read
         first, second = figures[:FIGURES], figures[FIGURES : 2 * FIGURES]
-        self._ahead = not any(first[0]) and not any(second[0])
-        if not self._ahead:
+        self._succeeded = not any(first[0]) and not any(second[0])
+        if not self._succeeded:
             return None
-        self._do(("accept", *guess), lambda: self.accept(pending))
-        forward = attempted(pending.forward.value, first, mixed=self.pack.mixed)
-        adjoint = attempted(pending.adjoint.value, second, mixed=self.pack.mixed)
-        self.learn(forward, adjoint)
-        return Reading(forward, adjoint, *figures[2 * FIGURES :])
+        self._run(("accept", *guess), lambda: self.accept(pending))
+        forward = to_solution(pending.forward.value, first, mixed=self.pack.mixed)
+        adjoint = to_solution(pending.adjoint.value, second, mixed=self.pack.mixed)
+        self.record(forward, adjoint)
+        return SolvedStep(forward, adjoint, *figures[2 * FIGURES :])
 
     def descend(self) -> None:
-        """The pack's GD step."""
-        if self._ahead:
-            self._do("descend", self.pack.descend)
+        """Take the pack's GD step."""
+        if self._succeeded:
+            self._run("descend", self.pack.descend)
         else:
             self.pack.descend()
 
-    def ask(self, forward_maps: int, adjoint_maps: int) -> Pending:
-        """Ask the device for both fixed points by so many maps; the pack is not changed."""
+    def enqueue(self, forward_maps: int, adjoint_maps: int) -> PendingStep:
+        """Queue both fixed points with so many maps each; the pack does not change."""
         pack = self.pack
-        equilibrium = pack.equilibrium_map()
-        forward = self._attempt(equilibrium, pack.forward, pack.buffers, forward_maps)
+        forward = self._solve(pack.equilibrium_map(), pack.forward, pack.buffers, forward_maps)
         z = pack.phi.function(forward.value)
         e, mask = pack.error(z), pack.phi.derivative_at(forward.value, z)
-        flipped, source, known = torch.zeros_like(pack.flipped), None, None
+        flipped, source, old_source = torch.zeros_like(pack.flipped), None, None
         if isinstance(pack.adjoint, Secant) and pack.mask is not None:
-            # What the changes of mask do, as a product: to find the few of them is a look.
-            change, known = mask - pack.mask, pack.adjoint.source
+            # As a product, because finding the few changed entries would be a read.
+            change, old_source = mask - pack.mask, pack.adjoint.source
             flipped = (change != 0).any(-1).sum(-1).to(flipped.dtype)
-            source = torch.baddbmm(known, change * pack.adjoint.last, pack.w)
+            source = torch.baddbmm(old_source, change * pack.adjoint.last, pack.w)
             pack.adjoint.source = source
-        adjoint = self._attempt(pack.adjoint_map(mask), pack.adjoint, pack.spare, adjoint_maps)
-        if isinstance(pack.adjoint, Secant) and known is not None:
-            pack.adjoint.source = known
+        adjoint = self._solve(pack.adjoint_map(mask), pack.adjoint, pack.spare, adjoint_maps)
+        if isinstance(pack.adjoint, Secant) and old_source is not None:
+            pack.adjoint.source = old_source
         own = torch.stack([half_square(e), flipped.double()])
         figures = torch.cat([forward.figures, adjoint.figures, own])
-        return Pending(forward, adjoint, z, mask, e, source, flipped, figures)
+        return PendingStep(forward, adjoint, z, mask, e, source, flipped, figures)
 
-    def accept(self, pending: Pending) -> None:
+    def accept(self, pending: PendingStep) -> None:
         """Make the step's fixed points the pack's."""
         pack = self.pack
         pack.z, pack.mask, pack.e = pending.z, pending.mask, pending.e
         pack.flipped = pending.flipped
         if isinstance(pack.adjoint, Secant) and pending.source is not None:
             pack.adjoint.source = pending.source
-        pack.buffers = pack.take(pack.forward, pending.forward.value, pack.buffers)
-        pack.spare = pack.take(pack.adjoint, pending.adjoint.value, pack.spare)
+        pack.buffers = pack.push_solution(pack.forward, pending.forward.value, pack.buffers)
+        pack.spare = pack.push_solution(pack.adjoint, pending.adjoint.value, pack.spare)
         pack.r = pack.mask * pack.adjoint.last
 
-    def _attempt(self, f: Map, predictor: Predictor, buffers: list[Tensor], maps: int) -> Attempt:
+    def _solve(
+        self, f: Map, predictor: Predictor, buffers: list[Tensor], maps: int
+    ) -> FixedCountSolve:
         first, second, third = buffers
         start = predictor.start(first, second)
-        return attempt(f, start, (second, third), tol=self.pack.tol, maps=maps)
+        return solve_fixed_count(f, start, (second, third), tol=self.pack.tol, maps=maps)
 
-    def _do(self, key: Any, body: Callable[[], T]) -> T:
-        """Do a part of the step, from its recording where launches cost more than it does."""
-        return self.recording(key, body) if launches_matter(self.pack) else body()
+    def _run(self, key: Any, part: Callable[[], T]) -> T:
+        """Run a part of the step, from a CUDA graph where launches take longer than kernels."""
+        return self.recorder(key, part) if launches_matter(self.pack) else part()
 
 
-def _guess(solution: Solution) -> int:
-    """Maps that the next solution may take; too many where its full products need a look."""
+def _maps_needed(solution: Solution) -> int:
+    """Maps that the next solve may take; more than MOST if full products need a read."""
     full = (p - low for p, low in zip(solution.products, solution.low, strict=True))
     return MOST + 1 if any(count > 1 + 1e-9 for count in full) else solution.maps
 
 
-def _rounded(maps: int) -> int:
-    """The next count of maps that parts are recorded for: few of them serve all steps."""
+def _next_count(maps: int) -> int:
+    """Round up to one of COUNTS, so that few graphs serve all steps."""
     return next((count for count in COUNTS if count >= maps), maps)
 
 
 def worthwhile(pack: Pack) -> bool:
-    """Whether a look costs more than it saves: on a GPU, with Picard's iteration."""
+    """True if a read costs more than it saves: on a GPU, with Picard's iteration."""
     if pack.p.device.type != "cuda" or pack.solver.name != "picard":
         return False
     return not isinstance(pack.adjoint, Secant) or _map_cost(pack) < WORTH
 
 
 def launches_matter(pack: Pack) -> bool:
-    """Whether to record the step: on a GPU, where a map is over before the next is launched."""
+    """True if a CUDA graph saves time: on a GPU, if a map takes less time than its launch."""
     return pack.p.device.type == "cuda" and _map_cost(pack) < SMALL
 
 

@@ -6,9 +6,9 @@ mask and V = a 1^T + W^T (D * V), R = D * V,
     grad_W = (R diag(e)) Z^T,  grad_U = (R diag(e)) X^T,  grad_a = Z e.
 
 A GD step costs the products of its two fixed points and one more for grad_W, which is
-taken from W in place. U is not formed: P = U X is kept current through X^T X, and U follows
-from it where it is asked for (see weights). Held as
-rows, one for each sample: P, Z, V, R are (B, n, m).
+subtracted from W in place. U is not formed: P = U X is updated through X^T X, and U is
+computed from it on request (see weights). P, Z, V and R are (B, n, m), one row for each
+sample.
 """
 
 import copy
@@ -24,22 +24,23 @@ from deq.data.dataset import Dataset
 from deq.linalg.operator_norm import operator_norm
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_point import Map, Solution, solve
+from deq.solvers.fixed_point import Map, solve
 from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant
+from deq.solvers.solution import Solution
 from deq.theory.rejection_sampling import starting_weights
-from deq.training.state import State, put
+from deq.training.state import State, load_state_dict
 from deq.training.weights import Weights, input_weights
 
-# The equilibria's errors may move a prediction by this share of rms(e) at most.
+# Greatest share of rms(e) by which errors in the equilibria may move a prediction.
 SHARE = 1e-3
-# No tolerance is set below so many units of rounding.
+# Least tolerance, in units of rounding.
 RESOLVED = 8.0
-# Changes of mask put in exactly, by the entry, up to so many a sample.
+# Most changed mask entries per sample, on average, that are corrected one by one.
 FLIPS = 8
-# Attributes of a pack that hold storage which is overwritten before it is read.
+# Attributes of a pack whose storage is overwritten before it is read.
 SCRATCH = ("buffers", "spare")
-# Rows of a gradient in W that are formed at once where its norm is checked.
+# Rows of the gradient in W that are formed at once when its norm is checked.
 ROWS = 64
 
 
@@ -52,45 +53,47 @@ class Pack:
         z, mask, r: (B, n, m), Z, D and R at the last equilibria and adjoints.
         e: (B, n), yhat - y.
         tol: (B,) float64, the relative tolerance of the next fixed points.
-        norm_w: (B,) float64, ||W||_2 or above where products are mixed; else NaN.
+        tol_wanted: (B,) float64, what `tol` would be if the dtype resolved it.
+        norm_w: (B,) float64, ||W||_2 or an upper bound where products are mixed; else NaN.
         flipped: (B,) samples whose mask changed at a kink since the step before.
     """
 
-    BATCHED = ("xx", "y", "w", "a", "p", "eta", "norm_w", "tol", "tied", "z", "r", "e", "flipped")
+    SCALARS = ("eta", "norm_w", "tol", "tol_wanted", "flipped")  # one for each trial
+    BATCHED = (*SCALARS, "xx", "y", "w", "a", "p", "z", "r", "e")
     STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
 
     def __init__(
-        self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], place: torch.device
+        self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
     ) -> None:
         config = configs[0]
         dtype = config.torch_dtype
         self.solver, self.phi = config.solver, activation(config.model.activation)
-        x = torch.stack([s.x for s in datasets]).to(place)  # (B, d, n) float64
+        x = torch.stack([s.x for s in datasets]).to(device)  # (B, d, n) float64
         self.xx = x.mT @ x
-        self.y = torch.stack([s.y for s in datasets]).to(place)
-        self.w, u, self.a = starting_weights(configs, datasets, place)
-        self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()  # of step 0, as norm_u
-        self.norm_u: list[float] = operator_norm(u).tolist()
+        self.y = torch.stack([s.y for s in datasets]).to(device)
+        self.w, u, self.a = starting_weights(configs, datasets, device)
+        self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()
+        self.norm_u: list[float] = operator_norm(u).tolist()  # at step 0
         self.p = torch.bmm(x.mT.to(dtype), u.mT)
-        del u  # it is not needed again, and can be as large as W
-        self.eta = torch.full((len(configs),), torch.nan, dtype=torch.float64, device=place)
+        del u  # it can be as large as W
+        self.eta = torch.full((len(configs),), torch.nan, dtype=torch.float64, device=device)
         self.norm_w = operator_norm(self.w) if self.mixed else self.eta.clone()
-        self.tol = torch.full((len(configs),), self.solver.tol, dtype=torch.float64, device=place)
-        self.tied = self.tol.clone()  # what tol would be if the dtype resolved it
-        self._start(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
+        self.tol = torch.full_like(self.eta, self.solver.tol)
+        self.tol_wanted = self.tol.clone()
+        self._start_solvers(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
 
     @classmethod
     def restored(cls, config: TrialConfig, state: State) -> "Pack":
-        """The pack of this config's shape that `state_of` took the state of."""
+        """Rebuild a pack of this config's shape from its state."""
         pack = cls.__new__(cls)
         pack.solver, pack.phi = config.solver, activation(config.model.activation)
         pack.eta, pack.y = state["eta"], state["y"]
-        pack._start(state["forward"]["last"], state["adjoint"]["last"])
-        put(pack, state)
+        pack._start_solvers(state["forward"]["last"], state["adjoint"]["last"])
+        load_state_dict(pack, state)
         return pack
 
-    def _start(self, q: Tensor, v: Tensor) -> None:
-        """Start the fixed points from q and v, with nothing known of the past."""
+    def _start_solvers(self, q: Tensor, v: Tensor) -> None:
+        """Set the starts of the fixed points to q and v, without a history to predict from."""
         predictor = Secant if math.isinf(self.phi.curvature) else Extrapolation
         self.forward: Predictor = predictor(q)
         self.adjoint: Predictor = predictor(v)
@@ -101,42 +104,42 @@ class Pack:
         self.mask: Tensor | None = None
         self.flipped = self.eta.new_zeros(len(q))
 
-    def equilibrium(self) -> Solution:
-        """Solve Q = W phi(Q) + P; then Z = phi(Q) and e = a^T Z - y."""
+    def solve_equilibria(self) -> Solution:
+        """Solve Q = W phi(Q) + P; set Z = phi(Q) and e = a^T Z - y."""
         solution = self._solve(self.equilibrium_map(), self.forward)
         self.z = self.phi.function(self.forward.last)
         self.e = self.error(self.z)
         return solution
 
-    def adjoints(self) -> Solution:
-        """Solve V = a 1^T + W^T (D * V) with D = phi'(Q); then R = D * V."""
+    def solve_adjoints(self) -> Solution:
+        """Solve V = a 1^T + W^T (D * V) with D = phi'(Q); set R = D * V."""
         mask = self.phi.derivative_at(self.forward.last, self.z)
         if isinstance(self.adjoint, Secant) and self.mask is not None:
-            self._jump(mask, self.mask, self.adjoint)
+            self._add_mask_changes(mask, self.mask, self.adjoint)
         self.mask = mask
         solution = self._solve(self.adjoint_map(mask), self.adjoint)
         self.r = mask * self.adjoint.last
         return solution
 
-    def make_room(self) -> None:
-        """Have `spare` as well, for the adjoints while the equilibria hold `buffers`."""
+    def allocate_spare(self) -> None:
+        """Allocate `spare`: buffers of the adjoints while the equilibria use `buffers`."""
         self.spare = self.spare or [torch.empty_like(self.p) for _ in range(3)]
 
     def equilibrium_map(self) -> Map:
-        """q -> W phi(q) + P."""
+        """Return q -> W phi(q) + P."""
         return self._in_precision(EquilibriumMap(self.phi, self.w, self.p))
 
     def adjoint_map(self, mask: Tensor) -> Map:
-        """v -> a + W^T (D * v)."""
+        """Return v -> a + W^T (D * v)."""
         return self._in_precision(AdjointMap(self.w, self.a, mask))
 
     @property
     def mixed(self) -> bool:
-        """Whether the increments of the fixed points are multiplied in low precision."""
+        """True if increments of the fixed points are multiplied in low precision."""
         return self.solver.precision == "mixed" and self.w.dtype == torch.float32
 
-    def know_norm(self, norm_w: Tensor) -> None:
-        """Take in ||W||_2, (B,), where it has been measured for another purpose."""
+    def update_norm(self, norm_w: Tensor) -> None:
+        """Replace the bound on ||W||_2 by a measured value, (B,) float64."""
         if self.mixed:
             self.norm_w = norm_w
 
@@ -144,7 +147,7 @@ class Pack:
         return MixedMap(f, self.norm_w, self.p.shape[1]) if self.mixed else f
 
     def error(self, z: Tensor) -> Tensor:
-        """yhat - y at these equilibria."""
+        """Return yhat - y (B, n) at the equilibria z (B, n, m)."""
         return torch.bmm(z, self.a[:, :, None])[:, :, 0] - self.y.to(z.dtype)
 
     def _solve(self, f: Map, predictor: Predictor) -> Solution:
@@ -158,23 +161,23 @@ class Pack:
             max_steps=self.solver.max_steps,
             step=SOLVERS[self.solver.name](),
         )
-        self.buffers = self.take(predictor, solution.value, self.buffers)
+        self.buffers = self.push_solution(predictor, solution.value, self.buffers)
         return f.counted(solution) if isinstance(f, MixedMap) else solution
 
     @staticmethod
-    def take(predictor: Predictor, value: Tensor, buffers: list[Tensor]) -> list[Tensor]:
-        """Give a solution to its predictor; the buffers there are then.
+    def push_solution(predictor: Predictor, value: Tensor, buffers: list[Tensor]) -> list[Tensor]:
+        """Hand a solution to its predictor; return the buffers that are free then.
 
-        The predictor keeps the buffer that holds the value and gives another for it.
+        The predictor keeps the buffer that holds the value and returns another one.
         """
         free = [b for b in buffers if b is not value]
         return [*free, predictor.push(value, free[0])]
 
-    def _jump(self, mask: Tensor, before: Tensor, adjoint: Secant) -> None:
-        """Add to the adjoint's source what the changes of mask do: W^T ((D - D_before) * V).
+    def _add_mask_changes(self, mask: Tensor, before: Tensor, adjoint: Secant) -> None:
+        """Add W^T ((D - D_before) * V), the effect of the changed mask, to the adjoint's source.
 
-        The changes are few and known by the entry, so that this needs rows of W and no
-        product. A trial with too many starts from its last adjoint instead.
+        Few entries change, so this reads rows of W and needs no product. A trial with too
+        many changes starts from its last adjoint instead.
         """
         n, v = mask.shape[1], adjoint.last
         changed = mask != before
@@ -190,7 +193,7 @@ class Pack:
             adjoint.source.view(-1, v.shape[-1]).index_add_(0, trial * n + sample, rows)
 
     def descend(self) -> None:
-        """One GD step, with the sources of the next fixed points and their tolerance."""
+        """Take one GD step; set the sources and the tolerance of the next fixed points."""
         share = self.e * self.eta[:, None].to(self.e.dtype)
         scaled = self.r * share[..., None]
         step = -torch.bmm(share[:, None, :], self.z)
@@ -203,24 +206,24 @@ class Pack:
                 step, b.mul_(share[:, None, :]), self.z, alpha=-1, out=self.adjoint.source
             )
         self.w.baddbmm_(scaled.mT, self.z, alpha=-1)
-        if self.mixed:  # the norm of a sum is no more than that of its parts, each of rank one
+        if self.mixed:  # ||W + dW|| <= ||W|| + the norms of dW's rank-one terms
             sizes = (torch.linalg.vector_norm(v, dim=-1).double() for v in (scaled, self.z))
             self.norm_w = torch.linalg.vecdot(*sizes).add_(self.norm_w)
         self.p.baddbmm_(xx, scaled, alpha=-1)
-        self._tie()
+        self._tighten_tolerance()
         self.a += step[:, 0]
 
     @property
     def thin_products(self) -> float:
-        """Products of n x n with n x m in a GD step, in products with W: n / m each.
+        """Products of n x n with n x m in a GD step, in units of a product with W (n / m each).
 
-        X^T X with R keeps P; Secant's sources take G, B, and a product with each more.
+        One with X^T X updates P. A Secant needs four more: G and B, and a product with each.
         """
         count = 5 if isinstance(self.forward, Secant) else 1
         return count * self.p.shape[1] / self.p.shape[2]
 
     def gradient_norm(self) -> Tensor:
-        """||grad Phi||_2 from the gradients themselves, rows of W at a time; (B,) float64."""
+        """Return ||grad Phi||_2 computed from the gradients, some rows at a time; (B,) float64."""
         scaled = self.r * self.e[..., None]
         square = torch.bmm(self.e[:, None, :], self.z).double().square().sum((1, 2))
         for first in range(0, scaled.shape[-1], ROWS):
@@ -229,48 +232,49 @@ class Pack:
             square += (part.double() * torch.bmm(self.xx, part.double())).sum((1, 2))
         return square.sqrt()
 
-    def _tie(self) -> None:
-        """Tie the tolerance to e, of which the equilibria's errors may be a small share.
+    def _tighten_tolerance(self) -> None:
+        """Set the tolerance so that errors in the equilibria are a small share of e.
 
         A relative error tol of z moves yhat by at most tol ||a|| ||z||.
         """
         size = torch.linalg.vector_norm(self.z, dim=-1).amax(-1)
         reach = size.double() * torch.linalg.vector_norm(self.a, dim=-1).double()
-        tied = SHARE * self.e.double().square().mean(-1).sqrt() / reach
-        self.tied = tied.clamp_max(self.solver.tol).nan_to_num(self.solver.tol)
+        wanted = SHARE * self.e.double().square().mean(-1).sqrt() / reach
+        self.tol_wanted = wanted.clamp_max(self.solver.tol).nan_to_num(self.solver.tol)
         least = RESOLVED * torch.finfo(self.p.dtype).eps
-        self.tol = self.tied.clamp_min(min(least, self.solver.tol))
+        self.tol = self.tol_wanted.clamp_min(min(least, self.solver.tol))
 
-    def strained(self) -> list[int]:
-        """The trials whose float32 no longer resolves e, where a float64 finish is asked for."""
-        if self.solver.finish == "none" or self.p.dtype == torch.float64 or not len(self.tied):
+    def needs_float64(self) -> list[int]:
+        """List the trials with a float64 finish whose float32 no longer resolves e."""
+        if self.solver.finish == "none" or self.p.dtype == torch.float64:
             return []
-        places: list[int] = (self.tied < self.tol).nonzero().flatten().tolist()
+        places: list[int] = (self.tol_wanted < self.tol).nonzero().flatten().tolist()
         return places
 
     def in_float64(self, k: int) -> "Pack":
-        """Trial k, going on in float64 from where it is."""
+        """Return a pack of trial k alone that continues in float64."""
         other = copy.copy(self)
-        for name in ("xx", "y", "eta", "tied", "norm_w"):
+        for name in ("xx", "y", "eta", "tol_wanted", "norm_w"):
             setattr(other, name, getattr(self, name)[k : k + 1].clone())
         for name in ("w", "a", "p"):
             setattr(other, name, getattr(self, name)[k : k + 1].double())
         other.norm_x, other.norm_u = self.norm_x[k : k + 1], self.norm_u[k : k + 1]
-        other.tol = other.tied.clone()
-        other._start(self.forward.last[k : k + 1].double(), self.adjoint.last[k : k + 1].double())
+        other.tol = other.tol_wanted.clone()
+        q, v = (side.last[k : k + 1].double() for side in (self.forward, self.adjoint))
+        other._start_solvers(q, v)
         return other
 
     def weights(self, k: int, config: TrialConfig, dataset: Dataset) -> Weights:
-        """Trial k's weights as they stand, in storage of their own."""
+        """Return a copy of trial k's current weights."""
         w, a = (part[k].cpu().clone() for part in (self.w, self.a))
         return Weights(w, input_weights(config, dataset, self.p[k]), a)
 
     def select(self, keep: list[int]) -> None:
-        """Keep these trials only."""
+        """Keep these trials only; `keep` is ascending."""
         for name in self.BATCHED:
-            setattr(self, name, kept(getattr(self, name), keep))
+            setattr(self, name, _move_to_front(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
-        self.mask = None if self.mask is None else kept(self.mask, keep)
+        self.mask = None if self.mask is None else _move_to_front(self.mask, keep)
         for name in SCRATCH:
             setattr(self, name, [buffer[: len(keep)] for buffer in getattr(self, name)])
         self.forward.select(keep)
@@ -278,12 +282,12 @@ class Pack:
 
 
 def half_square(e: Tensor) -> Tensor:
-    """Phi = 1/2 ||e||^2 per trial; (B, n) to (B,) float64."""
+    """Return Phi = 1/2 ||e||^2 of each trial; (B, n) to (B,) float64."""
     return 0.5 * e.double().square().sum(-1)
 
 
-def kept(x: Tensor, keep: list[int]) -> Tensor:
-    """x[keep], `keep` ascending, moved within x's own storage: no second W is held."""
+def _move_to_front(x: Tensor, keep: list[int]) -> Tensor:
+    """Return x[keep] within x's own storage, so that no second W is held; `keep` ascending."""
     for place, k in enumerate(keep):
         if place != k:
             x[place].copy_(x[k])

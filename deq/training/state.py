@@ -1,7 +1,7 @@
-"""What a computation remembers from one step to the next, as plain data and tensors.
+"""The state that a computation carries from one step to the next, as plain data and tensors.
 
-A class names in `STATE` the attributes that are its state. What it can make anew, such as
-scratch storage, is not among them.
+A class names in `STATE` the attributes that are its state. Attributes that can be rebuilt,
+such as scratch storage, are not among them.
 """
 
 from typing import Any
@@ -10,20 +10,20 @@ from typing import Any
 State = dict[str, Any]
 
 
-def state_of(thing: Any) -> State:
-    """The state of an object whose class has `STATE`; tensors are shared, not copied."""
-    return {name: _taken(getattr(thing, name)) for name in type(thing).STATE}
+def state_dict(owner: Any) -> State:
+    """Return the state of an object whose class has `STATE`; tensors are shared, not copied."""
+    return {name: _value(getattr(owner, name)) for name in type(owner).STATE}
 
 
-def put(thing: Any, state: State) -> None:
-    """Give an object the state that `state_of` took of another of its class."""
-    for name in type(thing).STATE:
-        part = getattr(thing, name, None)
+def load_state_dict(owner: Any, state: State) -> None:
+    """Set an object's state to one that `state_dict` returned for another of its class."""
+    for name in type(owner).STATE:
+        part = getattr(owner, name, None)
         if hasattr(type(part), "STATE"):
-            put(part, state[name])
+            load_state_dict(part, state[name])
         else:
-            setattr(thing, name, state[name])
+            setattr(owner, name, state[name])
 
 
-def _taken(value: Any) -> Any:
-    return state_of(value) if hasattr(type(value), "STATE") else value
+def _value(value: Any) -> Any:
+    return state_dict(value) if hasattr(type(value), "STATE") else value

@@ -1,4 +1,4 @@
-"""The step size eta in absolute terms, from the unit a user asked for it in."""
+"""The absolute step size eta, from `train.eta` and its unit; docs/theory.md, section 6."""
 
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
@@ -8,7 +8,12 @@ from deq.theory.population import population
 
 
 def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
-    """eta in absolute terms: `train.eta` times the size of its unit.
+    """Return the absolute step size: `train.eta` times its unit (see TrainConfig).
+
+    Args:
+        config: the trial.
+        initial: its network at t = 0.
+        dataset: its inputs.
 
     Raises:
         ValueError: the unit does not exist for this trial.
@@ -42,7 +47,7 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
 
 
 def _stability_limit(top: float, name: str) -> float:
-    """2 / lambda_max: gradient descent on the linearised model is stable below it."""
+    """Return 2 / lambda_max, below which gradient descent on the linearised model is stable."""
     if top <= 0:
         raise ValueError(
             f"lambda_max({name}) = {top:.3g}, so 2 / lambda_max is no step size: "

@@ -13,24 +13,25 @@ from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_point import Map, Solved, solve
+from deq.solvers.fixed_point import Map, solve
+from deq.solvers.solution import Solved
 from deq.theory.kernels import gram, tangent
 
-# The tolerance, in units of rounding, and the most maps: there is no start to go on from.
+# The tolerance in units of rounding, and the most maps from a cold start.
 RESOLVED, MOST_MAPS = 8.0, 10_000
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trial's model as its training left it.
+    """A trained model, to be evaluated at any inputs.
 
-    Inputs x are (d, n), samples as columns. They are taken as they are: the model was
-    trained on columns of norm sqrt(d), as `deq.load(config.data).x` has them, images with
-    the mean of the training samples subtracted first. Fixed points are solved as precisely
-    as the weights' dtype allows, by the trial's own solver.
+    Inputs x are (d, n), samples as columns, and are not normalised here. Training used
+    columns of norm sqrt(d), see `deq.load(config.data).x`; of images the mean of the training
+    samples was subtracted first. Fixed points are solved by the trial's own solver, as
+    precisely as the weights' dtype allows.
 
     Attributes:
-        config: the trial that was trained.
+        config: the trial.
         w, u, a: W (m, m), U (m, d), a (m,).
     """
 
@@ -40,15 +41,18 @@ class Trained:
     a: Tensor
 
     def equilibrium(self, x: Tensor) -> Tensor:
-        """Z (m, n) with Z = phi(W Z + U X).
+        """Return Z (m, n) with Z = phi(W Z + U X).
+
+        Args:
+            x: (d, n), finite.
 
         Raises:
-            ValueError: x is not (d, n) and finite, or there is no equilibrium.
+            ValueError: x has another shape or is not finite, or there is no equilibrium.
         """
         return self._activation.function(self._preactivation(x)).T
 
     def predict(self, x: Tensor) -> Tensor:
-        """Yhat = a^T Z, (n,).
+        """Return yhat = a^T Z, (n,).
 
         Raises:
             ValueError: as `equilibrium`.
@@ -56,7 +60,7 @@ class Trained:
         return self.a @ self.equilibrium(x)
 
     def gram(self, x: Tensor) -> Tensor:
-        """G = Z^T Z, (n, n) float64.
+        """Return G = Z^T Z, (n, n) float64.
 
         Raises:
             ValueError: as `equilibrium`.
@@ -64,7 +68,7 @@ class Trained:
         return gram(self.equilibrium(x))
 
     def tangent(self, x: Tensor) -> Tensor:
-        """H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
+        """Return H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
 
         Raises:
             ValueError: as `equilibrium`, or there is no adjoint.
@@ -83,7 +87,7 @@ class Trained:
         return activation(model.activation, sha256=model.activation_sha256)
 
     def _preactivation(self, x: Tensor) -> Tensor:
-        """Q (n, m), one row for each sample."""
+        """Return Q = W Z + U X, (n, m), one row for each sample."""
         d = self.u.shape[1]
         if x.ndim != 2 or x.shape[0] != d or not x.isfinite().all():
             raise ValueError(f"x must be finite and ({d}, n), samples as columns: {tuple(x.shape)}")

@@ -1,11 +1,10 @@
-"""A trial's weights W, U, a as training leaves them.
+"""A trial's weights W, U, a, with U recovered from P = U X.
 
-Training keeps P = U X in place of U. Its steps move U by C X^T, so that with the U_0 it
-started from
+Training updates P in place of U. Its steps move U by C X^T, so that with the initial U_0
 
     U = U_0 + (P - U_0 X) X^+,
 
-X^+ the pseudo-inverse: U X = P to rounding, and what the data do not see of U is U_0's.
+X^+ the pseudo-inverse. Then U X = P to rounding, and U = U_0 on the complement of the data.
 """
 
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ class Weights:
 
 
 def input_weights(config: TrialConfig, dataset: Dataset, p: Tensor) -> Tensor:
-    """U (m, d) of a trial whose P = U X, as rows, is p (n, m); in p's dtype."""
+    """Return U (m, d), in p's dtype, of a trial whose P = U X is p (n, m), samples as rows."""
     x = dataset.x.T  # (n, d): samples are rows, as in p
     start = _start(config, dataset)
     moved = p.double().cpu() - (x.to(start.dtype) @ start.T).double()
-    # Directions of X that the training's dtype does not resolve are not divided by.
+    # Smaller singular values of X are not inverted: the training's dtype does not resolve them.
     least = max(x.shape) * torch.finfo(start.dtype).eps
     change = torch.linalg.pinv(x, rtol=least) @ moved
     u: Tensor = start.double() + change.T
@@ -41,9 +40,7 @@ def input_weights(config: TrialConfig, dataset: Dataset, p: Tensor) -> Tensor:
 
 
 def _start(config: TrialConfig, dataset: Dataset) -> Tensor:
-    """The U that the trial started from."""
+    """Return the initial U of a trial."""
     if config.model.init == "redraw":
-        _, u, _ = starting_weights([config], [dataset], torch.device("cpu"))
-        found: Tensor = u[0]
-        return found
+        return starting_weights([config], [dataset], torch.device("cpu"))[1][0]
     return draw_inputs(config.model, config.seed, dataset.x.shape[0], config.torch_dtype)

@@ -1,7 +1,7 @@
-"""Weights on disk: a safetensors file that says of which trial they are. Its door.
+"""Trained weights on disk, as a safetensors file. The only module that imports safetensors.
 
-The file holds the tensors `w`, `u`, `a`, and as text the trial's config, plain data of
-whoever wrote it, and the SHA-256 of all that. Nothing in it is run when it is read.
+The file holds the tensors `w`, `u` and `a`, and as text the trial's config, the caller's
+own entries, and the SHA-256 of all that. Reading it runs no code.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deq.config import TrialConfig
 from deq.data.config import DataConfig
+from deq.training.files import publish, unfinished_file
 from deq.training.trained import Trained
 from deq.training.weights import Weights
 
@@ -26,80 +27,78 @@ NAMES = ("w", "u", "a")
 def save_weights(
     path: Path, config: TrialConfig, weights: Weights, stamp: Mapping[str, str]
 ) -> str:
-    """Write a trial's weights, whole or not at all, and on disk when it returns.
+    """Write a trial's weights; the file appears whole, and is on disk on return.
 
     Args:
         path: the file; its folder is created when missing.
         config: the trial.
         weights: its W, U and a.
-        stamp: further text to be kept with them, such as a hash of the config.
+        stamp: further text entries to store, such as a hash of the config.
 
     Returns:
-        The SHA-256 of what the file holds.
+        The SHA-256 of the file's content, 64 hex digits.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the file could not be written.
     """
     from safetensors.torch import save_file
 
     tensors = {name: getattr(weights, name).contiguous() for name in NAMES}
-    said = {**stamp, "config": json.dumps(dataclasses.asdict(config)), "schema": SCHEMA}
-    digest = _digest(tensors, said)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    text = {**stamp, "config": json.dumps(dataclasses.asdict(config)), "schema": SCHEMA}
+    digest = _digest(tensors, text)
     try:
-        beside.touch()
-        mode = beside.stat().st_mode  # as the umask has it; safetensors makes it private
-        save_file(tensors, beside, {**said, "sha256": digest})
-        beside.chmod(mode)
-        _sync(beside)
-        beside.replace(path)
+        with unfinished_file(path.parent) as unfinished:
+            mode = unfinished.stat().st_mode  # from the umask; safetensors makes it private
+            save_file(tensors, unfinished, {**text, "sha256": digest})
+            unfinished.chmod(mode)
+            publish(unfinished, path)
     except OSError:
         raise
-    except Exception as error:  # what safetensors makes of a disk that is full
+    except Exception as error:  # safetensors raises an error of its own on a full disk
         raise OSError(str(error)) from error
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync(path.parent)
     return digest
 
 
 def load_trained(path: str | os.PathLike[str]) -> Trained:
-    """The model of a `weights.safetensors` that a trial left.
+    """Load the model from a trial's `weights.safetensors`.
 
-    Only data is read. An activation of the user's own is imported, and must be the one
-    that was trained with.
+    Only data is read. A user's own activation is imported, and must be the one that the
+    trial was trained with.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or it holds no trial's weights.
+        ValueError: the file is missing or damaged, or holds no trial's weights.
     """
     return read_weights(Path(path))[0]
 
 
 def read_weights(path: Path) -> tuple[Trained, dict[str, str]]:
-    """The same, and what else the file says: `sha256`, and what it was stamped with.
+    """Load the model and the text entries of a weights file.
+
+    Returns:
+        The model, and the entries: `sha256`, `config`, `schema` and those of `stamp`.
 
     Raises:
-        ValueError: as `load_trained`.
+        ValueError: the file is missing or damaged, or holds no trial's weights.
     """
     try:
-        tensors, said = _read(path)
-        digest = said.pop("sha256", "")
-        if said.get("schema") != SCHEMA:
-            raise ValueError(f"it is of schema {said.get('schema', 'none')}, not {SCHEMA}")
-        if digest != _digest(tensors, said):
-            raise ValueError("it is damaged: what it holds is not what was written")
-        config = _config(json.loads(said["config"]))
+        tensors, text = _read(path)
+        digest = text.pop("sha256", "")
+        if text.get("schema") != SCHEMA:
+            raise ValueError(f"it is of schema {text.get('schema', 'none')}, not {SCHEMA}")
+        if digest != _digest(tensors, text):
+            raise ValueError("it is damaged: its content is not what was written")
+        config = _config(json.loads(text["config"]))
         model = Trained(config, *(tensors[name] for name in NAMES))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # whatever safetensors and json say of what is none
+    except Exception as error:  # safetensors and json raise almost anything here
         why = " ".join(str(error).split())
         raise ValueError(f"{path} holds no trial's weights: {why}") from error
-    return model, said | {"sha256": digest}
+    return model, text | {"sha256": digest}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and text; opening the file first gives a plain OSError where it is missing."""
     from safetensors import safe_open
 
     with path.open("rb"), safe_open(path, framework="pt") as file:
@@ -108,38 +107,31 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in NAMES}, dict(file.metadata() or {})
 
 
-def _digest(tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
-    found = hashlib.sha256(json.dumps(dict(said), sort_keys=True).encode())
+def _digest(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
+    """Return the SHA-256 of text, names, dtypes, shapes and values."""
+    digest = hashlib.sha256(json.dumps(dict(text), sort_keys=True).encode())
     for name in NAMES:
         tensor = tensors[name]
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.numpy().reshape(-1).data)
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().reshape(-1).data)
+    return digest.hexdigest()
 
 
-def _config(plain: dict[str, Any]) -> TrialConfig:
-    """The config that `dataclasses.asdict` made plain."""
-    parts: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(TrialConfig)}
-    kinds = {f.default: kind for kind in get_args(DataConfig) for f in _named(kind)}
-    found = {}
-    for key, value in plain.items():
-        kind = kinds[value["name"]] if key == "data" else parts[key]
-        found[key] = kind(**_tuples(value)) if isinstance(value, dict) else value
-    return TrialConfig(**found)
+def _config(stored: dict[str, Any]) -> TrialConfig:
+    """Rebuild the config from the output of `dataclasses.asdict`."""
+    types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(TrialConfig)}
+    data_types = {_default_name(cls): cls for cls in get_args(DataConfig)}
+    parts = {}
+    for key, value in stored.items():
+        cls = data_types[value["name"]] if key == "data" else types[key]
+        parts[key] = cls(**_with_tuples(value)) if isinstance(value, dict) else value
+    return TrialConfig(**parts)
 
 
-def _named(kind: Any) -> list[Any]:
-    return [field for field in dataclasses.fields(kind) if field.name == "name"]
+def _default_name(cls: Any) -> Any:
+    return next(field.default for field in dataclasses.fields(cls) if field.name == "name")
 
 
-def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
+    """Turn lists back into the tuples that JSON does not have."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()}

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from deq import Descent
-from deq.training.checkpoint import Checkpoint, UnusableError, conditions, newest, write
+from deq.training.checkpoint import (
+    Checkpoint,
+    UnusableError,
+    load_newest,
+    numerical_environment,
+    write_checkpoint,
+)
 from sweeps.config.nested import one_line
 from sweeps.storage.checkpoints import TRIALS, Checkpoints, Pack, digest_of
 from sweeps.storage.record import now
@@ -42,10 +48,10 @@ class CheckpointWriter:
             return None, []
         folder = self._checkpoints.folder(self.pack)
         try:
-            checkpoint, lines = newest(folder, self._stamp(), self._device)
+            checkpoint, lines = load_newest(folder, self._stamp(), self._device)
             if checkpoint:
-                self.resumed_at = [*checkpoint.carried["resumed_at"], checkpoint.step]
-                self.started = checkpoint.carried["started"]
+                self.resumed_at = [*checkpoint.metadata["resumed_at"], checkpoint.step]
+                self.started = checkpoint.metadata["started"]
         except (OSError, KeyError, TypeError) as error:
             return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
         return checkpoint, lines
@@ -69,11 +75,11 @@ class CheckpointWriter:
         if self._checkpoints is None or not descent.groups:
             return
         began, folder = time.monotonic(), self._checkpoints.folder(self.pack)
-        carried = {"started": self.started, "resumed_at": self.resumed_at}
+        metadata = {"started": self.started, "resumed_at": self.resumed_at}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / TRIALS).write_text("\n".join(self.pack))
-            write(folder, descent, self._stamp(), carried)
+            write_checkpoint(folder, descent, self._stamp(), metadata)
         except OSError as error:
             if not self._complained:
                 yield f"no checkpoint was written, training goes on ({one_line(error)})"
@@ -112,7 +118,7 @@ class CheckpointWriter:
             if not any(whole.glob("step-*.npz")):
                 raise UnusableError("none could be written")
             return
-        checkpoint, lines = newest(whole, self._stamp(), self._device)
+        checkpoint, lines = load_newest(whole, self._stamp(), self._device)
         if checkpoint is None:
             raise UnusableError(" ".join(lines) or "there is none")
         courses = descent.courses
@@ -126,7 +132,7 @@ class CheckpointWriter:
         for file in whole.glob("*.json"):  # the points that were sent
             shutil.copy(file, folder)
         (folder / TRIALS).write_text("\n".join(part))
-        write(folder, part_descent, self._stamp(part), checkpoint.carried)
+        write_checkpoint(folder, part_descent, self._stamp(part), checkpoint.metadata)
 
     def _stamp(self, pack: Pack | None = None) -> dict[str, Any]:
-        return {"trials": digest_of(pack or self.pack), **conditions(self._device)}
+        return {"trials": digest_of(pack or self.pack), **numerical_environment(self._device)}

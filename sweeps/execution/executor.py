@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from deq.linalg.hardware import gpus
+from deq.linalg.hardware import gpu_count
 from sweeps.config.early_stopping import AshaConfig, RungLosses, Stopping
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
@@ -56,7 +56,7 @@ def check_cluster(config: ClusterConfig) -> None:
 def missing_gpus(config: ClusterConfig) -> str:
     """Return one line on the GPUs that a trial asks for and this machine lacks, or ""."""
     wanted = math.ceil(config.gpus_per_trial)
-    if config.name == "ray" or not wanted or wanted <= (count := gpus()):
+    if config.name == "ray" or not wanted or wanted <= (count := gpu_count()):
         return ""
     return (
         f"cluster.gpus_per_trial={config.gpus_per_trial:g}, and torch {version('torch')} sees "

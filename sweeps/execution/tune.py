@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune.execution import class_cache
 
-from deq.linalg.hardware import gpus
+from deq.linalg.hardware import gpu_count
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
 from sweeps.execution.batching import batched, with_figures
@@ -223,7 +223,7 @@ def _trainable(
     """
     pack = packs[config["pack"]]
     wrong = mismatch(versions, local_versions())  # the node may have joined after the inspection
-    if settings.device != "cpu" and not gpus():
+    if settings.device != "cpu" and not gpu_count():
         wrong = "torch sees no GPU, and its trials are given one: install a torch built for CUDA"
     if wrong:
         failed = [Failed(digest, f"this node's {wrong}", final=False) for digest in pack]

@@ -1,4 +1,4 @@
-"""One conformance suite for every activation: the built-in ones and a user's own."""
+"""Checks that every activation must pass, built in or a user's own."""
 
 import dataclasses
 import math
@@ -62,7 +62,7 @@ each_smooth = pytest.mark.parametrize("phi", SMOOTH, ids=lambda phi: phi.name)
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A user's module on the path, under a name of its own in each test."""
+    """A user's module on the path, under a different name in each test."""
     name = f"own_{tmp_path.name}".replace("-", "_")
     (tmp_path / f"{name}.py").write_text(SOFTSIGN)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -82,12 +82,12 @@ def second(phi, x):
 
 
 @each
-def test_it_is_what_it_claims(phi):
+def test_every_activation_passes_its_checks(phi):
     check(phi)
 
 
 @each
-def test_the_derivative_is_that_of_autograd(phi):
+def test_the_derivative_agrees_with_autograd(phi):
     """To 4 units of rounding of max(|x|, 1)."""
     for dtype in (torch.float64, torch.float32):
         x = points(dtype).requires_grad_()
@@ -108,7 +108,7 @@ def test_float32_is_float64_rounded(phi):
 
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_far_out_it_is_finite_and_on_its_asymptote(phi, dtype):
+def test_values_far_out_are_finite_and_on_the_asymptote(phi, dtype):
     far = torch.tensor([-1e30, -1e4, -1e3, 1e3, 1e4, 1e30], dtype=dtype)
     value, slope = phi.function(far), phi.derivative(far)
     assert value.dtype == slope.dtype == dtype
@@ -121,7 +121,7 @@ def test_far_out_it_is_finite_and_on_its_asymptote(phi, dtype):
 
 
 def zoom(f, lower, upper):
-    """The greatest value of f, by finer and finer grids about its place."""
+    """The maximum of f, by refined grids around it."""
     for _ in range(12):
         x = torch.linspace(lower, upper, 20001, dtype=torch.float64)
         values = f(x)
@@ -198,13 +198,13 @@ def twisted(x):
         (TANH, {"dual": lambda q: q}, "dual fails: TypeError"),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(base, change, match):
+def test_a_wrong_field_is_refused_in_one_line(base, change, match):
     with pytest.raises(ValueError, match=match) as error:
         check(dataclasses.replace(base, **change))
     assert "\n" not in str(error.value)
 
 
-def test_an_own_activation_by_its_place(own):
+def test_an_own_activation_is_found_by_module_and_name(own):
     phi = activation(f"{own}:softsign")
     assert phi.name == "softsign"
     assert activation(f"{own}:softsign") is phi
@@ -225,7 +225,7 @@ def test_an_own_activation_by_its_place(own):
         ("{own}", "unknown activation .* choose from relu"),
     ],
 )
-def test_an_own_activation_that_is_not_there(own, name, match):
+def test_a_missing_own_activation_is_refused(own, name, match):
     with pytest.raises(ValueError, match=match) as error:
         activation(name.format(own=own))
     assert "\n" not in str(error.value)
@@ -240,7 +240,7 @@ def test_an_own_activation_that_is_not_there(own, name, match):
         ("import no_such_library", "no module 'no_such_library'"),
     ],
 )
-def test_a_module_that_fails_is_one_line(own, tmp_path, source, match):
+def test_an_import_error_is_reported_in_one_line(own, tmp_path, source, match):
     (tmp_path / f"{own}.py").write_text(source)
     with pytest.raises(ValueError, match=match) as error:
         ModelConfig(activation=f"{own}:softsign")
@@ -270,7 +270,7 @@ def test_a_built_in_activation_has_no_digest():
         activation_digest("builtins:abs")
 
 
-def test_the_constants_known_without_torch_are_those_of_the_activations():
+def test_constants_without_torch_equal_those_of_the_activations():
     assert list(LIPSCHITZ) == list(ACTIVATIONS)
     kinked = {name for name, phi in ACTIVATIONS.items() if math.isinf(phi.curvature)}
     assert kinked == KINKED == {name for name in ACTIVATIONS if has_kink(name)}

@@ -1,17 +1,18 @@
-"""The initial condition at its best delta, redrawing until it holds, and the flags."""
+"""The initial condition at its best delta, rejection sampling, and the flags."""
 
 import dataclasses
 import math
 
 import pytest
 import torch
+from networks import first_network
 
 from deq.activations.builtin import ACTIVATIONS
 from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
-from deq.models.equilibrium import draw, initialise
-from deq.theory.convergence import Drawn, Initial, condition_at, initial_condition
+from deq.models.equilibrium import draw
+from deq.theory.convergence import DrawnNetwork, Initial, condition_at, initial_condition
 from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags
 from deq.theory.rejection_sampling import conditions, starting_weights
 from deq.training.comparison import train
@@ -22,7 +23,7 @@ CPU = torch.device("cpu")
 def drawn(lambda_0=3.0, error=1.0, norm_w=0.7, norm_u=2.5, norm_a=1.0, norm_x=14.0):
     gram = torch.diag(torch.linspace(lambda_0, lambda_0 + 5, 6, dtype=torch.float64))
     e = torch.full((6,), error / math.sqrt(6), dtype=torch.float64)
-    return Drawn(gram, e, norm_w, norm_u, norm_a, norm_x)
+    return DrawnNetwork(gram, e, norm_w, norm_u, norm_a, norm_x)
 
 
 # A network for which these of conditions (7), (8), (9) are met, and how many they are.
@@ -42,39 +43,39 @@ def test_the_best_delta_against_brute_force(name):
     """No delta of a dense grid has a better worst slack (relative 1e-9); the grid comes near."""
     start, _ = CASES[name]
     model = ModelConfig(width=40)
-    found = initial_condition(start, model)
+    result = initial_condition(start, model)
     room = 1 - start.norm_w
     grid = torch.cat([torch.logspace(-9, -2, 4000), torch.linspace(0.01, 0.9999, 4000)])
     best = max(condition_at(start, model, room * f).worst for f in grid.double().tolist())
-    assert found.worst >= best * (1 - 1e-9)
-    assert found.worst == pytest.approx(best, rel=0.01)
+    assert result.worst >= best * (1 - 1e-9)
+    assert result.worst == pytest.approx(best, rel=0.01)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_conditions_met_one_by_one(name):
+def test_each_condition_can_hold_alone(name):
     start, met = CASES[name]
-    found = initial_condition(start, ModelConfig(width=40))
-    slacks = (found.slack_7, found.slack_8, found.slack_9)
+    result = initial_condition(start, ModelConfig(width=40))
+    slacks = (result.slack_7, result.slack_8, result.slack_9)
     assert sum(slack >= 1 for slack in slacks) == met, slacks
-    assert found.held == (met == 3)
+    assert result.held == (met == 3)
 
 
 @pytest.mark.parametrize(("lip", "at_zero"), [(1.0, 0.0), (0.5, -0.3)])
-def test_the_condition_is_the_theorems_at_its_delta(monkeypatch, lip, at_zero):
-    """With L = 1, phi(0) = 0 as in the paper, and with the two in their places."""
+def test_the_conditions_equal_the_theorems_formulas(monkeypatch, lip, at_zero):
+    """With L = 1, phi(0) = 0 as in the paper, and with other values."""
     phi = dataclasses.replace(ACTIVATIONS["relu"], lipschitz=lip, at_zero=at_zero)
     monkeypatch.setitem(ACTIVATIONS, "relu", phi)
     start = drawn()
-    found = initial_condition(start, ModelConfig(width=40, activation="relu"))
-    rho_w, rho_u, rho_a = (v + found.delta for v in (0.7, 2.5, 1.0))
+    result = initial_condition(start, ModelConfig(width=40, activation="relu"))
+    rho_w, rho_u, rho_a = (v + result.delta for v in (0.7, 2.5, 1.0))
     gap = 1 - lip * rho_w
     c_a = (lip * rho_u * 14 + abs(at_zero) * math.sqrt(40 * 6)) / gap
     c_w, c_u = c_a * lip * rho_a / gap, 14 * lip * rho_a / gap
     square = c_w**2 + c_u**2
-    assert found.slack_7 == pytest.approx(3 * found.delta / 4 / max(c_w, c_u, c_a))
-    assert found.slack_8 == pytest.approx(3**1.5 * rho_a / (4 * (2 + 2**0.5) * square))
-    assert found.slack_9 == pytest.approx(3 / (4 * square))
-    assert found.eta_limit == pytest.approx(min(2 / 3, 2 * square / (square + c_a**2) ** 2))
+    assert result.slack_7 == pytest.approx(3 * result.delta / 4 / max(c_w, c_u, c_a))
+    assert result.slack_8 == pytest.approx(3**1.5 * rho_a / (4 * (2 + 2**0.5) * square))
+    assert result.slack_9 == pytest.approx(3 / (4 * square))
+    assert result.eta_limit == pytest.approx(min(2 / 3, 2 * square / (square + c_a**2) ** 2))
 
 
 def test_no_condition_without_room_for_delta():
@@ -92,24 +93,24 @@ def redrawing(seed=0, **model):
 
 
 def test_redrawing_stops_at_the_first_network_that_holds():
-    """Against a plain loop over each seed's own stream."""
+    """Compared with a plain loop over each seed's own stream."""
     tries = []
     for seed in range(8):
         config, stream = redrawing(seed), torch.Generator().manual_seed(seed)
         w, u, a = torch.empty(1, 64, 64), torch.empty(1, 64, 3), torch.empty(1, 64)
         parts = [part.double() for part in (w, u, a)]
-        found, count = None, 0
-        while found is None or not found.held:
+        result, count = None, 0
+        while result is None or not result.held:
             count += 1
             draw(config.model, stream, *(part[0] for part in parts))
-            (found,) = conditions([config], [SMALL], tuple(parts))
+            (result,) = conditions([config], [SMALL], tuple(parts))
         tries.append(count)
         ours = starting_weights([config], [SMALL], CPU)
         assert all(torch.equal(x, y) for x, y in zip(ours, parts, strict=True))
     assert min(tries) == 1 < max(tries)
 
 
-def test_a_pack_redraws_only_what_waits_and_equals_its_trials_alone(monkeypatch):
+def test_a_pack_redraws_only_waiting_trials_and_equals_its_trials_alone(monkeypatch):
     configs = [redrawing(seed) for seed in range(6)]
     configs.append(redrawing(0, init="gaussian"))
     alone = [starting_weights([config], [SMALL], CPU) for config in configs]
@@ -131,8 +132,8 @@ def test_a_pack_redraws_only_what_waits_and_equals_its_trials_alone(monkeypatch)
 def test_gaussian_is_the_first_draw():
     config = redrawing(5, init="gaussian")
     ours = starting_weights([config], [SMALL], CPU)
-    first = initialise([config.model], [5], 3, dtype=torch.float64, device=CPU)
-    assert all(torch.equal(x, y) for x, y in zip(ours, first, strict=True))
+    first = first_network(config.model, 5, 3)
+    assert all(torch.equal(x[0], y) for x, y in zip(ours, first, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -143,25 +144,25 @@ def test_gaussian_is_the_first_draw():
         ({"sigma_w2": 1.0, "allow_ill_posed": True, "max_draws": 2}, r"lower model.sigma_w2"),
     ],
 )
-def test_tries_that_run_out_say_what_would_help(model, match):
+def test_the_error_after_the_last_draw_names_remedies(model, match):
     with pytest.raises(ValueError, match=match) as error:
         starting_weights([redrawing(**model)], [SMALL], CPU)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_the_condition_holds_so_does_the_theorem(seed):
-    """All its promises, at 0.99 of its own step size and at the measured steps."""
+def test_the_theorem_holds_where_its_conditions_hold(seed):
+    """All its claims, at 0.99 of its step size and at the measured steps."""
     config = dataclasses.replace(
         redrawing(seed), train=TrainConfig(steps=40, eta=0.99, eta_unit="theorem")
     )
-    found = train(config, SMALL).summary
+    result = train(config, SMALL).summary
     for name in ("condition", "bound", "lambda", "well_posed"):
-        assert found[f"theory/{name}_held"] == 1, name
-    assert found["theory/slack_10"] == pytest.approx(1 / 0.99)
+        assert result[f"theory/{name}_held"] == 1, name
+    assert result["theory/slack_10"] == pytest.approx(1 / 0.99)
 
 
-def test_a_step_size_past_the_theorems_breaks_the_condition():
+def test_a_step_size_above_the_theorems_limit_breaks_the_condition():
     config = dataclasses.replace(
         redrawing(), train=TrainConfig(steps=2, eta=1.01, eta_unit="theorem")
     )
@@ -187,7 +188,7 @@ def curves(log_loss, rate, log_error=-60.0):
         ([0.0, -50.0, -55.5, -56.0, -50.1], 20.0, 0),  # the last is above its floor, at -55.4
     ],
 )
-def test_the_bounds_flag(log_loss, rate, held):
+def test_the_flag_of_the_bound(log_loss, rate, held):
     summary, _ = bound_flags(*curves(log_loss, rate))
     assert summary["theory/bound_held"] == held
     if held:
@@ -203,7 +204,7 @@ def test_a_loss_at_its_floor_violates_no_bound():
     assert "floor" in notes["theory/bound_held"]
 
 
-def test_the_bounds_tolerance_is_the_losses_own_error():
+def test_the_tolerance_of_the_bound_is_the_error_of_the_losses():
     """0.001 above the bound: within 2 (r_t + r_0) where r_t = 1e-3, not where it is 1e-6."""
     log_loss, rate = [0.0, -0.999, -1.998], 1.0
     for error, held in ((1e-3, 1.0), (1e-6, 0.0)):
@@ -211,7 +212,7 @@ def test_the_bounds_tolerance_is_the_losses_own_error():
         assert bound_flags(trajectory, floor)[0]["theory/bound_held"] == held
 
 
-def test_without_a_bound_the_flag_says_so():
+def test_a_missing_bound_is_noted():
     summary, notes = bound_flags(*curves([0.0, -1.0], math.nan))
     assert summary == {}
     assert "rate/bound" in notes["theory/bound_held"]
@@ -252,5 +253,5 @@ def test_a_diverging_trial_breaks_the_bound_and_has_no_rate():
     outcome = train(config, load(SphereConfig(n=5, d=4)))
     assert "rate/measured" in outcome.notes
     assert "rate/measured" not in outcome.summary
-    told = outcome.summary.get("theory/bound_held"), outcome.notes.get("theory/bound_held")
-    assert told[0] == 0 or told[1]
+    flag = outcome.summary.get("theory/bound_held"), outcome.notes.get("theory/bound_held")
+    assert flag[0] == 0 or flag[1]

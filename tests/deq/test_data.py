@@ -1,4 +1,4 @@
-"""Data sets: what they hold, and what they refuse."""
+"""Data sets: their content, and the errors for unusable data."""
 
 import hashlib
 from dataclasses import replace
@@ -63,7 +63,7 @@ def test_own_arrays(tmp_path):
         ({"x": GOOD.astype("U"), "y": Y}, "real numbers"),
     ],
 )
-def test_arrays_that_cannot_be_used_are_named(tmp_path, arrays, match):
+def test_unusable_arrays_are_named(tmp_path, arrays, match):
     with pytest.raises(ValueError, match=match):
         load(npz(tmp_path, **arrays))
 
@@ -79,9 +79,7 @@ def test_arrays_that_cannot_be_used_are_named(tmp_path, arrays, match):
         ({"x": GOOD * [1, 0, 1], "y": Y}, "zero: 1; drop"),
     ],
 )
-def test_what_is_wrong_with_an_array_names_the_file_the_array_and_the_remedy(
-    tmp_path, arrays, match
-):
+def test_the_error_names_file_array_and_remedy(tmp_path, arrays, match):
     config = npz(tmp_path, **arrays)
     with pytest.raises(ValueError, match=match) as caught:
         load(config)
@@ -90,30 +88,30 @@ def test_what_is_wrong_with_an_array_names_the_file_the_array_and_the_remedy(
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_whatever_byte_is_flipped_the_arrays_are_the_same_or_the_file_is_refused(tmp_path, save):
+def test_a_flipped_byte_never_changes_the_arrays_unnoticed(tmp_path, save):
     config = NpzConfig(path=str(tmp_path / "data.npz"))
     save(config.path, x=GOOD, y=Y)
-    whole, said = (tmp_path / "data.npz").read_bytes(), []
+    whole, errors = (tmp_path / "data.npz").read_bytes(), []
     good = load(config)
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 0xFF
         (tmp_path / "data.npz").write_bytes(damaged)
         try:
-            found = load(config)
+            result = load(config)
         except ValueError as error:
-            said.append(str(error))
+            errors.append(str(error))
         else:
-            assert torch.equal(found.x, good.x)
-            assert torch.equal(found.y, good.y)
+            assert torch.equal(result.x, good.x)
+            assert torch.equal(result.y, good.y)
         with pytest.raises(ValueError, match="not the file of this config"):
             load(replace(config, sha256=hashlib.sha256(whole).hexdigest()))
-    assert len(said) > len(whole) / 3
-    assert [text for text in said if config.path not in text or not text.isprintable()] == []
+    assert len(errors) > len(whole) / 3
+    assert [text for text in errors if config.path not in text or not text.isprintable()] == []
 
 
 @pytest.mark.parametrize("power", [-1070, -600, 600, 1020])
-def test_inputs_whose_squares_leave_float64_are_normalised(tmp_path, power):
+def test_inputs_whose_squares_overflow_are_normalised(tmp_path, power):
     large = load(npz(tmp_path, x=np.ldexp(GOOD, power), y=Y))
     assert torch.equal(large.x, load(npz(tmp_path, x=GOOD, y=Y)).x)
 
@@ -137,8 +135,8 @@ def test_arrays_of_every_layout_are_read_to_the_last_digit_they_store(tmp_path, 
     x, y = (LAYOUTS[layout](generator.standard_normal(shape)) for shape in ((4, 3), (3,)))
     save(tmp_path / "my data [1] é.npz", x=x, y=y)
     (tmp_path / "link.npz").symlink_to(tmp_path / "my data [1] é.npz")
-    found = read_npz(NpzConfig(path=str(tmp_path / "link.npz")))
-    for mine, theirs in zip(found, (x, y), strict=True):
+    result = read_npz(NpzConfig(path=str(tmp_path / "link.npz")))
+    for mine, theirs in zip(result, (x, y), strict=True):
         assert np.array_equal(mine, theirs.astype(np.float64))
 
 
@@ -151,7 +149,7 @@ def test_a_changed_file_is_refused(tmp_path):
         load(sealed)
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_that_are_no_npz_are_refused(tmp_path):
     (tmp_path / "text").write_text("no")
     with pytest.raises(ValueError, match=r"no \.npz"):
         load(NpzConfig(path=str(tmp_path / "text")))
@@ -169,7 +167,7 @@ def test_the_shape_of_digits_is_known_without_loading_them(classes):
 
 
 def test_digits_are_those_that_scikit_learn_reads():
-    """The file's place in scikit-learn is its own affair: here is noticed when it moves."""
+    """The file's path in scikit-learn is private; this test fails if it changes."""
     pixels, labels = load_digits(return_X_y=True)
     for first, second in ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)):
         n = 2 * min(COUNTS[first], COUNTS[second])
@@ -181,7 +179,7 @@ def test_digits_are_those_that_scikit_learn_reads():
 
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("function", [load, shape_of])
-def test_centred_images_are_three_at_least(function, n):
+def test_centring_needs_at_least_three_images(function, n):
     with pytest.raises(ValueError, match=f"data.n={n}: .* at least 3"):
         function(DigitsConfig(n=n))
 

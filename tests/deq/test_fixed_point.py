@@ -1,4 +1,4 @@
-"""The loop, its stopping rule, and what every solver must do."""
+"""The loop, its stopping rule, and checks that every solver must pass."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ import torch
 from deq.activations.lookup import activation
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.by_name import SOLVERS
-from deq.solvers.fixed_count import attempt
-from deq.solvers.fixed_point import Map, Solved, solve, take
+from deq.solvers.fixed_count import solve_fixed_count
+from deq.solvers.fixed_point import Map, solve, take
+from deq.solvers.solution import Solved
 
 NAMES = ("relu", "tanh")
 
@@ -29,7 +30,7 @@ class Linear(Map):
 
 
 class Noisy(Map):
-    """Rounding that never settles: the residual ends at 1e-6."""
+    """A map with noise: the residual ends at 1e-6."""
 
     def __call__(self, x, out):
         return out.copy_(1 + 1e-6 * torch.sign(1 - x))
@@ -55,7 +56,7 @@ def network(name, *, batch=2, n=7, m=30, scale=0.4, seed=0):
     return activation(name), w, p, a
 
 
-def test_samples_stop_by_themselves_whatever_their_pack():
+def test_a_sample_stops_independently_of_its_pack():
     start = torch.zeros(2, 2, 3, dtype=torch.float64)
     both = solved(Linear([[0.1, 0.5], [0.9, 0.2]]), start)
     alone = solved(Linear([[0.1, 0.5]]), start[:1])
@@ -72,7 +73,7 @@ def test_dropping_samples_from_the_products_changes_nothing(monkeypatch):
     factors = factors * torch.tensor([1.0, 0.5, 0.9])[:, None]
     start = torch.zeros(3, 20, 4, dtype=torch.float64)
     full = solved(Linear(factors), start)
-    monkeypatch.setattr("deq.solvers.fixed_point.WORTH", 0)
+    monkeypatch.setattr("deq.solvers.progress.WORTH", 0)
     dropped = solved(Linear(factors), start)
     assert torch.equal(full.value, dropped.value)
     assert full.products == dropped.products
@@ -81,53 +82,53 @@ def test_dropping_samples_from_the_products_changes_nothing(monkeypatch):
 
 
 def test_products_and_residuals_are_counted_by_sample():
-    found = solved(Linear([[0.0, 0.5]]), torch.ones(1, 2, 1).double(), tol=0.1)
+    result = solved(Linear([[0.0, 0.5]]), torch.ones(1, 2, 1).double(), tol=0.1)
     # sample 0: at once; sample 1: residuals 1/3, 1/7, 1/15.
-    assert found.products == [(1 + 3) / 2]
-    assert found.work == 3.0
-    assert found.predicted == [pytest.approx(1 / 3)]
-    assert found.residual == [pytest.approx(1 / 15)]
+    assert result.products == [(1 + 3) / 2]
+    assert result.work == 3.0
+    assert result.predicted == [pytest.approx(1 / 3)]
+    assert result.residual == [pytest.approx(1 / 15)]
 
 
 class Doubtful(Linear):
-    """Its images may be wrong by 0.05, it says; keeps what it is told of the samples."""
+    """States an error of 0.05 for its images, and records the arguments of `refresh`."""
 
     error = torch.tensor([[0.05, 0.05]], dtype=torch.float64)
-    told = ()
+    calls = ()
 
     def refresh(self, live, residual):
-        self.told = (*self.told, (live.tolist(), residual.tolist()))
+        self.calls = (*self.calls, (live.tolist(), residual.tolist()))
 
 
-def test_what_a_map_may_miss_counts_as_residual():
-    """As in the test before, but that 1/15 + 0.05 is no 0.1: one map more."""
+def test_the_error_of_a_map_counts_as_residual():
+    """As above, but 1/15 + 0.05 exceeds 0.1, so it takes one more map."""
     f = Doubtful([[0.0, 0.5]])
-    found = solved(f, torch.ones(1, 2, 1).double(), tol=0.1)
-    assert found.products == [(1 + 4) / 2]
-    assert found.residual == [pytest.approx(1 / 31 + 0.05)]
-    assert [live for live, _ in f.told] == [[[False, True]]] * 3
-    assert f.told[-1][1] == [[pytest.approx(0.05), pytest.approx(1 / 15 + 0.05)]]
+    result = solved(f, torch.ones(1, 2, 1).double(), tol=0.1)
+    assert result.products == [(1 + 4) / 2]
+    assert result.residual == [pytest.approx(1 / 31 + 0.05)]
+    assert [live for live, _ in f.calls] == [[[False, True]]] * 3
+    assert f.calls[-1][1] == [[pytest.approx(0.05), pytest.approx(1 / 15 + 0.05)]]
     assert solved(f, torch.ones(1, 2, 1).double(), tol=0.04).solved == [Solved.MAX_STEPS]
-    for maps, left in ((3, 1), (4, 0)):  # and where nobody looks
+    for maps, left in ((3, 1), (4, 0)):  # and without reads
         buffers = [torch.ones(1, 2, 1).double() for _ in range(3)]
         tol = torch.tensor([0.1], dtype=torch.float64)
-        unseen = attempt(f, buffers[0], (buffers[1], buffers[2]), tol=tol, maps=maps)
+        unseen = solve_fixed_count(f, buffers[0], (buffers[1], buffers[2]), tol=tol, maps=maps)
         assert unseen.figures[0].tolist() == [left]
 
 
-def test_fixed_points_that_are_not_reached_say_why():
+def test_an_unsolved_fixed_point_reports_its_reason():
     start = torch.zeros(1, 3, 2, dtype=torch.float64)
     slow = Linear([[0.5, 0.99, 0.5]])
     assert solved(slow, start, max_steps=10).solved == [Solved.MAX_STEPS]
     assert solved(Linear([[1e80] * 3]), start, max_steps=50).solved == [Solved.NONFINITE]
-    found = solved(Noisy(), torch.tensor([[[1.0], [-1.0]]]), tol=1e-9)
-    assert found.solved == [Solved.STAGNATED]
-    assert found.products[0] < 40
+    result = solved(Noisy(), torch.tensor([[[1.0], [-1.0]]]), tol=1e-9)
+    assert result.solved == [Solved.STAGNATED]
+    assert result.products[0] < 40
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_maps_are_what_they_say(name):
-    """Against plain formulas, and slopes against finite differences (1e-7)."""
+def test_maps_and_slopes_agree_with_plain_formulas(name):
+    """Compared with plain formulas; slopes with finite differences (1e-7)."""
     phi, w, p, a = network(name)
     x, v = torch.randn_like(p), torch.randn_like(p)
     rows = torch.tensor([[3, 1], [0, 6]])
@@ -167,13 +168,13 @@ class TestEverySolver:
         tol = 1e-11 if dtype is torch.float64 else 1e-5
         *maps, start = self.maps(name, dtype)
         for f in maps:
-            found = solved(f, start, tol=tol, name=solver)
-            assert found.solved == [Solved.CONVERGED] * 2
-            assert max(found.residual) <= tol
+            result = solved(f, start, tol=tol, name=solver)
+            assert result.solved == [Solved.CONVERGED] * 2
+            assert max(result.residual) <= tol
             plain = start
             for _ in range(300):
                 plain = f(plain, torch.empty_like(plain))
-            torch.testing.assert_close(found.value, plain, rtol=20 * tol, atol=20 * tol)
+            torch.testing.assert_close(result.value, plain, rtol=20 * tol, atol=20 * tol)
 
     def test_a_good_start_saves_products(self, solver, dtype, name):
         f, _, start = self.maps(name, dtype)
@@ -192,7 +193,7 @@ class TestEverySolver:
         near = start.clone()
         near[:, ::2] = solved(f, start, tol=tol).value[:, ::2]  # half end at once
         together = solved(f, near, tol=tol, name=solver)
-        monkeypatch.setattr("deq.solvers.fixed_point.WORTH", 0)
+        monkeypatch.setattr("deq.solvers.progress.WORTH", 0)
         for b in range(3):
             alone_f = EquilibriumMap(f.phi, f.w[b : b + 1], f.p[b : b + 1])
             alone = solved(alone_f, near[b : b + 1], tol=tol, name=solver)
@@ -202,23 +203,23 @@ class TestEverySolver:
 
 
 @pytest.mark.parametrize("solver", ["anderson", "broyden", "newton_krylov"])
-def test_past_the_reach_of_picard(solver):
-    """W = -1.8 I: one equilibrium for each sample, about which Picard swings for ever."""
+def test_other_solvers_reach_a_fixed_point_where_picard_oscillates(solver):
+    """W = -1.8 I: one equilibrium for each sample, around which Picard oscillates."""
     phi, _, p, _ = network("tanh")
     w = -1.8 * torch.eye(30, dtype=torch.float64).expand(2, 30, 30)
     f = EquilibriumMap(phi, w, p)
     assert solved(f, p, name="picard").solved == [Solved.MAX_STEPS] * 2
-    found = solved(f, p, name=solver)
-    assert found.solved == [Solved.CONVERGED] * 2
-    torch.testing.assert_close(found.value + 1.8 * torch.tanh(found.value), p)
+    result = solved(f, p, name=solver)
+    assert result.solved == [Solved.CONVERGED] * 2
+    torch.testing.assert_close(result.value + 1.8 * torch.tanh(result.value), p)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.6])
-def test_newton_krylov_finds_what_picard_does_not(scale):
+def test_newton_krylov_converges_where_picard_does_not(scale):
     """Gaussian W of norm 2 and 3.2; Picard converges on the first only."""
     phi, w, p, _ = network("tanh", n=5, m=60, scale=scale)
     f = EquilibriumMap(phi, w, p)
-    found = solved(f, p, max_steps=200, name="newton_krylov")
-    assert found.solved == [Solved.CONVERGED] * 2
+    result = solved(f, p, max_steps=200, name="newton_krylov")
+    assert result.solved == [Solved.CONVERGED] * 2
     picard = solved(f, p, max_steps=200)
     assert (picard.solved == [Solved.CONVERGED] * 2) == (scale < 1.3)

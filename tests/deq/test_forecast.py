@@ -1,10 +1,13 @@
-"""What is said of a trial before it is trained, against trials that were trained."""
+"""Forecasts compared with trained trials."""
 
 import dataclasses
+import functools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from networks import first_network
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
@@ -16,6 +19,7 @@ from deq.training.comparison import train
 from deq.training.cost import cold_maps, cost
 from deq.training.forecast import forecast, last_half
 from deq.training.gradient_descent import Descent
+from deq.training.trained import Trained
 
 NAMES = ("relu", "tanh")
 DATA = load(SphereConfig(n=6, d=6, seed=2))
@@ -30,15 +34,15 @@ def config(name="tanh", width=64, steps=120, **model):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_forecast_says_what_the_trial_will_record(name):
-    """Every number of the theory is the same, bit for bit; the rates at equal windows too."""
-    seen, outcome = forecast(config(name), DATA), train(config(name), DATA)
-    summary, notes = seen.theory()
+def test_a_forecast_equals_what_the_trial_records(name):
+    """All numbers are equal bit for bit, including rates over equal windows."""
+    prediction, outcome = forecast(config(name), DATA), train(config(name), DATA)
+    summary, notes = prediction.theory()
     assert notes == {}
     for key, value in summary.items():
         assert outcome.summary[key] == value, key
     window = outcome.summary["rate/window_start"], outcome.summary["rate/window_stop"]
-    rates, _ = seen.rates(*window)
+    rates, _ = prediction.rates(*window)
     for key, value in rates.items():
         assert outcome.summary[key] == value, key
     assert rates.keys() == {"rate/linearized", "rate/population"}
@@ -46,14 +50,16 @@ def test_a_forecast_says_what_the_trial_will_record(name):
 
 
 def test_a_forecast_window_is_the_budgets_last_half():
-    seen = forecast(config(), DATA)
+    prediction = forecast(config(), DATA)
     steps = torch.arange(60, 121, dtype=torch.float64)
-    curve = seen.linearized.log_loss(steps)
+    curve = prediction.linearized.log_loss(steps)
     slope = float(torch.linalg.lstsq(torch.stack([steps, steps**0], 1), curve[:, None])[0][0])
-    assert seen.rates(*last_half(120))[0]["rate/linearized"] == pytest.approx(-slope, rel=1e-3)
+    assert prediction.rates(*last_half(120))[0]["rate/linearized"] == pytest.approx(
+        -slope, rel=1e-3
+    )
     # A long budget is thinned; by then the slowest mode alone is left.
-    late = seen.rates(*last_half(10**6))[0]["rate/linearized"]
-    assert late == pytest.approx(seen.theory()[0]["rate/asymptotic"], rel=1e-9)
+    late = prediction.rates(*last_half(10**6))[0]["rate/linearized"]
+    assert late == pytest.approx(prediction.theory()[0]["rate/asymptotic"], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,10 +69,8 @@ def test_the_population_curve_is_the_mean_over_wide_networks(name, sigma_a):
     the linearised loss within 15 % where it has fallen a hundredfold, and its rate over
     the second half of that within 6 %.
     """
-    base = config(name, width=384, sigma_a=sigma_a)
-    descent = Descent([dataclasses.replace(base, seed=s) for s in range(96)], [DATA] * 96)
-    next(iter(descent))
-    initials = [course.initial for course in descent.courses]
+    base = config(name, width=384)
+    initials = [tangent_and_error(base, seed, sigma_a) for seed in range(96)]
     limit = population(DATA.x, name, sigma_w2=0.08, sigma_a=sigma_a)
     eta = 1 / float(torch.linalg.eigvalsh(limit.tangent(384))[-1])
     ours = LinearDynamics.of_population(limit, DATA.y, 384, sigma_a, eta)
@@ -83,8 +87,20 @@ def test_the_population_curve_is_the_mean_over_wide_networks(name, sigma_a):
     assert window_rate(steps, mean, stop // 2, stop) == pytest.approx(rate, rel=0.06)
 
 
+@functools.cache
+def drawn(model, seed):
+    return first_network(model, seed, 6)
+
+
+def tangent_and_error(trial, seed, sigma_a):
+    """H(0) and e(0) of a network whose output weights are scaled by sigma_a."""
+    w, u, a = drawn(trial.model, seed)
+    network = Trained(trial, w, u, sigma_a * a)
+    return SimpleNamespace(tangent=network.tangent(DATA.x), error=network.predict(DATA.x) - DATA.y)
+
+
 def test_population_rates_need_no_network():
-    """The same for every seed, where the step size is."""
+    """Equal for all seeds if the step size is."""
     trials = [
         dataclasses.replace(config(), train=TrainConfig(eta_unit="population"), seed=seed)
         for seed in range(2)
@@ -132,10 +148,10 @@ def test_no_recurrence_is_solved_by_two_maps():
     assert descent.courses[0].rows[0]["forward_steps"] <= cold_maps(0.0, 1e-13) == 2
 
 
-def test_what_is_missing_says_why():
+def test_missing_numbers_have_a_reason():
     loose = config("relu", width=8, sigma_w2=0.2, allow_ill_posed=True)
-    seen = forecast(dataclasses.replace(loose, solver=SolverConfig(max_steps=5000)), DATA)
-    summary, notes = seen.theory()
+    prediction = forecast(dataclasses.replace(loose, solver=SolverConfig(max_steps=5000)), DATA)
+    summary, notes = prediction.theory()
     assert "no delta" in notes["theory/slack"]
     assert summary["theory/condition_held"] == 0
     wild = dataclasses.replace(config(), train=TrainConfig(eta=1e6, eta_unit="absolute"))
@@ -151,7 +167,7 @@ def test_what_is_missing_says_why():
 
 
 def test_a_least_eigenvalue_that_is_rounding_gives_no_bound():
-    """Width 4 and six samples: G(0) is singular, and its least eigenvalue is of either sign."""
+    """Width 4 and six samples: G(0) is singular, its least eigenvalue has either sign."""
     for seed in range(4):
         trial = dataclasses.replace(config(width=4, steps=5), seed=seed)
         outcome = train(trial, DATA)

@@ -1,4 +1,4 @@
-"""What a configuration costs to read: no torch."""
+"""Reading a configuration does not import torch."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ print(*sorted(sys.modules))
 """
 
 
-def test_a_configuration_its_shape_and_its_memory_are_known_without_torch():
+def test_configurations_shapes_and_memory_need_no_torch():
     loaded = subprocess.run(
         [sys.executable, "-c", READ], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -1,4 +1,4 @@
-"""Mixed precision: its error is bounded, its answers are those of full precision.
+"""Mixed precision: its error is bounded, its results equal those of full precision.
 
 On a CPU TF32 is emulated; the same functions run on a GPU where there is one.
 """
@@ -7,17 +7,20 @@ import math
 
 import pytest
 import torch
+from small_trials import finished
 
 from deq.activations.lookup import activation
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.linalg.hardware import allow_tf32
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
-from deq.solvers.fixed_point import Solved, relative_residual, solve, take
+from deq.solvers.fixed_point import solve, take
 from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32
 from deq.solvers.picard import Picard
+from deq.solvers.progress import relative_residual
+from deq.solvers.solution import Solved
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 
 NAMES = ("tanh", "relu", "gelu")
 # Below and above the columns that are rounded at once.
@@ -47,7 +50,7 @@ def exact(f, x):
 
 
 def solved(f, start, tol=TOL):
-    found = solve(
+    result = solve(
         f,
         start.clone(),
         (torch.empty_like(start), torch.empty_like(start)),
@@ -55,7 +58,7 @@ def solved(f, start, tol=TOL):
         max_steps=200,
         step=Picard(),
     )
-    return f.counted(found) if isinstance(f, MixedMap) else found
+    return f.counted(result) if isinstance(f, MixedMap) else result
 
 
 def test_tf32_keeps_ten_bits_of_mantissa():
@@ -72,8 +75,8 @@ def test_tf32_keeps_ten_bits_of_mantissa():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_low_product_errs_as_tf32_does(device):
-    """By more than float32's rounding and no more than TF32's; the sum is float32's."""
+def test_a_low_product_has_the_error_of_tf32(device):
+    """The error is above float32's rounding and at most TF32's; sums are float32."""
     g = torch.Generator().manual_seed(1)
     z, w = torch.randn(2, 64, 300, generator=g), torch.randn(2, 300, 300, generator=g)
     base = 1e4 * torch.randn(2, 64, 300, generator=g)
@@ -90,7 +93,7 @@ def test_a_low_product_errs_as_tf32_does(device):
         torch.testing.assert_close(low, rounded, rtol=0, atol=1e-4)
 
 
-def test_tf32_is_allowed_only_meanwhile():
+def test_tf32_is_allowed_only_within_the_context():
     torch.set_float32_matmul_precision("highest")
 
     def broken_off():
@@ -145,7 +148,7 @@ def test_the_bound_is_nearly_met_where_all_roundings_agree():
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_are_as_good_as_in_full_precision(name, width, device):
+def test_solutions_are_as_accurate_as_in_full_precision(name, width, device):
     """From a cold start, whose increments are too large for one full product to do.
 
     The true residual of what is returned, in float64, meets the tolerance; so does the true
@@ -154,14 +157,14 @@ def test_answers_are_as_good_as_in_full_precision(name, width, device):
     both, norm, start = maps(name, width, device)
     for f in both:
         mixed = Recorded(f, norm, start.shape[1])
-        found, full = solved(mixed, start), solved(f, start)
-        assert found.solved == [Solved.CONVERGED] * 2
-        assert max(found.residual) <= TOL
-        x = found.value
+        result, full = solved(mixed, start), solved(f, start)
+        assert result.solved == [Solved.CONVERGED] * 2
+        assert max(result.residual) <= TOL
+        x = result.value
         assert float(relative_residual(exact(f, x) - x.double(), x).max()) <= TOL
         assert max(mixed.hidden) <= TOL + 2e-7  # and float32's own rounding
         assert float(relative_residual(x - full.value, x).max()) <= 3 * TOL
-        low, products = torch.tensor(found.low), torch.tensor(found.products)
+        low, products = torch.tensor(result.low), torch.tensor(result.products)
         assert bool((low > 0.6 * products).all())
         assert bool((products - low >= 2).all())
         assert bool((products <= torch.tensor(full.products) + 2).all())
@@ -169,7 +172,7 @@ def test_answers_are_as_good_as_in_full_precision(name, width, device):
 
 
 class Recorded(MixedMap):
-    """Keeps the worst true residual of the samples that were accepted."""
+    """Records the worst true residual of accepted samples."""
 
     hidden: list[float]
 
@@ -177,9 +180,9 @@ class Recorded(MixedMap):
         self.hidden = getattr(self, "hidden", [])
         before = x.clone()
         super().__call__(x, out)
-        seen = relative_residual(out - before, out) + self.error
+        values = relative_residual(out - before, out) + self.error
         true = relative_residual(exact(self.f, before) - before.double(), out)
-        self.hidden += true[seen <= TOL].tolist()
+        self.hidden += true[values <= TOL].tolist()
         return out
 
 
@@ -193,8 +196,8 @@ def low_images(f, norm, start, count):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_full_product_is_for_those_that_need_it(device):
-    """Bit for bit: two samples of one trial and one of the other, in one call."""
+def test_only_samples_that_need_it_take_a_full_product(device):
+    """Bit for bit: two samples of one trial and one of another in one call."""
     (f, _), norm, start = maps("tanh", 60, device)
     renewed, x = low_images(f, norm, start, 3)
     plain, _ = low_images(f, norm, start, 3)
@@ -215,8 +218,8 @@ def test_a_full_product_is_for_those_that_need_it(device):
     assert torch.equal(renewed.more, due.double())
 
 
-def test_samples_that_are_left_go_on_as_before():
-    """To rounding of their products."""
+def test_dropping_samples_does_not_change_the_others():
+    """Up to rounding of the products."""
     for f, norm, start in ((f, n, p) for both, n, p in [maps("tanh", 60)] for f in both):
         mixed, x = low_images(f, norm, start, 3)
         rows = torch.tensor([[7, 0, 3], [1, 2, 8]])
@@ -229,13 +232,13 @@ def test_samples_that_are_left_go_on_as_before():
 
 @pytest.mark.parametrize("worth", [2**23, 0])
 def test_every_sample_takes_its_own_full_products(worth, monkeypatch):
-    """One sample starts far off: it alone takes more of them; dropped samples or not."""
-    monkeypatch.setattr("deq.solvers.fixed_point.WORTH", worth)
+    """A sample that starts far away takes more of them; the others do not."""
+    monkeypatch.setattr("deq.solvers.progress.WORTH", worth)
     (f, _), norm, start = maps("tanh", 60, batch=2, n=6)
     near = solved(f, start).value * (1 + 1e-4 * torch.sin(torch.arange(60.0)))
     near[1, 2] = 0.0
     together = MixedMap(f, norm, 6)
-    found = solved(together, near)
+    result = solved(together, near)
     expected = torch.zeros(2, 6, dtype=torch.float64)
     expected[1, 2] = float(together.more[1, 2])
     assert float(expected.sum()) >= 1
@@ -244,8 +247,10 @@ def test_every_sample_takes_its_own_full_products(worth, monkeypatch):
     alone = MixedMap(f.at(rows), norm, 1)
     other = solved(alone, take(near, rows))
     assert torch.equal(alone.more[:, 0], together.more[[0, 1], [0, 2]])
-    torch.testing.assert_close(take(found.value, rows), other.value, rtol=0, atol=1e-5)
-    assert float(relative_residual(exact(f, found.value) - found.value, found.value).max()) <= TOL
+    torch.testing.assert_close(take(result.value, rows), other.value, rtol=0, atol=1e-5)
+    assert (
+        float(relative_residual(exact(f, result.value) - result.value, result.value).max()) <= TOL
+    )
 
 
 def trial(name, precision="mixed", *, seed=0, steps=60, width=200, eta=0.5, tol=TOL):
@@ -260,9 +265,7 @@ def trial(name, precision="mixed", *, seed=0, steps=60, width=200, eta=0.5, tol=
 
 
 def trained(*configs, device="cpu"):
-    descent = Descent(configs, [load(config.data) for config in configs], device)
-    for _ in descent:
-        pass
+    descent = finished(Descent(configs, [load(config.data) for config in configs], device))
     return [
         {key: torch.tensor([row[key] for row in course.rows]) for key in course.rows[0]}
         for course in descent.courses
@@ -271,7 +274,7 @@ def trained(*configs, device="cpu"):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "most"), [("tanh", 3.3), ("gelu", 3.3), ("relu", 3.6)])
-def test_training_is_that_of_full_precision(name, most, device):
+def test_losses_agree_with_full_precision(name, most, device):
     """Losses within 1e-4, by less than `most` full products a step; measured 3.18 to 3.42."""
     (mixed,) = trained(trial(name), device=device)
     (full,) = trained(trial(name, "full"), device=device)
@@ -288,13 +291,13 @@ def test_training_is_that_of_full_precision(name, most, device):
     assert bool(full["forward_low"].isnan().all())
 
 
-def test_steps_by_guess_are_the_watched_ones(monkeypatch):
-    """As on a GPU; none is guessed right after a sample needed a second full product."""
+def test_lookahead_gives_the_same_steps(monkeypatch):
+    """As on a GPU; no lookahead right after a sample took a second full product."""
     (watched,) = trained(trial("tanh"))
     asked = []
-    ask = Speculation.ask
+    enqueue = Lookahead.enqueue
     monkeypatch.setattr("deq.training.lookahead.worthwhile", lambda pack: True)
-    monkeypatch.setattr(Speculation, "ask", lambda *args: asked.append(args) or ask(*args))
+    monkeypatch.setattr(Lookahead, "enqueue", lambda *args: asked.append(args) or enqueue(*args))
     (guessed,) = trained(trial("tanh"))
     torch.testing.assert_close(guessed["loss"], watched["loss"], rtol=1e-4, atol=0)
     for key in ("forward_low", "adjoint_low"):
@@ -314,17 +317,17 @@ def test_a_packed_trial_equals_the_trial_alone():
         torch.testing.assert_close(packed["forward_low"], alone["forward_low"], rtol=0.1, atol=0.5)
 
 
-def test_the_finish_in_float64_is_in_full_precision():
+def test_the_float64_finish_is_in_full_precision():
     config = trial("tanh", steps=200, width=100, eta=0.9, tol=1e-4)
     solver = SolverConfig(tol=1e-4, precision="mixed", finish="float64")
-    (found,) = trained(TrialConfig(**vars(config) | {"solver": solver}))
-    wide = found["rounding"] < 1e-10
+    (result,) = trained(TrialConfig(**vars(config) | {"solver": solver}))
+    wide = result["rounding"] < 1e-10
     assert 0 < int(wide.sum()) < len(wide)
-    assert torch.equal(found["forward_low"].isnan(), wide)
+    assert torch.equal(result["forward_low"].isnan(), wide)
 
 
 def test_the_norm_is_bounded_between_its_measurements():
-    """From above at every step; by less than six times it, near GD's stability limit."""
+    """An upper bound at every step, at most six times the norm near GD's stability limit."""
     config = trial("tanh", eta=0.98, steps=45)
     descent = Descent([config], [load(config.data)])
     above = []
@@ -344,7 +347,7 @@ def test_the_norm_is_bounded_between_its_measurements():
         (lambda: TrialConfig(solver=SolverConfig(precision="mixed")), "dtype=float32 only"),
     ],
 )
-def test_what_mixed_precision_cannot_do_is_refused(make, match):
+def test_unsupported_uses_of_mixed_precision_are_refused(make, match):
     with pytest.raises(ValueError, match=match) as error:
         make()
     assert "\n" not in str(error.value)

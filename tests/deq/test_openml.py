@@ -1,4 +1,4 @@
-"""MNIST and CIFAR-10 from a stand-in of OpenML: what is loaded, kept, and refused."""
+"""MNIST and CIFAR-10 from a mock of OpenML: loading, caching, errors."""
 
 import hashlib
 import socket
@@ -20,12 +20,12 @@ REQUESTS = 4  # of one download: description, features, qualities, file
 
 @pytest.fixture
 def mnist(openml, tmp_path):
-    """Five images of the stand-in, not yet downloaded."""
+    """Five images of the mock, not downloaded yet."""
     return MnistConfig(n=5, cache=str(tmp_path / "data"))
 
 
 def files(config):
-    """Everything in the cache."""
+    """All files in the cache."""
     folder = Path(config.cache)
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
@@ -81,7 +81,7 @@ def test_a_download_serves_every_later_load(openml, mnist):
         ({"status": 412}, "554 not found"),
     ],
 )
-def test_a_bad_answer_is_refused_and_leaves_nothing(openml, mnist, fault, match):
+def test_a_bad_answer_is_refused_and_leaves_no_file(openml, mnist, fault, match):
     before = vars(openml).copy()
     vars(openml).update(fault)
     with pytest.raises(ValueError, match=match) as error:
@@ -94,7 +94,7 @@ def test_a_bad_answer_is_refused_and_leaves_nothing(openml, mnist, fault, match)
 
 
 @PLAIN
-def test_offline_is_said_at_once_with_what_to_do(openml, mnist):
+def test_offline_is_reported_at_once_with_a_remedy(openml, mnist):
     openml.close()
     started = time.monotonic()
     with pytest.raises(ValueError, match=r"refused.*online.*mnist\.npz of another.*npz") as error:
@@ -106,7 +106,7 @@ def test_offline_is_said_at_once_with_what_to_do(openml, mnist):
 
 
 @PLAIN
-def test_a_server_that_never_answers_is_waited_for_once(openml, mnist, monkeypatch):
+def test_a_silent_server_is_tried_once(openml, mnist, monkeypatch):
     monkeypatch.setattr(archive, "PATIENCE", 0.3)
     openml.silent = True
     started = time.monotonic()
@@ -176,14 +176,14 @@ def test_pixels_that_are_not_bytes_are_refused(openml, mnist, pixel):
     assert files(mnist) == []
 
 
-def test_equal_images_are_named(openml, mnist):
+def test_parallel_images_are_named(openml, mnist):
     places = np.flatnonzero(openml.labels == 0)
     openml.images[places[2]] = openml.images[places[0]]
     with pytest.raises(ValueError, match="parallel: 0 and 2"):
         load(mnist)
 
 
-def test_what_the_data_set_lacks_is_named(mnist):
+def test_missing_samples_are_named(mnist):
     with pytest.raises(ValueError, match=r"data\.n=21.*mnist has 10 samples.*at most 20"):
         load(replace(mnist, n=21))
     with pytest.raises(ValueError, match="no samples of class 7"):
@@ -194,7 +194,7 @@ def test_what_the_data_set_lacks_is_named(mnist):
     ("wrong", "match"),
     [({"n": 0}, "at least 1"), ({"classes": (1, 1)}, "two different"), ({"classes": (0, 10)}, "9")],
 )
-def test_configs_that_mean_nothing(wrong, match):
+def test_invalid_configs_are_refused(wrong, match):
     with pytest.raises(ValueError, match=match):
         MnistConfig(**wrong)
 
@@ -205,7 +205,7 @@ def test_without_a_cache_nothing_is_downloaded(openml):
     assert openml.requests == []
 
 
-def test_a_cache_that_cannot_be_made(openml, tmp_path):
+def test_a_cache_that_cannot_be_created_is_refused(openml, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="Not a directory"):
         load(MnistConfig(cache=str(tmp_path / "file")))

@@ -1,4 +1,4 @@
-"""The population limit and its error bounds, against references, quadrature, Monte Carlo."""
+"""The population limit and its error bounds: references, quadrature, Monte Carlo."""
 
 import dataclasses
 import json
@@ -44,13 +44,13 @@ def quadrature(f, q, c, spacing=SPACING):
     """E[f(u) f(v)] at covariances c (k,), by the trapezoidal rule in the plane."""
     g = torch.arange(-12, 12 + spacing / 2, spacing, dtype=torch.float64)
     weight = torch.exp(-g * g / 2) * (spacing / math.sqrt(2 * math.pi))
-    found = []
+    result = []
     for rho in (c / q).clamp(-1, 1).tolist():
         across = math.sqrt((1 - rho) * (1 + rho))
         u = math.sqrt(q) * g[:, None]
         v = math.sqrt(q) * (rho * g[:, None] + across * g[None, :])
-        found.append(float(weight @ (f(u) * f(v)) @ weight))
-    return tensor(found)
+        result.append(float(weight @ (f(u) * f(v)) @ weight))
+    return tensor(result)
 
 
 def reference(x, phi, sigma_w2, near):
@@ -83,34 +83,34 @@ def close_inputs():
 @pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: case["activation"])
 def test_population_against_the_reference(case):
     name = case["activation"]
-    found = population(tensor(REFERENCE["data"]["X"]), name, sigma_w2=0.08)
+    result = population(tensor(REFERENCE["data"]["X"]), name, sigma_w2=0.08)
     for ours, theirs in (
-        (found.gram, case["K"]),
-        (found.gram_dot, case["K_dot"]),
-        (found.backward, case["B"]),
+        (result.gram, case["K"]),
+        (result.gram_dot, case["K_dot"]),
+        (result.backward, case["B"]),
     ):
         torch.testing.assert_close(ours, tensor(theirs), atol=1e-12, rtol=0)
-    assert found.q == pytest.approx(case["q"], abs=1e-12)
-    assert found.lambda_star == pytest.approx(case["lambda_star"], abs=1e-12)
+    assert result.q == pytest.approx(case["q"], abs=1e-12)
+    assert result.lambda_star == pytest.approx(case["lambda_star"], abs=1e-12)
     h = tensor(case["K"]) * (1 + tensor(case["B"]))
     least = float(torch.linalg.eigvalsh(h)[0])
     assert least == pytest.approx(case["lambda_min_K_times_1_plus_B"], abs=1e-12)
-    assert found.error < 1e-12
-    assert found.resolved
+    assert result.error < 1e-12
+    assert result.resolved
 
 
 @each_smooth
-def test_no_entry_is_wrong_by_more_than_its_bound(phi):
-    """Also of pairs all but parallel, and the bounds themselves are below 1e-12."""
+def test_every_entry_is_within_its_error_bound(phi):
+    """Also for nearly parallel pairs; the bounds are below 1e-12."""
     x, sigma_w2 = close_inputs(), 0.08
-    found = population(x, phi, sigma_w2=sigma_w2, sigma_a=0.5)
-    q, where, gram, gram_dot = reference(x, phi, sigma_w2, found.gram)
+    result = population(x, phi, sigma_w2=sigma_w2, sigma_a=0.5)
+    q, where, gram, gram_dot = reference(x, phi, sigma_w2, result.gram)
     backward = 0.25 * gram_dot / (1 - 2 * sigma_w2 * gram_dot)
-    assert abs(found.q - q) <= found.error + ROUNDING
+    assert abs(result.q - q) <= result.error + ROUNDING
     for ours, exact, error in (
-        (found.gram, gram, found.error),
-        (found.gram_dot, gram_dot, found.error_dot),
-        (found.backward, backward, found.error_backward),
+        (result.gram, gram, result.error),
+        (result.gram_dot, gram_dot, result.error_dot),
+        (result.backward, backward, result.error_backward),
     ):
         assert torch.equal(ours, ours.mT)
         assert float((ours[where] - exact).abs().amax()) <= error + ROUNDING
@@ -136,7 +136,7 @@ def test_dual_and_series_against_quadrature(phi, q):
 
 @each_smooth
 @pytest.mark.parametrize("terms", [1, 2, 3, 6, 20])
-def test_a_short_series_bounds_what_it_leaves_out(phi, terms):
+def test_a_short_series_bounds_its_truncation(phi, terms):
     """Even and odd phi, half of whose coefficients vanish, end no sooner.
 
     The bound is sharp at rho = 1: twice the error at most.
@@ -152,28 +152,28 @@ def test_a_short_series_bounds_what_it_leaves_out(phi, terms):
 
 
 @pytest.mark.parametrize("name", ["sin", "cos", "tanh", "gaussian"])
-def test_a_series_does_not_end_at_a_coefficient_that_vanishes(name):
+def test_a_vanishing_coefficient_does_not_end_a_series(name):
     series = hermite_series(ACTIVATIONS[name].function, 2.1, 0.9, 1e-12)
     assert float(series.weights[:2].amin()) < 1e-30
     assert series.error(0.9) < 2e-12
 
 
-def test_a_slow_series_says_how_wrong_it_is():
-    """Poles at 0.16: the bound is above 1e-12, and the error below the bound."""
+def test_a_slow_series_reports_a_large_bound():
+    """Poles at 0.16: the bound is above 1e-12, the error below the bound."""
     x = close_inputs()
-    found = population(x, SHARP, sigma_w2=0.08)
-    q, where, gram, _ = reference_fine(x, found)
-    assert abs(found.q - q) <= found.error
-    assert 1e-12 < found.error < 1e-4
-    assert float((found.gram[where] - gram).abs().amax()) <= found.error
+    result = population(x, SHARP, sigma_w2=0.08)
+    q, where, gram, _ = reference_fine(x, result)
+    assert abs(result.q - q) <= result.error
+    assert 1e-12 < result.error < 1e-4
+    assert float((result.gram[where] - gram).abs().amax()) <= result.error
 
 
-def reference_fine(x, found):
-    """As `reference`, on a grid fine enough for SHARP, from ours."""
-    q = found.q
+def reference_fine(x, result):
+    """Like `reference`, on a grid fine enough for SHARP, starting from deq's result."""
+    q = result.q
     i, j = torch.triu_indices(x.shape[1], x.shape[1], offset=1)
     unit = x / x.norm(dim=0)
-    similarity, gram = (unit[:, i] * unit[:, j]).sum(0), found.gram[i, j]
+    similarity, gram = (unit[:, i] * unit[:, j]).sum(0), result.gram[i, j]
     for _ in range(4):
         c = 2 * (0.08 * gram + similarity)
         gram = quadrature(SHARP.function, q, c, spacing=0.02)
@@ -181,7 +181,7 @@ def reference_fine(x, found):
     return 2 * (0.08 * energy + 1), (i, j), gram, None
 
 
-def test_a_kinked_phi_that_claims_to_be_smooth_is_given_away_by_its_bound():
+def test_a_kinked_phi_declared_smooth_has_a_large_error_bound():
     """ReLU by its series: the claimed error is that of the true one, 1e-5, and above it."""
     relu = ACTIVATIONS["relu"]
     c = 2.1 * tensor(RHOS)
@@ -200,17 +200,17 @@ def test_a_kinked_phi_without_a_closed_form_is_refused():
 
 
 @pytest.mark.parametrize("turn", [1e-1, 1e-3, 1e-5, 1e-7])
-def test_the_kink_of_relu_at_pairs_all_but_parallel(turn):
+def test_relu_at_nearly_parallel_pairs(turn):
     """sigma_w2 = 0, where K_dot is 1/2 - angle / 2 pi and the angle is known.
 
     Its slope is infinite at parallel inputs, and the bound knows.
     """
     x = tensor([[1.0, math.cos(turn)], [0.0, math.sin(turn)]]) * math.sqrt(2)
-    found = population(x, "relu", sigma_w2=0.0)
+    result = population(x, "relu", sigma_w2=0.0)
     exact = 0.5 - turn / (2 * math.pi)
-    assert abs(float(found.gram_dot[0, 1]) - exact) <= found.error_dot < 1e-14 / turn
+    assert abs(float(result.gram_dot[0, 1]) - exact) <= result.error_dot < 1e-14 / turn
     gram = (math.sin(turn) + (math.pi - turn) * math.cos(turn)) / math.pi
-    assert abs(float(found.gram[0, 1]) - gram) <= found.error
+    assert abs(float(result.gram[0, 1]) - gram) <= result.error
 
 
 def test_a_truncation_enlarges_the_bound(monkeypatch):
@@ -228,8 +228,8 @@ def test_dual_activation_against_monte_carlo(name):
     phi, q, rho = ACTIVATIONS[name], 2.1, 0.6
     g = torch.randn(2, 500_000, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     u, v = q**0.5 * g[0], q**0.5 * (rho * g[0] + math.sqrt(1 - rho**2) * g[1])
-    found = dual_activation(phi, q, rho).pair(tensor([q * rho]))
-    for f, ours in zip((phi.function, phi.derivative), found, strict=True):
+    result = dual_activation(phi, q, rho).pair(tensor([q * rho]))
+    for f, ours in zip((phi.function, phi.derivative), result, strict=True):
         products = f(u) * f(v)
         error = float(products.std()) / math.sqrt(products.numel())
         assert abs(float(products.mean()) - float(ours[0])) < 5 * error + 1e-12
@@ -237,7 +237,7 @@ def test_dual_activation_against_monte_carlo(name):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_k_dot_is_the_derivative_of_k(name):
-    """Central differences of step 1e-5, to 1e-9; the kinked ones too."""
+    """Central differences of step 1e-5, to 1e-9; kinked activations too."""
     phi, q, h = ACTIVATIONS[name], 2.1, 1e-5
     c = q * tensor([-0.9, -0.2, 0.5, 0.95])
     pair = dual_activation(phi, q, 1.0).pair
@@ -245,13 +245,13 @@ def test_k_dot_is_the_derivative_of_k(name):
     torch.testing.assert_close(pair(c)[1], slope, atol=1e-9, rtol=0)
 
 
-def test_a_line_has_no_least_eigenvalue_beyond_d_inputs():
+def test_identity_has_no_resolved_lambda_star_beyond_d_inputs():
     """K = X^T X / d times a constant: of rank d, and lambda_star is not resolved."""
     data = load(SphereConfig(n=8, d=5))
-    found = population(data.x, "identity", sigma_w2=0.08)
+    result = population(data.x, "identity", sigma_w2=0.08)
     similarity = data.x.mT @ data.x / 5
-    torch.testing.assert_close(found.gram, similarity * 2 / (1 - 0.16), atol=1e-13, rtol=0)
-    assert not found.resolved
+    torch.testing.assert_close(result.gram, similarity * 2 / (1 - 0.16), atol=1e-13, rtol=0)
+    assert not result.resolved
     few = population(data.x[:, :4], "identity", sigma_w2=0.08)
     assert few.resolved
     parallel = population(data.x[:, [0, 1, 0]], "tanh", sigma_w2=0.08)
@@ -268,7 +268,7 @@ def test_one_input_and_no_recurrence(name):
     torch.testing.assert_close(flat.backward, 4 * flat.gram_dot)
 
 
-def test_where_no_limit_exists():
+def test_a_missing_limit_is_reported():
     x = close_inputs()
     assert population(x, "relu", sigma_w2=0.9).q == pytest.approx(20, rel=1e-12)
     with pytest.raises(ValueError, match="does not exist"):

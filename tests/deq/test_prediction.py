@@ -1,4 +1,4 @@
-"""Starts that save products: what they expect, and that the engine's sources are exact."""
+"""Predicted starts save products, and the sources of predictions are exact."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_extrapolation_continues_a_linear_recurrence():
 
 
 def test_extrapolation_does_not_follow_noise():
-    """States that differ by their errors only: the start is no further off than they are."""
+    """States that differ by errors only: the start is as close as they are."""
     base = random(2, 4, 200)
     predictor = Extrapolation(base)
     for t in range(12):
@@ -49,7 +49,7 @@ def test_extrapolation_does_not_follow_noise():
     assert miss(expected, base) < 1.5e-7
 
 
-def test_secants_solve_sources_they_have_seen():
+def test_secants_are_exact_for_known_sources():
     """x = A^{-1} b, b moving in two directions: exact from the third source on."""
     a = torch.eye(20, dtype=torch.float64) - 0.1 * random(20, 20)
     directions = random(2, 2, 4, 20)
@@ -86,7 +86,7 @@ def descent(name, *, steps=60, width=40, eta=0.5, tol=1e-12):
     return Descent(trials, [data, data])
 
 
-def test_the_sources_are_what_a_step_does_to_the_maps():
+def test_sources_equal_the_change_of_the_maps():
     """f_new(x) - x at the last x, to rounding: dW, dP, da and every change of mask."""
     run = descent("relu")
     steps = iter(run)
@@ -96,25 +96,25 @@ def test_the_sources_are_what_a_step_does_to_the_maps():
     f = EquilibriumMap(pack.phi, pack.w, pack.p)
     q, out = pack.forward.last, torch.empty_like(pack.p)
     torch.testing.assert_close(pack.forward.source, f(q, out) - q, atol=1e-11, rtol=1e-9)
-    pack.equilibrium()
+    pack.solve_equilibria()
     v, changed = pack.adjoint.last, pack.phi.derivative(pack.forward.last)
-    pack._jump(changed, pack.mask, pack.adjoint)
+    pack._add_mask_changes(changed, pack.mask, pack.adjoint)
     assert int(pack.flipped.sum()) > 0
     exact = AdjointMap(pack.w, pack.a, changed)(v, torch.empty_like(v)) - v
     torch.testing.assert_close(pack.adjoint.source, exact, atol=1e-11, rtol=1e-9)
 
 
-def test_a_trial_with_too_many_jumps_starts_from_its_last_adjoint(monkeypatch):
+def test_a_trial_with_too_many_mask_changes_starts_from_its_last_adjoint(monkeypatch):
     run = descent("relu")
     steps = iter(run)
     for _ in range(15):
         next(steps)
     pack = run.groups[0].pack
-    pack.equilibrium()
+    pack.solve_equilibria()
     other = 1 - pack.mask
     other[1] = pack.mask[1]
     expected = pack.adjoint.source[1].clone()
-    pack._jump(other, pack.mask, pack.adjoint)
+    pack._add_mask_changes(other, pack.mask, pack.adjoint)
     assert not pack.adjoint.source[0].any()
     assert torch.equal(pack.adjoint.source[1], expected)
 

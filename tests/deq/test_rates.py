@@ -1,4 +1,4 @@
-"""Rates in closed form, and the fit on trajectories whose rate is known."""
+"""Closed-form rates, and fits to trajectories with a known rate."""
 
 import math
 
@@ -10,7 +10,7 @@ from deq.data import SphereConfig, load
 from deq.theory.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
 from deq.training.comparison import compare, train
-from deq.training.course import Course, Status, blank
+from deq.training.course import Course, Status, blank_row
 from deq.training.forecast import forecast
 
 NEVER = -1e9  # a floor no loss touches
@@ -46,22 +46,22 @@ def exponential(rate, floor, count, bend):
 def test_a_known_rate_is_found_above_the_floor(rate, bend):
     """Within 1 percent and three standard errors."""
     y = exponential(rate, 1e-18, int(max(400, 4 / rate)), bend)
-    found = fit(y, math.log(1e-16))
-    assert found.rate == pytest.approx(rate, rel=0.01)
-    assert abs(found.rate - rate) <= 3 * found.stderr
-    assert found.stderr < 0.01 * rate
-    assert found.r2 > 0.99
-    assert y[found.stop] > math.log(1e-16)
+    result = fit(y, math.log(1e-16))
+    assert result.rate == pytest.approx(rate, rel=0.01)
+    assert abs(result.rate - rate) <= 3 * result.stderr
+    assert result.stderr < 0.01 * rate
+    assert result.r2 > 0.99
+    assert y[result.stop] > math.log(1e-16)
 
 
 @pytest.mark.parametrize("count", [40, 41, 400])
-def test_a_straight_line_is_its_slope(count):
-    found = fit(3 - 0.1 * steps(count))
-    assert found.rate == pytest.approx(0.1, rel=1e-13)
-    assert abs(found.rate - 0.1) <= 3 * found.stderr < 1e-13
-    assert found.oscillation < 1e-13
-    assert found.start == math.ceil((count - 1) / 2)
-    assert found.stop == count - 1
+def test_the_rate_of_a_straight_line_is_its_slope(count):
+    result = fit(3 - 0.1 * steps(count))
+    assert result.rate == pytest.approx(0.1, rel=1e-13)
+    assert abs(result.rate - 0.1) <= 3 * result.stderr < 1e-13
+    assert result.oscillation < 1e-13
+    assert result.start == math.ceil((count - 1) / 2)
+    assert result.stop == count - 1
 
 
 KINDS = {
@@ -89,11 +89,11 @@ def test_three_standard_errors_cover_the_truth(kind, count):
     for _ in range(200):
         y = -rate * t + 0.1 * noise(count, correlation, generator)
         y = y + alternating * (-1) ** t + curvature / 2 * t**2
-        found = fit(y)
-        truth = rate - curvature * (found.start + found.stop) / 2
-        errors.append(found.rate - truth)
-        stderrs.append(found.stderr)
-        widths.append(curvature * (found.stop - found.start) / math.sqrt(12))
+        result = fit(y)
+        truth = rate - curvature * (result.start + result.stop) / 2
+        errors.append(result.rate - truth)
+        stderrs.append(result.stderr)
+        widths.append(curvature * (result.stop - result.start) / math.sqrt(12))
     e, s = torch.tensor(errors), torch.tensor(stderrs)
     assert float((e.abs() <= 3 * s).double().mean()) >= 0.97
     spread = float((e**2).mean().sqrt())
@@ -101,69 +101,69 @@ def test_three_standard_errors_cover_the_truth(kind, count):
     assert float(s.median()) < 1.5 * math.hypot(spread, sum(widths) / len(widths))
 
 
-def test_the_error_of_a_bending_curve_is_the_spread_of_its_local_rate():
-    """A smooth sum of 60 modes, as a training loss is: no noise, and no one rate.
+def test_the_error_of_a_curved_loss_is_the_spread_of_its_local_rate():
+    """A smooth sum of 60 modes like a training loss: no noise, no single rate.
 
     The standard error is within 15 % of the local rate's standard deviation, and the local
     rate at both ends of the window within three of them.
     """
     h = torch.logspace(-4, -0.5, 60, dtype=torch.float64)
     y = LinearDynamics(h, 1 / h, 1.0).log_loss(steps(501))
-    found = fit(y)
-    assert (found.start, found.stop) == (250, 500)
+    result = fit(y)
+    assert (result.start, result.stop) == (250, 500)
     local = -(y[251:] - y[250:-1])
-    assert found.stderr == pytest.approx(float(local.std()), rel=0.15)
-    assert found.rate == pytest.approx(float(local.mean()), rel=0.01)
-    assert (local[[0, -1]] - found.rate).abs().amax() < 3 * found.stderr
+    assert result.stderr == pytest.approx(float(local.std()), rel=0.15)
+    assert result.rate == pytest.approx(float(local.mean()), rel=0.01)
+    assert (local[[0, -1]] - result.rate).abs().amax() < 3 * result.stderr
 
 
 @pytest.mark.parametrize("share", [0.55, 0.6, 0.7])
-def test_a_transient_past_the_half_is_cut_off(share):
-    """Twice as steep until some step past the half, then straight: within 1 percent."""
+def test_a_transient_beyond_half_the_run_is_cut_off(share):
+    """Twice as steep until after half the run, then straight: within 1 percent."""
     t, rate = steps(401), 0.02
     y = -rate * t - rate * (t.clamp_max(share * 400))
-    found = fit(y)
-    assert found.rate == pytest.approx(rate, rel=0.01)
-    assert abs(found.rate - rate) <= 3 * found.stderr
-    assert found.start >= share * 400 - 20
+    result = fit(y)
+    assert result.rate == pytest.approx(rate, rel=0.01)
+    assert abs(result.rate - rate) <= 3 * result.stderr
+    assert result.start >= share * 400 - 20
     assert fit(y[:41]).start >= 20  # never so short that noise would decide
 
 
-def test_a_curve_straight_nowhere_keeps_the_last_half():
+def test_a_curve_without_a_straight_part_is_fitted_over_the_last_half():
     t = steps(401)
     assert fit(-2 * t.sqrt()).start == STARTS[0] * 400
 
 
 @pytest.mark.parametrize("count", [60, 61, 300])
 @pytest.mark.parametrize("amplitude", [0.01, 0.5, 3.0])
-def test_period_two_biases_nothing_and_is_told(count, amplitude):
+def test_period_two_does_not_bias_the_rate_and_is_reported(count, amplitude):
     t, rate = steps(count), 0.05
-    found = fit(-rate * t + amplitude * (-1) ** t)
-    assert found.rate == pytest.approx(rate, rel=1e-10)
-    assert found.oscillation == pytest.approx(amplitude, rel=1e-10)
-    plain = window_rate(t, -rate * t + amplitude * (-1) ** t, found.start, found.stop)
+    result = fit(-rate * t + amplitude * (-1) ** t)
+    assert result.rate == pytest.approx(rate, rel=1e-10)
+    assert result.oscillation == pytest.approx(amplitude, rel=1e-10)
+    plain = window_rate(t, -rate * t + amplitude * (-1) ** t, result.start, result.stop)
     assert plain == pytest.approx(rate, rel=1e-10)
 
 
-def test_a_period_two_that_dies_away_is_no_noise():
+def test_a_decaying_period_two_is_not_noise():
     """As near the stability limit: the top mode flips its sign and shrinks slowly."""
     t, rate = steps(300), 0.05
-    found = fit(-rate * t + 0.5 * (-0.99) ** t)
-    assert found.rate == pytest.approx(rate, rel=1e-3)
-    assert abs(found.rate - rate) <= 3 * found.stderr
+    result = fit(-rate * t + 0.5 * (-0.99) ** t)
+    assert result.rate == pytest.approx(rate, rel=1e-3)
+    assert abs(result.rate - rate) <= 3 * result.stderr
 
 
-def test_the_floor_is_reached_once():
-    """What comes above the floor again is noise, however often; it moves nothing."""
+def test_losses_after_the_floor_are_ignored():
+    """Losses that rise above the floor again are noise and do not change the fit."""
     t, floor = steps(400), -20.0
     y = torch.maximum(-0.1 * t, torch.full_like(t, floor - 1))
     y[210::7] = floor + 2
-    found = fit(y, floor)
-    assert found.stop == 199
-    assert found.rate == pytest.approx(0.1, rel=1e-10)
+    result = fit(y, floor)
+    assert result.stop == 199
+    assert result.rate == pytest.approx(0.1, rel=1e-10)
 
 
-def test_the_fit_never_takes_the_floor_in():
+def test_the_fit_excludes_the_floor():
     """A fit over the whole run would be threefold wrong (0.034 for 0.1)."""
     y = torch.log(torch.exp(-0.1 * steps(1200)) + 1e-12)
     assert fit(y, math.log(1e-10)).rate == pytest.approx(0.1, rel=0.01)
@@ -183,11 +183,11 @@ def test_the_fit_never_takes_the_floor_in():
         (torch.zeros(60).double(), -700, "does not fall"),
     ],
 )
-def test_no_rate_says_why(y, floor, reason):
-    found = fit(y, floor)
-    assert found.rate is None
-    assert found.stderr is None
-    assert reason in found.reason
+def test_a_missing_rate_has_a_reason(y, floor, reason):
+    result = fit(y, floor)
+    assert result.rate is None
+    assert result.stderr is None
+    assert reason in result.reason
 
 
 def test_the_shortest_fit():
@@ -196,7 +196,7 @@ def test_the_shortest_fit():
     assert fit(y[:-2]).rate is None
 
 
-def test_no_window_no_predicted_rate():
+def test_a_window_with_too_few_points_has_no_predicted_rate():
     t = steps(20)
     assert window_rate(t, -t, 30, 40) is None
     assert window_rate(t, torch.full_like(t, math.nan), 0, 20) is None
@@ -218,7 +218,7 @@ def dynamics(h, e, eta):
 
 @pytest.mark.parametrize("share", [0.1, 1.0, 1.9, 2.1])
 def test_the_linearised_curve_is_the_linear_recursion(share):
-    """Also where it grows; log loss to 1e-9."""
+    """Also if it grows; log loss to 1e-9."""
     h, e = network()
     eta = share / float(torch.linalg.eigvalsh(h)[-1])
     curve, losses = dynamics(h, e, eta).log_loss(steps(50)), []
@@ -230,7 +230,7 @@ def test_the_linearised_curve_is_the_linear_recursion(share):
     )
 
 
-def test_a_long_curve_is_its_parts():
+def test_a_long_curve_equals_its_parts():
     h, e = network()
     whole = dynamics(h, e, 0.01).log_loss(steps(9000))
     assert torch.equal(whole[-10:], dynamics(h, e, 0.01).log_loss(steps(9000)[-10:]))
@@ -246,7 +246,7 @@ def test_steps_to_a_loss_against_a_walk(share, loss):
     assert linear.steps_to(loss, 29_999) == (int(hits[0]) if len(hits) else None)
 
 
-def test_steps_to_a_loss_out_of_reach():
+def test_a_loss_out_of_reach_has_no_step():
     h, e = network()
     assert dynamics(h, e, 1e-3).steps_to(1e-3, 5) is None
     assert dynamics(h, e, 100.0).steps_to(0.99, 10**9) is None
@@ -270,21 +270,21 @@ def test_a_network_near_the_stability_limit_has_a_rate(width):
     config = TrialConfig(
         model=ModelConfig(width=width, activation="tanh"), train=TrainConfig(steps=150, eta=0.9)
     )
-    found = train(config, load(SphereConfig(n=8, d=8))).summary
-    assert found["rate/measured_over_linearized"] == pytest.approx(1, abs=0.1)
-    assert found["rate/measured_stderr"] < 0.01 * found["rate/measured"]
-    assert found["rate/oscillation"] < 0.01
+    result = train(config, load(SphereConfig(n=8, d=8))).summary
+    assert result["rate/measured_over_linearized"] == pytest.approx(1, abs=0.1)
+    assert result["rate/measured_stderr"] < 0.01 * result["rate/measured"]
+    assert result["rate/oscillation"] < 0.01
 
 
 def ended(losses, status):
-    """The outcome of a course that had these losses."""
+    """The outcome of a course with these losses."""
     config = TrialConfig(model=ModelConfig(width=32, activation="tanh"))
     data = load(SphereConfig(n=8, d=8))
-    seen = forecast(config, data)
-    course = Course(config, data, eta=seen.eta, initial=seen.initial)
+    start = forecast(config, data)
+    course = Course(config, data, eta=start.eta, initial=start.initial)
     known = {"residual": 1e-14, "rounding": 2.2e-16}
-    course.rows = [blank(t) | known | {"loss": x} for t, x in enumerate(losses)]
-    course.end(status, "as told")
+    course.rows = [blank_row(t) | known | {"loss": x} for t, x in enumerate(losses)]
+    course.end(status, "as given")
     return compare(course)
 
 
@@ -301,14 +301,14 @@ def test_a_stalled_run_is_fitted_above_the_level_it_stalled_at():
 @pytest.mark.parametrize(
     ("losses", "status", "words"),
     [
-        ([1.0] * 150, Status.STALLED, ("floor", "as told")),
+        ([1.0] * 150, Status.STALLED, ("floor", "as given")),
         ([1.1**t for t in range(150)], Status.BUDGET, ("does not fall",)),
-        ([0.9**t for t in range(150)], Status.DIVERGED, ("diverged", "as told")),
-        ([0.9**t for t in range(150)], Status.ILL_POSED, ("ill_posed", "as told")),
+        ([0.9**t for t in range(150)], Status.DIVERGED, ("diverged", "as given")),
+        ([0.9**t for t in range(150)], Status.ILL_POSED, ("ill_posed", "as given")),
         ([0.5**t for t in range(6)], Status.BUDGET, ("fewer",)),
     ],
 )
-def test_a_run_without_a_rate_says_why(losses, status, words):
+def test_a_run_without_a_rate_has_a_reason(losses, status, words):
     outcome = ended(losses, status)
     assert "rate/measured" not in outcome.summary
     for word in words:

@@ -1,10 +1,10 @@
-"""Spectra that are carried from one time to the next, against full decompositions."""
+"""Operator norms and least eigenvalues compared with full decompositions."""
 
 import pytest
 import torch
 
 from deq.linalg.eigenvalues import LeastEigenvalue
-from deq.linalg.operator_norm import OperatorNorm
+from deq.linalg.operator_norm import OperatorNorm, operator_norm
 
 
 def random(*shape, seed=0):
@@ -29,8 +29,8 @@ def test_least_eigenvalues_of_matrices_that_change():
 
 
 @pytest.mark.parametrize("ratio", [1e-3, 1e-9, 1e-13])
-def test_a_least_eigenvector_that_was_elsewhere_is_not_missed(ratio):
-    """All that is known from before is wrong; the certificate notices."""
+def test_a_wrong_start_vector_is_detected(ratio):
+    """The start vectors are wrong; the certificate detects it."""
     least, n = LeastEigenvalue(), 20
     first = torch.diag(torch.linspace(1.0, 2.0, n, dtype=torch.float64))[None]
     least(first)
@@ -56,17 +56,17 @@ def test_operator_norms_of_matrices_that_change():
         torch.testing.assert_close(norm(w), exact, rtol=1e-6, atol=0)
 
 
-def test_the_full_check_finds_a_norm_that_a_warm_start_cannot_see():
-    """The second singular vector, exact, is all that is known: the space is exhausted."""
+def test_a_cold_start_finds_a_norm_that_a_warm_start_misses():
+    """The start is the exact second singular vector, so its Krylov space is exhausted."""
     norm, w = OperatorNorm(), torch.diag(torch.linspace(0.5, 1.0, 40, dtype=torch.float64))[None]
     norm(w)
     norm._vector = torch.eye(40, dtype=torch.float64)[None, 38]
-    found = [float(norm(w)[0]) for _ in range(OperatorNorm.FULL)]
-    assert found[0] == pytest.approx(float(w[0, 38, 38]), rel=1e-12)
-    assert found[-1] == pytest.approx(1.0, rel=1e-6)
+    result = [float(norm(w)[0]) for _ in range(OperatorNorm.FULL)]
+    assert result[0] == pytest.approx(float(w[0, 38, 38]), rel=1e-12)
+    assert result[-1] == pytest.approx(1.0, rel=1e-6)
 
 
-def test_parts_are_independent():
+def test_matrices_of_a_batch_are_independent():
     """A matrix's numbers are the same alone and in a batch, to rounding."""
     z = random(3, 50, 12)
     batch, alone = LeastEigenvalue(), LeastEigenvalue()
@@ -76,4 +76,23 @@ def test_parts_are_independent():
         gram = z.mT @ z
         torch.testing.assert_close(batch(gram)[1], alone(gram[1:2])[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(norms(z)[1], norm(z[1:2])[0], rtol=1e-12, atol=0)
-    assert float(batch.only([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)
+    assert float(batch.subset([1])(gram[1:2])[0]) == pytest.approx(float(batch(gram)[1]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "columns"), [(1, 7, 7), (3, 40, 11), (2, 5, 1), (2, 80, 80)]
+)
+def test_operator_norm(batch, rows, columns):
+    w = random(batch, rows, columns, seed=2)
+    exact = torch.linalg.matrix_norm(w, ord=2)
+    torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)
+
+
+def test_operator_norm_of_ranks_mixed_in_one_batch():
+    """Matrices whose Krylov space is exhausted early; relative 1e-9."""
+    w = random(4, 60, 60)
+    w[0] = torch.outer(w[0, 0], w[0, 1])
+    w[1] = 0.0
+    w[2] = torch.eye(60)
+    exact = torch.linalg.matrix_norm(w, ord=2)
+    torch.testing.assert_close(operator_norm(w), exact, rtol=1e-9, atol=0)

@@ -1,4 +1,4 @@
-"""Means with intervals, and power laws: against closed forms and known samples."""
+"""Means with intervals, and power laws, compared with closed forms and samples."""
 
 import math
 import random
@@ -9,27 +9,27 @@ import pytest
 from deq.theory.statistics import mean, power_law
 
 
-def test_the_interval_covers_as_often_as_it_says():
+def test_the_interval_has_its_stated_coverage():
     """4000 samples of five: 95 % to within four binomial standard errors (1.4 %)."""
     generator = random.Random(0)
     hits = 0
     for _ in range(4000):
-        found = mean([generator.gauss(3.0, 2.0) for _ in range(5)])
-        hits += abs(found.value - 3.0) <= found.half_width
+        result = mean([generator.gauss(3.0, 2.0) for _ in range(5)])
+        hits += abs(result.value - 3.0) <= result.half_width
     assert abs(hits / 4000 - 0.95) < 0.014
 
 
-def test_students_quantiles_are_the_tables():
+def test_students_quantiles_equal_published_tables():
     """t(0.975) is 12.706 for one degree of freedom, 2.776 for four."""
     for values, quantile in (([1.0, 2.0], 12.7062), ([1.0, 2.0, 3.0, 4.0, 5.0], 2.77645)):
-        found = mean(values)
-        assert found.value == statistics.fmean(values)
-        assert found.deviation == statistics.stdev(values)
-        half = quantile * found.deviation / math.sqrt(len(values))
-        assert found.half_width == pytest.approx(half, rel=1e-5)
+        result = mean(values)
+        assert result.value == statistics.fmean(values)
+        assert result.deviation == statistics.stdev(values)
+        half = quantile * result.deviation / math.sqrt(len(values))
+        assert result.half_width == pytest.approx(half, rel=1e-5)
 
 
-def test_one_value_has_no_interval_and_none_no_mean():
+def test_one_value_has_no_interval_and_no_values_have_no_mean():
     assert mean([2.0]).deviation is None
     assert mean([2.0]).half_width is None
     with pytest.raises(ValueError, match="no values"):
@@ -41,8 +41,8 @@ def test_a_power_law_is_found_with_an_error_that_covers():
     generator = random.Random(1)
     x, hits = [2.0**k for k in range(8)], 0
     for _ in range(1000):
-        found = power_law(x, [3 * u**-0.5 * math.exp(generator.gauss(0, 0.1)) for u in x])
-        hits += abs(found.exponent + 0.5) <= 2 * found.stderr
+        result = power_law(x, [3 * u**-0.5 * math.exp(generator.gauss(0, 0.1)) for u in x])
+        hits += abs(result.exponent + 0.5) <= 2 * result.stderr
     assert abs(hits / 1000 - 0.908) < 0.04
     exact = power_law(x, [3 * u**-0.5 for u in x])
     assert exact.exponent == pytest.approx(-0.5, abs=1e-12)
@@ -50,7 +50,7 @@ def test_a_power_law_is_found_with_an_error_that_covers():
     assert exact.stderr == pytest.approx(0, abs=1e-12)
 
 
-def test_no_power_law_of_too_little():
+def test_too_few_points_give_no_power_law():
     assert power_law([1.0, 2.0], [1.0, 2.0]) is None
     assert power_law([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]) is None
     assert power_law([1.0, 2.0, 3.0], [1.0, 0.0, 3.0]) is None

@@ -28,22 +28,22 @@ def initial(tangent, norm_w=0.5):
 
 @pytest.mark.parametrize("unit", ["absolute", "tangent", "population", "theorem"])
 def test_the_resolved_step_size_is_the_unit_times_the_multiple(unit):
-    """Relative 1e-12; it is what the summary records and the trial takes."""
+    """Relative 1e-12; the summary and the trial use the same value."""
     trial = config(unit)
-    seen = forecast(trial, DATA)
+    prediction = forecast(trial, DATA)
     h_inf = population(DATA.x, "tanh", sigma_w2=0.08).tangent(24)
     exact = {
         "absolute": 1.0,
-        "tangent": 2 / float(torch.linalg.eigvalsh(seen.initial.tangent)[-1]),
+        "tangent": 2 / float(torch.linalg.eigvalsh(prediction.initial.tangent)[-1]),
         "population": 2 / float(torch.linalg.eigvalsh(h_inf)[-1]),
-        "theorem": seen.condition.eta_limit,
+        "theorem": prediction.condition.eta_limit,
     }[unit]
-    assert seen.eta == pytest.approx(0.25 * exact, rel=1e-12)
-    assert train(trial, DATA).summary["train/eta"] == seen.eta
-    assert forecast(config(unit, 0.5), DATA).eta == pytest.approx(2 * seen.eta, rel=1e-12)
+    assert prediction.eta == pytest.approx(0.25 * exact, rel=1e-12)
+    assert train(trial, DATA).summary["train/eta"] == prediction.eta
+    assert forecast(config(unit, 0.5), DATA).eta == pytest.approx(2 * prediction.eta, rel=1e-12)
 
 
-def test_the_theorems_unit_is_its_slack():
+def test_the_theorems_unit_gives_its_slack():
     assert forecast(config("theorem"), DATA).theory()[0]["theory/slack_10"] == pytest.approx(4)
 
 
@@ -59,7 +59,7 @@ def test_the_theorems_unit_is_its_slack():
         ),
     ],
 )
-def test_a_unit_that_does_not_exist_says_what_to_take(trial, start, match):
+def test_a_missing_unit_is_refused_with_a_remedy(trial, start, match):
     with pytest.raises(ValueError, match=match) as error:
         step_size(trial, start, DATA)
     assert "\n" not in str(error.value)

@@ -1,15 +1,15 @@
-"""Trained weights: W, U and a at the end, on disk, and the model that they make."""
+"""Trained weights: W, U and a at the end, on disk, and as a model."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from networks import first_network
 
 import deq
-from deq.models.equilibrium import initialise
 from deq.theory.rejection_sampling import starting_weights
-from deq.training.checkpoint import newest, write
+from deq.training.checkpoint import load_newest, write_checkpoint
 
 SPHERE = deq.SphereConfig(n=6, d=4, seed=3)
 TIGHT = deq.SolverConfig(tol=1e-13)
@@ -48,7 +48,7 @@ def loss(model, data):
         (deq.DigitsConfig(n=10), "gaussian"),  # centred: X has not full rank
     ],
 )
-def test_the_last_row_of_a_trajectory_is_of_the_weights_that_are_kept(data, activation):
+def test_the_last_row_belongs_to_the_kept_weights(data, activation):
     config = trial(data=data, model=deq.ModelConfig(width=24, activation=activation, sigma_w2=0.02))
     descent = ended(config)
     model, row, dataset = model_of(descent), descent.courses[0].rows[-1], deq.load(data)
@@ -60,13 +60,12 @@ def test_the_last_row_of_a_trajectory_is_of_the_weights_that_are_kept(data, acti
     assert torch.linalg.matrix_norm(model.w, 2) == pytest.approx(row["norm_w"], rel=1e-5)
 
 
-def test_u_is_that_of_gradient_descent_itself():
-    """Steps on (W, U, a) by differences of the loss, from the same start."""
+def test_u_equals_that_of_plain_gradient_descent():
+    """Steps on (W, U, a) with numerical gradients of the loss, from the same start."""
     config = trial(train=deq.TrainConfig(steps=3, eta=0.3), data=deq.SphereConfig(n=3, d=5))
     descent = ended(config)
     data, eta = deq.load(config.data), descent.courses[0].eta
-    parts = initialise([config.model], [0], 5, dtype=torch.float64, device=torch.device("cpu"))
-    w, u, a = (part[0] for part in parts)
+    w, u, a = first_network(config.model, 0, 5)
     for _ in range(3):
         x, y = data.x, data.y
         leaves = [part.detach().requires_grad_() for part in (w, u, a)]
@@ -81,7 +80,7 @@ def test_u_is_that_of_gradient_descent_itself():
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
-def test_the_tangent_kernel_is_that_of_predict_by_differences():
+def test_the_tangent_kernel_agrees_with_differences_of_predict():
     model, x = model_of(ended(trial())), deq.load(SPHERE).x
     h, columns = 1e-6, []
     for name in ("w", "u", "a"):
@@ -101,7 +100,7 @@ def test_the_tangent_kernel_is_that_of_predict_by_differences():
     assert float(gradient) == pytest.approx(row["grad_norm"], rel=1e-5)
 
 
-def test_each_trial_of_a_pack_has_its_own_however_it_ends():
+def test_each_trial_of_a_pack_keeps_its_own_weights():
     """One converges early, one diverges, one is stopped, one uses its budget."""
     easy = trial(train=deq.TrainConfig(steps=30, loss_tol=0.5))
     wild = trial(train=deq.TrainConfig(steps=30, eta=40.0), seed=1)
@@ -123,7 +122,7 @@ def test_each_trial_of_a_pack_has_its_own_however_it_ends():
     assert loss(stopped, deq.load(SPHERE)) < descent.courses[2].rows[-1]["loss"]
 
 
-def test_what_the_data_do_not_see_of_u_is_of_the_redrawn_network():
+def test_u_outside_the_data_is_that_of_the_redrawn_network():
     redrawn = deq.ModelConfig(
         width=64, sigma_w2=0.01, sigma_a=0.01, activation="tanh", init="redraw"
     )
@@ -131,8 +130,8 @@ def test_what_the_data_do_not_see_of_u_is_of_the_redrawn_network():
     x = deq.load(config.data).x
     small = deq.Dataset(x=x, y=torch.tensor([1e-3, -1e-3], dtype=torch.float64))
     start = starting_weights([config], [small], torch.device("cpu"))[1][0]
-    first = initialise([config.model], [4], 3, dtype=torch.float64, device=torch.device("cpu"))
-    assert not torch.equal(start, first[1][0])  # it was drawn more than once
+    first = first_network(config.model, 4, 3)
+    assert not torch.equal(start, first[1])  # it was drawn more than once
     descent = deq.Descent([config], [small], keep_weights=True)
     for _ in descent:
         pass
@@ -142,7 +141,7 @@ def test_what_the_data_do_not_see_of_u_is_of_the_redrawn_network():
     assert float((moved @ unseen).norm()) < 1e-13
 
 
-def test_a_float64_finish_leaves_float64_weights():
+def test_a_float64_finish_gives_float64_weights():
     config = trial(
         dtype="float32",
         solver=deq.SolverConfig(tol=1e-6, finish="float64"),
@@ -154,22 +153,22 @@ def test_a_float64_finish_leaves_float64_weights():
     assert loss(model, deq.load(SPHERE)) == pytest.approx(rows[-1]["loss"], rel=1e-3)
 
 
-def test_a_descent_that_goes_on_from_a_checkpoint_keeps_them(tmp_path):
+def test_a_restored_descent_keeps_weights(tmp_path):
     config, data = trial(), deq.load(SPHERE)
     descent = deq.Descent([config], [data])
     for step in descent:
         if step == 12:
             break
-    write(tmp_path, descent, {}, {})
-    found, _ = newest(tmp_path, {})
-    again = found.descent([config], [data], keep_weights=True)
+    write_checkpoint(tmp_path, descent, {}, {})
+    result, _ = load_newest(tmp_path, {})
+    again = result.descent([config], [data], keep_weights=True)
     for _ in again:
         pass
     for name in ("w", "u", "a"):
         assert torch.equal(getattr(again.weights(0), name), getattr(ended(config).weights(0), name))
 
 
-def test_weights_that_were_not_kept_are_not_there():
+def test_weights_that_were_not_kept_are_refused():
     descent = ended(trial(), keep=False)
     with pytest.raises(ValueError, match="keep_weights=True"):
         descent.weights(0)
@@ -183,19 +182,19 @@ def saved(folder, **changes):
 
 
 @pytest.mark.parametrize("data", [SPHERE, deq.DigitsConfig(n=8, classes=(3, 5))])
-def test_a_file_gives_the_model_back(tmp_path, data):
+def test_a_weights_file_restores_the_model(tmp_path, data):
     config, path, digest = saved(tmp_path, data=data, seed=4)
-    model, said = deq.read_weights(path)
+    model, text = deq.read_weights(path)
     assert model.config == config
-    assert said["config_hash"] == "0f"
-    assert said["sha256"] == digest
+    assert text["config_hash"] == "0f"
+    assert text["sha256"] == digest
     ours = ended(config).weights(0)
     assert all(torch.equal(getattr(model, name), getattr(ours, name)) for name in ("w", "u", "a"))
     assert torch.equal(deq.load_trained(str(path)).w, model.w)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_a_file_that_is_damaged_or_none_is_refused(tmp_path):
+def test_a_damaged_or_foreign_weights_file_is_refused(tmp_path):
     _, path, _ = saved(tmp_path)
     good = path.read_bytes()
     flipped = bytearray(good)
@@ -211,7 +210,7 @@ def test_a_file_that_is_damaged_or_none_is_refused(tmp_path):
         deq.load_trained(tmp_path / "none")
 
 
-def test_inputs_of_another_shape_and_none_that_settle_are_refused():
+def test_wrong_inputs_and_missing_equilibria_are_refused():
     model = model_of(ended(trial()))
     for x in (torch.ones(5, 2), torch.ones(4), torch.full((4, 2), torch.nan)):
         with pytest.raises(ValueError, match=r"x must be finite and \(4, n\)"):

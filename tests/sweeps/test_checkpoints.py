@@ -8,7 +8,7 @@ import pytest
 from command import client, runs, sweeps
 
 import deq
-from deq.training.checkpoint import write
+from deq.training.checkpoint import write_checkpoint
 from sweeps.config.request import request, trial_from_plain
 from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.events import Done, Note, Progress
@@ -190,7 +190,7 @@ def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
     alone.mkdir()
     descent = next(deq.train_pack([trial_from_plain(trial.plain) for trial in trials]))
     stamp = CheckpointWriter(checkpoints, hashes(trials[:1]), "cpu")._stamp()
-    write(alone, descent, stamp, {"started": 1, "resumed_at": []})
+    write_checkpoint(alone, descent, stamp, {"started": 1, "resumed_at": []})
     *said, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
     assert done.record.environment["resumed_at"] == []
     notes = [message.text for message in said if isinstance(message, Note)]
@@ -200,7 +200,7 @@ def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
     assert not alone.exists()
     assert folder.exists()
     alone.mkdir()
-    write(alone, descent, stamp, {})
+    write_checkpoint(alone, descent, stamp, {})
     first, *_, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
     assert first.text.startswith("its checkpoints cannot be read (")
     assert done.record.environment["resumed_at"] == []

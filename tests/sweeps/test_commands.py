@@ -176,7 +176,7 @@ def test_a_missing_gpu_is_refused_and_nothing_is_written(
     root, monkeypatch, caplog, cluster, there, asked, said
 ):
     """The machine is at fault, so no trial is recorded as failed."""
-    monkeypatch.setattr(executor, "gpus", lambda: there)
+    monkeypatch.setattr(executor, "gpu_count", lambda: there)
     words = [*SMALL, f"cluster={cluster}", f"cluster.gpus_per_trial={asked}"]
     done = inside("run", *words, cwd=root.parent)
     assert done.returncode == 2
@@ -196,7 +196,7 @@ def test_a_missing_gpu_is_refused_and_nothing_is_written(
 def test_failures_on_a_node_without_a_gpu_are_not_final(monkeypatch):
     told = []
     monkeypatch.setattr(trainer.tune, "report", told.append)
-    monkeypatch.setattr(trainer, "gpus", lambda: 0)
+    monkeypatch.setattr(trainer, "gpu_count", lambda: 0)
     trainer._trainable({"pack": 0}, [{"ab": {}}], local_versions(), WorkerSettings("cuda", 1))
     (failed,) = told[0]["messages"]
     assert not failed.final

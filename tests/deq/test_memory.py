@@ -1,21 +1,22 @@
-"""Memory as it is counted and as it is used; pack sizes."""
+"""Stated and used memory; pack sizes."""
 
 import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
+from small_trials import finished
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deq import memory, pack_size
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
+from deq.training import lookahead
 from deq.training.gradient_descent import Descent
 
 
 class Storages(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive, and how many of one size."""
+    """Counts the bytes of all live tensors, and the tensors of one size."""
 
     def __init__(self, watched):
         super().__init__()
@@ -37,7 +38,7 @@ class Storages(TorchDispatchMode):
         self.bytes -= self.sizes.pop(key)
 
 
-def trial(name, dtype="float32", width=600, solver="picard", steps=25, precision="full"):
+def trial(name, dtype="float32", width=600, solver="picard", steps=13, precision="full"):
     return TrialConfig(
         model=ModelConfig(width=width, activation=name),
         train=TrainConfig(steps=steps),
@@ -49,52 +50,48 @@ def trial(name, dtype="float32", width=600, solver="picard", steps=25, precision
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["relu", "tanh"])
-def test_memory_is_what_a_trial_uses(name, dtype, device, monkeypatch):
-    """Never more than said, and at least 0.7 of it; never a second W (ended off cadence).
+def test_memory_is_an_upper_bound_within_30_percent(name, dtype, device, monkeypatch):
+    """Used memory is 0.7 to 1 of that stated; there is never a second W.
 
     A GPU's way of training is taken here on the CPU.
     """
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: device == "cuda")
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: device == "cuda")
     config, data = trial(name, dtype), load(SphereConfig(n=40, d=20))
-    with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as seen:
-        for _ in Descent([config], [data]):
-            pass
-    said = memory(config, 20, 40, device)
-    assert 0.7 * said < seen.peak <= said
-    assert seen.many == 1
+    with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as storages:
+        finished(Descent([config], [data]))
+    stated = memory(config, 20, 40, device)
+    assert 0.7 * stated < storages.peak <= stated
+    assert storages.many == 1
 
 
 @pytest.mark.parametrize("solver", ["anderson", "broyden", "newton_krylov"])
-def test_solvers_use_no_more_than_is_said(solver):
+def test_solvers_use_at_most_the_stated_memory(solver):
     config, data = trial("tanh", width=300, solver=solver, steps=4), load(SphereConfig(n=60, d=20))
-    with Storages(watched=0) as seen:
-        for _ in Descent([config], [data]):
-            pass
-    assert seen.peak <= memory(config, 20, 60)
+    with Storages(watched=0) as storages:
+        finished(Descent([config], [data]))
+    assert storages.peak <= memory(config, 20, 60)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
-def test_mixed_precision_uses_no_more_than_is_said(name):
-    """And holds no second W, not even a rounded one."""
+def test_mixed_precision_uses_at_most_the_stated_memory(name):
+    """And holds no second W, not even a rounded copy."""
     config, data = trial(name, precision="mixed", steps=4), load(SphereConfig(n=40, d=20))
-    with Storages(watched=600 * 600 * 4) as seen:
-        for _ in Descent([config], [data]):
-            pass
-    assert 0.7 * memory(config, 20, 40) < seen.peak <= memory(config, 20, 40)
-    assert seen.many == 1
+    with Storages(watched=600 * 600 * 4) as storages:
+        finished(Descent([config], [data]))
+    assert 0.7 * memory(config, 20, 40) < storages.peak <= memory(config, 20, 40)
+    assert storages.many == 1
 
 
-def test_trials_leave_a_pack_within_its_storage():
+def test_trials_leave_a_pack_without_a_second_w():
     configs = [trial("tanh", width=200, steps=steps) for steps in (3, 30, 8)]
     data = load(SphereConfig(n=10, d=5))
-    with Storages(watched=3 * 200 * 200 * 4) as seen:
-        for _ in Descent(configs, [data] * 3):
-            pass
-    assert seen.many == 1
-    assert list(seen.sizes.values()).count(2 * 200 * 200 * 4) == 0
+    with Storages(watched=3 * 200 * 200 * 4) as storages:
+        finished(Descent(configs, [data] * 3))
+    assert storages.many == 1
+    assert list(storages.sizes.values()).count(2 * 200 * 200 * 4) == 0
 
 
-def test_the_papers_size_is_one_w_and_some_tensors():
+def test_memory_at_the_papers_size():
     """M = 30000, n = 1000, float32: W is 3.6 GB, a (m, n) tensor 0.12 GB."""
     full = trial("relu", width=30000)
     assert 3.6e9 < memory(full, 1000, 1000) < 3.6e9 + 26 * 0.12e9
@@ -106,8 +103,8 @@ def test_small_trials_are_packed_on_a_cpu():
     assert pack_size(trial("relu", width=1024), 10, 10) == 1
 
 
-def test_a_gpu_is_filled_as_far_as_its_memory_goes(monkeypatch):
-    """By rule; 132 multiprocessors as on an H100. The devices themselves are pretended."""
+def test_pack_size_on_a_gpu_is_limited_by_its_memory(monkeypatch):
+    """132 multiprocessors as on an H100; the device is mocked."""
     small, large = trial("relu", width=256), trial("relu", width=30000)
 
     def on_gpu(config, n, free):

@@ -1,15 +1,16 @@
-"""Steps that wait for the device once: the watched step's numbers, and no look on the way."""
+"""Lookahead gives the numbers of `solve` and reads from the device once."""
 
 import pytest
 import torch
+from small_trials import finished
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._pytree import tree_map
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
+from deq.training import lookahead
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
 
 DATA = SphereConfig(n=12, d=6)
@@ -31,34 +32,32 @@ def config(name, seed=0, eta=0.5, steps=40, precision="full"):
 
 
 def trained(configs, device="cpu"):
-    descent = Descent(configs, [load(DATA) for _ in configs], device)
-    for _ in descent:
-        pass
+    descent = finished(Descent(configs, [load(DATA) for _ in configs], device))
     return descent.courses
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Every step is tried ahead, as on a GPU; how many were asked for and accepted."""
-    counts = {"ask": 0, "accept": 0}
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
+    """Every step uses lookahead, as on a GPU; counts of steps queued and accepted."""
+    counts = {"enqueue": 0, "accept": 0}
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
     for name in counts:
-        method = getattr(Speculation, name)
+        method = getattr(Lookahead, name)
 
         def watched(self, *args, name=name, method=method):
             counts[name] += 1
             return method(self, *args)
 
-        monkeypatch.setattr(Speculation, name, watched)
+        monkeypatch.setattr(Lookahead, name, watched)
     return counts
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_the_trajectory_is_that_of_watched_steps(name, counted, monkeypatch):
+def test_lookahead_gives_the_same_trajectory(name, counted, monkeypatch):
     configs = [config(name), config(name, seed=1, eta=0.9), config(name, eta=0.1, steps=25)]
     ahead = trained(configs)
     assert counted["accept"] > 20  # of 40 steps
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: False)
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: False)
     accepted = counted["accept"]
     watched = trained(configs)
     assert counted["accept"] == accepted
@@ -75,49 +74,49 @@ def test_a_guess_that_is_too_low_changes_nothing(counted):
     pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(4):
-        pack.equilibrium()
-        pack.adjoints()
+        pack.solve_equilibria()
+        pack.solve_adjoints()
         pack.descend()
     before = {name: value.clone() for name, value in tensors_of(pack).items()}
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     ahead.maps = [[1, 1]]
     assert ahead.step() is None
-    assert counted == {"ask": 1, "accept": 0}
+    assert counted == {"enqueue": 1, "accept": 0}
     after = tensors_of(pack)
     for name, value in before.items():
         assert torch.equal(value, after[name]), name
 
 
 def tensors_of(pack):
-    """What the next step is made of, by name."""
+    """The tensors that the next step reads, by name."""
     names = ("w", "a", "p", "z", "r", "e", "mask", "tol", "flipped")
-    found = {name: getattr(pack, name) for name in names}
+    tensors = {name: getattr(pack, name) for name in names}
     for side in ("forward", "adjoint"):
         predictor = getattr(pack, side)
-        found |= {f"{side} last": predictor.last, f"{side} source": predictor.source}
-    return found
+        tensors |= {f"{side} last": predictor.last, f"{side} source": predictor.source}
+    return tensors
 
 
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_nothing_is_read_from_the_device_before_the_one_look(name, precision):
-    """Tensors that hold no values: to read one raises."""
+def test_a_step_reads_from_the_device_once(name, precision):
+    """Fake tensors have no values: reading one raises an error."""
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
     for _ in range(3):
-        pack.equilibrium()
-        pack.adjoints()
+        pack.solve_equilibria()
+        pack.solve_adjoints()
         pack.descend()
     with FakeTensorMode() as mode:
         _without_values(pack, mode)
-        ahead = Speculation(pack)
-        pack.make_room()
-        pending = ahead.ask(2, 2)
+        ahead = Lookahead(pack)
+        pack.allocate_spare()
+        pending = ahead.enqueue(2, 2)
         with pytest.raises(DataDependentOutputException):
-            pending.figures.tolist()  # the look
+            pending.figures.tolist()  # the read
         ahead.accept(pending)
         pack.descend()
         with pytest.raises(DataDependentOutputException):
-            pack.equilibrium()  # the watched step looks on its way
+            pack.solve_equilibria()  # `solve` reads the residuals
 
 
 def _without_values(thing, mode):
@@ -133,17 +132,17 @@ def _without_values(thing, mode):
 
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_on_a_gpu_a_step_waits_once(name, precision, counted):
+def test_a_step_on_a_gpu_waits_once(name, precision, counted):
     pack = Pack([config(name, precision=precision)], [load(DATA)], torch.device("cuda"))
     pack.eta[:] = 0.01
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     for _ in range(3):
-        ahead.learn(pack.equilibrium(), pack.adjoints())
+        ahead.record(pack.solve_equilibria(), pack.solve_adjoints())
         pack.descend()
-    pack.make_room()
+    pack.allocate_spare()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        pending = ahead.ask(3, 3)
+        pending = ahead.enqueue(3, 3)
         ahead.accept(pending)
         pack.descend()
     finally:
@@ -153,7 +152,7 @@ def test_on_a_gpu_a_step_waits_once(name, precision, counted):
 
 @needs_cuda
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_a_gpu_trains_as_the_cpu_does(name):
+def test_a_gpu_gives_the_losses_of_the_cpu(name):
     """To 1e-6 relative in the loss over 40 steps, float64."""
     here, there = trained([config(name)]), trained([config(name)], "cuda")
     losses = [torch.tensor([row["loss"] for row in c[0].rows]) for c in (here, there)]

@@ -1,29 +1,30 @@
-"""Recorded parts of a step: replayed on the storage they were recorded with, same numbers.
+"""Recorded parts of a step are replayed on the same storage and give the same numbers.
 
-A CUDA graph replays kernels on fixed addresses and knows nothing of Python. Here a tape does
-the same on a CPU: it notes every operation with its tensors, and does it again on them.
+A CUDA graph replays kernels on fixed addresses without Python. Here a tape does the same on a
+CPU: it records every operation with its tensors, and repeats it on them.
 """
 
 import pytest
 import torch
+from small_trials import finished
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
-from deq.training import lookahead as speculation
-from deq.training.cuda_graphs import Recording, _copied, _tensors
+from deq.training import lookahead
+from deq.training.cuda_graphs import GraphRecorder, _copy_containers, _tensors
 from deq.training.gradient_descent import Descent
-from deq.training.lookahead import Speculation
+from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
-from deq.training.state import state_of
+from deq.training.state import state_dict
 
 DATA = SphereConfig(n=9, d=5)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 class Tape(TorchDispatchMode):
-    """Notes operations; `replay` does them again, each on the tensors of the first time."""
+    """Records operations; `replay` repeats each on its original tensors."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +49,7 @@ def _is(value):
 
 
 class Taped(list):
-    """The keys of the parts that were asked for."""
+    """The keys of the parts that ran."""
 
     refuses = ""  # a part that cannot be recorded
     recording = False
@@ -56,16 +57,16 @@ class Taped(list):
 
 @pytest.fixture
 def taped(monkeypatch):
-    """Every step is by guess and recorded, on tape."""
-    keys, call = Taped(), Recording.__call__
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: True)
+    """Every step uses lookahead and is recorded on a tape."""
+    keys, call = Taped(), GraphRecorder.__call__
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: True)
 
     def recorded(self, key, body):
         keys.append(key)
 
         def record(whole):
-            tensors = list(_tensors(state_of(self.pack)))
+            tensors = list(_tensors(state_dict(self.pack)))
             before = [t.clone() for t in tensors]
             keys.recording = True
             try:
@@ -86,7 +87,7 @@ def taped(monkeypatch):
         self.record = record
         return call(self, key, part)
 
-    monkeypatch.setattr(Recording, "__call__", recorded)
+    monkeypatch.setattr(GraphRecorder, "__call__", recorded)
     return keys
 
 
@@ -105,15 +106,13 @@ def config(name, seed=0, eta=0.5, steps=40, precision="full"):
 
 
 def losses(configs):
-    descent = Descent(configs, [load(DATA) for _ in configs])
-    for _ in descent:
-        pass
+    descent = finished(Descent(configs, [load(DATA) for _ in configs]))
     return [[row["loss"] for row in course.rows] for course in descent.courses]
 
 
 @pytest.mark.parametrize(("name", "precision"), KINDS)
-def test_the_trajectory_is_that_of_the_parts_themselves(name, precision, taped, monkeypatch):
-    """To the last bit; a trial leaves the pack on the way, and guesses fall short."""
+def test_replayed_graphs_give_the_same_trajectory(name, precision, taped, monkeypatch):
+    """To the last bit, while a trial leaves the pack and some guesses are too low."""
     configs = [
         config(name, precision=precision),
         config(name, seed=1, eta=0.9, steps=25, precision=precision),
@@ -121,21 +120,21 @@ def test_the_trajectory_is_that_of_the_parts_themselves(name, precision, taped, 
     recorded = losses(configs)
     assert taped.count("descend") > 15
     assert len(taped) > 2 * len(set(taped))  # each part was replayed, not recorded anew
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
     assert recorded == losses(configs)
 
 
-def test_states_come_home(taped):
-    """After every part the pack's states are where they were, scratch is not among them."""
+def test_states_are_restored_to_their_storage(taped):
+    """After every part the pack's states are in their own storage, apart from scratch."""
     pack = Pack([config("relu")], [load(DATA)], torch.device("cpu"))
     pack.eta[:] = 0.01
-    ahead = Speculation(pack)
+    ahead = Lookahead(pack)
     homes = []
     for _ in range(12):
         if ahead.step() is None:
-            ahead.learn(pack.equilibrium(), pack.adjoints())
+            ahead.record(pack.solve_equilibria(), pack.solve_adjoints())
         else:
-            homes.append([t.data_ptr() for t in _tensors(_copied(state_of(pack)))])
+            homes.append([t.data_ptr() for t in _tensors(_copy_containers(state_dict(pack)))])
             scratch = {b.data_ptr() for b in (*pack.buffers, *pack.spare)}
             assert not scratch & set(homes[-1])
         ahead.descend()
@@ -143,13 +142,13 @@ def test_states_come_home(taped):
     assert all(home == homes[0] for home in homes)
 
 
-@pytest.mark.parametrize("part", ["ask", "accept", "descend"])
-def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatch, caplog):
-    """To the last bit, though it is refused when the part has moved the states already."""
+@pytest.mark.parametrize("part", ["enqueue", "accept", "descend"])
+def test_a_part_that_cannot_be_recorded_runs_directly(part, taped, monkeypatch, caplog):
+    """To the last bit, although recording fails after the part has moved the states."""
     taped.refuses = part
     recorded = losses([config("relu")])
     assert "not permitted" in caplog.text
-    monkeypatch.setattr(speculation, "launches_matter", lambda pack: False)
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
     assert recorded == losses([config("relu")])
 
 
@@ -157,13 +156,11 @@ def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatc
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkeypatch):
     """To 1e-9 relative in the loss, float64; 1e-4 in mixed precision."""
-    monkeypatch.setattr(speculation, "worthwhile", lambda pack: True)
-    found = []
+    monkeypatch.setattr(lookahead, "worthwhile", lambda pack: True)
+    values = []
     for launches in (True, False):
-        monkeypatch.setattr(speculation, "launches_matter", lambda pack, given=launches: given)
-        descent = Descent([config(name, precision=precision)], [load(DATA)], "cuda")
-        for _ in descent:
-            pass
-        found.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
+        monkeypatch.setattr(lookahead, "launches_matter", lambda pack, given=launches: given)
+        descent = finished(Descent([config(name, precision=precision)], [load(DATA)], "cuda"))
+        values.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
     rtol = 1e-4 if precision == "mixed" else 1e-9
-    torch.testing.assert_close(*found, rtol=rtol, atol=0.0)
+    torch.testing.assert_close(*values, rtol=rtol, atol=0.0)

@@ -1,0 +1,169 @@
+"""One GD step of trials that are solved together, with the row that each trial records."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from deq.solvers.solution import Solution, Solved
+from deq.theory.convergence import Initial
+from deq.training.course import Course, Row, Status, blank_row
+from deq.training.diagnostics import Diagnostics, Spectra
+from deq.training.lookahead import Lookahead
+from deq.training.pack import Pack, half_square
+from deq.training.state import State, load_state_dict
+from deq.training.step_size import step_size
+
+
+class Group:
+    """Trials that are solved together: their courses, numerics and spectra."""
+
+    STATE = ("pack", "diagnostics", "lookahead")
+
+    def __init__(self, courses: list[Course], pack: Pack) -> None:
+        self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
+        self.lookahead = Lookahead(pack)
+
+    @classmethod
+    def restored(cls, courses: list[Course], state: State) -> "Group":
+        """Rebuild a group from its state and the courses of the whole descent."""
+        own = [courses[k] for k in state["courses"]]
+        group = cls(own, Pack.restored(own[0].config, state["pack"]))
+        load_state_dict(group.diagnostics, state["diagnostics"])
+        load_state_dict(group.lookahead, state["lookahead"])
+        return group
+
+    def advance(self, step: int) -> None:
+        """Measure at `step`, end the trials that are done, take one GD step with the rest.
+
+        A trial leaves the pack as soon as it has ended.
+        """
+        rows = [blank_row(step) for _ in self.courses]
+        solved = self.lookahead.step()
+        if solved is None:
+            rows = self._solve(rows)
+        else:
+            _fill_solution(rows, "forward", solved.forward)
+            _fill_solution(rows, "adjoint", solved.adjoint)
+            _fill(rows, flipped=solved.flipped, loss=solved.loss)
+        for course, row in zip(self.courses, rows, strict=True):
+            row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
+            row["rounding"] = torch.finfo(self.pack.e.dtype).eps
+            course.rows.append(row)
+            course.check_stop()
+        self.keep(lambda course: course.status is not Status.DIVERGED)
+        self._measure(step)
+        self.keep_training()
+        if self.courses:
+            self.lookahead.descend()
+
+    def split_off_float64(self) -> list["Group"]:
+        """Take the trials out that continue in float64; return a group for each."""
+        leaving = self.pack.needs_float64()
+        groups = [Group([self.courses[k]], self.pack.in_float64(k)) for k in leaving]
+        courses = [self.courses[k] for k in leaving]
+        self.keep(lambda course: all(course is not other for other in courses))
+        return groups
+
+    def keep_training(self) -> list[int]:
+        """Keep the trials that have not ended; return their former places."""
+        return self.keep(lambda course: course.status is None)
+
+    def keep(self, stays: Callable[[Course], bool]) -> list[int]:
+        """Keep the trials for which `stays` is true; return their former places."""
+        places = [k for k, course in enumerate(self.courses) if stays(course)]
+        for k, course in enumerate(self.courses):
+            if k not in places and course.keep_weights and course.status is not None:
+                course.weights = self.pack.weights(k, course.config, course.dataset)
+        if len(places) < len(self.courses):
+            self.courses = [self.courses[k] for k in places]
+            self.diagnostics = self.diagnostics.subset(places)
+            self.pack.select(places)
+        return places
+
+    def _solve(self, rows: list[Row]) -> list[Row]:
+        """Solve for equilibria and adjoints; return the rows of the trials that have both."""
+        pack = self.pack
+        forward = pack.solve_equilibria()
+        _fill_solution(rows, "forward", forward)
+        rows = self._end_unsolved("the equilibrium", forward, rows)
+        if not rows:
+            return []
+        adjoint = pack.solve_adjoints()
+        _fill_solution(rows, "adjoint", adjoint)
+        _fill(rows, flipped=pack.flipped.tolist())
+        rows = self._end_unsolved("the adjoint", adjoint, rows)
+        _fill(rows, loss=half_square(pack.e).tolist())
+        self.lookahead.record(forward, adjoint)
+        return rows
+
+    def _end_unsolved(self, which: str, solution: Solution, rows: list[Row]) -> list[Row]:
+        """End the trials whose fixed point was not reached; return the rows of the others.
+
+        A solve may end at the precision's floor, above a tolerance tightened for a small
+        loss but within the one asked for: this is as good as the dtype gives.
+        """
+        ends = zip(self.courses, solution.solved, solution.residual, strict=True)
+        for course, solved, residual in ends:
+            good = solved is Solved.STAGNATED and residual <= course.config.solver.tol
+            if solved is not Solved.CONVERGED and not good:
+                course.end_unsolved(solved, which)
+        return [rows[k] for k in self.keep_training()]
+
+    def _measure(self, step: int) -> None:
+        """Measure the spectra at the cadence and of trials that end.
+
+        Whether a trial is measured depends on its own cadence and last step only, so that
+        a trajectory does not depend on the pack.
+        """
+        ended = [k for k, course in enumerate(self.courses) if course.status is not None]
+        if self.courses and step % self.courses[0].config.diagnostics.every == 0:
+            measured, spectra = self.courses, self.diagnostics.measure(self.pack)
+            self.pack.update_norm(spectra.norm_w)
+        elif ended:
+            measured = [self.courses[k] for k in ended]
+            spectra = self.diagnostics.measure_last(self.pack, ended)
+        else:
+            return
+        if step == 0:
+            self._set_initial(spectra)
+        _fill(
+            [course.rows[-1] for course in measured],
+            grad_norm=spectra.grad_norm.tolist(),
+            grad_check=spectra.grad_check.tolist(),
+            lambda_min_gram=spectra.least_gram.tolist(),
+            lambda_min_tangent=spectra.least_tangent.tolist(),
+            norm_w=spectra.norm_w.tolist(),
+        )
+
+    def _set_initial(self, spectra: Spectra) -> None:
+        """Set what the theory reads at t = 0, and the step sizes."""
+        for k, course in enumerate(self.courses):
+            course.initial = Initial(
+                gram=spectra.gram[k].cpu(),
+                tangent=spectra.tangent[k].cpu(),
+                error=spectra.e[k].cpu(),
+                norm_w=float(spectra.norm_w[k]),
+                norm_u=self.pack.norm_u[k],
+                norm_a=float(torch.linalg.vector_norm(self.pack.a[k].double())),
+                norm_x=self.pack.norm_x[k],
+            )
+            course.eta = step_size(course.config, course.initial, course.dataset)
+            self.pack.eta[k] = course.eta
+
+
+def _fill_solution(rows: list[Row], side: str, solution: Solution) -> None:
+    """Write a fixed-point solve into the rows; `side` is forward or adjoint."""
+    columns = {
+        f"{side}_steps": solution.products,
+        f"{side}_low": solution.low,
+        f"{side}_predicted": solution.predicted,
+        "residual" if side == "forward" else "adjoint_residual": solution.residual,
+    }
+    _fill(rows, **columns)
+
+
+def _fill(rows: list[Row], **columns: Sequence[float]) -> None:
+    """Write columns, one value for each row."""
+    for name, values in columns.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = float(value)
