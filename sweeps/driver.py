@@ -35,6 +35,7 @@ from sweeps.terminal import Terminal
 from sweeps.tracking.tracker import Tracker
 from sweeps.unfolding import Unfolding
 from sweeps.workers import Early, Train, training
+from sweeps.workers.own_ray import OwnRay
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Driver:
         terminal: Terminal,
         tracker: Tracker,
         ledger: Ledger,
+        own: OwnRay,
         announced: str = "",
     ) -> None:
         """Nothing is planned yet.
@@ -107,6 +109,7 @@ class Driver:
             terminal: where to say what happens.
             tracker: the MLflow to record in.
             ledger: the output root's.
+            own: the Ray to train on where that is this machine's own; it may be starting.
             announced: what was said of the plan before MLflow was asked.
 
         Raises:
@@ -117,6 +120,7 @@ class Driver:
         self._experiment = tracker.experiment(launched.study)
         self._name = name_of(launched, trials)
         self._described, self._announced = time.monotonic(), announced
+        self._own = own
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
@@ -174,6 +178,7 @@ class Driver:
             self._launched.cluster,
             self._folder,
             self._checkpoints,
+            self._own,
             self._early(),
             self._launched.tracking.live_seconds,
             self._requests,

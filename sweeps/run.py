@@ -13,6 +13,7 @@ from sweeps.planning import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
 from sweeps.terminal import Terminal
 from sweeps.workers import check_cluster
+from sweeps.workers.own_ray import OwnRay
 
 
 def launch(
@@ -43,7 +44,7 @@ def run(
     Raises:
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.
-        TrackingError: MLflow cannot be reached; nothing was started.
+        TrackingError: MLflow cannot be reached; nothing was trained.
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
@@ -54,9 +55,13 @@ def run(
         planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry)
         announced.append(announcement(planned))
         terminal.say(announced[0])
+        # An MLflow of others may hold what the ledger does not: then it is asked first.
+        alone = launched.tracking.name == "local"
+        if planned.packs and alone and launched.cluster.name == "local":
+            own.start()
 
-    with contextlib.ExitStack() as stack:
+    with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
             tracker, ledger = stack.enter_context(opened(launched, announce))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger, *announced)
+            driver = Driver(launched, trials, options, terminal, tracker, ledger, own, *announced)
         return driver.complete()

@@ -19,6 +19,7 @@ from sweeps.errors import ConfigError
 from sweeps.git import code_version
 from sweeps.messages import Message
 from sweeps.stop_requests import Guard, StopRequests
+from sweeps.workers.own_ray import OwnRay
 from sweeps.workers.rounds import Packs, rounds
 
 # Before ray is imported: no usage reports, no banners, none of Tune's own loggers.
@@ -71,6 +72,7 @@ def training(
     config: ClusterConfig,
     folder: Path,
     checkpoints: Checkpoints,
+    own: OwnRay,
     early: Early | None = None,
     live_seconds: float = 0.0,
     requests: StopRequests | None = None,
@@ -83,6 +85,7 @@ def training(
         config: where.
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
+        own: the Ray of this machine, which may be starting already.
         early: how trials are stopped early, and how high those stand that ended before.
         live_seconds: how often a trial's points are shown while it trains; 0: never.
         requests: where it is asked for that the sweep, or trials of it, end. When the sweep
@@ -118,7 +121,7 @@ def training(
         from sweeps.workers.cluster import ready
         from sweeps.workers.tune import Tune
 
-        with ready(config, packs, folder) as code:
+        with ready(config, packs, folder, own) as code:
             stopping = Stopping(early[0], asha.Remote(*early)) if early else None
             options = (checkpoints, stopping, live_seconds, requests, weights)
             tune = Tune(config, device, folder, code, *options)

@@ -18,6 +18,7 @@ from sweeps.errors import ConfigError
 from sweeps.git import code_version
 from sweeps.redaction import without_secrets
 from sweeps.workers import local
+from sweeps.workers.own_ray import OwnRay
 from sweeps.workers.rounds import Packs
 from sweeps.workers.versions import PINNED, here, mismatch
 
@@ -28,8 +29,8 @@ Code = dict[str, str]
 
 
 @contextlib.contextmanager
-def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | None]:
-    """Be connected to a Ray that can train these packs.
+def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Iterator[Code | None]:
+    """Be connected to a Ray that can train these packs: to `own`, or to a cluster.
 
     Yields:
         The version of the code that was shipped to the workers; None where they run the
@@ -41,7 +42,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
     """
     # Ray prints what it has to say of a dead worker; here it is the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
-    with _joined(config, packs, folder) if config.name == "ray" else local.own():
+    with _joined(config, packs, folder) if config.name == "ray" else own.ready():
         nodes = [node for node in ray.nodes() if node["Alive"] and fits(config, node["Resources"])]
         if not nodes:
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
