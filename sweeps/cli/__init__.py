@@ -4,6 +4,8 @@ Signal handlers are installed before anything else is imported. Each command imp
 needs when it is called, so `--help` and shell completion are quick.
 """
 
+import atexit
+import gc
 from typing import TYPE_CHECKING, Any
 
 from sweeps.cli.signals import handling_signals
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
+# Thresholds of Python's garbage collector. The imports of a run make a million objects that
+# all stay; with the default thresholds, a fifth of a short run's CPU time goes into scanning
+# them.
+THRESHOLDS = (50_000, 5, 5)
+
 
 def main() -> None:
     """Run the command line.
@@ -20,6 +27,8 @@ def main() -> None:
     Exit codes: 0 complete, 1 a trial failed, 2 wrong command, 3 MLflow has not received all
     results yet, 130 interrupted.
     """
+    gc.set_threshold(*THRESHOLDS)
+    atexit.register(gc.freeze)  # no last collection when the process ends
     with handling_signals():
         from sweeps.cli.entry import run
 

@@ -22,6 +22,7 @@ from sweeps.driver.terminal import Terminal
 from sweeps.driver.trial_states import TrialStates, asked_before, load_states, outcomes_of
 from sweeps.errors import TrackingError
 from sweeps.execution.executor import Early, Train, training
+from sweeps.execution.own_ray import OwnRay
 from sweeps.execution.settings import WorkerSettings
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
@@ -50,6 +51,7 @@ class Driver:
         terminal: Terminal,
         tracker: Tracker,
         ledger: Ledger,
+        own: OwnRay,
         announced: str = "",
     ) -> None:
         """Prepare; nothing is planned yet.
@@ -61,6 +63,7 @@ class Driver:
             terminal: where to print.
             tracker: the MLflow to record in.
             ledger: the ledger of the output root.
+            own: the Ray of this machine, which may be starting already.
             announced: the announcement that was already printed, before MLflow was opened.
 
         Raises:
@@ -70,7 +73,7 @@ class Driver:
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
         self._name = sweep_name(launched, trials)
-        self._announced = announced
+        self._own, self._announced = own, announced
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
@@ -137,7 +140,9 @@ class Driver:
             weights=self._weights if self._launched.record.weights else None,
         )
         packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._cells)]
-        return training(packs, self._launched.cluster, self._folder, settings, self._early())
+        return training(
+            packs, self._launched.cluster, self._folder, settings, self._own, self._early()
+        )
 
     def _lookup(self, trials: list[PlannedTrial]) -> TrialStates:
         """Load the states of trials that this launch has not trained."""

@@ -12,6 +12,7 @@ from sweeps.driver.launch_result import Finished, Options
 from sweeps.driver.session import opened
 from sweeps.driver.terminal import Terminal
 from sweeps.execution.executor import check_cluster
+from sweeps.execution.own_ray import OwnRay
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
 
@@ -51,7 +52,7 @@ def run(
     Raises:
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.
-        TrackingError: MLflow cannot be reached; nothing was started.
+        TrackingError: MLflow cannot be reached; nothing was trained.
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
     check_cluster(launched.cluster)  # refused before anything is written
@@ -62,9 +63,13 @@ def run(
         planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry)
         announced.append(announcement(planned))
         terminal.say(announced[0])
+        # A shared MLflow may hold results that the ledger lacks, so it is asked before Ray starts.
+        local = launched.tracking.name == "local"
+        if planned.packs and local and launched.cluster.name == "local":
+            own.start()
 
-    with contextlib.ExitStack() as stack:
+    with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
             tracker, ledger = stack.enter_context(opened(launched, announce))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger, *announced)
+            driver = Driver(launched, trials, options, terminal, tracker, ledger, own, *announced)
         return driver.complete()

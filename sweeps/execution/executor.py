@@ -18,6 +18,7 @@ from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.execution.events import Message
 from sweeps.execution.git import code_version
+from sweeps.execution.own_ray import OwnRay
 from sweeps.execution.retry import Packs, train_with_retries
 from sweeps.execution.settings import WorkerSettings
 from sweeps.storage.stop_requests import Guard
@@ -71,6 +72,7 @@ def training(
     config: ClusterConfig,
     folder: Path,
     settings: WorkerSettings,
+    own: OwnRay,
     early: Early | None = None,
 ) -> Iterator[Train]:
     """Start workers that can train these packs and, while the block runs, others like them.
@@ -82,6 +84,7 @@ def training(
         config: the cluster.
         folder: folder for Tune's state; on a cluster, on storage of all nodes.
         settings: settings of the workers.
+        own: the Ray of this machine, which may be starting already.
         early: early stopping, if the sweep has it.
 
     Raises:
@@ -102,7 +105,7 @@ def training(
         from sweeps.execution.ray_cluster import ready
         from sweeps.execution.tune import Tune
 
-        with ready(config, packs, folder) as code:
+        with ready(config, packs, folder, own) as code:
             if early:
                 settings = replace(settings, stopping=Stopping(early[0], asha.RemoteAsha(*early)))
             tune = Tune(config, folder, code, settings)

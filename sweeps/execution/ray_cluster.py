@@ -17,6 +17,7 @@ from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.execution import local_ray
 from sweeps.execution.git import code_version
+from sweeps.execution.own_ray import OwnRay
 from sweeps.execution.retry import Packs
 from sweeps.execution.versions import PINNED, local_versions, mismatch
 from sweeps.redaction import without_secrets
@@ -28,13 +29,14 @@ Code = dict[str, str]  # as `git.code_version` returns it
 
 
 @contextlib.contextmanager
-def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | None]:
+def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Iterator[Code | None]:
     """Connect to a Ray that can train these packs, while the block runs.
 
     Args:
         config: the cluster.
         packs: the packs.
         folder: the sweep's folder under the output root.
+        own: the Ray of this machine, for a sweep without a cluster.
 
     Yields:
         The version of the code that was sent to the workers; None if they run the same files
@@ -46,7 +48,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[Code | 
     """
     # Ray would print how a worker died; here that becomes the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
-    with _joined(config, packs, folder) if config.name == "ray" else local_ray.own():
+    with _joined(config, packs, folder) if config.name == "ray" else own.ready():
         nodes = [node for node in ray.nodes() if node["Alive"] and fits(config, node["Resources"])]
         if not nodes:
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))

@@ -80,3 +80,14 @@ def test_completion_imports_nothing_heavy(root):
     done = run_with_modules(cwd=root, **env)
     assert "model.activation=" in done.stdout
     assert not set(done.stderr.split()) & HEAVY
+
+
+def test_a_run_does_not_look_for_garbage_in_all_that_it_imported(tmp_path):
+    code = "import atexit, gc\natexit.register(lambda: print('looked', gc.get_stats()[2]))\n"
+    code += "from sweeps.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "run", *SMALL]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=ENV, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "looked {'collections': 0," in done.stdout

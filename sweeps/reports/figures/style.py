@@ -110,6 +110,10 @@ def png(figure: Figure) -> bytes:
     for axes in figure.axes:
         if not axes.has_data():
             axes.text(0.5, 0.5, "no trial has these numbers", transform=axes.transAxes, ha="center")
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+    figure.set_layout_engine("none")  # or it is laid out and drawn once more before it is saved
     sink = io.BytesIO()
     figure.savefig(sink, format="png", metadata={"Software": None})
     return sink.getvalue()
