@@ -1,6 +1,7 @@
 """The deep equilibrium model: its weights, its equilibrium and its adjoint.
 
-Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
+Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (docs/theory.md,
+section 1).
 Shape suffixes: b trials in the pack, m width, d input size, n samples. What belongs to
 a sample is a row: Z is held as (B, n, m), so that samples are dropped and compared by
 rows that lie together.

@@ -1,6 +1,6 @@
 """What the theorem promises of every step, and whether it held along a trajectory.
 
-Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; THEORY
+Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; docs/theory.md,
 section 3.
 """
 

@@ -1,6 +1,6 @@
 """Rates in closed form, and the curves of the linearised dynamics.
 
-Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
+Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: docs/theory.md, section 6.
 """
 
 import math

@@ -324,7 +324,7 @@ def test_a_run_repeats_bit_for_bit(name):
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
 def test_the_tolerance_follows_the_error(name):
-    """A loose tolerance spoils no gradient: at a small loss it is tightened (THEORY section 1).
+    """A loose tolerance spoils no gradient: at a small loss it is tightened (theory.md, section 1).
 
     The last losses, 1e-9 of the first, are those of tol 1e-13 within 1 %; a fixed tolerance
     of 1e-4 misses them by a factor.
