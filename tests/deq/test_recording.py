@@ -153,6 +153,7 @@ def test_what_cannot_be_recorded_is_carried_out_as_it_is(part, taped, monkeypatc
     assert recorded == losses([config("relu")])
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkeypatch):

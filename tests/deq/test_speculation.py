@@ -131,6 +131,7 @@ def _without_values(thing, mode):
             setattr(thing, key, fake)
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_on_a_gpu_a_step_waits_once(name, precision, counted):
@@ -151,6 +152,7 @@ def test_on_a_gpu_a_step_waits_once(name, precision, counted):
     assert bool(torch.isfinite(pending.figures).all())
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_a_gpu_trains_as_the_cpu_does(name):

@@ -303,6 +303,7 @@ def test_impossible_values_are_refused(make, match):
         make()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_cuda_agrees_with_the_cpu():
     cpu, gpu = train(config()), train(config(), device="cuda")

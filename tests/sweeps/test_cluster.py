@@ -20,6 +20,8 @@ from sweeps.workers import address
 from sweeps.workers.address import check_address
 from sweeps.workers.cluster import fits, too_much
 
+pytestmark = pytest.mark.services
+
 TOKEN = "7f3d" * 16
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 OWN = """import torch

@@ -21,6 +21,8 @@ from sweeps.planning import trials_of
 from sweeps.trial import run_pack
 from sweeps.workers import local
 
+pytestmark = pytest.mark.services
+
 SLOW = """import time
 from pathlib import Path
 
