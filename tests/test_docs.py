@@ -109,6 +109,7 @@ def reader(tmp_path_factory):
         yield reader
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_a_page_does_what_it_says(page, reader, monkeypatch):
     if "tutorial" not in page.stem:  # whose figures are drawn; the others' take half the time

@@ -257,6 +257,7 @@ def test_training_past_the_reach_of_picard():
     assert float(outcome.trajectory["loss"][-1]) < 0.9 * float(outcome.trajectory["loss"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_measured_over_linearised_nears_one_with_width(name):
     """At most 0.2 from 1 at width 256 and nearer than at width 32 (seeds averaged)."""

@@ -25,6 +25,8 @@ from sweeps.ledger import Ledger, SweepEntry
 from sweeps.planning import trials_of
 from sweeps.search.start import Proposer, name_of
 
+pytestmark = pytest.mark.slow
+
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
 SWEPT += ["model.init=gaussian,redraw"]
 

@@ -17,6 +17,8 @@ from sweeps.planning import plan, trials_of
 from sweeps.record import now
 from sweeps.trial import run_pack
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
 
 INTERRUPTER = """import os

@@ -30,6 +30,7 @@ def test_help_imports_nothing_slow():
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_imports_matplotlib_once_it_is_known_where_its_caches_go():
     check = "import sys, sweeps.run, sweeps.workers.tune; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0

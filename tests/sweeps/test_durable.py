@@ -18,6 +18,8 @@ from sweeps.ledger import _SCHEMA, Ledger
 from sweeps.tracking import schema
 from sweeps.tracking.server import hush
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "seed=0,1"]
 STATEMENTS = [part for part in _SCHEMA.split(";") if part.strip()]
 

@@ -17,6 +17,8 @@ from sweeps.report import Line, cells
 from sweeps.trial import run_pack
 from sweeps.workers.asha import Judge
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]
 ETAS = [0.9, 0.5, 0.3, 0.2, 0.1]
 AXIS = f"train.eta={','.join(str(eta) for eta in ETAS)}"

@@ -11,6 +11,8 @@ from sweeps.planning import trials_of
 from sweeps.step_metrics import points_of
 from sweeps.trial import run_pack
 
+pytestmark = pytest.mark.slow
+
 COMMAND = ["data=sphere", "data.n=8", "data.d=5", "model.width=16", "train.steps=150"]
 
 

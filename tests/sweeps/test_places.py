@@ -26,6 +26,8 @@ from sweeps.ledger import Ledger
 from sweeps.pulse import NAME, last_beat
 from sweeps.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "study='Öl'"]
 
 

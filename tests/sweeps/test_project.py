@@ -15,6 +15,8 @@ from sweeps.errors import ConfigError
 from sweeps.groups import conf_dir
 from sweeps.yaml_text import from_yaml
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = """\
 # @package _global_
 defaults:

@@ -66,6 +66,7 @@ def test_the_scatter_puts_measured_against_each_prediction(drawn):
     assert high[0] == high[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("lines", [LINES, LINES[:1], []], ids=["four", "one", "none"])
 def test_every_figure_is_drawn_of_whatever_there_is(name, lines):
@@ -85,6 +86,7 @@ WILD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_curves_past_all_bounds_are_cut_off(name, drawn):
     FIGURES[name](Study(LINES, lambda _: WILD))

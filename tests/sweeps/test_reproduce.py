@@ -18,6 +18,8 @@ from sweeps.reproduction.attempts import attempt, attempts, refuse_all_drifted, 
 from sweeps.reproduction.reproduce import drift, places, refuse_drift
 from sweeps.reproduction.verdict import DIFFERENT, EQUAL, IDENTICAL, verdict
 
+pytestmark = pytest.mark.slow
+
 
 def changed(column, step, value):
     values = list(RECORD.trajectory[column])

@@ -14,6 +14,8 @@ from sweeps import metrics
 from sweeps.record import columns_of
 from sweeps.tracking import contents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):

@@ -20,6 +20,8 @@ from sweeps.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchd
 from sweeps.trial import run_pack
 from sweeps.workers.rounds import Lost, rounds
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["data.n=8", "model.width=16", "train.steps=60", "train.loss_tol=0"]
 ALICE = StopRequest("alice on here")
 

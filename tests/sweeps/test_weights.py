@@ -18,6 +18,8 @@ from sweeps.messages import Done, Live, Note
 from sweeps.planning import trials_of
 from sweeps.trial import run_pack
 
+pytestmark = pytest.mark.slow
+
 INLINE = ["run", *SMALL, "cluster=inline"]
 KEEP = "record.weights=true"
 NAME = "weights.safetensors"
