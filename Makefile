@@ -1,23 +1,34 @@
-# The same commands here and in CI. PIP_ARGS chooses another torch build, see README.
+# The same commands here and in CI. PIP_ARGS chooses another torch build, see docs/how-to/gpu.md.
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+# COVERAGE=1 makes test and test-fast print the lines that no test ran.
+COVERAGE ?=
 BIN = $(VENV)/bin
 INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c constraints.txt $(PIP_ARGS)
+# Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered)
 
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test lint types contract pictures studies reference package bench check
+.PHONY: help quickstart test test-fast coverage lint types contract pictures studies reference docs \
+	package bench check
 help: ## List the commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 quickstart: $(VENV)/.installed ## Set up, train the quickstart sweep, print its table
 	$(BIN)/sweeps run experiment=quickstart
 
-# Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
 test: $(VENV)/.installed-dev ## Set up and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-fast: $(VENV)/.installed-dev ## Run the tests that are quick and need no service, browser or GPU
+	$(PYTEST) -m "not slow and not services and not browser and not gpu"
+
+coverage: ## Run all tests and print the lines that none of them ran
+	$(MAKE) test COVERAGE=1
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -38,19 +49,23 @@ studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs
 reference: $(VENV)/.installed-dev ## Write docs/reference.md and completion's words from the code
 	$(BIN)/python -m docs.reference
 
+docs: $(VENV)/.installed-docs ## Build the documentation into site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs is in it
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
 	for file in sweeps/cli/words.json sweeps/conf/config.yaml sweeps/templates/report.html \
 		sweeps/templates/project/conf/experiment/first.yaml \
-		sweeps/templates/report.js sweeps/templates/report.css; do \
+		sweeps/templates/report.js sweeps/templates/report.css \
+		sweeps/py.typed deq/py.typed; do \
 		$(BIN)/python -m zipfile -l dist/*.whl | grep -q $$file || exit 1; done
 
 bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ
 	$(INSTALL) -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine
 
-check: lint types contract test package ## Everything CI runs
+check: lint types contract docs package test ## Everything CI runs
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,4 +79,8 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev,bench]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
 	touch $@

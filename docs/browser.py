@@ -1,4 +1,4 @@
-"""Headless Chromium on MLflow's pages: for the README's pictures and for the tests."""
+"""Headless Chromium on MLflow's pages: for the documentation's pictures and for the tests."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""Renew the README's and the tutorial's pictures: `make pictures`.
+"""Renew the pictures of the README, the tutorial and the MLflow page: `make pictures`.
 
 Needs Debian's chromium and chromium-driver. Trains their sweeps where they are not
 finished, opens the quickstart's pages in a browser and copies figures.

@@ -13,6 +13,8 @@ from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
 from deq.activations.lookup import activation
 
+pytestmark = pytest.mark.slow
+
 
 def weights(m=20, n=6, d=5):
     g = torch.Generator().manual_seed(0)

@@ -1,5 +1,6 @@
-"""README and studies: commands work, links and pictures exist."""
+"""README, list of commands and studies: commands work, links and pictures exist."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 STUDIES = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("studies", "searches"))
 MAKEFILE = (ROOT / "Makefile").read_text()
-COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT)
+BY_TASK = (ROOT / "docs" / "how-to" / "commands.md").read_text()
+COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT + BY_TASK)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
 # Commands that take long or never end: only their --help is tested.
 LONG = {"ui", "sync", "report", "reproduce", "diff", "status", "resume", "stop", "doctor"} | {
@@ -56,6 +58,15 @@ def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
 
 def test_the_readme_has_commands():
     assert len(COMMANDS) >= 10
+    assert len(TEXT.splitlines()) <= 120
+
+
+def test_the_sweep_it_loads_is_the_one_it_launches(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path))
+    (overrides,) = re.findall(r"sweeps\.launch\((\[.*?\])\)", TEXT)
+    (name,) = re.findall(r'sweeps\.load\("(\w+)"\)', TEXT)
+    done = CliRunner().invoke(cli, ["run", *json.loads(overrides), "--dry-run", "--json"])
+    assert json.loads(done.stdout)["sweep"] == name
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"make (\w+)", TEXT))))

@@ -1,6 +1,6 @@
 """The deep equilibrium model: its weights, its equilibrium and its adjoint.
 
-Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (THEORY section 1).
+Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (docs/theory.md, section 1).
 Shape suffixes: b trials in the pack, m width, d input size, n samples. Samples are rows:
 Z is held as (B, n, m), so that a sample is contiguous in memory.
 """

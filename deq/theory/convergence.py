@@ -1,6 +1,6 @@
 """The theorem's initial condition, at the best delta.
 
-Source: Ling et al. 2023, Theorem 1 and Lemma 8; THEORY section 3. The factors L and
+Source: Ling et al. 2023, Theorem 1 and Lemma 8; docs/theory.md, section 3. The factors L and
 |phi(0)| generalise Lemma 8's proof, which uses nothing of ReLU but its Lipschitz constant.
 """
 

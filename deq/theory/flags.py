@@ -1,6 +1,6 @@
 """Whether the theorem's guarantees held at every step of a trajectory.
 
-Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; THEORY
+Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; docs/theory.md,
 section 3.
 """
 

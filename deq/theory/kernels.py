@@ -1,6 +1,6 @@
 """Gram matrices of a network: G, B and the tangent kernel H.
 
-Source: THEORY section 2; Feng and Kolter, "On the neural tangent kernel of
+Source: docs/theory.md, section 2; Feng and Kolter, "On the neural tangent kernel of
 equilibrium models".
 """
 

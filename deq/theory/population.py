@@ -1,7 +1,7 @@
 """The infinite-width limit: population Gram matrix K and tangent kernel.
 
 Source: Ling et al. 2023 and Truong 2023 for K and lambda_star, Feng and Kolter for the
-tangent kernel; THEORY sections 4 and 5.
+tangent kernel; docs/theory.md, sections 4 and 5.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Fit of a rate to a trajectory: its window, its slope, its standard error.
 
-Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
+Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: docs/theory.md, section 6.
 """
 
 import math

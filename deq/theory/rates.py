@@ -1,6 +1,6 @@
 """Closed-form rates, and the loss curves of linearised gradient descent.
 
-Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: THEORY section 6.
+Everywhere rate = -(d/dt) log Phi, in nats per GD step. Source: docs/theory.md, section 6.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Initial weights of a pack, by rejection sampling where a trial asks for it.
 
 Source: Truong 2023, whose algorithm draws W, U and a again until the initial condition
-holds; THEORY sections 1 and 3.
+holds; docs/theory.md, sections 1 and 3.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The numerics of a pack of DEQs under full-batch gradient descent.
 
-The gradients are in closed form (THEORY section 1): with e = yhat - y, D the derivative
-mask and V = a 1^T + W^T (D * V), R = D * V,
+The gradients are in closed form (docs/theory.md, section 1): with e = yhat - y, D the
+derivative mask and V = a 1^T + W^T (D * V), R = D * V,
 
     grad_W = (R diag(e)) Z^T,  grad_U = (R diag(e)) X^T,  grad_a = Z e.
 

@@ -1,6 +1,6 @@
 """A trained DEQ: its equilibria, predictions and Gram matrices at any inputs.
 
-Z = phi(W Z + U X), yhat = a^T Z (THEORY section 1).
+Z = phi(W Z + U X), yhat = a^T Z (docs/theory.md, section 1).
 """
 
 from dataclasses import dataclass

@@ -152,6 +152,7 @@ def test_a_part_that_cannot_be_recorded_runs_directly(part, taped, monkeypatch, 
     assert recorded == losses([config("relu")])
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkeypatch):

@@ -33,6 +33,7 @@ def trial(name="tanh", *, width=24, sigma_w2=0.08, every=4, seed=0, **train):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_the_trajectory_agrees_with_autograd(name):
     """40 steps of autograd with U itself trained; relative 1e-9 at every step.
@@ -63,6 +64,7 @@ def test_the_trajectory_agrees_with_autograd(name):
     assert float(rows["loss"][-1]) < 0.7 * float(rows["loss"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_a_pack_equals_its_trials_in_every_column(name):
     """Relative 1e-9 (1e-6 where it diverges, which amplifies rounding); NaN exactly."""
@@ -129,6 +131,7 @@ def test_an_empty_file_is_refused(tmp_path):
         load(NpzConfig(path=str(tmp_path / "own.npz")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_the_mean_of_networks_is_the_population_limit(name):
     """H(0) of one network of width 500 is 7 to 28 % off, the mean of 32 within 4 %.

@@ -62,6 +62,7 @@ def test_a_forecast_window_is_the_budgets_last_half():
     assert late == pytest.approx(prediction.theory()[0]["rate/asymptotic"], rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sigma_a", [1.0, 0.3])
 def test_the_population_curve_is_the_mean_over_wide_networks(name, sigma_a):

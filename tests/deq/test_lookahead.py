@@ -130,6 +130,7 @@ def _without_values(thing, mode):
             setattr(thing, key, fake)
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_a_step_on_a_gpu_waits_once(name, precision, counted):
@@ -150,6 +151,7 @@ def test_a_step_on_a_gpu_waits_once(name, precision, counted):
     assert bool(torch.isfinite(pending.figures).all())
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_a_gpu_gives_the_losses_of_the_cpu(name):

@@ -47,6 +47,7 @@ def trial(name, dtype="float32", width=600, solver="picard", steps=13, precision
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["relu", "tanh"])

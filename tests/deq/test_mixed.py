@@ -27,7 +27,7 @@ NAMES = ("tanh", "relu", "gelu")
 WIDTHS = (40, 300)
 TOL = 1e-6
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-DEVICES = ("cpu", pytest.param("cuda", marks=CUDA))
+DEVICES = ("cpu", pytest.param("cuda", marks=[CUDA, pytest.mark.gpu]))
 
 
 def maps(name, width, device="cpu", *, batch=2, n=9):

@@ -62,6 +62,7 @@ def test_training_forbids_tf32():
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_cuda_agrees_with_the_cpu():
     cpu, gpu = train(config()), train(config(), device="cuda")

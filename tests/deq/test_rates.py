@@ -74,6 +74,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [200, 600])
 @pytest.mark.parametrize("kind", KINDS)
 def test_three_standard_errors_cover_the_truth(kind, count):

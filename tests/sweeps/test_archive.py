@@ -26,6 +26,8 @@ from sweeps.search.factory import Proposer, sweep_name
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Trajectory
 
+pytestmark = pytest.mark.slow
+
 SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
 SWEPT += ["model.init=gaussian,redraw"]
 

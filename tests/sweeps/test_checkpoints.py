@@ -18,6 +18,8 @@ from sweeps.planning.plan import plan, trials_of
 from sweeps.storage.checkpoints import CheckpointCleaner, Checkpoints
 from sweeps.storage.record import now
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["data.n=8", "model.width=16", "train.loss_tol=0", "train.eta=0.05"]
 
 INTERRUPTER = """import os

@@ -20,6 +20,8 @@ from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
 from sweeps.execution.ray_cluster import fits, too_much
 
+pytestmark = pytest.mark.services
+
 TOKEN = "7f3d" * 16
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 OWN = """import torch

@@ -31,6 +31,7 @@ def test_help_imports_nothing_slow():
     assert subprocess.run([sys.executable, "-c", check], env=ENV, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_launch_does_not_import_matplotlib_before_its_cache_folder_is_set():
     check = "import sys, sweeps.driver.run, sweeps.execution.tune\n"
     check += "sys.exit('matplotlib' in sys.modules)"

@@ -19,6 +19,8 @@ from sweeps.storage.schema import STATEMENTS
 from sweeps.tracking import schema
 from sweeps.tracking.server import silence
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "seed=0,1"]
 
 

@@ -18,6 +18,8 @@ from sweeps.execution.worker import run_pack, train_on_worker
 from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import trials_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=16", "train.steps=60"]
 ETAS = [0.9, 0.5, 0.3, 0.2, 0.1]
 AXIS = f"train.eta={','.join(str(eta) for eta in ETAS)}"

@@ -20,6 +20,8 @@ import deq
 from deq.theory.rejection_sampling import starting_weights
 from sweeps.config.request import request
 
+pytestmark = pytest.mark.services
+
 # About a second of training for each trial.
 LONG = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
 LONG += ["diagnostics.every=100"]

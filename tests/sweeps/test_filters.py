@@ -5,6 +5,8 @@ import re
 import pytest
 from command import ROOT, SMALL, client, inside, runs
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/how-to/browse.md").read_text()
 FILTERS = dict(re.findall(r"^\| ([^|]*) \| ``(.*)`` \|$", PAGE, re.MULTILINE))
 # How many of the runs of `api` each finds.

@@ -9,6 +9,8 @@ import pytest
 from command import ENV, client, runs
 from services import QUICK, RAY, Service, nodes_of, until
 
+pytestmark = pytest.mark.services
+
 NET = "10.213.77"
 HEAD, FAR = f"{NET}.1", f"{NET}.2"
 # A host that says nothing is given up in seconds, and a call to it as soon.

@@ -8,6 +8,8 @@ from command import SMALL, client, inside, runs
 
 from sweeps.tracking.inputs import dataset_of, log_inputs
 
+pytestmark = pytest.mark.slow
+
 
 def inputs(api):
     """(name, digest, profile, source, context) of each trial's run; each run has one."""

@@ -3,10 +3,13 @@
 import signal
 import time
 
+import pytest
 from command import SMALL, inside, runs, started
 from services import AUTH, until
 
 from sweeps.tracking import lease
+
+pytestmark = pytest.mark.services
 
 
 def words(server, *more):

@@ -57,6 +57,7 @@ def test_a_sweep_is_loaded_as_a_table(tmp_path):
         library.load("abcdef0", output=tmp_path / "outputs")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_planned_and_launched_from_a_script(tmp_path):
     words = [*SMALL, "model.width=8,12", "cluster=inline", f"paths.output={tmp_path / 'own'}"]
     planned = library.plan(words)

@@ -12,6 +12,8 @@ from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.step_metrics import points_of
 
+pytestmark = pytest.mark.slow
+
 COMMAND = ["data=sphere", "data.n=8", "data.d=5", "model.width=16", "train.steps=150"]
 
 

@@ -15,6 +15,8 @@ from sweeps.tracking.live_runs import LiveRuns
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
+pytestmark = pytest.mark.services
+
 PLAIN = {"seed": 0, "data": {"name": "sphere", "n": 4, "d": 3, "seed": 0}}
 WORDS = ["run", "data=sphere", "data.n=16", "model.width=32", "train.loss_tol=0", "train.eta=0.05"]
 LIVE = ["tracking.live_seconds=0.2", "checkpoint.every_seconds=0.3"]

@@ -40,6 +40,7 @@ def outside(place):
     return {p for p in root.rglob("*") if not p.is_relative_to(place / "outputs")}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(key=st.just("study") | st.sampled_from(KEYS), name=NAMES)
 @example(key="study", name="../../../../x")

@@ -98,6 +98,7 @@ SETTINGS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, database=None)
 @given(typed=st.lists(SETTINGS, min_size=2, max_size=3))
 @example(typed=[("model.width", ["8", "16"]), ("model.width", ["32"])])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from command import inside
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["model.width=16", "train.steps=20", "cluster=inline", "data=npz"]
 X = np.random.default_rng(0).standard_normal((6, 5))
 Y = np.random.default_rng(1).standard_normal(5)

@@ -24,6 +24,8 @@ from sweeps.execution.events import Done
 from sweeps.execution.worker import run_pack
 from sweeps.planning.plan import trials_of
 
+pytestmark = pytest.mark.services
+
 SLOW = """import time
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from docs.browser import browser, missing, served, show
 from sweeps.tracking.charts import CLOSED, LOSSES, RATES, SPECTRA
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "-"), pytest.mark.browser]
 VIEW = "?workflowType=machine_learning"
 # MLflow draws only the sections of charts that are in sight: so tall a window shows all of ours.
 TALL = 2000

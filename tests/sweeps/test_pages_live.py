@@ -11,7 +11,7 @@ from services import until
 
 from docs.browser import browser, missing, served, show
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "-"), pytest.mark.browser]
 WORDS = ["run", "data=sphere", "data.n=32", "model.width=64", "model.activation=tanh"]
 WORDS += ["train.loss_tol=0", "train.eta=0.001", "train.steps=200000", "cluster=inline"]
 PICTURES = Path(os.environ.get("SWEEPS_SCREENSHOTS", ""))

@@ -27,6 +27,8 @@ from sweeps.storage import database
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20", "study='Öl'"]
 
 

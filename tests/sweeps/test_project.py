@@ -15,6 +15,8 @@ from sweeps.config.request import request
 from sweeps.config.yaml_text import from_yaml
 from sweeps.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = """\
 # @package _global_
 defaults:

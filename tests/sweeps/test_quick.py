@@ -6,6 +6,8 @@ import sys
 import pytest
 from command import ENV, inside
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {"torch", "mlflow", "ray", "sklearn", "scipy", "matplotlib", "pandas"}
 SMALL = ["data.n=8", "model.width=16", "train.steps=20", "cluster=inline"]
 SPY = """import sys

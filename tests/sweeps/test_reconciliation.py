@@ -21,6 +21,8 @@ from sweeps.tracking import artifacts
 from sweeps.tracking.presence import ASKED, Presence, at_least
 from sweeps.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", *SMALL, "cluster=inline"]
 NOT_TRAINED = "nothing to do, all 2 trials finished before"
 

@@ -66,6 +66,7 @@ def test_the_scatter_plots_measured_against_each_predicted_rate(drawn):
     assert high[0] == high[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("lines", [LINES, LINES[:1], []], ids=["four", "one", "none"])
 def test_every_figure_is_drawn_for_any_number_of_trials(name, lines):
@@ -85,6 +86,7 @@ WILD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_curves_with_extreme_values_are_cut_off(name, drawn):
     FIGURES[name](Study(LINES, lambda _: WILD))

@@ -133,6 +133,7 @@ def to(driver, chart, selector):
     return element
 
 
+@pytest.mark.browser
 def test_all_charts_are_drawn_without_network_or_errors(opened):
     driver, lines = opened
     assert drawn(driver) == "5"
@@ -153,6 +154,7 @@ def test_all_charts_are_drawn_without_network_or_errors(opened):
     assert len(curves) == 3 * len(lines)
 
 
+@pytest.mark.browser
 def test_pointing_shows_trial_and_hash_and_a_click_keeps_them(opened):
     driver, lines = opened
     to(driver, "predicted", "path.point")
@@ -166,6 +168,7 @@ def test_pointing_shows_trial_and_hash_and_a_click_keeps_them(opened):
     assert kept.startswith(f"{one.planned.name}, hash {one.planned.short_hash}")
 
 
+@pytest.mark.browser
 def test_a_click_in_the_legend_hides_a_group_with_all_its_curves(opened):
     driver, _ = opened
     name = plot(driver, "loss", "data[0].legendgroup")
@@ -192,6 +195,7 @@ def test_a_click_in_the_legend_hides_a_group_with_all_its_curves(opened):
     WebDriverWait(driver, 20).until_not(hidden)
 
 
+@pytest.mark.browser
 def test_axes_are_switched(opened):
     driver, lines = opened
     assert plot(driver, "loss", "_fullLayout.yaxis.type") == "log"
@@ -214,6 +218,7 @@ def test_axes_are_switched(opened):
     assert set(shown) <= known
 
 
+@pytest.mark.browser
 def test_a_line_goes_through_the_medians_at_each_width(opened):
     driver, lines = opened
     choose(driver, "ratio", "x", "model.width")

@@ -28,6 +28,7 @@ def swept(tmp_path_factory):
     return sweeps.load(folder.name, output=where / "outputs"), html.unescape(text)
 
 
+@pytest.mark.slow
 def test_the_numbers_match_the_frame(swept):
     frame, text = swept
     ratio, over = frame[RATIO], frame["rate/measured_over_bound"]

@@ -24,6 +24,8 @@ from sweeps.reproduction.runs import (
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.record import Trajectory
 
+pytestmark = pytest.mark.slow
+
 
 def changed(column, step, value):
     values = list(RECORD.trajectory[column])

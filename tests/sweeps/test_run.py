@@ -14,6 +14,8 @@ from sweeps import metrics
 from sweeps.storage.record import columns_of
 from sweeps.tracking import artifacts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):

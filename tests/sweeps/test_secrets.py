@@ -17,6 +17,8 @@ from services import AUTH, PASSWORD, USERNAME
 
 from sweeps.redaction import without_secrets
 
+pytestmark = pytest.mark.services
+
 OTHERS = {
     "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(8).upper()}",
     "AWS_SECRET_ACCESS_KEY": f"{secrets.token_hex(8)}/+{secrets.token_hex(8)}",

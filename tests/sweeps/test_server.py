@@ -1,7 +1,10 @@
 """Recording on an MLflow server: a real one, with a password, stopped and started again."""
 
+import pytest
 from command import SMALL, inside, runs, started, sweeps
 from services import AUTH
+
+pytestmark = pytest.mark.services
 
 
 def words(server, *more):

@@ -21,6 +21,8 @@ from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
 from services import QUICK, Service, answers, nodes_of, until
 
+pytestmark = pytest.mark.services
+
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 BIN = Path(sys.executable).parent
 SECRETS = {

@@ -9,6 +9,8 @@ import sys
 import pytest
 from command import ENV, SMALL, client, inside, runs
 
+pytestmark = pytest.mark.slow
+
 # Put before every import of a process: sends it a signal at the import of a module.
 SENDS = """import os
 import signal

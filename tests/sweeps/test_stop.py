@@ -21,6 +21,8 @@ from sweeps.storage import stop_requests
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["data.n=8", "model.width=16", "train.steps=60", "train.loss_tol=0"]
 ALICE = StopRequest("alice on here")
 

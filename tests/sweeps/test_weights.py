@@ -19,6 +19,8 @@ from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 INLINE = ["run", *SMALL, "cluster=inline"]
 KEEP = "record.weights=true"
 NAME = "weights.safetensors"

@@ -16,6 +16,8 @@ from sweeps.driver.outbox import publish_results
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.services
+
 
 class Stopping(Proxy):
     """Sends a signal to a driver when it has sent a batch of a trial's metrics."""
