@@ -76,20 +76,20 @@ class SeedGroup:
         return deq.mean(values) if values else None
 
 
-def table(lines: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
+def table(outcomes: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table that `sweeps run` prints at the end."""
     rows = [
         [
-            line.planned.name,
-            line.status,
-            *(format_number(line.summary.get(k)) for k in COLUMNS.values()),
+            outcome.planned.name,
+            outcome.status,
+            *(format_number(outcome.summary.get(k)) for k in COLUMNS.values()),
         ]
-        for line in lines
+        for outcome in outcomes
     ]
     return ["trial", "status", *COLUMNS], rows
 
 
-def frame(lines: Sequence[TrialOutcome]) -> "pd.DataFrame":
+def frame(outcomes: Sequence[TrialOutcome]) -> "pd.DataFrame":
     """All trials as a data frame, one row each.
 
     Returns:
@@ -100,37 +100,37 @@ def frame(lines: Sequence[TrialOutcome]) -> "pd.DataFrame":
 
     return pd.DataFrame(
         {
-            "trial": line.planned.name,
-            "config_hash": line.planned.config_hash,
-            "cell_hash": line.planned.cell_hash,
-            "status": line.status,
-            "error": line.error,
-            "reused": line.reused,
-            **flatten(line.planned.plain),
-            **line.summary,
+            "trial": outcome.planned.name,
+            "config_hash": outcome.planned.config_hash,
+            "cell_hash": outcome.planned.cell_hash,
+            "status": outcome.status,
+            "error": outcome.error,
+            "reused": outcome.reused,
+            **flatten(outcome.planned.plain),
+            **outcome.summary,
         }
-        for line in lines
+        for outcome in outcomes
     )
 
 
-def to_csv(lines: Sequence[TrialOutcome]) -> str:
+def to_csv(outcomes: Sequence[TrialOutcome]) -> str:
     """Every trial, reused ones included, with all its summary metrics."""
-    metrics = sorted({key for line in lines for key in line.summary})
+    metrics = sorted({key for outcome in outcomes for key in outcome.summary})
     names = ["trial", "status", "reused", "config_hash", "cell_hash", *metrics]
-    return str(frame(lines).reindex(columns=names).to_csv(index=False, lineterminator="\n"))
+    return str(frame(outcomes).reindex(columns=names).to_csv(index=False, lineterminator="\n"))
 
 
-def status_counts(lines: Sequence[TrialOutcome]) -> dict[str, int]:
+def status_counts(outcomes: Sequence[TrialOutcome]) -> dict[str, int]:
     """Number of trials by status, in alphabetical order."""
-    return dict(sorted(Counter(line.status for line in lines).items()))
+    return dict(sorted(Counter(outcome.status for outcome in outcomes).items()))
 
 
-def seed_groups(lines: Sequence[TrialOutcome]) -> list[SeedGroup]:
+def seed_groups(outcomes: Sequence[TrialOutcome]) -> list[SeedGroup]:
     """Groups of trials that differ in their seed only, in the plan's order."""
     groups: dict[str, list[TrialOutcome]] = {}
-    for line in lines:
-        groups.setdefault(line.planned.cell_hash, []).append(line)
-    labels = labels_of(lines)
+    for outcome in outcomes:
+        groups.setdefault(outcome.planned.cell_hash, []).append(outcome)
+    labels = labels_of(outcomes)
     varying = [_without(group[0].planned.varying, "seed") for group in groups.values()]
     return [
         SeedGroup(labels(values), values, group)
@@ -138,13 +138,13 @@ def seed_groups(lines: Sequence[TrialOutcome]) -> list[SeedGroup]:
     ]
 
 
-def labels_of(lines: Iterable[TrialOutcome]) -> Labels:
+def labels_of(outcomes: Iterable[TrialOutcome]) -> Labels:
     """Labels for the keys that vary in a sweep."""
-    return Labels(key for line in lines for key in line.planned.varying)
+    return Labels(key for outcome in outcomes for key in outcome.planned.varying)
 
 
 def group_by_others(
-    lines: Iterable[TrialOutcome], *keys: str
+    outcomes: Iterable[TrialOutcome], *keys: str
 ) -> list[tuple[dict[str, Any], list[TrialOutcome]]]:
     """Groups of trials that differ in these keys only.
 
@@ -152,9 +152,9 @@ def group_by_others(
         (values of the other keys that vary, the trials with these values) of each group.
     """
     groups: dict[str, tuple[dict[str, Any], list[TrialOutcome]]] = {}
-    for line in lines:
-        others = _without(line.planned.varying, *keys)
-        groups.setdefault(repr(sorted(others.items())), (others, []))[1].append(line)
+    for outcome in outcomes:
+        others = _without(outcome.planned.varying, *keys)
+        groups.setdefault(repr(sorted(others.items())), (others, []))[1].append(outcome)
     return list(groups.values())
 
 
@@ -162,14 +162,14 @@ def _without(varying: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in varying.items() if key not in keys}
 
 
-def values_of(lines: Sequence[TrialOutcome], key: str) -> list[float]:
+def values_of(outcomes: Sequence[TrialOutcome], key: str) -> list[float]:
     """Values of a metric over seeds; none of a rate where a seed was stopped early.
 
     The seeds that were not stopped are the faster ones: their mean rate would be too high.
     """
-    if key.startswith("rate/") and any(line.status == STOPPED for line in lines):
+    if key.startswith("rate/") and any(outcome.status == STOPPED for outcome in outcomes):
         return []
-    return [line.summary[key] for line in lines if key in line.summary]
+    return [outcome.summary[key] for outcome in outcomes if key in outcome.summary]
 
 
 def format_number(value: float | None) -> str:

@@ -91,26 +91,26 @@ class SearchSummary:
         return rows + ("; ..." if len(self.rows) > FEW else "")
 
 
-def summarize(config: SearchConfig, lines: Sequence[TrialOutcome]) -> SearchSummary | None:
+def summarize(config: SearchConfig, outcomes: Sequence[TrialOutcome]) -> SearchSummary | None:
     """Table of a search's results; None for a grid or random search."""
     if isinstance(config, OptunaConfig):
-        rows = [_best_row(best) for best in best_points(config, lines)]
+        rows = [_best_row(best) for best in best_points(config, outcomes)]
         which = "largest" if config.mode == "max" else "smallest"
         title = f"Best so far: the {which} {config.metric}"
         return SearchSummary(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
-        rows = [_boundary_row(boundary) for boundary in boundaries(config, lines)]
+        rows = [_boundary_row(boundary) for boundary in boundaries(config, outcomes)]
         title = f"Frontier of {config.key} for `{config.condition.strip()}`"
         return SearchSummary(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
     return None
 
 
-def best_points(config: OptunaConfig, lines: Sequence[TrialOutcome]) -> list[Best]:
+def best_points(config: OptunaConfig, outcomes: Sequence[TrialOutcome]) -> list[Best]:
     """Best point of every cell, in the grid's order."""
-    labels = labels_of(lines)
+    labels = labels_of(outcomes)
     return [
         _best(config, labels(cell), cell, [point.lines for point in seed_groups(of_cell)])
-        for cell, of_cell in group_by_others(lines, *config.space, "seed")
+        for cell, of_cell in group_by_others(outcomes, *config.space, "seed")
     ]
 
 
@@ -119,40 +119,42 @@ def _best(
 ) -> Best:
     sign = 1 if config.mode == "max" else -1
     best, at, history, tried, lost = None, None, [], 0, 0
-    for lines in points:
-        if not all(line.finished for line in lines):
+    for outcomes in points:
+        if not all(outcome.finished for outcome in outcomes):
             continue
         tried += 1
-        value = mean(config.metric, [line.summary for line in lines])
+        value = mean(config.metric, [outcome.summary for outcome in outcomes])
         lost += value is None
         if value is not None and (best is None or sign * value > sign * best):
-            best, at = value, {key: lines[0].planned.varying[key] for key in config.space}
+            best, at = value, {key: outcomes[0].planned.varying[key] for key in config.space}
             history.append((tried, value))
     return Best(name, cell, at, best, history, tried, lost)
 
 
-def boundaries(config: FrontierConfig, lines: Sequence[TrialOutcome]) -> list[Boundary]:
+def boundaries(config: FrontierConfig, outcomes: Sequence[TrialOutcome]) -> list[Boundary]:
     """Frontier of every cell, in the grid's order."""
-    labels = labels_of(lines)
+    labels = labels_of(outcomes)
     return [
         _boundary(config, labels(cell), cell, of_cell)
-        for cell, of_cell in group_by_others(lines, config.key)
+        for cell, of_cell in group_by_others(outcomes, config.key)
     ]
 
 
 def _boundary(
-    config: FrontierConfig, name: str, cell: dict[str, Any], lines: list[TrialOutcome]
+    config: FrontierConfig, name: str, cell: dict[str, Any], outcomes: list[TrialOutcome]
 ) -> Boundary:
     condition = Condition.read(config.condition)
     answers = {
-        float(flatten(line.planned.plain)[config.key]): condition.held(line.status, line.summary)
-        for line in lines
-        if line.finished
+        float(flatten(outcome.planned.plain)[config.key]): condition.held(
+            outcome.status, outcome.summary
+        )
+        for outcome in outcomes
+        if outcome.finished
     }
-    error = next((line.error for line in lines if line.error), "")
-    open_ = any(line.status == MISSING for line in lines)
+    error = next((outcome.error for outcome in outcomes if outcome.error), "")
+    open_ = any(outcome.status == MISSING for outcome in outcomes)
     sides = bracket(answers) if answers else None
-    return Boundary(name, cell, sides, lines[0], error, open_)
+    return Boundary(name, cell, sides, outcomes[0], error, open_)
 
 
 def _best_row(best: Best) -> list[str]:
