@@ -120,7 +120,7 @@ def _tracker(launch: "LaunchConfig") -> "Tracker | None":
     try:
         return Tracker(launch.tracking, Path(launch.paths.output))
     except OutputRootError as error:
-        click.echo(f"the verdict will not be recorded: {error}", err=True)
+        click.echo(f"the verdict is not recorded: {error}", err=True)
         return None
 
 
