@@ -1,4 +1,4 @@
-"""The Ray that a sweep starts: on loopback alone, closed by a token, and gone with its terminal."""
+"""A sweep's own Ray: on loopback only, protected by a token, and ended with its terminal."""
 
 import ipaddress
 import json
@@ -50,7 +50,7 @@ SHELLS = "5e11" * 16
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder whose name is no plain word, with an activation that can be slowed down."""
+    """A folder with special characters, and an activation that can be slowed down."""
     found = tmp_path / "ray root é"
     found.mkdir()
     (found / "slow.py").write_text(SLOW)
@@ -60,7 +60,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hostile(tmp_path):
-    """An environment with everything in the way."""
+    """An environment whose settings would open Ray to others."""
     long = tmp_path / ("x" * 130)
     long.mkdir()
     return {
@@ -74,7 +74,7 @@ def hostile(tmp_path):
     }
 
 
-def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
+def test_nobody_else_can_connect_and_a_closed_terminal_ends_it(place, hostile):
     words, mark = ["run", *WORDS], place / "mark"
     mark.touch()
     command = [sys.executable, "-m", "sweeps", *words]
@@ -88,7 +88,7 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
             f"{local_ray.SCRATCH}{sweep.process.pid}-*"
         )
         assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
-        assert_unsaid(token, place, scratch)
+        assert_token_is_hidden(token, place, scratch)
         for pid in left:
             os.kill(pid, signal.SIGHUP)
         assert sweep.process.wait(120) == 130
@@ -108,8 +108,8 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
         assert list(Path(home).iterdir()) == []
     assert (place / "outputs" / "matplotlib").is_dir()
     assert "goes on from step" in done.stdout
-    assert_unsaid(token, place)
-    assert_as_if_nothing_had_been(place)
+    assert_token_is_hidden(token, place)
+    assert_bit_identical(place)
 
 
 def begun(place):
@@ -118,7 +118,7 @@ def begun(place):
 
 
 def assert_closed(pids):
-    """All listen on loopback; who has no token is refused; the token."""
+    """Check that all processes listen on loopback and refuse other tokens; return the token."""
     ports = {}
     for name, address, port in listening(pids):
         assert address in ("127.0.0.1", "::ffff:127.0.0.1"), (name, address, port)
@@ -141,7 +141,7 @@ def assert_closed(pids):
 
 
 def answers(port, *envs):
-    """Whether the head there tells somebody in each environment what it is."""
+    """Whether the head at an address answers, for each environment."""
     script = ROOT / "sweeps/execution/ray_head.py"
     command = [sys.executable, "-P", script, f"127.0.0.1:{port}"]
     plain = {k: v for k, v in ENV.items() if k != "HOME"} | {"HOME": "/proc/1/nope"}
@@ -195,8 +195,8 @@ def address(raw, size):
     return str(mapped or found)
 
 
-def assert_unsaid(token, *roots):
-    """The token stands in no file below, and in no argument of any process."""
+def assert_token_is_hidden(token, *roots):
+    """Check that no file below and no process argument holds the token."""
     for path in (p for root in roots for p in root.rglob("*") if p.is_file()):
         assert token.encode() not in path.read_bytes(), path
     for line in Path("/proc").glob("[0-9]*/cmdline"):
@@ -206,8 +206,8 @@ def assert_unsaid(token, *roots):
             continue
 
 
-def assert_as_if_nothing_had_been(place):
-    """Every trial's trajectory is that of one which is trained alone, to the last bit."""
+def assert_bit_identical(place):
+    """Check that each trajectory is bit-identical to that of a trial trained alone."""
     _, ours = runs(client(place / "outputs"))
     assert len(ours) == 3
     trials = {str(t.plain["seed"]): t for t in trials_of(request(WORDS))}
@@ -221,7 +221,7 @@ def assert_as_if_nothing_had_been(place):
         assert (artifacts / "trajectory.parquet").read_bytes() == theirs.parquet()
 
 
-def test_what_the_shell_says_of_tokens_is_as_it_was_afterwards(monkeypatch):
+def test_the_users_token_variables_are_restored(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/nowhere")
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
