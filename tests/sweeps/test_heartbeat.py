@@ -89,23 +89,23 @@ def test_a_stuck_trial_is_reported_once(folder, hasty, capsys):
     hashes = [trial.config_hash for trial in trials]
     terminal = Terminal()
     terminal.progress.plan(plan(trials, study="", sweep="abc"), [])
-    view, tell = LiveView(terminal, "abc"), terminal.progress.tell
+    view, on_event = LiveView(terminal, "abc"), terminal.progress.on_event
     with heartbeat.HeartbeatWriter(folder, terminal.progress, view.on_stuck):
         for digest in hashes:
-            tell(Progress(digest, 12, 1500, 0.1))
-        tell(Failed(hashes[2], "why"))
+            on_event(Progress(digest, 12, 1500, 0.1))
+        on_event(Failed(hashes[2], "why"))
         for step in itertools.count(13):
-            tell(Progress(hashes[0], 12, 1500, 0.1))
-            tell(Progress(hashes[1], step, 1500, 0.1))
+            on_event(Progress(hashes[0], 12, 1500, 0.1))
+            on_event(Progress(hashes[1], step, 1500, 0.1))
             time.sleep(0.02)
             if stuck_trials(folder).get(hashes[0], 0) >= 2:
                 break
         assert set(stuck_trials(folder)) == {hashes[0]}
-        tell(Progress(hashes[0], 13, 1500, 0.1))
+        on_event(Progress(hashes[0], 13, 1500, 0.1))
         while stuck_trials(folder):
             time.sleep(0.02)
-            tell(Progress(hashes[1], 0, 1500, 0.1))
-            tell(Progress(hashes[1], 1, 1500, 0.1))
+            on_event(Progress(hashes[1], 0, 1500, 0.1))
+            on_event(Progress(hashes[1], 1, 1500, 0.1))
     lines = [line for line in capsys.readouterr().out.splitlines() if "no step" in line]
     assert len(lines) == 1
     assert lines[0].startswith("seed=0: no step for ")
