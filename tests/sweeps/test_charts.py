@@ -1,4 +1,4 @@
-"""The view that a sweep's printed link opens: its charts, its columns, MLflow's keys."""
+"""The MLflow view that a sweep's link opens: its charts, its columns, MLflow's keys."""
 
 import json
 import re
@@ -36,13 +36,13 @@ def front_end():
 
 
 def arrays_with(text, *words):
-    """Arrays of words in the front end that hold all of these."""
+    """Arrays of strings in the front end's code that contain all of these strings."""
     arrays = [set(re.findall(r"\w+", found)) for found in re.findall(r'\["\w+"(?:,"\w+")+\]', text)]
     return [array for array in arrays if array >= set(words)]
 
 
-def test_mlflows_front_end_still_reads_every_key_that_we_write(front_end):
-    """It ignores what it does not know: with a new version charts would be gone silently."""
+def test_mlflows_front_end_reads_every_key_of_the_view(front_end):
+    """It ignores unknown keys: after an upgrade, charts would vanish silently."""
     found = view("model.width=8,16", "model.activation=relu,tanh")
     taken = arrays_with(front_end, "selectedColumns", "compareRunCharts")
     facets = arrays_with(front_end, "searchFilter", "orderByKey")
@@ -103,13 +103,13 @@ def test_a_sweeps_charts_are_losses_rates_and_spectra():
         (["data=digits,sphere"], "data.name", ["data.name"]),
     ],
 )
-def test_the_ratio_is_drawn_against_what_varies_most(words, axis, params):
+def test_the_ratio_is_drawn_against_the_axis_with_the_most_values(words, axis, params):
     found = view(*words)
     assert axes(charts(found, "SCATTER")[1])[0] == (axis, "PARAM")
     assert [chart["selectedParams"] for chart in charts(found, "PARALLEL")] == [params]
 
 
-def test_of_a_single_trial_nothing_is_drawn_against_what_varies():
+def test_a_single_trial_has_no_charts_against_an_axis():
     found = view()
     assert [axes(chart)[0][0] for chart in charts(found, "SCATTER")] == ["rate/linearized"]
     assert charts(found, "PARALLEL") == []
@@ -146,11 +146,11 @@ def planned(count, seeds):
         (MANY + 1, True, "attributes.run_name"),
     ],
 )
-def test_of_many_trials_one_of_each_group_of_seeds_comes_first(count, seeds, key):
+def test_with_many_trials_one_of_each_seed_group_comes_first(count, seeds, key):
     assert trials_view("abc", planned(count, seeds))["orderByKey"] == key
 
 
-def test_all_of_few_trials_are_drawn_and_the_first_of_many():
+def test_few_trials_are_all_shown_and_only_the_first_of_many():
     shown = [trials_view("abc", planned(n, True))["runsHiddenMode"] for n in (ALL, ALL + 1)]
     assert shown == ["SHOW_ALL", "FIRST_20_RUNS"]
 

@@ -1,4 +1,4 @@
-"""A sweep that is cut off goes on where it was: the same numbers to the last bit."""
+"""An interrupted sweep continues from checkpoints with bit-identical results."""
 
 import contextlib
 import json
@@ -55,8 +55,8 @@ def newest_step(root):
     return max(int(f.name.split("-")[1]) for f in root.glob("checkpoints/*/step-*.npz"))
 
 
-def test_a_driver_and_then_a_worker_killed_with_9(tmp_path, monkeypatch):
-    """Both times the pack goes on from its checkpoint, and its record says so."""
+def test_a_killed_driver_and_a_killed_worker(tmp_path, monkeypatch):
+    """Both times the pack continues from its checkpoint, and its record has the step."""
     (tmp_path / "interrupter.py").write_text(INTERRUPTER)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*WORDS, "model.activation=interrupter:curve", "train.steps=1200", "pack=2"]
@@ -98,7 +98,7 @@ def hashes(trials):
 
 
 def begun(checkpoints, trials):
-    """Train until the first step is done, and be interrupted."""
+    """Train until the first step is done, then interrupt."""
     messages = train_on_worker(
         [trial.plain for trial in trials], WorkerSettings("cpu", 1, checkpoints)
     )
@@ -114,7 +114,7 @@ def checkpoints(tmp_path):
     return Checkpoints.under(tmp_path, 60.0)
 
 
-def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
+def test_an_interruption_leaves_a_checkpoint_for_the_same_pack_only(checkpoints):
     trials = planned(3)
     begun(checkpoints, trials[:2])
     assert list(checkpoints.packs().values()) == [hashes(trials[:2])]
@@ -139,7 +139,7 @@ def test_an_interruption_leaves_a_checkpoint_of_this_very_pack(checkpoints):
     assert [first.text, second.text] == [damaged, "pack of 2: starts anew from step 0"]
 
 
-def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
+def test_a_checkpoint_is_removed_when_the_last_trial_of_its_pack_has_ended(checkpoints):
     trials = planned(3)
     packs = [hashes(trials[:2]), hashes(trials[2:])]
     begun(checkpoints, trials[:2])
@@ -159,7 +159,7 @@ def test_it_goes_when_the_last_trial_of_its_pack_has_ended(checkpoints):
     assert not checkpoints.packs()
 
 
-def test_a_plan_keeps_packs_together_that_have_a_checkpoint():
+def test_a_plan_keeps_packs_that_have_a_checkpoint():
     trials = planned(6)
     kept, split = hashes([trials[4], trials[1]]), hashes([trials[4], trials[0]])
 
@@ -172,8 +172,8 @@ def test_a_plan_keeps_packs_together_that_have_a_checkpoint():
     assert packs(pack=1) == [[0], [1], [2], [3], [4], [5]]
 
 
-def test_where_none_can_be_written_training_goes_on_and_says_so_once(tmp_path):
-    """A folder that is a file raises as a full disk does."""
+def test_training_continues_if_no_checkpoint_can_be_written(tmp_path):
+    """The folder is a file, which raises an error as a full disk does."""
     (tmp_path / "checkpoints").touch()
     everywhere = Checkpoints.under(tmp_path, 1e-9)
     said = list(
@@ -184,8 +184,8 @@ def test_where_none_can_be_written_training_goes_on_and_says_so_once(tmp_path):
     assert isinstance(said[-1], Done)
 
 
-def test_one_that_fits_no_pack_is_said_and_the_trial_starts_anew(checkpoints):
-    """Its bytes are as they were written, and it is of another count of trials."""
+def test_a_checkpoint_that_does_not_fit_is_reported_and_the_trial_starts_anew(checkpoints):
+    """The file is intact, but has another number of trials."""
     trials = planned(2)
     begun(checkpoints, trials)
     folder, alone = checkpoints.folder(hashes(trials)), checkpoints.folder(hashes(trials[:1]))

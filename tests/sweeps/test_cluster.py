@@ -1,4 +1,4 @@
-"""The same command on an existing Ray cluster: joined with a token, refused, a node lost."""
+"""Sweeps on an existing Ray cluster: joining with a token, refusals, loss of a node."""
 
 import contextlib
 import json
@@ -34,13 +34,13 @@ wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
 
 @pytest.fixture(scope="module")
 def hidden(tmp_path_factory):
-    """A folder that the node `b` does not see the inside of."""
+    """A folder whose content the node `b` does not see."""
     return tmp_path_factory.mktemp("hidden")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, hidden):
-    """Nodes a and b that will do, and one that says it has another torch."""
+    """Two usable nodes a and b, and one that reports another torch."""
     old = tmp_path_factory.mktemp("old")
     (old / "torch-2.12.0.dist-info").mkdir()
     (old / "torch-2.12.0.dist-info" / "METADATA").write_text(
@@ -55,7 +55,7 @@ def cluster(tmp_path_factory, hidden):
 
 
 def can_mount():
-    """Whether a process may have mounts of its own here."""
+    """Whether a process may have its own mounts on this machine."""
     done = subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
     )
@@ -67,7 +67,7 @@ def words(cluster, *more):
 
 
 def test_a_sweep_submitted_as_a_job_of_the_cluster(cluster, tmp_path):
-    """The cluster's own driver launches it, and finds the head by itself."""
+    """The cluster's own driver launches it and finds the head."""
     asked = [*SMALL, "seed=0,1", "cluster=ray", "+cluster.resources.a=0.5"]
     asked += [f"paths.output={tmp_path / 'outputs'}"]
     run = f'cd "{ROOT}" && "{sys.executable}" -m sweeps run {" ".join(asked)}'
@@ -82,7 +82,7 @@ def test_a_sweep_submitted_as_a_job_of_the_cluster(cluster, tmp_path):
 
 
 def test_a_sweep_on_a_cluster(cluster, tmp_path):
-    """Code that the nodes do not have, resources of the cluster's own, a token shown nowhere."""
+    """The nodes lack the code; custom resources are used; the token appears nowhere."""
     (tmp_path / "own.py").write_text(OWN)
     asked = ["seed=0,1", "model.activation=tanh,own:wave", "pack=2"]
     asked += ["+cluster.resources.a=0.5", "cluster.memory_gb_per_trial=0.1"]
@@ -106,7 +106,7 @@ def test_a_sweep_on_a_cluster(cluster, tmp_path):
 
 @contextlib.contextmanager
 def mute():
-    """Someone who listens, and never says a word."""
+    """A socket that listens and never answers."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
@@ -116,13 +116,13 @@ def mute():
 @pytest.mark.parametrize(
     ("given", "said"), [("", "RAY_ADDRESS"), ("ray://here:10001", "HOST:PORT")]
 )
-def test_what_is_no_address_is_refused(given, said):
+def test_an_invalid_address_is_refused(given, said):
     with pytest.raises(ConfigError, match=said):
         check_address(given)
 
 
-def test_who_does_not_speak_as_a_ray_head_is_given_up(monkeypatch):
-    """Ray's own client would wait for 40 s, and write to stderr meanwhile."""
+def test_an_address_that_is_no_ray_head_is_given_up(monkeypatch):
+    """Ray's own client would wait for 40 s and write to stderr."""
     monkeypatch.setattr(ray_address, "ANSWER", 3)
     with mute() as silent, pytest.raises(ConfigError, match="as a Ray head does"):
         check_address(silent)
@@ -144,7 +144,7 @@ def assert_refused(done, said):
 
 
 @pytest.mark.parametrize("token", [{}, AUTH | {"RAY_AUTH_TOKEN": "wrong" * 10}])
-def test_without_the_token_it_is_refused(cluster, token, tmp_path):
+def test_a_missing_token_is_refused(cluster, token, tmp_path):
     done = inside(*words(cluster), cwd=tmp_path, **token)
     assert_refused(done, "RAY_AUTH_TOKEN")
     assert "wrongwrong" not in done.stderr
@@ -157,7 +157,7 @@ def test_a_node_with_another_version_is_refused(cluster, tmp_path):
     assert client(tmp_path / "outputs").search_runs(["0", "1"]) == []
 
 
-def test_what_no_node_has_is_named_beside_the_most_there_is():
+def test_resources_that_no_node_has_are_refused():
     nodes = [{"CPU": 1.0, "memory": 8e9}, {"CPU": 4.0, "memory": 2e9, "spot": 1.0}]
     for config, fit in (
         (ClusterConfig(), [True, True]),
@@ -179,8 +179,8 @@ def test_a_node_that_does_not_see_the_output_root_is_refused(cluster, hidden):
     assert_refused(done, "does not see paths.output")
 
 
-def test_a_node_that_is_killed_costs_nothing(cluster, tmp_path):
-    """It dies with a trial on it; the other node trains that again. The last test: b is gone."""
+def test_a_killed_node_loses_no_trial(cluster, tmp_path):
+    """The other node trains its trial again. This test is the last one: b is gone."""
     asked = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100", "seed=range(0,6)"]
     asked += ["cluster.max_retries=0"]
     both = words(cluster, *asked)

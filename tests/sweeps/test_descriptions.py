@@ -1,4 +1,4 @@
-"""Descriptions of MLflow's pages: the verdict in words, the tables of rates and of checks."""
+"""Descriptions of MLflow's pages: the verdict in words, the tables of rates and checks."""
 
 import pytest
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
@@ -29,7 +29,7 @@ LINKS = {"trials": "http://charts", "table": "http://table", "sweep": "http://sw
 
 
 def plain(text):
-    """A description without what MLflow needs to space its tables."""
+    """A description without the spaces that MLflow's tables need."""
     return text.replace("&emsp;", "").replace("&#124;", "|")
 
 
@@ -55,7 +55,7 @@ def with_(**changes):
     return {key: v for key, v in (SUMMARY | changed).items() if v is not None}
 
 
-def test_a_trials_verdict_is_its_descriptions_first_sentence():
+def test_a_trials_description_begins_with_the_verdict():
     text = describe_trial(record())
     assert text.startswith(
         "Measured 0.0123 nats a step, 4 % below the linearised prediction and 310 times the "
@@ -82,11 +82,11 @@ def test_a_trials_verdict_is_its_descriptions_first_sentence():
         (with_(theory__bound_held=0.0), "bound. The loss exceeded the bound. None of"),
     ],
 )
-def test_the_verdict_says_where_the_measured_rate_lies(summary, said):
+def test_the_verdict_compares_the_measured_rate(summary, said):
     assert said in verdict(record(summary))
 
 
-def test_a_verdict_claims_no_guarantee_where_a_condition_is_not_known():
+def test_the_verdict_claims_no_guarantee_if_a_condition_is_unknown():
     unknown = {key: v for key, v in SUMMARY.items() if "slack" not in key}
     assert "guaranteed" not in verdict(record(unknown))
     assert "guaranteed." not in verdict(record(unknown | {"theory/slack_7": 2.0}))
@@ -107,7 +107,7 @@ def test_a_trials_tables_hold_its_rates_and_its_checks():
     assert "theory_vs_measurement.png" in text
 
 
-def test_a_trial_without_numbers_says_why_and_shows_no_empty_table():
+def test_a_trial_without_numbers_has_a_reason_and_no_empty_table():
     notes = {"theory": "it ended at step 0", "rate": "it ended at step 0"}
     text = describe_trial(record({}, "ill_posed", notes, loss=()))
     assert text.startswith("No measured rate: it ended at step 0.\n")
@@ -160,7 +160,7 @@ def test_a_searchs_findings_follow_the_verdict():
     assert text.index("Best so far") < text.index("Means over seeds")
 
 
-def test_of_many_groups_the_page_shows_as_many_as_mlflow_takes_and_says_so():
+def test_a_long_table_is_cut_with_a_note():
     lines = [line(i, 0, 0.8) for i in range(130)]
     found = SearchSummary("Best", ["cell", "at"], [["x" * 70, "y"]] * 100)
     text = describe("sweeps run", lines, LINKS, found)
@@ -174,8 +174,8 @@ def test_of_many_groups_the_page_shows_as_many_as_mlflow_takes_and_says_so():
     assert "The first" not in few
 
 
-def test_text_stands_in_a_description_as_it_is():
-    """MLflow made italics of everything between two `lambda_*`."""
+def test_text_in_a_description_is_escaped():
+    """Without it, MLflow sets everything between two `lambda_*` in italics."""
     notes = {"theory/slack": "L ||W(0)||_2 >= 1, <b> of lambda_* and lambda_*"}
     text = describe_trial(record(notes=notes))
     assert r"L ||W(0)||\_2 >= 1, \<b> of lambda\_\* and lambda\_\*" in text

@@ -1,4 +1,4 @@
-"""The ledger and MLflow's store come into being whole or not at all, whatever ends the command."""
+"""The ledger and MLflow's store are created atomically, whenever the command is ended."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ WORDS = ["run", "cluster=inline", "data.n=8", "model.width=16", "train.steps=20"
 
 
 def killed_after(seconds, work, path=None):
-    """A fork of this process, killed so long after its work began, or after its file is there."""
+    """Fork this process, and kill it some time after its work or its file began."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -50,7 +50,7 @@ def assert_complete(root):
     assert [run.info.status for run in trials] == ["FINISHED"] * 2
 
 
-def test_a_ledger_killed_while_it_is_made(tmp_path):
+def test_a_ledger_whose_creation_is_killed(tmp_path):
     for k in range(40):
         path = tmp_path / f"{k}.db"
         killed_after(k * 0.0003, lambda path=path: Ledger(path), path)
@@ -59,8 +59,8 @@ def test_a_ledger_killed_while_it_is_made(tmp_path):
 
 
 @pytest.mark.parametrize("made", range(len(STATEMENTS) + 1))
-def test_a_ledger_of_which_only_some_tables_are_there(made, tmp_path):
-    """An earlier version made them one by one, and was cut off."""
+def test_a_ledger_with_only_some_tables(made, tmp_path):
+    """An earlier version created tables one by one and was interrupted."""
     path = tmp_path / "ledger.db"
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
@@ -73,7 +73,7 @@ def test_a_ledger_of_which_only_some_tables_are_there(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A store as MLflow makes it, with nothing in it; and how long that takes."""
+    """An empty store made by MLflow, and how long that takes."""
     silence()
     path = tmp_path_factory.mktemp("whole") / "mlflow.db"
     begun = time.monotonic()
@@ -94,7 +94,7 @@ def assert_whole(path, whole):
     assert of(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_store_killed_while_it_is_made(tmp_path, whole):
+def test_a_store_whose_creation_is_killed(tmp_path, whole):
     path = tmp_path / "mlflow.db"
     for k in range(8):
         killed_after(whole[1] * k / 8, lambda: schema.ensure(path))
@@ -116,8 +116,8 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_store_that_was_left_half_made(half, tmp_path, whole):
-    """MLflow would refuse it for ever; nothing is in it, so that it is made anew."""
+def test_a_half_made_store_is_created_again(half, tmp_path, whole):
+    """MLflow would always refuse it; it is empty and can be replaced."""
     root = tmp_path / "outputs"
     path = root / "mlflow" / "mlflow.db"
     path.parent.mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_a_store_that_was_left_half_made(half, tmp_path, whole):
 
 
 def older(path, back):
-    """Make a store of an earlier MLflow, that many revisions back, with a run; its revision."""
+    """Create a store of an earlier schema with a run; return its revision."""
     from alembic import command
     from mlflow.store.db import utils
     from mlflow.store.tracking.dbmodels.initial_models import Base
@@ -223,6 +223,6 @@ def test_a_command_ended_while_it_makes_the_store(number, tmp_path):
 
 
 def test_the_revisions_read_as_text_are_those_that_alembic_knows():
-    """How MLflow writes its migrations is its own affair: here is noticed when it changes."""
+    """Guard of a private part: the text of MLflow's migrations."""
     scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
     assert schema._revisions() == [script.revision for script in scripts.walk_revisions()]

@@ -1,4 +1,4 @@
-"""Early stopping: what ASHA ends, how that is marked, and that it is no result."""
+"""Early stopping by ASHA: which trials end, how they are marked, and that they are no results."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_the_rungs():
     assert AshaConfig().rungs(50) == []
 
 
-def test_a_trial_goes_on_that_is_among_the_best_so_far_at_its_rung():
+def test_a_trial_among_the_best_at_its_rung_continues():
     judge = Asha(AshaConfig(min_steps=5, reduction_factor=2), {})
     assert not judge.should_stop("a", 5, 0.5)  # the first one there
     assert judge.should_stop("b", 5, 0.6)
@@ -43,7 +43,7 @@ def test_a_trial_goes_on_that_is_among_the_best_so_far_at_its_rung():
     assert later.should_stop("b", 5, 0.6)
 
 
-def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
+def test_a_stopped_trial_does_not_change_the_others_of_its_pack():
     trials = trials_of(request([*SMALL, "train.eta=0.2,0.5,0.9"]))
     plains = [trial.plain for trial in trials]
     asked = []
@@ -75,7 +75,7 @@ def test_a_trial_that_is_stopped_leaves_the_others_of_its_pack_as_they_were():
     )
 
 
-def test_no_mean_is_taken_over_seeds_that_were_not_stopped():
+def test_means_leave_out_groups_with_stopped_seeds():
     trials = trials_of(request([*SMALL, "seed=0,1"]))
     summary = {"rate/measured": 0.1, "theory/lambda_star": 0.2}
     lines = [TrialOutcome(trials[0], "budget", summary), TrialOutcome(trials[1], "budget", summary)]
@@ -96,14 +96,14 @@ def test_no_mean_is_taken_over_seeds_that_were_not_stopped():
         ([*ASHA, "search=frontier", "train.eta=interval(0.5,4)"], "cut short"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(words, match):
+def test_wrong_settings_are_refused_in_one_line(words, match):
     with pytest.raises(ConfigError, match=match) as error:
         request(words)
     assert "\n" not in str(error.value)
 
 
-def test_a_stopped_trial_is_marked_is_settled_for_its_sweep_and_is_no_result(tmp_path, monkeypatch):
-    """On Ray, where the judge is an actor, with two trials in a pack."""
+def test_a_stopped_trial_is_marked_and_counts_only_for_its_sweep(tmp_path, monkeypatch):
+    """On Ray, where Asha is an actor, with two trials in a pack."""
     done = sweeps("run", *SMALL, AXIS, *ASHA, "pack=2", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""A git that refuses: what it said is told once and recorded, and doctor has it."""
+"""A git that fails: its message is printed once, recorded, and shown by doctor."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from sweeps.storage.ledger import SweepEntry
 
 @pytest.fixture
 def repo(tmp_path, monkeypatch):
-    """A repository that this package seems to run from; nothing that was learnt of it stays."""
+    """A repository that this package seems to run from; caches are cleared afterwards."""
     found = tmp_path / "repo"
     found.mkdir()
     who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
@@ -58,7 +58,7 @@ def damaged(repo, monkeypatch):
 
 
 @pytest.mark.parametrize("how", [of_another_user, not_there, damaged])
-def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatch):
+def test_gits_message_is_printed_once_and_recorded(how, repo, tmp_path, monkeypatch):
     said = how(repo, monkeypatch)
     code = git.code_version()
     assert (code["commit"], code["diff"]) == ("", "")
@@ -77,7 +77,7 @@ def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatc
     )
 
 
-def test_a_sweep_and_doctor_say_it(repo, tmp_path, monkeypatch, caplog):
+def test_a_sweep_and_doctor_print_it(repo, tmp_path, monkeypatch, caplog):
     said = damaged(repo, monkeypatch)
     here = {"cwd": tmp_path}
     done = inside("run", *SMALL, "cluster=inline", "seed=0,1", **here)
@@ -95,7 +95,7 @@ def test_a_sweep_and_doctor_say_it(repo, tmp_path, monkeypatch, caplog):
     assert said in check["found"]
 
 
-def test_doctor_has_the_commit(repo, tmp_path):
+def test_doctor_prints_the_commit(repo, tmp_path):
     done = inside("doctor", "--json", cwd=tmp_path)
     (check,) = [one for one in json.loads(done.stdout) if one["name"] == "git"]
     assert check == {"name": "git", "ok": True, "found": git.commit("HEAD")[:12]}

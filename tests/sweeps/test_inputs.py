@@ -23,7 +23,7 @@ def inputs(api):
     return sorted(found, key=str)
 
 
-def test_every_trials_run_says_what_it_trained_on(tmp_path):
+def test_every_trials_run_has_its_data_set(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "mine.npz", x=rng.normal(size=(5, 7)), y=rng.normal(size=7))
     words = ["cluster=inline", "train.steps=5", "model.width=8"]
@@ -40,13 +40,13 @@ def test_every_trials_run_says_what_it_trained_on(tmp_path):
     assert len(source["sha256"]) == 64
 
 
-def test_a_file_that_is_not_here_leaves_its_dimension_out():
+def test_the_profile_of_a_missing_data_file_has_no_dimension():
     config = {"name": "npz", "path": "gone/mine.npz", "n": 12, "sha256": "ab" * 32}
     found = dataset_of(json.dumps(config))
     assert (found.name, json.loads(found.profile)) == ("mine", {"n": 12})
 
 
-def test_sent_again_it_is_there_once(tmp_path):
+def test_sending_a_data_set_again_changes_nothing(tmp_path):
     assert inside("run", *SMALL, "cluster=inline", cwd=tmp_path).returncode == 0
     api = client(tmp_path / "outputs")
     before = inputs(api)
@@ -58,8 +58,8 @@ def test_sent_again_it_is_there_once(tmp_path):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_both_ways_of_writing_them_leave_the_same(tmp_path, alone):
-    """What is written past MLflow's client is what that would write."""
+def test_writing_to_the_tables_gives_the_same_as_the_api(tmp_path, alone):
+    """The rows written to the database equal those that MLflow's client writes."""
     assert inside("run", *SMALL, "cluster=inline", cwd=tmp_path).returncode == 0
     api = client(tmp_path / "outputs")
     experiment = api.get_experiment_by_name("default").experiment_id

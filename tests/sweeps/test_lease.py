@@ -1,4 +1,4 @@
-"""A driver that died on another machine: its run is closed by others, a living one's is not."""
+"""Runs of a driver that died on another machine are closed; those of a living one are not."""
 
 import signal
 import time
@@ -21,7 +21,9 @@ def reaches(process, line):
     assert any(said.startswith(line) for said in process.stdout)
 
 
-def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatch):
+def test_runs_of_a_dead_driver_are_closed_and_those_of_a_living_one_are_not(
+    server, tmp_path, monkeypatch
+):
     api = server.client(monkeypatch)
     for machine in ("dead", "living", "other"):
         (tmp_path / machine).mkdir()
@@ -68,15 +70,15 @@ def test_who_is_dead_is_closed_and_who_lives_is_not(server, tmp_path, monkeypatc
 
 
 def lease_of(*known):
-    """Until when: of a run as it was looked up, or as it is now."""
+    """End of the lease of a run: as it was looked up, or as it is now."""
     run = known[-1] if len(known) == 1 else known[0].get_run(known[1].info.run_id)
     return int(run.data.tags[lease.UNTIL])
 
 
-def test_status_closes_too_and_a_driver_closed_by_mistake_opens_its_run_again(
+def test_status_closes_expired_runs_and_a_living_driver_reopens_its_run(
     server, tmp_path, monkeypatch
 ):
-    """Its clock is an hour behind, or it was cut off for longer than its lease."""
+    """The driver's clock is an hour behind, or it was cut off for longer than its lease."""
     api = server.client(monkeypatch)
     done = inside(*words(server, "seed=0", "study=mistake"), cwd=tmp_path, **AUTH)
     assert done.returncode == 0, done.stderr

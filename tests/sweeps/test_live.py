@@ -1,4 +1,4 @@
-"""What a trial shows while it trains is part of what its finished run holds."""
+"""Points that are sent while a trial trains are part of its finished run."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def record(messages):
 
 
 @pytest.mark.parametrize("words", [["dtype=float64"], ["dtype=float32", "solver.tol=1e-6"]])
-def test_points_shown_while_training_are_points_of_the_finished_run(words):
+def test_live_points_are_points_of_the_finished_run(words):
     messages = list(train_on_worker(plains(*words), WorkerSettings("cpu", 1, live_seconds=1e-4)))
     points, whole = shown(messages), points_of(record(messages))
     assert len(points) > 1000
@@ -49,7 +49,7 @@ def test_points_shown_while_training_are_points_of_the_finished_run(words):
     }
 
 
-def test_a_pack_shows_each_of_its_trials():
+def test_a_pack_sends_points_of_each_trial():
     messages = list(
         train_on_worker(plains("seed=0,1", "pack=2"), WorkerSettings("cpu", 1, live_seconds=1e-4))
     )
@@ -60,7 +60,7 @@ def test_a_pack_shows_each_of_its_trials():
         assert set(shown(mine)) <= set(points_of(done.record))
 
 
-def test_steps_that_are_done_again_show_the_same_points(tmp_path):
+def test_repeated_steps_send_the_same_points(tmp_path):
     (plain,) = plains()
     checkpoints = Checkpoints.under(tmp_path, 1e-3)
     first = train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
@@ -81,7 +81,7 @@ def test_steps_that_are_done_again_show_the_same_points(tmp_path):
     assert set(shown(before)) | set(shown(after)) <= set(points_of(found))
 
 
-def test_a_trial_that_starts_anew_has_other_times(tmp_path):
+def test_a_trial_that_starts_anew_has_new_times(tmp_path):
     (plain,) = plains()
     checkpoints = Checkpoints.under(tmp_path, 1e9)
     first = train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
@@ -97,7 +97,7 @@ def test_a_trial_that_starts_anew_has_other_times(tmp_path):
     assert not set(before) & set(points_of(found))
 
 
-def test_nothing_is_shown_of_a_short_trial_or_when_it_is_off():
+def test_a_short_trial_and_live_seconds_0_send_no_points():
     for seconds in (0.0, 1000.0):
         messages = list(train_on_worker(plains(), WorkerSettings("cpu", 1, live_seconds=seconds)))
         assert not [m for m in messages if isinstance(m, Live)]

@@ -1,4 +1,4 @@
-"""A trial that trains is a RUNNING run in MLflow, and ends as if it were sent at its end."""
+"""A trial that trains is a RUNNING run in MLflow; its finished run is as if sent at the end."""
 
 import contextlib
 import signal
@@ -40,13 +40,13 @@ curve = deq.Activation("curve", tanh, slope, 1.0, 0.7698003589195009, 0.0, True)
 
 
 def stored(api, run):
-    """Every point that MLflow holds of a run, doubles as often as they are there."""
+    """All points of a run in MLflow, with duplicates."""
     history = [api.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
     return sorted((m.key, m.step, m.timestamp, m.value) for part in history for m in part)
 
 
 def whole(output, digest):
-    """What the run would hold had it been sent at the end."""
+    """The content of a run that is sent at the end only."""
     with contextlib.closing(Ledger(output / "ledger.db")) as ledger:
         record = ledger.get(digest)
     points = points_of(record)
@@ -163,7 +163,7 @@ def test_a_trial_that_starts_anew_has_one_run(store):
     assert (second.info.start_time, second.info.status) == (2000, "RUNNING")
 
 
-def test_what_another_driver_trains_or_finished_is_left_alone(store):
+def test_runs_of_another_living_driver_and_finished_runs_are_not_changed(store):
     (theirs,) = store.show(1000, store.pages[1])
     assert [r.info.run_id for r in store.show(2000)] == [theirs.info.run_id]
     store.api.set_tag(store.pages[1].run, "sweeps.lease", "1")  # that driver is dead

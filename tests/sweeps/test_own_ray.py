@@ -1,4 +1,4 @@
-"""The Ray that a sweep starts: on loopback alone, closed by a token, and gone with its terminal."""
+"""A sweep's own Ray: on loopback only, protected by a token, and ended with its terminal."""
 
 import contextlib
 import ipaddress
@@ -217,7 +217,7 @@ def listening(pids):
 
 
 def address(raw, size):
-    """An address as the kernel writes it, in words of this machine's order."""
+    """An address as the kernel writes it, answers, for words of this machine's order."""
     words = [
         raw[i : i + 4][::-1] if sys.byteorder == "little" else raw[i : i + 4]
         for i in range(0, size, 4)
@@ -275,7 +275,7 @@ def test_it_starts_while_mlflow_is_imported_and_an_interruption_ends_it(tmp_path
 
 
 def test_it_starts_when_there_is_something_to_train_and_its_error_is_said(tmp_path, monkeypatch):
-    """A root whose record says that nothing is to be trained starts none."""
+    """A root whose record says bit-identical to that nothing is to be trained starts none."""
     words = ["run", *WORDS[:2], "train.steps=20"]
     started = []
 
@@ -295,7 +295,7 @@ def test_it_starts_when_there_is_something_to_train_and_its_error_is_said(tmp_pa
     assert len(started) == 1
 
 
-def test_what_the_shell_says_of_tokens_is_as_it_was_afterwards(monkeypatch):
+def test_the_users_token_variables_are_restored(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/nowhere")
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)

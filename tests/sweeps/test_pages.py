@@ -1,4 +1,4 @@
-"""The real MLflow UI in a headless browser: what a user sees who follows the links."""
+"""MLflow's UI in a headless browser, as a user sees it who follows the links."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def charts(driver, count):
 
 
 def waited(driver, condition):
-    """What the condition gives once it gives something."""
+    """Value of the condition, once it is true."""
     return WebDriverWait(driver, 60).until(condition)
 
 
@@ -78,7 +78,7 @@ def sections(driver):
     return [header.text.partition(" (")[0].partition("\n")[0] for header in headers]
 
 
-def test_the_link_to_the_trials_opens_charts_that_answer_the_question(page):
+def test_the_link_to_the_trials_opens_the_charts(page):
     driver, links = page
     show(driver, links["trials"], "Loss against the GD step", "4 matching runs")
     found = charts(driver, 8)
@@ -101,7 +101,7 @@ def test_the_link_to_the_trials_opens_charts_that_answer_the_question(page):
     assert len(driver.find_elements("css selector", CARDS)) == 8
 
 
-def test_the_table_of_trials_is_one_click_away_and_reads_well(page):
+def test_the_table_of_trials_is_one_click_away(page):
     driver, links = page
     show(driver, links["trials"], "Loss against the GD step", "4 matching runs")
     switch = "//input[@name='runs-view-mode'][@value='TABLE']/ancestor::label"

@@ -23,7 +23,7 @@ LAST_STEP = """for (const plot of document.querySelectorAll(".js-plotly-plot")) 
 
 
 def drawn(driver, url):
-    """The last step of the loss curve of a run's page, loaded anew."""
+    """Last step of the loss curve on a run's page, which is reloaded."""
     show(driver, url, "curve/loss")
     return WebDriverWait(driver, 60).until(lambda d: d.execute_script(LAST_STEP))
 

@@ -1,4 +1,4 @@
-"""Time left goes by the trials' cost; the picture ticks by itself; what takes long is said."""
+"""The time left, by the trials' cost; the live view; lines on long waits."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ from sweeps.planning.plan import plan, trials_of
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time, which stands until it is moved on."""
+    """A clock that stands still until it is advanced."""
 
     class Clock:
         now = 1000.0
@@ -39,8 +39,8 @@ def planned(*words):
     return [trial.config_hash for trial in trials], plan(trials, study="s", sweep="abc")
 
 
-def test_time_left_is_by_cost(clock):
-    """A trial four times as wide takes 16 times as long; of a count it would be one of two."""
+def test_the_time_left_is_estimated_by_cost(clock):
+    """A trial of four times the width takes 16 times as long; by count it would be half."""
     (small, large), both = planned("model.width=16,64")
     found = SweepProgress()
     found.plan(both, ["x", "y", "z"])
@@ -63,7 +63,7 @@ def test_time_left_is_by_cost(clock):
     assert found.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
 
 
-def test_what_is_waited_for(clock):
+def test_the_waiting_text_names_the_innermost_wait(clock):
     (digest,), one = planned("model.width=16")
     found = SweepProgress()
     with found.waiting("composing"):
@@ -87,11 +87,11 @@ def test_what_is_waited_for(clock):
     ("seconds", "said"),
     [(45, "45 s"), (1500, "25 min"), (12600, "3.5 h"), (7.25 * 86400, "7.2 days")],
 )
-def test_a_time_as_a_person_says_it(seconds, said):
+def test_durations_are_readable(seconds, said):
     assert duration(seconds) == said
 
 
-def test_without_a_terminal_only_what_takes_long_is_said(capsys, monkeypatch):
+def test_without_a_terminal_only_long_waits_are_printed(capsys, monkeypatch):
     quiet = terminal.Terminal()
     with quiet.waiting("starting Ray"):
         pass
@@ -104,7 +104,7 @@ def test_without_a_terminal_only_what_takes_long_is_said(capsys, monkeypatch):
     assert said.startswith("starting Ray: ")
 
 
-def test_the_picture_names_what_is_stuck(clock):
+def test_the_live_view_names_stuck_trials(clock):
     hashes, three = planned("model.width=16", "seed=0,1,2")
     shown = terminal.Terminal()
     shown.progress.plan(three, [])
@@ -133,7 +133,7 @@ terminal.say("The end.")
 """
 
 
-def test_the_seconds_move_while_nothing_is_said():
+def test_the_live_view_is_redrawn_without_messages():
     primary, secondary = pty.openpty()
     env = ENV | {"TERM": "xterm"}
     command = [sys.executable, "-c", WAITS]
@@ -149,7 +149,7 @@ def test_the_seconds_move_while_nothing_is_said():
 
 
 def until(terminal, text):
-    """What is written to a terminal up to this text."""
+    """Output of a terminal up to this text."""
     heard, end = "", time.monotonic() + 60
     while text not in heard:
         ready, _, _ = select.select([terminal], [], [], end - time.monotonic())

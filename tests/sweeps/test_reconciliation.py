@@ -1,4 +1,4 @@
-"""What MLflow loses, or has changed by hand, comes back from the ledger without training."""
+"""What MLflow loses, or a user changes there, is restored from the ledger without training."""
 
 import contextlib
 import logging
@@ -38,13 +38,13 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def here(trained, tmp_path):
-    """A copy of it."""
+    """A copy of that folder."""
     shutil.copytree(trained / "outputs", tmp_path / "outputs")
     return tmp_path
 
 
 def assert_whole(api, count=2, study="default", folder=None):
-    """One page that says FINISHED and a run for each trial, each with all that it holds."""
+    """Check that there is a FINISHED page, and a complete run for each trial."""
     (page,), trials = runs(api, study)
     assert page.info.status == "FINISHED"
     assert {"sweep.yaml", "report.html", "trials.csv"} <= names(page)
@@ -58,7 +58,7 @@ def assert_whole(api, count=2, study="default", folder=None):
 
 
 def assert_once(api, run):
-    """Every step metric has a point for each step, once."""
+    """Check that every step metric has one point for each step."""
     for key in ("train/loss", "train/residual", "time/seconds"):
         steps = [point.step for point in api.get_metric_history(run.info.run_id, key)]
         assert steps
@@ -91,7 +91,7 @@ def the_page_set_failed(outputs):
 
 
 def the_page_gone_for_good(outputs):
-    """As after `mlflow gc`."""
+    """Delete the page as `mlflow gc` does."""
     run = runs(client(outputs))[0][0].info.run_id
     with contextlib.closing(sqlite3.connect(outputs / "mlflow" / "mlflow.db")) as db, db:
         for table in ("tags", "latest_metrics", "metrics", "runs"):
@@ -130,7 +130,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
-def test_sync_sends_again_what_was_lost(lose, here):
+def test_sync_restores_what_mlflow_lost(lose, here):
     lose(here / "outputs")
     # MLflow keeps a run's folder in mind, for a process: here that of the sweep copied.
     done = (sweeps if lose is the_artifacts_deleted else inside)("sync", cwd=here)
@@ -141,7 +141,7 @@ def test_sync_sends_again_what_was_lost(lose, here):
 
 
 @pytest.mark.parametrize("lose", [a_trial_deleted, the_store_deleted], ids=lambda f: f.__name__)
-def test_the_same_command_sends_it_too_and_trains_nothing(lose, here):
+def test_the_same_command_restores_it_and_trains_nothing(lose, here):
     lose(here / "outputs")
     done = inside(*WORDS, "seed=0,1", cwd=here)
     assert done.returncode == 0, done.stderr
@@ -151,7 +151,7 @@ def test_the_same_command_sends_it_too_and_trains_nothing(lose, here):
     assert page.info.run_id in done.stdout  # the links are those of what is there
 
 
-def test_resume_and_report_send_it_too(here):
+def test_resume_and_report_restore_it(here):
     api = client(here / "outputs")
     (page,), _ = runs(api)
     for command in ("resume", "report"):
@@ -163,8 +163,8 @@ def test_resume_and_report_send_it_too(here):
 
 
 @pytest.mark.parametrize("backup", [False, True])
-def test_a_store_that_is_deleted_half_way_or_comes_from_a_backup(backup, trained, tmp_path):
-    """Of a wider sweep nothing is missing, what was sent to the store before included."""
+def test_a_store_that_was_deleted_or_replaced_by_a_backup(backup, trained, tmp_path):
+    """The wider sweep is complete, with the trials that the old store had."""
     outputs = tmp_path / "outputs"
     shutil.copytree(trained / "outputs", outputs)
     words = [*WORDS, "seed=0,1,2"]
@@ -184,7 +184,7 @@ def test_a_store_that_is_deleted_half_way_or_comes_from_a_backup(backup, trained
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} <= parents
 
 
-def test_a_deleted_experiment_has_two_ways_out_and_stops_no_other_study(here):
+def test_a_deleted_experiment_is_refused_with_two_remedies(here):
     api = client(here / "outputs")
     assert inside(*WORDS, "study=other", cwd=here).returncode == 0
     api.delete_run(runs(api, "other")[1][0].info.run_id)
@@ -207,7 +207,7 @@ def test_a_deleted_experiment_has_two_ways_out_and_stops_no_other_study(here):
 
 
 def test_artifacts_that_cannot_be_written_leave_nothing_running(trained, tmp_path):
-    """Of an experiment in an S3 bucket, where boto3 is not installed."""
+    """The experiment is in an S3 bucket, and boto3 is not installed."""
     shutil.copytree(trained / "outputs", tmp_path / "outputs")
     api = client(tmp_path / "outputs")
     experiment = api.create_experiment("bucket", artifact_location="s3://nowhere/at/all")
@@ -233,8 +233,8 @@ def test_the_report_has_curves_of_what_the_ledger_lost(here):
         assert found("0" * 64) is None
 
 
-def test_mlflow_counts_by_an_offset_in_its_token_and_takes_so_many_ids(here):
-    """Private parts of MLflow's: the token, and how long a filter may be."""
+def test_mlflows_page_token_is_an_offset_and_a_query_takes_enough_ids(here):
+    """Guard of two private parts of MLflow: the token, and the length of a query."""
     api = client(here / "outputs")
     experiment = api.get_experiment_by_name("default").experiment_id
     query = "tags.`sweeps.kind` = 'trial'"
@@ -247,7 +247,7 @@ def test_mlflow_counts_by_an_offset_in_its_token_and_takes_so_many_ids(here):
 
 
 class Store:
-    """An MLflow that holds these runs; counts the questions."""
+    """Fake MLflow with these runs; it counts the queries."""
 
     def __init__(self, there):
         self.there, self.asked = there, 0
@@ -262,7 +262,7 @@ class Store:
 
 
 @pytest.mark.parametrize(("lost", "most"), [(0, 4), (1, 15), (10_000, 8)])
-def test_ten_thousand_runs_take_a_few_questions(lost, most):
+def test_ten_thousand_runs_take_few_queries(lost, most):
     ids = [f"{i:032x}" for i in range(10_000)]
     store = Store(set(ids[lost:]))
     guard = lambda what: contextlib.nullcontext()  # noqa: E731
@@ -271,8 +271,8 @@ def test_ten_thousand_runs_take_a_few_questions(lost, most):
     assert store.asked <= most
 
 
-def test_libraries_are_quiet(here):
-    """An answer that was lost on the way is asked for again without a word."""
+def test_libraries_log_nothing(here):
+    """A lost answer is requested again without a message."""
     Tracker(TrackingConfig(), here / "outputs")
     for name in ("urllib3.connectionpool", "alembic.runtime", "mlflow.tracking", "ray.tune"):
         assert not logging.getLogger(name).isEnabledFor(logging.ERROR)

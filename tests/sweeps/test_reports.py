@@ -1,4 +1,4 @@
-"""What a worker reports, and how the driver keeps and sends it: nothing lost, nothing twice."""
+"""Reports of a worker, and how the driver stores and sends them."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def record():
     return done.record
 
 
-def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypatch):
+def test_messages_are_reported_in_batches(monkeypatch):
     clock = iter([0.0, 0.0, 0.2, 0.4, 5.0, 5.0, 5.1])
     monkeypatch.setattr(batching.time, "monotonic", lambda: next(clock))
     said = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
@@ -37,7 +37,7 @@ def test_what_comes_together_is_one_report_and_what_comes_late_its_own(monkeypat
     assert found == [said[:1], said[1:4], said[4:]]
 
 
-def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, monkeypatch):
+def test_the_worker_draws_the_figure_and_an_error_in_it_loses_no_result(record, monkeypatch):
     (drawn,) = batching.with_figures([Done(record)])
     assert drawn.figure == drawing.draw(record)
     assert drawn.figure.startswith(b"\x89PNG")
@@ -49,7 +49,7 @@ def test_the_worker_draws_the_figure_and_a_result_outlives_its_drawing(record, m
     assert list(batching.with_figures([Done(record)])) == [Done(record)]
 
 
-def test_a_figure_holds_nothing_of_the_trial_drawn_before(record):
+def test_a_figure_shows_nothing_of_the_previous_trial(record):
     fresh = drawing.draw(record)
     longer = {k: v * 3 for k, v in record.trajectory.items()}
     longer["step"] = [float(i) for i in range(len(longer["step"]))]
@@ -71,7 +71,7 @@ def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
 
 
 class Client:
-    """A store of MLflow's as far as a trial's run needs one; counts the calls."""
+    """Fake MLflow client for a trial's run; it counts the calls."""
 
     def __init__(self, folder, fails=0):
         self.folder, self.fails = folder, fails
@@ -105,7 +105,7 @@ def send(runs, record):
     return runs.send(SweepPage("0", "parent", "sweep"), "name", record, b"png", None)
 
 
-def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tmp_path):
+def test_a_trial_that_was_looked_up_is_sent_once_and_without_a_search(record, tmp_path):
     client = Client(tmp_path)
     runs = TrialRuns(client, {}, exclusive=True)
     many = [record.config_hash, *(f"{i:064x}" for i in range(60))]
@@ -121,7 +121,7 @@ def test_a_trial_that_was_looked_up_is_sent_without_a_search_and_once(record, tm
 
 
 class Paged:
-    """An MLflow of finished trials 0, 1, 2, ..., that gives a hundred runs at a time."""
+    """Fake MLflow with finished trials 0, 1, 2, ... that returns a hundred runs at a time."""
 
     def __init__(self, count):
         self.hashes, self.asked = [f"{i:064x}" for i in range(count)], []
@@ -151,8 +151,8 @@ def run_of(digest):
     ("runs", "trials", "pages", "ones"),
     [(950, 50, 0, 50), (100, 60, 1, 0), (950, 60, 1, 60), (950, 600, 10, 0)],
 )
-def test_trials_are_looked_up_by_what_is_less_work(runs, trials, pages, ones):
-    """One by one where they are few, all runs where those are, and one page to tell."""
+def test_trials_are_looked_up_in_the_cheapest_way(runs, trials, pages, ones):
+    """Few trials one by one; otherwise all runs if they fit on one page."""
     client = Paged(runs)
     half = [*client.hashes[-trials // 2 :], *(f"f{i:063x}" for i in range(trials // 2))]
     assert set(TrialRuns(client, {}, exclusive=False).finished_results("0", half)) == set(
@@ -161,7 +161,7 @@ def test_trials_are_looked_up_by_what_is_less_work(runs, trials, pages, ones):
     assert (client.asked.count("page"), client.asked.count("one")) == (pages, ones)
 
 
-def test_a_run_that_was_begun_is_finished_and_not_made_again(record, tmp_path):
+def test_a_run_that_was_begun_is_finished_and_not_created_again(record, tmp_path):
     client = Client(tmp_path, fails=1)
     runs = TrialRuns(client, {}, exclusive=True)
     runs.finished_results("0", [record.config_hash])

@@ -26,7 +26,7 @@ def recorded(tmp_path_factory):
     return where, done
 
 
-def test_the_table_and_the_way_to_the_record(recorded):
+def test_a_sweep_prints_its_table_and_its_links(recorded):
     _, done = recorded
     for word in ("measured/bound", "lambda_0/m", "relu seed=0", "tanh seed=1", "sweeps ui"):
         assert word in done.stdout
@@ -34,7 +34,7 @@ def test_the_table_and_the_way_to_the_record(recorded):
     assert "Traceback" not in done.stderr
 
 
-def test_the_names_of_the_contract_are_in_the_store(recorded):
+def test_the_store_has_the_contracts_names(recorded):
     where, _ = recorded
     parents, trials = runs(client(where / "outputs"))
     assert len(parents) == 1
@@ -125,7 +125,7 @@ def test_the_same_command_again_trains_nothing_and_a_wider_grid_only_the_new(rec
     assert len(trials) == 6
 
 
-def test_the_root_can_be_moved(recorded, tmp_path):
+def test_the_output_root_can_be_moved(recorded, tmp_path):
     where, _ = recorded
     shutil.copytree(where / "outputs", tmp_path / "outputs")
     done = inside("run", *SMALL, "cluster=inline", cwd=tmp_path)
@@ -137,7 +137,7 @@ def test_the_root_can_be_moved(recorded, tmp_path):
 
 
 def test_a_trial_that_raises_fails_alone(tmp_path):
-    """Conditions no network of this size meets: redrawing gives up, on the worker."""
+    """No network of this size meets the conditions: drawing weights fails on the worker."""
     words = ["run", *SMALL, "model.init=redraw,gaussian", "model.max_draws=2"]
     done = sweeps(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
@@ -168,7 +168,7 @@ def test_another_study_reuses_the_training(tmp_path):
 
 @pytest.fixture(scope="module")
 def forbidding_server():
-    """A server that answers every request with 403, as MLflow does a host it does not know."""
+    """A server that answers every request with 403, as MLflow does for an unknown host."""
 
     class Forbidden(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -198,7 +198,7 @@ def forbidding_server():
         ["--no-such-flag"],
     ],
 )
-def test_mistakes_start_and_write_nothing(words, tmp_path, forbidding_server):
+def test_a_wrong_command_starts_and_writes_nothing(words, tmp_path, forbidding_server):
     words = [w.replace("@dead", f"http://127.0.0.1:{unused_port()}") for w in words]
     words = [w.replace("@forbidden", forbidding_server) for w in words]
     done = inside("run", *words, cwd=tmp_path)
@@ -239,8 +239,11 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
 @pytest.mark.parametrize(
     ("stop", "cluster"), [(signal.SIGINT, "inline"), (signal.SIGTERM, "local")]
 )
-def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, cluster, tmp_path):
+def test_an_interrupted_sweep_closes_its_run_and_the_same_command_continues(
+    stop, cluster, tmp_path
+):
     words = ["run", "data.n=8", "model.width=16", f"cluster={cluster}", "train.loss_tol=0"]
+    words += ["tracking.live_seconds=0"]  # a slow trial would have a run before it has ended
     words += ["diagnostics.every=1", "seed=range(0,12)"]
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:
@@ -266,6 +269,7 @@ def test_interrupted_it_ends_its_run_and_the_same_command_goes_on(stop, cluster,
 
 def test_a_driver_that_died_leaves_nothing_running(tmp_path):
     words = ["run", "data.n=8", "model.width=16", "cluster=inline", "seed=range(0,20)"]
+    words += ["tracking.live_seconds=0"]  # a slow trial would have a run before it has ended
     with started(*words, cwd=tmp_path) as process:
         for line in process.stdout:
             if line.startswith("[2/20]"):

@@ -1,4 +1,4 @@
-"""Recording on an MLflow server: a real one, with a password, stopped and started again."""
+"""Recording on a real MLflow server with a password, which is stopped and started again."""
 
 import pytest
 from command import SMALL, inside, runs, started, sweeps
@@ -40,8 +40,8 @@ def test_a_wrong_password_is_refused_and_shown_nowhere(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_that_goes_away_loses_nothing(server, tmp_path, monkeypatch):
-    """It dies in the middle of a sweep; the training goes on, and sync sends the rest."""
+def test_nothing_is_lost_when_the_server_dies(server, tmp_path, monkeypatch):
+    """It dies during a sweep; training continues, and sync sends the rest."""
     env = AUTH | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **env) as sweep:
         for line in sweep.stdout:

@@ -44,7 +44,7 @@ class Stack:
         self.env = plain | QUICK | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def here(self, text, name):
-        """A word of the file, as it is on this machine."""
+        """A word of the compose file, adapted to this machine."""
         text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda m: SECRETS[m[1]], text)
         places = {
             "ray-head:6379": f"127.0.0.1:{self.ray}",
@@ -62,7 +62,7 @@ class Stack:
         return text
 
     def folder(self, name):
-        """Where a service's /data is: the Ray nodes and the driver share one."""
+        """Folder for a service's /data; the Ray nodes and the driver share one."""
         place = self.root / ("mlflow" if name == "mlflow" else "shared")
         place.mkdir(exist_ok=True)
         return place
@@ -72,14 +72,14 @@ class Stack:
         return self.env | {key: self.here(str(value), name) for key, value in own.items()}
 
     def start(self, name, *more):
-        """A service's command, with what only this machine needs."""
+        """Start a service's command, with the settings that this machine needs."""
         words = [self.here(word, name) for word in SERVICES[name]["command"]]
         made = Service([*words, *more], cwd=self.folder(name), env=self.environment(name))
         self.running.append(made)
         return made
 
     def healthy(self, name):
-        """Whether its health check says so."""
+        """Whether the service's health check succeeds."""
         kind, *words = (self.here(w, name) for w in SERVICES[name]["healthcheck"]["test"])
         assert kind == "CMD"
         words = [sys.executable if word == "python" else word for word in words]
@@ -87,7 +87,7 @@ class Stack:
         return subprocess.run(words, env=env, capture_output=True, check=False).returncode == 0
 
     def start_postgres(self):
-        """What the image of PostgreSQL does: a database of that name, user and password."""
+        """Create the database, user and password, as PostgreSQL's image does."""
         (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
         data, user = self.root / "postgres", pwd.getpwnam("postgres")
         asked = self.environment("postgres")
@@ -106,7 +106,7 @@ class Stack:
         self.query(f"CREATE DATABASE {asked['POSTGRES_DB']}", "postgres")
 
     def serve_postgres(self):
-        """Start the server on the data that are there."""
+        """Start the server on existing data."""
         self.database = Service(self.server, cwd=self.root, env=self.env)
         self.running.append(self.database)
         until(lambda: self.query("SELECT 1", "postgres") == "1", 30, "PostgreSQL")
@@ -119,7 +119,7 @@ class Stack:
         return done.stdout.strip()
 
     def launched(self, *overrides):
-        """The one-shot service, with this command, running."""
+        """Start the one-shot service with this command."""
         entry = [self.here(word, "sweeps") for word in SERVICES["sweeps"]["entrypoint"]]
         env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)}
         words = [*entry, *overrides]
@@ -128,7 +128,7 @@ class Stack:
         return service
 
     def launch(self, *overrides):
-        """The same, run to its end."""
+        """Run the one-shot service with this command to its end."""
         service = self.launched(*overrides)
         return service.process.wait(timeout=150), service.log.read_text()
 
@@ -144,7 +144,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack():
-    """All services, one after the other as `depends_on` has it."""
+    """All services, started in the order of `depends_on`."""
     if not shutil.which("psql") or not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     if os.geteuid() != 0:
@@ -198,7 +198,7 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
 
 
 def test_the_database_restarts_in_the_middle_of_a_sweep(stack, monkeypatch):
-    """It is killed, as by a node that fails, and comes back: nothing missing, nothing twice."""
+    """It is killed and restarted: no result is missing or duplicated."""
     count = "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE"
     count += " t.key = 'sweeps.kind' AND t.value = 'trial' AND r.lifecycle_stage = 'active'"
     before = int(stack.query(count))

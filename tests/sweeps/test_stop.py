@@ -1,4 +1,4 @@
-"""`sweeps stop` and cluster.trial_timeout: what ends, what is kept, what goes on."""
+"""`sweeps stop` and cluster.trial_timeout: what ends, what is kept, what continues."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def planned(count):
 
 @pytest.fixture
 def requests(tmp_path, monkeypatch):
-    """A sweep's requests, which are looked for at every step."""
+    """Requests of a sweep, read at every step."""
     monkeypatch.setattr(stop_requests, "EVERY", 0.0)
     return StopRequests.of(tmp_path / "sweeps" / "abc")
 
@@ -44,7 +44,7 @@ def checkpoints(tmp_path):
 
 
 def trained(trials, requests, checkpoints=None, at=None):
-    """What a worker says; at the first step done, `at` is called."""
+    """Messages of a worker; `at` is called after the first step."""
     guard = Guard(requests)
     for message in train_on_worker(
         [t.plain for t in trials], WorkerSettings("cpu", 1, checkpoints), guard
@@ -63,8 +63,8 @@ def trajectory(record):
     return {name: record.trajectory[name] for name in ("loss", "norm_w", "residual")}
 
 
-def test_a_stopped_trial_leaves_its_pack_and_goes_on_from_its_checkpoint(requests, checkpoints):
-    """So do the others, to the same last bit as without checkpoints."""
+def test_a_stopped_trial_leaves_its_pack_and_continues_from_its_checkpoint(requests, checkpoints):
+    """The others continue too, with bit-identical results."""
     trials = planned(3)
     hashes = [trial.config_hash for trial in trials]
 
@@ -104,8 +104,8 @@ def test_a_stopped_sweep_leaves_the_checkpoint_of_the_whole_pack(requests, check
     assert len(of(Done, trained(trials, requests, checkpoints))) == 2
 
 
-def test_a_trial_whose_time_is_over_has_failed(requests, checkpoints):
-    """Between two steps; a pack's trials share its time."""
+def test_a_trial_beyond_its_time_limit_fails(requests, checkpoints):
+    """It ends between two steps; the trials of a pack share the limit."""
     short = StopRequests(requests.folder, timeout=1e-9)
     said = of(Failed, trained(planned(2), short, checkpoints))
     assert len(said) == 2
@@ -114,8 +114,8 @@ def test_a_trial_whose_time_is_over_has_failed(requests, checkpoints):
         assert failed.error.startswith("cluster.trial_timeout=1e-09: ended after 0 s, at step ")
 
 
-def test_what_hangs_within_a_step_is_ended(requests, monkeypatch):
-    """What looks is not; whoever takes its place is told whose time was over."""
+def test_a_worker_that_hangs_within_a_step_is_ended(requests, monkeypatch):
+    """A worker that still polls is not. The next worker learns whose time was over."""
     monkeypatch.setattr(stop_requests, "EVERY", 0.01)
     monkeypatch.setattr(stop_requests, "HANGS_AFTER", 0.2)
     guard, ended = Guard(StopRequests(requests.folder, timeout=0.01)), threading.Event()
@@ -133,7 +133,7 @@ def test_what_hangs_within_a_step_is_ended(requests, monkeypatch):
     assert not quiet.hangs()
 
 
-def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
+def test_a_pack_lost_because_of_a_request_is_not_trained_again(requests):
     trials = planned(3)
     hashes = [trial.config_hash for trial in trials]
     tried = []
@@ -161,7 +161,7 @@ def test_a_pack_that_was_lost_for_a_request_is_not_tried_again(requests):
     ) == [Failed(hashes[2], "died", final=False)]
 
 
-def test_two_commands_that_ask_at_once_lose_nothing(requests):
+def test_two_simultaneous_stop_commands_both_count(requests):
     script = "import sys; from pathlib import Path; from sweeps.storage.stop_requests import *\n"
     script += "for n in range(40): StopRequests(Path(sys.argv[1])).write("
     script += "f'{sys.argv[2]}{n}', StopRequest(sys.argv[2]))"
@@ -183,7 +183,7 @@ LONG += ["diagnostics.every=100"]
 
 
 def test_stop_a_trial_and_then_the_sweep(tmp_path):
-    """From another process; `resume` completes it."""
+    """The requests come from another process; `resume` completes the sweep."""
     words = [*LONG, "train.steps=30000", "cluster=inline", "pack=2", "seed=range(0,4)"]
     with started(*words, cwd=tmp_path) as driver:
         sweep = next(line for line in driver.stdout if line.startswith("Sweep ")).split()[1][:-1]
@@ -237,7 +237,7 @@ def watching(cwd, sweep):
 
 
 def wait_for(cwd, right):
-    """The status of the one sweep when it is so."""
+    """Wait until the status of the sweep fulfils a condition; return it."""
     end, found = time.monotonic() + 120, []
     while time.monotonic() < end:
         asked = inside("status", "--json", cwd=cwd)
@@ -270,7 +270,7 @@ wave = deq.Activation("wave", sin, torch.cos, 1.0, 1.0, 0.0, True)
 
 
 def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
-    """Its worker is ended, once; the others have results, and it has its reason."""
+    """Its worker is ended once; the other trials have results, and this one its reason."""
     import torch
 
     import deq
@@ -296,7 +296,7 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
 
 
 def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path):
-    """Checkpoints are written; the same command goes on from them."""
+    """Checkpoints are written; the same command continues from them."""
     words = [*LONG, "train.steps=30000", "seed=range(0,4)", "pack=1"]
     with started(*words, cwd=tmp_path) as driver:
         wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
@@ -319,14 +319,14 @@ def sweep_of(cwd):
     return folder.name
 
 
-def test_a_time_below_0(tmp_path):
+def test_a_negative_time_limit_is_refused(tmp_path):
     done = inside("run", "cluster.trial_timeout=-1", cwd=tmp_path)
     assert done.returncode == 2
     assert "trial_timeout must be at least 0" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_stop_where_nothing_was_launched(tmp_path):
+def test_stop_without_a_record_is_refused(tmp_path):
     done = inside("stop", "abcdef", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Several writers to one MLflow, and an MLflow that is another by now: nothing twice or astray."""
+"""Several machines that write to one MLflow, and an MLflow that was replaced."""
 
 import contextlib
 import signal
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.services
 
 
 class Stopping(Proxy):
-    """Sends a signal to a driver when it has sent a batch of a trial's metrics."""
+    """Sends a signal to a driver after it sent a batch of a trial's metrics."""
 
     def __init__(self, port, number):
         super().__init__(port)
@@ -33,8 +33,8 @@ class Stopping(Proxy):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-def test_a_driver_that_ends_or_stops_while_it_sends(server, number, tmp_path, monkeypatch):
-    """Another machine completes the sweep meanwhile; one that stopped goes on afterwards."""
+def test_a_driver_that_is_killed_or_paused_while_it_sends(server, number, tmp_path, monkeypatch):
+    """Another machine completes the sweep meanwhile; a paused driver continues afterwards."""
     api, study = server.client(monkeypatch), f"sends-{number}"
     for machine in ("one", "two"):
         (tmp_path / machine).mkdir()
@@ -56,8 +56,8 @@ def test_a_driver_that_ends_or_stops_while_it_sends(server, number, tmp_path, mo
     assert len(api.get_metric_history(trial.info.run_id, "train/loss")) == 31
 
 
-def test_a_server_with_another_database_gets_all_and_other_studies_nothing(tmp_path, monkeypatch):
-    """Ids that are remembered mean something else there; names and tags do not."""
+def test_a_server_with_a_new_database_gets_all_results_in_the_right_study(tmp_path, monkeypatch):
+    """The ledger's ids belong to something else there; names and tags do not."""
     folder, root = tmp_path / "server", tmp_path / "outputs"
     folder.mkdir()
     server = MlflowServer(folder)

@@ -1,4 +1,4 @@
-"""A driver at work is seen by its lock, not its clock; a trial that says nothing is named."""
+"""The heartbeat of a driver, and trials that make no step."""
 
 import contextlib
 import itertools
@@ -41,7 +41,7 @@ def locked(folder):
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 1])
-def test_a_driver_of_this_machine_is_looked_for_whatever_its_clock_says(folder, hours):
+def test_a_local_driver_is_alive_if_its_process_and_lock_exist(folder, hours):
     at = time.time() + 3600 * hours
     put(folder, at=at, host=heartbeat.socket.gethostname(), pid=os.getpid())
     assert heartbeat.last_heartbeat(folder) is None
@@ -55,13 +55,13 @@ def test_a_driver_of_this_machine_is_looked_for_whatever_its_clock_says(folder, 
         assert heartbeat.last_heartbeat(folder) is None
 
 
-def test_of_another_machine_its_clock_must_do(folder):
+def test_a_driver_on_another_machine_is_alive_if_its_heartbeat_is_recent(folder):
     for ago, seen in ((1, True), (heartbeat.DEAD_AFTER + 1, False)):
         put(folder, at=time.time() - ago, host="elsewhere", pid=1)
         assert (heartbeat.last_heartbeat(folder) is not None) is seen
 
 
-def test_a_root_is_held_by_one(tmp_path):
+def test_only_one_process_holds_an_output_root(tmp_path):
     script = "import sys; from pathlib import Path; from sweeps.storage import root_lock\n"
     script += f"with root_lock.held(Path({str(tmp_path)!r}), lambda: 'this'): pass"
     with locked(tmp_path / "sweeps" / "x"):
@@ -78,49 +78,49 @@ def test_a_root_is_held_by_one(tmp_path):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Seconds for minutes."""
+    """Shorten the time after which a trial counts as stuck."""
     monkeypatch.setattr(progress, "STUCK_AFTER", 1)
     monkeypatch.setattr(heartbeat, "EVERY", 0.05)
 
 
-def test_a_trial_that_makes_no_step_is_named_once(folder, hasty, capsys):
-    """Also where it is heard of; with the command that stops it."""
+def test_a_stuck_trial_is_reported_once(folder, hasty, capsys):
+    """The line names the command that stops the trial."""
     trials = trials_of(request(["data.n=8", "model.width=16", "seed=0,1,2"]))
     hashes = [trial.config_hash for trial in trials]
     terminal = Terminal()
     terminal.progress.plan(plan(trials, study="", sweep="abc"), [])
-    view, tell = LiveView(terminal, "abc"), terminal.progress.tell
+    view, on_event = LiveView(terminal, "abc"), terminal.progress.on_event
     with heartbeat.HeartbeatWriter(folder, terminal.progress, view.on_stuck):
         for digest in hashes:
-            tell(Progress(digest, 12, 1500, 0.1))
-        tell(Failed(hashes[2], "why"))
+            on_event(Progress(digest, 12, 1500, 0.1))
+        on_event(Failed(hashes[2], "why"))
         for step in itertools.count(13):
-            tell(Progress(hashes[0], 12, 1500, 0.1))
-            tell(Progress(hashes[1], step, 1500, 0.1))
+            on_event(Progress(hashes[0], 12, 1500, 0.1))
+            on_event(Progress(hashes[1], step, 1500, 0.1))
             time.sleep(0.02)
-            if said_stuck(folder).get(hashes[0], 0) >= 2:
+            if stuck_trials(folder).get(hashes[0], 0) >= 2:
                 break
-        assert set(said_stuck(folder)) == {hashes[0]}
-        tell(Progress(hashes[0], 13, 1500, 0.1))
-        while said_stuck(folder):
+        assert set(stuck_trials(folder)) == {hashes[0]}
+        on_event(Progress(hashes[0], 13, 1500, 0.1))
+        while stuck_trials(folder):
             time.sleep(0.02)
-            tell(Progress(hashes[1], 0, 1500, 0.1))
-            tell(Progress(hashes[1], 1, 1500, 0.1))
+            on_event(Progress(hashes[1], 0, 1500, 0.1))
+            on_event(Progress(hashes[1], 1, 1500, 0.1))
     lines = [line for line in capsys.readouterr().out.splitlines() if "no step" in line]
     assert len(lines) == 1
     assert lines[0].startswith("seed=0: no step for ")
     assert lines[0].endswith(f" s (step 12/1500); to stop it: sweeps stop abc {hashes[0][:12]}")
 
 
-def said_stuck(folder):
-    """Which trials a driver says make no step, and for how long."""
+def stuck_trials(folder):
+    """Seconds since the last step of the stuck trials, from the heartbeat."""
     with contextlib.suppress(OSError):
         return json.loads((folder / heartbeat.NAME).read_text())["stuck"]
     return {}
 
 
-def test_status_names_it(tmp_path):
-    """Of a sweep that waits in an activation of the user's own."""
+def test_status_reports_a_stuck_trial(tmp_path):
+    """The sweep waits in a custom activation."""
     done = inside(
         "run", "data.n=8", "model.width=16", "train.steps=20", "cluster=inline", cwd=tmp_path
     )

@@ -1,4 +1,4 @@
-"""Which packs are tried again, and how small; what is out of memory is halved once."""
+"""Which lost packs are trained again, and in which parts; out of memory halves a pack once."""
 
 import time
 
@@ -24,7 +24,7 @@ def done(one):
 
 
 class Workers:
-    """Trains packs in no time; what `loses` names is lost, as long as it says."""
+    """Fake that trains packs at once; packs for which `loses` is true are lost."""
 
     def __init__(self, loses, cause=FailureCause.WORKER):
         self.loses, self.cause, self.asked = loses, cause, []
@@ -42,7 +42,7 @@ def endings(said):
     return [isinstance(message, Done) for message in said]
 
 
-def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
+def test_a_trial_that_kills_its_worker_does_not_fail_the_others():
     trials = planned(4)
     workers = Workers(lambda pack: trials[2] in pack)
     said = list(train_with_retries([trials[:2], trials[2:]], 2, workers.fit))
@@ -53,7 +53,7 @@ def test_a_trial_that_kills_its_worker_does_not_take_its_neighbours_with_it():
     assert len(said) == 4
 
 
-def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_it_needs():
+def test_a_pack_out_of_memory_is_halved_once_and_then_reports_its_need():
     trials = planned(5)
     workers = Workers(lambda pack: len(pack) > 1, FailureCause.MEMORY)
     said = list(train_with_retries([trials], 2, workers.fit))
@@ -63,7 +63,7 @@ def test_a_pack_that_is_ended_for_its_memory_is_halved_once_and_then_says_what_i
     assert "lower pack" in said[0].error
 
 
-def test_a_single_trial_that_is_lost_is_not_tried_once_more():
+def test_a_lost_single_trial_is_not_trained_again():
     workers = Workers(lambda pack: True)
     assert endings(train_with_retries([[one] for one in planned(2)], 1, workers.fit)) == [
         False,
@@ -72,7 +72,7 @@ def test_a_single_trial_that_is_lost_is_not_tried_once_more():
     assert workers.asked == [(1, 1), (1, 1)]
 
 
-def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_again():
+def test_a_trial_that_ended_before_its_pack_was_lost_ends_once():
     trials = planned(3)
 
     def fit(packs, retries):
@@ -86,7 +86,7 @@ def test_what_ended_before_its_pack_was_lost_is_neither_told_twice_nor_tried_aga
     assert [m.record.config_hash for m in said] == [one.config_hash for one in trials]
 
 
-def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
+def test_a_pack_whose_node_died_is_trained_again_unchanged(monkeypatch):
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
     workers = Workers(lambda pack: len(workers.asked) == 1, FailureCause.NODE)
@@ -107,12 +107,12 @@ def test_a_pack_that_a_node_took_with_it_is_tried_again_as_it_is(monkeypatch):
         ("SYSTEM_ERROR connection error code 2. (1) killed by the OOM killer", FailureCause.WORKER),
     ],
 )
-def test_rays_words_on_a_death(text, cause):
+def test_causes_are_read_from_rays_error_text(text, cause):
     assert parse_worker_error(text)[1] is cause
 
 
 @pytest.mark.parametrize(("fits", "sizes", "ended"), [(2, [4, 2, 2], 4), (1, [4, 2, 2], 0)])
-def test_an_allocation_that_fails_halves_the_pack_once(monkeypatch, fits, sizes, ended):
+def test_a_failed_allocation_halves_the_pack_once(monkeypatch, fits, sizes, ended):
     """The allocation fails inside the worker; the other half is still tried."""
     real, asked = deq.train_pack, []
 
