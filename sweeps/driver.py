@@ -109,7 +109,7 @@ class Driver:
             terminal: where to say what happens.
             tracker: the MLflow to record in.
             ledger: the output root's.
-            own: the Ray to train on where that is this machine's own; it may be starting.
+            own: the Ray to train on where that is this machine's own; it may be there already.
             announced: what was said of the plan before MLflow was asked.
 
         Raises:

@@ -12,6 +12,7 @@ from sweeps.output_root import opened
 from sweeps.planning import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
 from sweeps.terminal import Terminal
+from sweeps.tracking.server import load
 from sweeps.workers import check_cluster
 from sweeps.workers.own_ray import OwnRay
 
@@ -58,7 +59,8 @@ def run(
         # An MLflow of others may hold what the ledger does not: then it is asked first.
         alone = launched.tracking.name == "local"
         if planned.packs and alone and launched.cluster.name == "local":
-            own.start()
+            with terminal.waiting("starting Ray"):
+                own.start(beside=load)
 
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):

@@ -84,3 +84,9 @@ def hush() -> None:
     """Silence what libraries log: it is of no use to a sweep's user; their errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def load() -> None:
+    """Import of MLflow what a sweep uses, which takes seconds: so it may be done ahead."""
+    hush()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401

@@ -85,7 +85,7 @@ def training(
         config: where.
         folder: where Tune keeps its state meanwhile; on a cluster, on storage of all nodes.
         checkpoints: where packs keep theirs.
-        own: the Ray of this machine, which may be starting already.
+        own: the Ray of this machine, which may be there already.
         early: how trials are stopped early, and how high those stand that ended before.
         live_seconds: how often a trial's points are shown while it trains; 0: never.
         requests: where it is asked for that the sweep, or trials of it, end. When the sweep
