@@ -63,7 +63,7 @@ class Driver:
             terminal: where to print.
             tracker: the MLflow to record in.
             ledger: the ledger of the output root.
-            own: the Ray of this machine, which may be starting already.
+            own: the Ray of this machine, which may have started already.
             announced: the announcement that was already printed, before MLflow was opened.
 
         Raises:

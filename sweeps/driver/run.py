@@ -15,6 +15,7 @@ from sweeps.execution.executor import check_cluster
 from sweeps.execution.own_ray import OwnRay
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
+from sweeps.tracking import server
 
 
 def launch(
@@ -66,7 +67,8 @@ def run(
         # A shared MLflow may hold results that the ledger lacks, so it is asked before Ray starts.
         local = launched.tracking.name == "local"
         if planned.packs and local and launched.cluster.name == "local":
-            own.start()
+            with terminal.waiting("starting Ray"):
+                own.start(beside=server.import_mlflow)
 
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):

@@ -84,7 +84,7 @@ def training(
         config: the cluster.
         folder: folder for Tune's state; on a cluster, on storage of all nodes.
         settings: settings of the workers.
-        own: the Ray of this machine, which may be starting already.
+        own: the Ray of this machine, which may have started already.
         early: early stopping, if the sweep has it.
 
     Raises:

@@ -1,53 +1,48 @@
-"""The Ray of a sweep's own starts in a thread while the sweep prepares the rest."""
+"""The Ray of a sweep's own; it may start before the rest of the sweep is prepared."""
 
 import contextlib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 
 class OwnRay:
-    """Starts a Ray on this machine and ends it; a context manager.
-
-    Both happen in one thread that lives as long as this object: Linux kills the processes of a
-    Ray when the thread that started them ends.
-    """
+    """Starts a Ray on this machine, once, and ends it; a context manager."""
 
     def __init__(self) -> None:
-        """Start nothing yet, and no thread."""
-        self._thread = ThreadPoolExecutor(1, "own-ray")
+        """Start nothing yet."""
         self._context = contextlib.ExitStack()
-        self._started: Future[None] | None = None
+        self._started = False
 
-    def start(self) -> None:
-        """Begin to start it; `ready` waits until it has started."""
-        from sweeps.execution import local_ray  # imports ray, so not in the thread
+    def start(self, beside: Callable[[], object] = lambda: None) -> None:
+        """Start Ray, and call `beside` in a thread meanwhile; its errors are ignored.
 
-        if self._started is None:
-            self._started = self._thread.submit(self._context.enter_context, local_ray.own())
+        Ray itself starts in the main thread: Linux would end Ray's processes together with
+        any other thread, and Ray installs a SIGTERM handler that only the main thread can
+        remove.
 
-    @contextlib.contextmanager
-    def ready(self) -> Iterator[None]:
-        """Stay connected to it while the block runs, and end it then. For one block only.
+        Args:
+            beside: imports what is needed next, for example.
 
         Raises:
             Exception: the error of Ray's start.
         """
-        self.start()
-        assert self._started is not None
-        try:
-            self._started.result()
-            yield
-        finally:
-            self._end()
+        from sweeps.execution import local_ray  # imports ray
 
-    def _end(self) -> None:
-        """End it after it has started; do nothing if it was never started."""
-        if self._started is not None:
-            self._thread.submit(self._context.close).result()
+        self._started = True
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(beside)
+            self._context.enter_context(local_ray.own())
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Stay connected to Ray while the block runs, then end it; start it if necessary."""
+        with self._context:
+            if not self._started:
+                self.start()
+            yield
 
     def __enter__(self) -> "OwnRay":
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._end()
-        self._thread.shutdown()
+        self._context.close()

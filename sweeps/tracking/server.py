@@ -84,3 +84,9 @@ def silence() -> None:
     """Silence the log messages of libraries: they do not help the user, and errors are raised."""
     for name in ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def import_mlflow() -> None:
+    """Import the parts of MLflow that a sweep uses, which takes seconds."""
+    silence()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401

@@ -80,6 +80,33 @@ builtins.__import__ = slow
 """
 
 
+# Runs before a process's own code. When MLflow is about to be imported, it waits for Ray's
+# first process, prints whether that runs and sends SIGINT. No import is locked meanwhile.
+SENDS = """import builtins
+import os
+import signal
+import subprocess
+import time
+
+usual = builtins.__import__
+
+
+def slow(name, *rest, **named):
+    if name.partition(".")[0] == "mlflow":
+        builtins.__import__ = usual
+        end = time.monotonic() + 60
+        looks = ["pgrep", "-P", str(os.getpid()), "gcs_server"]
+        while subprocess.call(looks, stdout=subprocess.DEVNULL) and time.monotonic() < end:
+            time.sleep(0.1)
+        print("Ray runs" if time.monotonic() < end else "no Ray", flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+    return usual(name, *rest, **named)
+
+
+builtins.__import__ = slow
+"""
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder whose name is no plain word, with an activation that can be slowed down."""
@@ -289,6 +316,49 @@ def test_it_starts_when_there_is_something_to_train_and_its_error_is_said(tmp_pa
     refused = inside(*words, cwd=tmp_path)
     assert (refused.returncode, refused.stderr) == (2, "sweeps: this Ray does not start\n")
     assert started == ["own-ray_0"]
+    assert inside(*words, "cluster=inline", cwd=tmp_path).returncode == 0
+    done = inside(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(started) == 1
+
+
+def test_ray_starts_while_mlflow_is_imported_and_ctrl_c_ends_both(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SENDS)
+    env = ENV | {"PYTHONPATH": f"{tmp_path}:{ENV['PYTHONPATH']}"}
+    command = [sys.executable, "-m", "sweeps", "run", *WORDS[:2], "train.steps=20"]
+    sweep = Service(command, cwd=tmp_path, env=env)
+    left = []
+    try:
+        until(lambda: "Ray" in sweep.log.read_text(), 90, "Ray's first process")
+        left = tree(sweep.process.pid)
+        assert sweep.process.wait(120) == 130
+        until(lambda: not alive(left), 30, "Ray's processes ended")
+    finally:
+        end([sweep.process.pid, *left])
+    said = sweep.log.read_text()
+    assert "Ray runs" in said
+    assert said.endswith("interrupted; the same command again goes on from here\n")
+    assert "Traceback" not in said
+    assert not list(local_ray._scratch_root().glob(f"{local_ray.SCRATCH}{sweep.process.pid}-*"))
+
+
+def test_ray_starts_only_if_there_is_something_to_train_and_its_error_is_reported(
+    tmp_path, monkeypatch
+):
+    """If the record says that nothing is to be trained, Ray does not start."""
+    words = ["run", *WORDS[:2], "train.steps=20"]
+    started = []
+
+    @contextlib.contextmanager
+    def own():
+        started.append(threading.current_thread())
+        raise ConfigError("this Ray does not start")
+        yield
+
+    monkeypatch.setattr(local_ray, "own", own)
+    refused = inside(*words, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr) == (2, "sweeps: this Ray does not start\n")
+    assert started == [threading.main_thread()]
     assert inside(*words, "cluster=inline", cwd=tmp_path).returncode == 0
     done = inside(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
