@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import deq
 from sweeps.config.early_stopping import STOPPED_AT
-from sweeps.config.hashing import cell_hash
+from sweeps.config.hashing import both_hashes
 from sweeps.config.request import trial_from_plain
 from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.endings import endings
@@ -23,21 +23,35 @@ from sweeps.storage.weights import save_weights
 PROGRESS_EVERY = 0.5
 
 
+class WorkerTrial(NamedTuple):
+    """A trial on a worker, where its config is validated and hashed once."""
+
+    config: deq.TrialConfig
+    plain: dict[str, Any]
+    cell_hash: str
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "tuple[str, WorkerTrial]":
+        """(config hash, trial) of a plain config."""
+        config = trial_from_plain(plain)
+        config_hash, cell_hash = both_hashes(config)
+        return config_hash, cls(config, plain, cell_hash)
+
+
 class PackTraining:
     """Trains a pack once; what it raises is the caller's to handle."""
 
     def __init__(
-        self, plains: dict[str, dict[str, Any]], settings: WorkerSettings, guard: Guard
+        self, trials: dict[str, WorkerTrial], settings: WorkerSettings, guard: Guard
     ) -> None:
         """Prepare; nothing is trained yet.
 
         Args:
-            plains: plain trial configs by config hash.
+            trials: the pack, by config hash.
             settings: how to train them.
             guard: looks for stop requests.
         """
-        self._plains, self._hashes = list(plains.values()), list(plains)
-        self._configs = [trial_from_plain(plain) for plain in self._plains]
+        self._trials, self._hashes = list(trials.values()), list(trials)
         self._settings, self._guard = settings, guard
         self._writer = CheckpointWriter(settings.checkpoints, self._hashes, settings.device)
         # Index in the pack of each trial that has not ended.
@@ -55,10 +69,10 @@ class PackTraining:
             self._writer.folder,
             resumed=checkpoint is not None,
         )
-        first, steps = checkpoint.step if checkpoint else 0, self._configs[0].train.steps
+        first, steps = checkpoint.step if checkpoint else 0, self._trials[0].config.train.steps
         yield from [Progress(digest, first, steps, math.nan) for digest in self._hashes]
         for descent in deq.train_pack(
-            self._configs,
+            [trial.config for trial in self._trials],
             device=self._settings.device,
             checkpoint=checkpoint,
             keep_weights=self._settings.weights is not None,
@@ -140,8 +154,8 @@ class PackTraining:
             stopped = {STOPPED_AT: course.rows[-1]["step"]}
         return Record(
             config_hash=self._hashes[k],
-            cell_hash=cell_hash(course.config),
-            config=self._plains[k],
+            cell_hash=self._trials[k].cell_hash,
+            config=self._trials[k].plain,
             status=outcome.status.value,
             reason=outcome.reason,
             summary=outcome.summary | stopped,

@@ -10,17 +10,16 @@ from typing import Any
 
 import deq
 from deq.training.checkpoint import UnusableError
-from sweeps.config.hashing import config_hash
 from sweeps.config.nested import format_bytes, one_line
 from sweeps.config.request import trial_from_plain
 from sweeps.execution.endings import endings
 from sweeps.execution.events import Done, Failed, Message, Stopped
-from sweeps.execution.pack_training import PackTraining, notes
+from sweeps.execution.pack_training import PackTraining, WorkerTrial, notes
 from sweeps.execution.settings import WorkerSettings
 from sweeps.storage.checkpoints import discard_pack
 from sweeps.storage.stop_requests import Guard
 
-Plains = dict[str, dict[str, Any]]  # plain trial configs by config hash
+Trials = dict[str, WorkerTrial]  # by config hash
 
 
 class _Cause(Enum):
@@ -70,7 +69,7 @@ def train_on_worker(
         Messages on the trials; each trial's last one is Done, Failed or Stopped.
     """
     deq.set_threads(settings.threads)
-    trials = {config_hash(trial_from_plain(plain)): plain for plain in plains}
+    trials = dict(map(WorkerTrial.of, plains))
     yield from _train(trials, settings, guard or Guard(settings.requests), halved=False)
 
 
@@ -85,11 +84,11 @@ def memory_needed(plains: list[dict[str, Any]]) -> str:
 
 
 def _train(
-    trials: Plains, settings: WorkerSettings, guard: Guard, *, halved: bool
+    trials: Trials, settings: WorkerSettings, guard: Guard, *, halved: bool
 ) -> Iterator[Message]:
     stopped = guard.of(list(trials))  # before they began, or after their worker was ended
     yield from endings(stopped, guard.timeout)
-    left = {digest: plain for digest, plain in trials.items() if digest not in stopped}
+    left = {digest: trial for digest, trial in trials.items() if digest not in stopped}
     if not left or guard.pending().sweep:
         return
     size, cause, why = len(left), None, ""
@@ -108,7 +107,7 @@ def _train(
         settings = replace(settings, checkpoints=discard_pack(settings.checkpoints, list(left)))
         yield from _train(left, settings, guard, halved=halved)
     elif cause is _Cause.MEMORY and (halved or size == 1):
-        needed = memory_needed(list(left.values()))
+        needed = memory_needed([trial.plain for trial in left.values()])
         yield from [Failed(digest, f"out of memory: {needed}") for digest in left]
     elif size == 1:
         yield from [Failed(digest, why) for digest in left]
@@ -119,7 +118,7 @@ def _train(
             yield from _train(part, settings, guard, halved=halved)
 
 
-def _split(trials: Plains, size: int) -> Iterator[Plains]:
+def _split(trials: Trials, size: int) -> Iterator[Trials]:
     items = list(trials.items())
     for i in range(0, len(items), size):
         yield dict(items[i : i + size])
