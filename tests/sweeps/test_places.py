@@ -327,12 +327,12 @@ GARBAGE += [{"at": 4e9, "host": 1, "pid": "x", "running": {}}]
 
 
 @pytest.mark.parametrize("found", GARBAGE)
-def test_a_pulse_that_is_garbage(found, tmp_path):
+def test_a_damaged_heartbeat_is_ignored(found, tmp_path):
     (tmp_path / NAME).write_text(json.dumps(found))
     assert last_heartbeat(tmp_path) is None
 
 
-def test_a_pulse_of_now(tmp_path):
+def test_a_present_heartbeat_is_read(tmp_path):
     said = {"at": time.time(), "host": "h", "pid": 1, "running": {"a": [1, 2]}}
     (tmp_path / NAME).write_text(json.dumps(said))
     assert last_heartbeat(tmp_path).running == {"a": [1, 2]}
