@@ -164,7 +164,7 @@ def test_a_plan_keeps_packs_that_have_a_checkpoint():
     kept, split = hashes([trials[4], trials[1]]), hashes([trials[4], trials[0]])
 
     def packs(**options):
-        found = plan(trials, study="", **{"pack": 3, "begun": [kept, split, []]} | options)
+        found = plan(trials, study="", **{"pack": 3, "checkpointed": [kept, split, []]} | options)
         return [[hashes(trials).index(digest) for digest in pack] for pack in found.hashes]
 
     assert packs() == [[0, 2, 3], [4, 1], [5]]
