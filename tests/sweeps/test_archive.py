@@ -232,7 +232,7 @@ def file(name, content=b"x"):
         (put("sweep.json", "study", ".."), "`study` and `launch.study` differ"),
         (put("sweep.json", "trials", 0, "plain", "seed", 7), "its config has another hash"),
         (table(loss=["pickle"] * 31), "is of type string"),
-        (table(loss=[float("inf")] * 31), "no finite number"),
+        (table(loss=[float("inf")] * 31), "not a finite number"),
         (lambda found: found.pop(part(found, "result.json")), "has no trials/"),
         (lambda found: found.pop("sweep.json"), "has no sweep.json"),
     ],

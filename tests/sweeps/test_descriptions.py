@@ -46,7 +46,7 @@ def record(summary=SUMMARY, status="budget", notes=None, loss=(1.0, 0.5), enviro
         started=0,
         finished=1,
         environment=environment or {},
-        trajectory=Trajectory.of({"step": [0.0, 1.0], "loss": list(loss)}),
+        trajectory=Trajectory.of({"step": [0.0, 1.0][: len(loss)], "loss": list(loss)}),
     )
 
 
