@@ -77,6 +77,7 @@ def test_what_git_said_is_told_once_and_recorded(how, repo, tmp_path, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_and_doctor_say_it(repo, tmp_path, monkeypatch, caplog):
     said = damaged(repo, monkeypatch)
     here = {"cwd": tmp_path}

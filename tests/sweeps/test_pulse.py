@@ -118,6 +118,7 @@ def said_stuck(folder):
     return {}
 
 
+@pytest.mark.slow
 def test_status_names_it(tmp_path):
     """Of a sweep that waits in an activation of the user's own."""
     done = inside(
