@@ -2,19 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# COVERAGE=1 makes test and test-fast print the lines that no test ran.
+# COVERAGE=1 makes a target that runs tests print the lines that none of them ran.
 COVERAGE ?=
 BIN = $(VENV)/bin
 INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c constraints.txt $(PIP_ARGS)
 # Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered)
+SLOW = slow or services or browser or gpu
 
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test test-fast coverage lint types contract pictures studies reference docs \
-	package bench check
+.PHONY: help quickstart test test-fast test-slow coverage lint types contract pictures studies \
+	reference docs package bench check
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -25,7 +26,10 @@ test: $(VENV)/.installed-dev ## Set up and run all tests
 	$(PYTEST)
 
 test-fast: $(VENV)/.installed-dev ## Run the tests that are quick and need no service, browser or GPU
-	$(PYTEST) -m "not slow and not services and not browser and not gpu"
+	$(PYTEST) -m "not ($(SLOW))"
+
+test-slow: $(VENV)/.installed-dev ## Run the tests that test-fast leaves out
+	$(PYTEST) -m "$(SLOW)"
 
 coverage: ## Run all tests and print the lines that none of them ran
 	$(MAKE) test COVERAGE=1

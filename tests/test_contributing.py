@@ -42,8 +42,9 @@ def test_what_calls_make_names_targets_that_are_there():
 def test_the_workflow_calls_what_ci_calls():
     ours = (ROOT / ".ci/run").read_text()
     (steps,) = re.findall(r"^for step in (.*); do$", ours, re.MULTILINE)
-    for step in [*steps.split(), "test"]:
-        assert f"make {step}" in WORKFLOW.read_text()
+    for step in [*steps.split(), "test-fast COVERAGE=1", "test-slow"]:
+        assert f"make {step}\n" in ours or step in steps
+        assert f"make {step}\n" in WORKFLOW.read_text()
 
 
 def test_hooks_are_local():

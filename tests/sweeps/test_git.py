@@ -77,6 +77,7 @@ def test_gits_message_is_printed_once_and_recorded(how, repo, tmp_path, monkeypa
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_and_doctor_print_it(repo, tmp_path, monkeypatch, caplog):
     said = damaged(repo, monkeypatch)
     here = {"cwd": tmp_path}

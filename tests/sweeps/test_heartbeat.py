@@ -119,6 +119,7 @@ def stuck_trials(folder):
     return {}
 
 
+@pytest.mark.slow
 def test_status_reports_a_stuck_trial(tmp_path):
     """The sweep waits in a custom activation."""
     done = inside(

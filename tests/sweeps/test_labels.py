@@ -80,6 +80,7 @@ def swept(tmp_path_factory):
     return where / "outputs", folder, sweeps.load(folder.name, output=where / "outputs")
 
 
+@pytest.mark.slow
 def test_seeds_are_grouped_by_hash_in_the_frame_the_report_and_mlflow(swept):
     output, folder, frame = swept
     assert frame["trial"][0] == "data.seed=0 eta=0.1234567 seed=0"

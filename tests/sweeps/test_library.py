@@ -8,6 +8,8 @@ from command import SMALL, inside
 import deq
 import sweeps as library
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_public_names_are_these():
     assert sorted(library.__all__) == [
@@ -57,7 +59,6 @@ def test_a_sweep_is_loaded_as_a_table(tmp_path):
         library.load("abcdef0", output=tmp_path / "outputs")
 
 
-@pytest.mark.slow
 def test_a_sweep_is_planned_and_launched_from_a_script(tmp_path):
     words = [*SMALL, "model.width=8,12", "cluster=inline", f"paths.output={tmp_path / 'own'}"]
     planned = library.plan(words)

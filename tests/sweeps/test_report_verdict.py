@@ -10,6 +10,8 @@ from test_report import LINES, line, rate
 import sweeps
 from sweeps.reports.verdict import verdict
 
+pytestmark = pytest.mark.slow
+
 RATIO = "rate/measured_over_linearized"
 
 
@@ -28,7 +30,6 @@ def swept(tmp_path_factory):
     return sweeps.load(folder.name, output=where / "outputs"), html.unescape(text)
 
 
-@pytest.mark.slow
 def test_the_numbers_match_the_frame(swept):
     frame, text = swept
     ratio, over = frame[RATIO], frame["rate/measured_over_bound"]

@@ -342,6 +342,7 @@ def command(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path):
     said = json.loads(command("run", *SMALL, *FRONTIER, "--json"))
     (row,) = said["found"]
@@ -366,6 +367,7 @@ def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path
     assert len(trials) == len(said["trials"])
 
 
+@pytest.mark.slow
 def test_a_search_killed_between_rounds_is_finished_by_resume(command, tmp_path):
     words = ["run", *SMALL, *OPTUNA, "search.samples=10", "pack=1", "train.steps=30"]
     with started(*words, cwd=tmp_path) as process:

@@ -22,6 +22,7 @@ def columns(first, last):
     return found | {"step": [float(t) for t in steps]}
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.lists(st.integers(1, 3000), max_size=6))
 def test_parts_and_the_whole_give_the_same_points(length, cuts):
