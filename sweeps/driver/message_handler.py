@@ -74,7 +74,7 @@ class MessageHandler:
         stop = self._requests.read().get(SWEEP)
         if stop and self._progress.ended < self._progress.asked:
             self._note_stop(stop.by)
-            resume = f"the same command, or `sweeps resume {self._entry.sweep}`, goes on from here"
+            resume = f"run the same command, or `sweeps resume {self._entry.sweep}`, to continue"
             raise StoppedError(f"{STOPPED_BY} {stop.by}; {resume}")
 
     def _record(

@@ -71,7 +71,7 @@ def _joined(config: ClusterConfig, packs: Packs, folder: Path) -> Iterator[None]
     since two checkouts of the same version may differ.
     """
     activations = {trial.plain["model"]["activation"] for pack in packs for trial in pack}
-    modules = {name.split(".")[0] for name in activations if ":" in name}
+    modules = {name.partition(":")[0].split(".")[0] for name in activations if ":" in name}
     sources = [_source(name) for name in ("deq", "sweeps", *sorted(modules))]
     caches = str(folder.parent.parent.resolve() / "matplotlib")
     try:

@@ -115,5 +115,5 @@ def _of_database(error: sqlite3.Error, path: Path | None, damaged: str) -> Sweep
 def _full(where: object, why: str) -> DiskError:
     return DiskError(
         f"the disk of {where or 'the output root'} does not take what is written ({why}): "
-        "make room; the same command again goes on from here"
+        "make room, then run the same command to continue from here"
     )

@@ -328,7 +328,7 @@ from pathlib import Path
 
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.outbox import OutboxItem
-from sweeps.storage.record import Record
+from sweeps.storage.record import Record, Trajectory
 
 ledger = Ledger(Path(sys.argv[1]))
 for i in range(100000):
@@ -337,7 +337,7 @@ for i in range(100000):
     item = OutboxItem("study", digest, "sweep", digest)
     ledger.enqueue("local", [item])
     made = "", {}, "budget", "", {"a": 1.0}, {}, "cpu", 0, 0, {"i": i}
-    ledger.save(Record(digest, *made, columns))
+    ledger.save(Record(digest, *made, Trajectory.of(columns)))
     ledger.mark_sent("local", item, "run")
     print(digest, flush=True)
 """
