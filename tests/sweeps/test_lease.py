@@ -14,7 +14,7 @@ pytestmark = pytest.mark.services
 
 def words(server, *more):
     to = ["tracking=server", f"tracking.uri={server.uri}", "study=lease"]
-    return ["run", *SMALL, *to, "cluster=inline", *more]
+    return ["run", *SMALL, *to, "cluster=inline", "tracking.live_seconds=0", *more]
 
 
 def reaches(process, line):

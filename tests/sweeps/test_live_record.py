@@ -66,7 +66,7 @@ def the_run(api):
 
 @pytest.mark.parametrize("cluster", ["inline", "local"])
 def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, cluster):
-    words = [*WORDS, *LIVE, "train.steps=6000", f"cluster={cluster}"]
+    words = [*WORDS, *LIVE, "train.steps=4000", f"cluster={cluster}"]
     output = tmp_path / "outputs"
     with started(*words, cwd=tmp_path) as sweep:
         until((output / "mlflow" / "mlflow.db").exists, 60, "a store")
@@ -114,7 +114,7 @@ def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, monk
 
 
 def test_a_server_gets_a_running_trial_and_its_end(server, tmp_path, monkeypatch):
-    words = [*WORDS, *LIVE, "train.steps=3000", "study=live", "cluster=inline"]
+    words = [*WORDS, *LIVE, "train.steps=2000", "study=live", "cluster=inline"]
     words += ["tracking=server", f"tracking.uri={server.uri}"]
     api = server.client(monkeypatch)
     with started(*words, cwd=tmp_path, **AUTH) as sweep:
