@@ -1,0 +1,131 @@
+"""A trial at a GD step from which windows are tried, and moved by them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from deq.training.state import State, state_dict
+from deq.training.windows.check import SHARE, FixedPoint, solve_at
+from deq.training.windows.error_recursion import half_step_tangents
+from deq.training.windows.low_rank import Network, apply, no_terms
+from deq.training.windows.nodes import Nodes, States, inner_products
+from deq.training.windows.polynomials import node_steps
+from deq.training.windows.window import Accuracy, RejectedError, Window, accuracy_at
+
+# Nodes before a window whose H~ is kept.
+HISTORY = 8
+# A rejected window whose nodes changed less than this is where the next one starts from.
+USABLE = 1e-2
+
+
+@dataclass
+class Integrator:
+    """Windows of one trial, one after the other.
+
+    Attributes:
+        network: its weights at the present step; moved in place.
+        now: the present state alone; e: (n,) float64 there.
+        guess: states whose polynomial the next window starts from, the present one among them.
+        history: steps and H~ of nodes before the present step, rising.
+        degree: of the polynomials.
+        grams: the present state's inner products of z and of r; None until they are needed.
+    """
+
+    network: Network
+    now: States
+    e: Tensor
+    guess: States
+    history: list[tuple[int, Tensor]]
+    degree: int
+    grams: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def after_steps(
+        cls, network: Network, states: States, e: Tensor, degree: int, tol: float
+    ) -> "Integrator":
+        """Begin at the last of some states that single steps found."""
+        nodes = Nodes(states, network.phi, network.work)
+        tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
+        history = list(zip(nodes.steps, tangents, strict=True))[:-1]
+        found = cls(network, states, e, states, history, degree)
+        q, v = states.q[-1], states.v[-1]
+        found.settle(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
+        return found
+
+    @property
+    def step(self) -> int:
+        """The present GD step."""
+        return self.now.steps[0]
+
+    def accuracy(self, tol: float, most: float) -> Accuracy:
+        """What can be asked of the next window; see `Accuracy`."""
+        return accuracy_at(self.network, self.now, self.e, tol, most)
+
+    def window(self, length: int, accuracy: Accuracy) -> Window:
+        """A window of so many steps, solved; nothing has moved yet.
+
+        Raises:
+            RejectedError: it cannot be trusted; the guess is its own where that is better.
+        """
+        steps = node_steps(self.step, length, self.degree)
+        states = self.now.and_then(self.guess.at(steps[1:]))
+        nodes = Nodes(states, self.network.phi, self.network.work, self._grams())
+        try:
+            window = Window(self.network, nodes, self.e, self._older(length), accuracy)
+            window.solve(self.guess)
+        except RejectedError:
+            if max(nodes.changes) < USABLE:
+                self.guess = nodes.states
+            raise
+        return window
+
+    def accept(self, window: Window) -> FixedPoint:
+        """Move to the window's end; what was solved there with the new weights."""
+        nodes, accuracy = window.nodes, window.accuracy
+        apply(self.network, window.terms([len(window.e) - 1]))
+        self.guess = nodes.states
+        made = zip(nodes.steps[:-1], window.tangents[:-1], strict=True)
+        self.history = [*self.history, *made][-HISTORY:]
+        return self.settle(nodes.steps[-1], nodes.q[-1], nodes.v[-1], window.e[-1], accuracy)
+
+    def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
+        """Solve for the present state from q and v, (n, m), until its e is resolved.
+
+        Where rounding is a large part of it, e (n,) stays as it was followed.
+        """
+        found = solve_at(self.network, no_terms(self.network), q, v, accuracy)
+        followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())
+        self.now, self.grams = States([step], found.q[None], found.v[None]), None
+        self.e = e.clone() if followed else found.e
+        return found
+
+    def _grams(self) -> tuple[Tensor, Tensor]:
+        if self.grams is None:
+            q, v, network = self.now.q, self.now.v, self.network
+            z = network.phi.function(q)
+            r = network.phi.derivative_at(q, z) * v
+            zz, rr = (inner_products(x[0], x, network.work)[0] for x in (z, r))
+            self.grams = zz, rr
+        return self.grams
+
+    def _older(self, length: int) -> tuple[int, Tensor] | None:
+        """H~ of a node well before the present step."""
+        older = [pair for pair in self.history if pair[0] < self.step]
+        far = [pair for pair in older if pair[0] <= self.step - length / (2 * self.degree)]
+        return far[-1] if far else older[0] if older else None
+
+    def state(self) -> State:
+        """Return everything but the network."""
+        return {
+            "now": state_dict(self.now),
+            "e": self.e,
+            "guess": state_dict(self.guess),
+            "history": [{"step": step, "tangent": tangent} for step, tangent in self.history],
+        }
+
+    @classmethod
+    def restored(cls, network: Network, degree: int, state: State) -> "Integrator":
+        """Rebuild an integrator from its state."""
+        now, guess = (States(**state[name]) for name in ("now", "guess"))
+        history = [(int(pair["step"]), pair["tangent"].cpu()) for pair in state["history"]]
+        return cls(network, now, state["e"].cpu(), guess, history, degree)

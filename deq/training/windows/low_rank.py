@@ -1,0 +1,165 @@
+"""Weights inside a window: those of its start, and known terms of low rank.
+
+With Z and R polynomials in time through the nodes, the weights at a step s are exactly
+
+    W(s) = W - eta sum_jk R_j diag(c_jk) Z_k^T
+    P(s) = P - eta sum_j R_j diag(b_j) X^T X
+    a(s) = a - eta sum_k Z_k b_k,
+
+c and b the moments of e up to s. A map of an equilibrium or an adjoint with them is one
+product with W and some thin ones; W(s) itself is formed only where it is asked for.
+Samples are rows: Z, R, P are (n, m). A states are mapped together, each with weights of its
+own step.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deq.activations.activation import Activation
+
+
+@dataclass
+class Work:
+    """Products taken: `large` ones of (m, m) with (m, n), `thin` ones of (n, n) with (n, m)."""
+
+    large: float = 0.0
+    thin: float = 0.0
+
+    def total(self, n: int, m: int) -> float:
+        """All of them, a thin one counted n / m."""
+        return self.large + self.thin * n / m
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trial's weights at the start of a window, and what does not change.
+
+    Attributes:
+        w: (m, m); p: (n, m), P = U X; a: (m,).
+        xx: (n, n) X^T X; y: (n,); both float64 on the CPU.
+        eta: the step size.
+        phi: the activation.
+        work: where products are counted.
+    """
+
+    w: Tensor
+    p: Tensor
+    a: Tensor
+    xx: Tensor
+    y: Tensor
+    eta: float
+    phi: Activation
+    work: Work = field(default_factory=Work)
+
+    def total(self) -> float:
+        """Products so far, thin ones at n / m."""
+        return self.work.total(*self.p.shape)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of low rank at A steps.
+
+    Attributes:
+        z, r: (L, n, m) at the nodes.
+        c: (A, L, L, n); b: (A, L, n); float64 on the CPU.
+    """
+
+    z: Tensor
+    r: Tensor
+    c: Tensor
+    b: Tensor
+
+    def with_step(self, z: Tensor, r: Tensor, e: Tensor) -> "Terms":
+        """The same one GD step later: it is one node more. z, r (n, m); e (n,); A = 1."""
+        count, n = self.b.shape[1:]
+        c = self.c.new_zeros(1, count + 1, count + 1, n)
+        c[:, :-1, :-1], c[:, -1, -1] = self.c, e
+        b = torch.cat([self.b, e[None, None]], dim=1)
+        return Terms(torch.cat([self.z, z[None]]), torch.cat([self.r, r[None]]), c, b)
+
+
+def no_terms(network: Network) -> Terms:
+    """No change: the weights are the network's own; A = 1."""
+    n, none = network.p.shape[0], network.p.new_empty(0, *network.p.shape)
+    return Terms(none, none, network.y.new_empty(1, 0, 0, n), network.y.new_empty(1, 0, n))
+
+
+def output_weights(network: Network, terms: Terms) -> Tensor:
+    """a at the A steps; (A, m) float64."""
+    b, z = terms.b.flatten(1).to(terms.z.device), terms.z.flatten(0, 1).double()
+    return network.a.double() - network.eta * (b @ z)
+
+
+def preactivations(network: Network, terms: Terms, z: Tensor, zz: Tensor) -> Tensor:
+    """W(s) z + P(s) of A states; (A, n, m).
+
+    Args:
+        network: the window's start.
+        terms: at their steps.
+        z: (A, n, m) phi of the states.
+        zz: (L, A, n, n) float64, inner products of the nodes' Z with z.
+    """
+    coefficients = terms.b[..., None] * network.xx
+    for k in range(len(zz)):
+        coefficients.addcmul_(terms.c[:, :, k, ..., None], zz[k][:, None])
+    image = torch.add(network.p, z @ network.w.mT)
+    return _minus(network, image, coefficients, terms.r)
+
+
+def adjoints(network: Network, terms: Terms, r: Tensor, rr: Tensor, a: Tensor) -> Tensor:
+    """a(s) + W(s)^T r of A states; (A, n, m).
+
+    Args:
+        network: the window's start.
+        terms: at their steps.
+        r: (A, n, m) phi' times the states.
+        rr: (L, A, n, n) float64, inner products of the nodes' R with r.
+        a: (A, m) a(s).
+    """
+    coefficients = terms.b.new_zeros(*terms.b.shape, terms.b.shape[-1])
+    for j in range(len(rr)):
+        coefficients.addcmul_(terms.c[:, j, ..., None], rr[j][:, None])
+    image = torch.add(a[:, None, :].to(r.dtype), r @ network.w)
+    return _minus(network, image, coefficients, terms.z)
+
+
+def _minus(network: Network, image: Tensor, coefficients: Tensor, nodes: Tensor) -> Tensor:
+    """Image - eta sum_j coefficients_j^T nodes_j; (A, n, m), (A, L, n, n), (L, n, m)."""
+    states, count, n, _ = coefficients.shape
+    network.work.large += states
+    network.work.thin += states * count
+    flat = coefficients.permute(0, 3, 1, 2).reshape(states * n, count * n).to(image)
+    change = nodes.flatten(0, 1)
+    return torch.addmm(image.flatten(0, 1), flat, change, alpha=-network.eta).view_as(image)
+
+
+def measured_error(network: Network, z: Tensor, r: Tensor, change: Tensor, a: Tensor) -> Tensor:
+    """E of A states, corrected by their residuals; (A, n) float64 on the CPU.
+
+    Args:
+        network: for y.
+        z: (A, n, m) phi of the states.
+        r: (A, n, m) their adjoints, phi' times V.
+        change: (A, n, m) image of the pre-activations less themselves. The error of e is then
+            that of the pre-activations times that of the adjoints.
+        a: (A, m) float64, a(s).
+    """
+    first = (z.double() @ a[:, :, None])[..., 0]
+    return (first + (r * change).double().sum(-1)).cpu() - network.y
+
+
+def apply(network: Network, terms: Terms) -> None:
+    """Move the network's weights to those at the one step of the terms, in place."""
+    c, b = terms.c[0], terms.b[0]
+    device, dtype = terms.z.device, terms.z.dtype
+    change = (network.eta * c)[..., None].to(device, dtype)
+    right = torch.stack([(row * terms.z).sum(0) for row in change])
+    network.a.copy_(output_weights(network, terms)[0])
+    network.w.addmm_(terms.r.flatten(0, 1).mT, right.flatten(0, 1), alpha=-1)
+    moved = ((network.eta * b)[..., None].to(device, dtype) * terms.r).sum(0)
+    network.p.addmm_(network.xx.to(device, dtype), moved, alpha=-1)
+    network.work.large += len(right)
+    network.work.thin += 1
