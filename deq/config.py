@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from deq.activations.properties import lipschitz
+from deq.activations.properties import has_kink, lipschitz
 from deq.data.config import DataConfig, DigitsConfig
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ Dtype = Literal["float64", "float32"]
 SolverName = Literal["picard", "anderson", "broyden", "newton_krylov"]
 Finish = Literal["none", "float64"]
 Precision = Literal["full", "mixed"]
+Integrator = Literal["steps", "windows"]
+# Tolerances of windows: float64 resolves none below, and above no rate is right to a percent.
+FINEST, COARSEST = 1e-10, 1e-3
 # Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Keys on which two trials must agree to train in one pack, beside the shape of their data.
@@ -127,12 +130,19 @@ class TrainConfig:
         eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
             lambda_max(H_inf); theorem: the bound (10) at the best delta.
         loss_tol: training has converged when Phi(t) <= loss_tol Phi(0).
+        integrator: steps: one GD step after the other. windows: many GD steps at once, the same
+            discrete trajectory at a cost that grows like the logarithm of the steps; for
+            activations without a kink, with solver.name=picard and solver.precision=full.
+        integrator_tol: with windows, the error of yhat - y relative to ||yhat - y||, at every
+            step. Where rounding is larger it is looser, and the trial's notes say so.
     """
 
     steps: int = 500
     eta: float = 0.5
     eta_unit: EtaUnit = "tangent"
     loss_tol: float = 1e-20
+    integrator: Integrator = field(default="steps", metadata={"absent_at": "steps"})
+    integrator_tol: float = field(default=1e-6, metadata={"absent_at": 1e-6})
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -141,6 +151,15 @@ class TrainConfig:
             raise ValueError(f"eta must be finite and above 0, not {self.eta}")
         if not 0 <= self.loss_tol < 1:
             raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")
+        if not FINEST <= self.integrator_tol <= COARSEST:
+            raise ValueError(
+                f"integrator_tol must be in [{FINEST:g}, {COARSEST:g}], not {self.integrator_tol}"
+            )
+        if self.integrator == "steps" and self.integrator_tol != 1e-6:
+            raise ValueError(
+                "integrator_tol has no meaning with integrator=steps: leave it out, or set "
+                "train.integrator=windows"
+            )
 
 
 @dataclass(frozen=True)
@@ -189,12 +208,28 @@ class TrialConfig:
                 "solver.precision=mixed works with dtype=float32 only: set dtype=float32, "
                 "or solver.precision=full"
             )
+        if self.train.integrator == "windows":
+            self._check_windows()
         floor = 2 * EPS[self.dtype]
         if self.solver.tol < floor:
             remedy = ", or set dtype=float64" if self.dtype == "float32" else ""
             raise ValueError(
                 f"solver.tol={self.solver.tol:g} is below what {self.dtype} resolves "
                 f"({floor:.1e}): raise it{remedy}"
+            )
+
+    def _check_windows(self) -> None:
+        """Refuse trials for which windows are not built."""
+        activation = self.model.activation
+        if has_kink(activation):
+            raise ValueError(
+                f"train.integrator=windows: windows for kinked activations ({activation}) are not "
+                "built: set train.integrator=steps, or a model.activation without a kink"
+            )
+        if self.solver.name != "picard" or self.solver.precision != "full":
+            raise ValueError(
+                "train.integrator=windows works with solver.name=picard and "
+                "solver.precision=full only: set these, or train.integrator=steps"
             )
 
     @property

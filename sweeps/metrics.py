@@ -21,11 +21,13 @@ class Metric:
         name: in MLflow.
         meaning: its definition.
         unit: empty for a pure number.
+        work: True if it counts the solver's work and is no result; see `Column`.
     """
 
     name: str
     meaning: str
     unit: str = ""
+    work: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,18 @@ SUMMARY = (
     ),
     Metric("theory/lambda_held", "whether lambda_t >= lambda_0 / 2 at every measured step", FLAG),
     Metric("theory/well_posed_held", "whether L ||W(t)||_2 < 1 at every measured step", FLAG),
+    Metric(
+        "solver/products_total",
+        "products with W a sample of the whole run, thin ones (n x n with n x m) counted n / m",
+        "products",
+        work=True,
+    ),
+    Metric(
+        "solver/window_check",
+        "train.integrator=windows: greatest relative deviation of yhat - y from true GD steps, at "
+        "random steps",
+        work=True,
+    ),
     Metric("time/seconds", "this trial's share of its pack's time", "s"),
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import device, packing, scale
+from benchmarks import device, packing, scale, windows
 from benchmarks.engine import Case, measure
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
@@ -93,6 +93,13 @@ def test_the_device_benchmark_refuses_in_one_line_without_a_gpu():
     assert done.returncode != 0
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no CUDA device" in done.stderr
+
+
+def test_windows_are_measured_against_single_steps():
+    lines = dict(windows.measure(windows.Case("tanh", steps=300, width=64, samples=12)))
+    assert lines["products"] < lines["products of single steps, to --reference"]
+    assert lines["greatest relative error of the loss"] < 2e-6
+    assert lines[windows.SHARE] == pytest.approx(lines["products"] / 900)
 
 
 def test_json_output_is_one_object_per_line():

@@ -15,6 +15,9 @@ SMOOTH, KINKED = 2 * (1 + DEPTH), 2 * (2 + 2 * DEPTH)
 AHEAD = 3
 # With solver.precision=mixed: the last argument of a map and its rounded copies.
 MIXED = 3
+# With train.integrator=windows, five nodes: their states, the polynomials before, images, and
+# inner products. Counted in the code; the process was not measured.
+WINDOWS, WINDOW_SQUARES = 60, 120
 # Vectors of length m in the diagnostics: those of Lanczos and rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -43,7 +46,10 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     tensors += TENSORS[config.solver.name]
     tensors += AHEAD if device.startswith("cuda") else 0
     tensors += MIXED if config.solver.precision == "mixed" else 0
-    training = size * m * (n * tensors + VECTORS) + 8 * n * n * SQUARES
+    windows = config.train.integrator == "windows"
+    tensors += WINDOWS if windows else 0
+    squares = SQUARES + (WINDOW_SQUARES if windows else 0)
+    training = size * m * (n * tensors + VECTORS) + 8 * n * n * squares
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)
     if config.dtype == "float32" and config.solver.finish == "float64":

@@ -96,9 +96,7 @@ def compare(course: Course) -> Outcome:
     """
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
-    per_step = course.seconds / max(len(course.rows), 1)
-    summary = {"time/seconds": course.seconds, "time/seconds_per_step": per_step}
-    notes: dict[str, str] = {}
+    summary, notes = _cost(course)
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
         return Outcome(course.status, course.reason, _measured(course), summary, notes)
@@ -142,6 +140,32 @@ def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[st
     return {
         name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
     }
+
+
+def _cost(course: Course) -> Numbers:
+    """Return what the trial cost, and what the checks of its windows found."""
+    train = course.config.train
+    summary = {
+        "time/seconds": course.seconds,
+        "time/seconds_per_step": course.seconds / max(len(course.rows), 1),
+        "solver/products_total": course.products,
+    }
+    if train.integrator == "steps":
+        return summary, {}
+    notes = []
+    if math.isfinite(course.window_check):
+        summary["solver/window_check"] = course.window_check
+    else:
+        notes.append("no window was checked")
+    if course.windows_refused:
+        notes.append(f"{course.windows_refused} windows were not taken: their check failed")
+    if course.window_tol > train.integrator_tol:
+        notes.append(
+            f"rounding in {course.config.dtype} does not allow train.integrator_tol="
+            f"{train.integrator_tol:g} at small losses: there it was "
+            f"{course.window_tol:.2g} at most"
+        )
+    return summary, {"solver/window_check": "; ".join(notes)} if notes else {}
 
 
 def _rates(
@@ -193,10 +217,16 @@ def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) 
     """Return log of the loss that errors in the equilibria alone can cause; (T,).
 
     A residual r means an error of at most r ||z|| / (1 - L ||W||_2) in an equilibrium,
-    which moves yhat by ||a|| times that; rounding counts like a residual.
+    which moves yhat by ||a|| times that; rounding counts like a residual. A window's yhat is
+    corrected by the residual, so that its error is rounding and a share of ||yhat - y||.
     """
     model = course.config.model
     gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)
     norm_z = math.sqrt(float(initial.gram.diagonal().amax()))
-    error = (trajectory["residual"] + trajectory["rounding"]) * (initial.norm_a * norm_z / gap)
-    return torch.log(FLOOR_MARGIN * initial.error.shape[0] / 2 * error**2)
+    windows = course.config.train.integrator == "windows"
+    residual = trajectory["rounding"] + (0.0 if windows else trajectory["residual"])
+    error = residual * (initial.norm_a * norm_z / gap)
+    loss = initial.error.shape[0] / 2 * error**2
+    if windows:
+        loss = loss + trajectory["loss"] * max(course.window_tol, 0.0) ** 2
+    return torch.log(FLOOR_MARGIN * loss)

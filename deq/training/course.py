@@ -75,6 +75,11 @@ class Course:
         reason: one sentence on why it ended.
         initial: what the theory reads at t = 0; None when there was no equilibrium.
         seconds: this trial's share of the time spent.
+        products: products with W so far, a thin one (n x n with n x m) counted n / m.
+        window_check: greatest deviation that the checks of windows found; -inf without a check.
+        window_tol: the loosest tolerance of a window, greater than `train.integrator_tol` where
+            rounding allows no other; -inf without a window.
+        windows_refused: windows that were not taken because their check failed.
         keep_weights: whether to set `weights` when it ends.
         weights: those of the last row, or, for a stopped trial, of the step after it. None
             if they are not kept, or if the trial ended before the checkpoint was written
@@ -89,13 +94,18 @@ class Course:
     reason: str = ""
     initial: Initial | None = None
     seconds: float = 0.0
+    products: float = 0.0
+    window_check: float = -math.inf
+    window_tol: float = -math.inf
+    windows_refused: int = 0
     keep_weights: bool = False
     weights: Weights | None = None
     _best: float = math.inf
     _best_step: int = 0
 
     # Attributes of the state beside rows, status and initial; weights are not part of it.
-    PLAIN = ("eta", "reason", "seconds", "_best", "_best_step")
+    COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
+    PLAIN = ("eta", "reason", *COUNTS, "_best", "_best_step")
 
     def state(self) -> State:
         """Return everything but config, dataset and weights, as plain data and tensors."""

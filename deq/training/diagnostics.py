@@ -36,6 +36,18 @@ class Spectra:
     least_tangent: Tensor
     grad_check: Tensor
 
+    def rows(self) -> list[dict[str, float]]:
+        """Return the columns of the trajectory that are measured here, trial by trial."""
+        columns = {
+            "grad_norm": self.grad_norm.tolist(),
+            "grad_check": self.grad_check.tolist(),
+            "lambda_min_gram": self.least_gram.tolist(),
+            "lambda_min_tangent": self.least_tangent.tolist(),
+            "norm_w": self.norm_w.tolist(),
+        }
+        count = len(self.e)
+        return [{name: column[k] for name, column in columns.items()} for k in range(count)]
+
 
 class Diagnostics:
     """Measures the spectra of a pack's trials."""

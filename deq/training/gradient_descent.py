@@ -14,6 +14,7 @@ from deq.training.group import Group
 from deq.training.pack import Pack
 from deq.training.state import State, state_dict
 from deq.training.weights import Weights
+from deq.training.windows.group import WindowGroup
 
 
 class Descent:
@@ -26,7 +27,7 @@ class Descent:
     Attributes:
         courses: the training run of every trial, in the order given.
         groups: the trials that still train: one group, and one more for each trial that
-            continues in float64 (see SolverConfig.finish).
+            continues in float64 (see SolverConfig.finish) or uses windows (see TrainConfig).
         step: the GD step that comes next.
     """
 
@@ -55,7 +56,7 @@ class Descent:
         forbid_tf32()
         pairs = zip(configs, datasets, strict=True)
         self.courses = [Course(*pair, keep_weights=keep_weights) for pair in pairs]
-        self.groups = [Group(list(self.courses), Pack(configs, datasets, torch.device(device)))]
+        self.groups = _groups(self.courses, torch.device(device))
         self.step = 0
 
     @classmethod
@@ -72,7 +73,10 @@ class Descent:
         descent = cls.__new__(cls)
         parts = zip(configs, datasets, state["courses"], strict=True)
         descent.courses = [Course.restored(*part) for part in parts]
-        descent.groups = [Group.restored(descent.courses, part) for part in state["groups"]]
+        descent.groups = [
+            (WindowGroup if "windows" in part else Group).restored(descent.courses, part)
+            for part in state["groups"]
+        ]
         for course in descent.courses:
             course.keep_weights = keep_weights
         descent.step = state["step"]
@@ -111,7 +115,7 @@ class Descent:
         for group in self.groups:
             for place, other in enumerate(group.courses):
                 if other is course:
-                    return group.pack.weights(place, course.config, course.dataset)
+                    return group.weights(place)
         if course.weights is None:
             raise ValueError("the trial has ended and its weights were not kept: keep_weights=True")
         return course.weights
@@ -133,6 +137,18 @@ class Descent:
 
     def _drop_empty_groups(self) -> None:
         self.groups = [group for group in self.groups if group.courses]
+
+
+def _groups(courses: Sequence[Course], device: torch.device) -> list[Group]:
+    """Group the trials: those of single steps together, each that uses windows by itself."""
+
+    def pack(part: list[Course]) -> Pack:
+        return Pack([course.config for course in part], [course.dataset for course in part], device)
+
+    single = [course for course in courses if course.config.train.integrator == "steps"]
+    windows = [course for course in courses if course.config.train.integrator == "windows"]
+    groups = [Group(single, pack(single))] if single else []
+    return groups + [WindowGroup([course], pack([course])) for course in windows]
 
 
 def shape(config: TrialConfig, dataset: Dataset) -> tuple[object, ...]:

@@ -12,12 +12,13 @@ from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack, half_square
 from deq.training.state import State, load_state_dict
 from deq.training.step_size import step_size
+from deq.training.weights import Weights
 
 
 class Group:
     """Trials that are solved together: their courses, numerics and spectra."""
 
-    STATE = ("pack", "diagnostics", "lookahead")
+    STATE: tuple[str, ...] = ("pack", "diagnostics", "lookahead")
 
     def __init__(self, courses: list[Course], pack: Pack) -> None:
         self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
@@ -33,7 +34,13 @@ class Group:
         return group
 
     def advance(self, step: int) -> None:
-        """Measure at `step`, end the trials that are done, take one GD step with the rest.
+        """Measure at `step`, end the trials that are done, take one GD step with the rest."""
+        self.measure(step)
+        if self.courses:
+            self.lookahead.descend()
+
+    def measure(self, step: int) -> None:
+        """Measure at `step` and end the trials that are done.
 
         A trial leaves the pack as soon as it has ended.
         """
@@ -45,16 +52,21 @@ class Group:
             _fill_solution(rows, "forward", solved.forward)
             _fill_solution(rows, "adjoint", solved.adjoint)
             _fill(rows, flipped=solved.flipped, loss=solved.loss)
+        thin = self.pack.thin_products
         for course, row in zip(self.courses, rows, strict=True):
             row["products"] = row["forward_steps"] + row["adjoint_steps"] + 1
+            course.products += row["products"] + thin
             row["rounding"] = torch.finfo(self.pack.e.dtype).eps
             course.rows.append(row)
             course.check_stop()
         self.keep(lambda course: course.status is not Status.DIVERGED)
-        self._measure(step)
+        self._measure_spectra(step)
         self.keep_training()
-        if self.courses:
-            self.lookahead.descend()
+
+    def weights(self, place: int) -> Weights:
+        """Return the current weights of the trial at this place."""
+        course = self.courses[place]
+        return self.pack.weights(place, course.config, course.dataset)
 
     def split_off_float64(self) -> list["Group"]:
         """Take the trials out that continue in float64; return a group for each."""
@@ -109,7 +121,7 @@ class Group:
                 course.end_unsolved(solved, which)
         return [rows[k] for k in self.keep_training()]
 
-    def _measure(self, step: int) -> None:
+    def _measure_spectra(self, step: int) -> None:
         """Measure the spectra at the cadence and of trials that end.
 
         Whether a trial is measured depends on its own cadence and last step only, so that
@@ -126,14 +138,8 @@ class Group:
             return
         if step == 0:
             self._set_initial(spectra)
-        _fill(
-            [course.rows[-1] for course in measured],
-            grad_norm=spectra.grad_norm.tolist(),
-            grad_check=spectra.grad_check.tolist(),
-            lambda_min_gram=spectra.least_gram.tolist(),
-            lambda_min_tangent=spectra.least_tangent.tolist(),
-            norm_w=spectra.norm_w.tolist(),
-        )
+        for course, values in zip(measured, spectra.rows(), strict=True):
+            course.rows[-1] |= values
 
     def _set_initial(self, spectra: Spectra) -> None:
         """Set what the theory reads at t = 0, and the step sizes."""

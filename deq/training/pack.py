@@ -104,6 +104,23 @@ class Pack:
         self.mask: Tensor | None = None
         self.flipped = self.eta.new_zeros(len(q))
 
+    def set_states(self, q: Tensor, v: Tensor, e: Tensor) -> None:
+        """Set states that were solved elsewhere, one GD step apart, the current one last.
+
+        Args:
+            q: (k, B, n, m) pre-activations.
+            v: (k, B, n, m) adjoints.
+            e: (B, n) yhat - y at the current state.
+        """
+        self._start_solvers(q[0].clone(), v[0].clone())
+        for predictor, states in ((self.forward, q), (self.adjoint, v)):
+            for state in states[1:]:
+                predictor.push(state.clone(), self.buffers[0])
+        self.z = self.phi.function(self.forward.last)
+        self.mask = self.phi.derivative_at(self.forward.last, self.z)
+        self.r, self.e = self.mask * self.adjoint.last, e.to(self.e)
+        self._tighten_tolerance()
+
     def solve_equilibria(self) -> Solution:
         """Solve Q = W phi(Q) + P; set Z = phi(Q) and e = a^T Z - y."""
         solution = self._solve(self.equilibrium_map(), self.forward)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sweeps.metrics import COLUMNS, NATS, SUMMARY
 from sweeps.storage.record import Record
 
-# Columns that count the solver's work, such as iterations; they are no results.
-WORK = {column.name for column in COLUMNS if column.work}
+# Columns and metrics that count the solver's work, such as iterations; they are no results.
+WORK = {entry.name for entry in (*COLUMNS, *SUMMARY) if entry.work}
 # Metrics that are logarithms: below magnitude 1 their difference is compared with 1.
 LOGARITHMS = {metric.name for metric in SUMMARY if metric.unit == NATS}
 # Relative deviation up to which two runs are equal, e.g. packed and alone, or with another
@@ -80,7 +80,7 @@ def _compare_column(first: Record, second: Record, name: str) -> Comparison:
 
 def _compare_metric(first: Record, second: Record, name: str) -> Comparison:
     a, b = first.summary.get(name), second.summary.get(name)
-    if a == b or name.startswith("time/"):
+    if a == b or name.startswith("time/") or name in WORK:
         return Comparison(IDENTICAL, 0.0, name, None)
     size = max(abs(v) for v in (a, b, float(name in LOGARITHMS)) if v is not None)
     deviation = _relative(a, b, size)

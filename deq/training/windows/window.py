@@ -32,6 +32,8 @@ from deq.training.windows.polynomials import lagrange
 MOST_MAPS, MOST_POLISH = 40, 3
 # Of tol: what interpolation and what measured errors may leave, and how far Q and V are solved.
 INTERPOLATION, LEFT, CHANGE = 0.5, 0.3, 3.0
+# Multiples of the rounding floor below which no error of e is told from rounding.
+ROUNDED = 3
 
 
 class RejectedError(Exception):
@@ -233,4 +235,4 @@ def accuracy_at(network: Network, states: States, e: Tensor, tol: float, most: f
     q, v = states.q[-1], states.v[-1]
     floor = rounding_floor(network, q, network.phi.derivative(q) * v)
     size = max(float(e.norm()), torch.finfo(torch.float64).tiny)
-    return Accuracy(max(tol, 3 * floor / size), floor, most)
+    return Accuracy(max(tol, ROUNDED * floor / size), floor, most)

@@ -1,0 +1,235 @@
+"""Windows tried, checked and taken by one trial."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from deq.training.course import Course, Row, blank_row
+from deq.training.diagnostics import Diagnostics
+from deq.training.pack import Pack
+from deq.training.state import State, load_state_dict, state_dict
+from deq.training.windows.check import FixedPoint, deviation
+from deq.training.windows.control import Control
+from deq.training.windows.error_recursion import moments
+from deq.training.windows.integrator import Integrator
+from deq.training.windows.low_rank import Network, Terms, Work, apply
+from deq.training.windows.nodes import States
+from deq.training.windows.polynomials import lagrange
+from deq.training.windows.rows import end_of_training, losses, rows_inside
+from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, Window, window_cost
+
+# States that the first window starts from, and predictions of single steps after one.
+RECENT = 4
+# Single steps between such states, as a share of the step they are at.
+SPACING = 0.125
+# Where rounding makes up more of e than this, windows resolve nothing.
+COARSEST = 1e-2
+# Checks of a run, at least. Windows are checked whose number is a power of two, from this one
+# on, and the last.
+CHECKS, CHECKED_FROM = 3, 2
+# Products of any GD step beside the thin one: forward, adjoint, gradient.
+LEAST = 3.0
+
+
+class Attempts:
+    """The windows of one trial.
+
+    Attributes:
+        control: lengths, and whether a window is tried.
+        recent: step, q and v, (n, m), of some of the last single steps.
+        integrator: at the present step; None after single steps.
+        path: (h + 1, n) e along the last window.
+        windows, checks: how many were taken and made.
+    """
+
+    def __init__(self, tol: float, n: int, m: int) -> None:
+        degree = degree_for(tol)
+        self.tol, self.control = tol, Control(degree, window_cost(tol, degree, n, m))
+        self.recent: list[tuple[int, Tensor, Tensor]] = []
+        self.integrator: Integrator | None = None
+        self.path: Tensor | None = None
+        self.windows = self.checks = 0
+
+    def add_step(self, step: int, pack: Pack, cost: float) -> None:
+        """Take in a single step of this cost."""
+        self.control.add_step(cost)
+        self.integrator = None
+        if not self.recent or step - self.recent[-1][0] >= SPACING * step:
+            self.recent = [*self.recent, _state(step, pack)][-RECENT:]
+
+    def rows(self, step: int, course: Course, pack: Pack, diagnostics: Diagnostics) -> list[Row]:
+        """Move to the end of a window, and give its rows; none where a single step is due.
+
+        `step` has been measured, and the pack's weights are those of it.
+        """
+        left = course.config.train.steps - step
+        ready = self.integrator is not None or len(self.recent) == RECENT
+        while left >= 2 and ready and self.control.due and not pack.needs_float64():
+            network = _network(course, pack)
+            integrator = self._begun(step, network, pack)
+            accuracy = integrator.accuracy(self.tol, self.control.allowance)
+            if not accuracy.tol <= COARSEST:
+                course.products += network.total()
+                self.control.unresolved(network.total())
+                break
+            length = self.control.steps(step, left)
+            window = self._solved(course, integrator, length, accuracy)
+            if window is not None:
+                return self._moved(course, integrator, window, pack, diagnostics)
+        return []
+
+    def weights(self, course: Course, pack: Pack, step: int) -> Network:
+        """The weights at a step inside the last window, at whose end the pack is."""
+        assert self.integrator is not None
+        assert self.path is not None
+        states, network = self.integrator.guess, _network(course, pack)
+        first, last = states.steps[0], states.steps[-1]
+        z = network.phi.function(states.q)
+        r = network.phi.derivative_at(states.q, z) * states.v
+        basis = lagrange(states.steps, torch.arange(first, last + 1))
+        c, b = moments(basis, self.path, [step - first, last - first])
+        w, p, a = (part.clone() for part in (network.w, network.p, network.a))
+        back = replace(network, w=w, p=p, a=a, eta=-network.eta)
+        apply(back, Terms(z, r, (c[1] - c[0])[None], (b[1] - b[0])[None]))
+        return back
+
+    def rewind(self, course: Course, pack: Pack, step: int) -> None:
+        """Set the pack's weights to those at a step inside the last window."""
+        network = self.weights(course, pack, step)
+        for part, value in ((pack.w, network.w), (pack.p, network.p), (pack.a, network.a)):
+            part[0].copy_(value)
+
+    def _begun(self, step: int, network: Network, pack: Pack) -> Integrator:
+        if self.integrator is None:
+            older = [state for state in self.recent if state[0] < step]
+            steps, q, v = zip(*older[1 - RECENT :], _state(step, pack), strict=True)
+            states, e = States(list(steps), torch.stack(q), torch.stack(v)), pack.e[0].double()
+            self.integrator = Integrator.after_steps(
+                network, states, e.cpu(), self.control.degree, self.tol
+            )
+        self.integrator.network = network
+        return self.integrator
+
+    def _solved(
+        self, course: Course, integrator: Integrator, length: int, accuracy: Accuracy
+    ) -> Window | None:
+        """A window that is right and has been checked; None where there is none."""
+        network, start = integrator.network, integrator.step
+        try:
+            window = integrator.window(length, accuracy)
+            end = end_of_training(course, window)
+            while end is not None and 1 < end < length:  # the run ends there: so does the window
+                length = end
+                window = integrator.window(length, accuracy)
+                end = end_of_training(course, window)
+            if end == 1 < length:
+                raise RejectedError(math.inf)
+            self._check(course, window, last=end is not None)
+        except RejectedError as no:
+            cost, error = network.total(), no.error / accuracy.tol
+            course.products += cost
+            course.rows[-1]["products"] += network.work.large
+            self.control.rejected(start, length, error, cost, _least(network))
+            return None
+        return window
+
+    def _check(self, course: Course, window: Window, *, last: bool) -> None:
+        """Compare true GD steps with the window's, where it is its turn.
+
+        Raises:
+            RejectedError: one deviates by more than the tolerance.
+        """
+        number, length = self.windows + 1, len(window.e) - 1
+        turn = number >= CHECKED_FROM and number & (number - 1) == 0
+        count = max(CHECKS - self.checks, 1) if last else int(turn)
+        stream = torch.Generator().manual_seed(course.config.seed % 2**32 + number)
+        places = torch.randperm(length, generator=stream)[:count].tolist()
+        for place in places:
+            found = deviation(window, place)
+            size = float(window.e[place + 1].norm())
+            if not found <= max(window.accuracy.tol, ROUNDED * window.accuracy.floor / size):
+                course.windows_refused += 1
+                raise RejectedError(math.inf)
+            course.window_check = max(found, course.window_check)
+        self.checks += len(places)
+
+    def _moved(
+        self,
+        course: Course,
+        integrator: Integrator,
+        window: Window,
+        pack: Pack,
+        diagnostics: Diagnostics,
+    ) -> list[Row]:
+        """Move the trial to the window's end; its rows."""
+        network, length = integrator.network, len(window.e) - 1
+        rows = rows_inside(window, course.config.diagnostics.every)
+        found = integrator.accept(window)
+        near = integrator.guess.at([integrator.step - k for k in range(RECENT - 1, -1, -1)])
+        near.q[-1], near.v[-1] = found.q, found.v
+        pack.set_states(near.q[:, None], near.v[:, None], integrator.e[None])
+        rows.append(_end_row(integrator, found) | diagnostics.measure(pack).rows()[0])
+        for row in rows:
+            row["products"] = network.work.large / length
+        course.products += network.total()
+        accuracy, size = window.accuracy, float(window.e[-1].norm())
+        course.window_tol = max(accuracy.tol, ROUNDED * accuracy.floor / size, course.window_tol)
+        self.path, self.recent, self.windows = window.e, [], self.windows + 1
+        start, error = window.nodes.steps[0], window.error / window.accuracy.tol
+        self.control.taken(start, length, error, network.total(), _least(network))
+        return rows
+
+    def state(self) -> State:
+        """Return what later windows depend on."""
+        at, recent = self.integrator, self.recent
+        return {
+            "control": state_dict(self.control),
+            "recent": [{"step": step, "q": q, "v": v} for step, q, v in recent],
+            "integrator": None if at is None else at.state(),
+            "path": self.path,
+            "windows": self.windows,
+            "checks": self.checks,
+        }
+
+    def load(self, state: State, course: Course, pack: Pack) -> None:
+        """Set the state to one that `state` returned."""
+        load_state_dict(self.control, state["control"])
+        self.recent = [(int(s["step"]), s["q"], s["v"]) for s in state["recent"]]
+        if state["integrator"] is not None:
+            network = _network(course, pack)
+            self.integrator = Integrator.restored(network, self.control.degree, state["integrator"])
+        self.path = None if state["path"] is None else state["path"].cpu()
+        self.windows, self.checks = state["windows"], state["checks"]
+
+
+def degree_for(tol: float) -> int:
+    """Degree of the polynomials that take the fewest products to a tolerance."""
+    return 3 if tol >= 1e-7 else 4
+
+
+def _state(step: int, pack: Pack) -> tuple[int, Tensor, Tensor]:
+    """Copies of the first trial's state."""
+    return step, pack.forward.last[0].clone(), pack.adjoint.last[0].clone()
+
+
+def _network(course: Course, pack: Pack) -> Network:
+    xx, y = pack.xx[0].cpu(), pack.y[0].cpu()
+    return Network(pack.w[0], pack.p[0], pack.a[0], xx, y, course.eta, pack.phi, Work())
+
+
+def _end_row(integrator: Integrator, found: FixedPoint) -> Row:
+    """Row of the present step, the end of a window, without its spectra."""
+    return blank_row(integrator.step) | {
+        "loss": losses(integrator.e[None])[0],
+        "residual": found.q_change,
+        "adjoint_residual": found.v_change,
+        "rounding": float(torch.finfo(found.q.dtype).eps),
+    }
+
+
+def _least(network: Network) -> float:
+    """The least cost of a single step."""
+    n, m = network.p.shape
+    return LEAST + n / m

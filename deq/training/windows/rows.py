@@ -1,0 +1,68 @@
+"""Rows of the trajectory inside a window: losses of every step, eigenvalues at the cadence."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from deq.theory.kernels import tangent
+from deq.training.course import Course, Row, blank_row
+from deq.training.windows.window import Window
+
+# Steps whose Gram matrices are decomposed at once.
+CHUNK = 64
+
+
+def losses(e: Tensor) -> list[float]:
+    """Phi = 1/2 ||e||^2 of errors (T, n)."""
+    found: list[float] = (0.5 * e.square().sum(-1)).tolist()
+    return found
+
+
+def end_of_training(course: Course, window: Window) -> int | None:
+    """Steps from the window's start after which the trial ends; None where it does not."""
+    first, probe = window.nodes.steps[0], copy.copy(course)
+    start = course.rows[0]
+    for k, loss in enumerate(losses(window.e[1:]), start=1):
+        probe.rows = [start, {"step": float(first + k), "loss": loss}]
+        probe.check_stop()
+        if probe.status is not None:
+            return k
+    return None
+
+
+def rows_inside(window: Window, every: int) -> list[Row]:
+    """Rows of the steps between a window's two ends.
+
+    Eigenvalues and the gradient's norm, (e^T H e)^(1/2), are those of the window's polynomials,
+    at the steps that `every` divides; ||W||_2 is not known there.
+    """
+    first, count = window.nodes.steps[0], len(window.e) - 1
+    rounding = float(torch.finfo(window.nodes.q.dtype).eps)
+    rows = [
+        blank_row(first + k) | {"loss": loss, "rounding": rounding}
+        for k, loss in enumerate(losses(window.e[1:-1]), start=1)
+    ]
+    due = [k for k in range(1, count) if (first + k) % every == 0]
+    for begin in range(0, len(due), CHUNK):
+        part = due[begin : begin + CHUNK]
+        for k, values in zip(part, _spectra(window, part), strict=True):
+            rows[k - 1] |= values
+    return rows
+
+
+def _spectra(window: Window, places: list[int]) -> list[Row]:
+    """Eigenvalues and gradient norms at some steps, counted from the window's start."""
+    nodes, basis = window.nodes, window.basis[places]
+    pairs = (basis[:, :, None] * basis[:, None, :]).flatten(1)
+    g, b = (
+        (pairs @ x.flatten(0, 1).flatten(1)).view(-1, *x.shape[2:]) for x in (nodes.zz, nodes.rr)
+    )
+    h, e = tangent(g, b, window.network.xx), window.e[places]
+    found = {
+        "lambda_min_gram": torch.linalg.eigvalsh(g)[:, 0],
+        "lambda_min_tangent": torch.linalg.eigvalsh(h)[:, 0],
+        "grad_norm": torch.einsum("ti,tij,tj->t", e, h, e).clamp_min(0).sqrt(),
+    }
+    columns = {name: values.tolist() for name, values in found.items()}
+    return [{name: column[k] for name, column in columns.items()} for k in range(len(places))]

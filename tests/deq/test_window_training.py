@@ -1,0 +1,287 @@
+"""Trials trained in windows against the same trials step by step, and all that is around them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from small_trials import finished
+
+from deq.activations.builtin import ACTIVATIONS
+from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from deq.data import DigitsConfig, load
+from deq.training.checkpoint import load_newest, numerical_environment, write_checkpoint
+from deq.training.comparison import compare, train
+from deq.training.course import Status
+from deq.training.gradient_descent import Descent
+from deq.training.windows import attempts
+
+DATA = DigitsConfig(n=12)
+STAMP = {"trials": "these", **numerical_environment()}
+SMOOTH = tuple(name for name, phi in ACTIVATIONS.items() if math.isfinite(phi.curvature))
+
+
+def trial(name="tanh", *, width=64, steps=300, tol=1e-6, solver_tol=1e-12, **parts):
+    """A trial in windows."""
+    model = {key: parts.pop(key) for key in ("sigma_w2", "allow_ill_posed") if key in parts}
+    train = {key: parts.pop(key) for key in ("eta", "loss_tol") if key in parts}
+    return TrialConfig(
+        data=DATA,
+        model=ModelConfig(width, name, **model),
+        train=TrainConfig(steps, integrator="windows", integrator_tol=tol, **train),
+        solver=SolverConfig(tol=solver_tol, finish=parts.pop("finish", "none")),
+        **parts,
+    )
+
+
+def stepwise(config):
+    """The same trial by single steps."""
+    one = dataclasses.replace(config.train, integrator="steps", integrator_tol=1e-6)
+    return dataclasses.replace(config, train=one)
+
+
+def course_of(config):
+    return finished(Descent([config], [load(config.data)])).courses[0]
+
+
+def assert_equal(config, tol=1e-6):
+    """Losses at every step, spectra and the rate; never dearer than single steps by a third."""
+    windows, steps = train(config), train(stepwise(config))
+    assert windows.status is steps.status
+    assert len(windows.trajectory["step"]) == len(steps.trajectory["step"])
+    ours, theirs = windows.trajectory, steps.trajectory
+    resolved = 1e-24 / tol**2  # below, the equilibria's errors show in single steps
+    told = theirs["loss"] > resolved * theirs["loss"][0]
+    torch.testing.assert_close(ours["loss"][told], theirs["loss"][told], rtol=2 * tol, atol=0)
+    for name in ("lambda_min_gram", "lambda_min_tangent", "norm_w"):
+        both = told & ours[name].isfinite() & theirs[name].isfinite()
+        assert int(both.sum()) > 3
+        torch.testing.assert_close(ours[name][both], theirs[name][both], rtol=1e-5, atol=1e-9)
+    rates = [outcome.summary.get("rate/measured", 0.0) for outcome in (windows, steps)]
+    assert rates[0] == pytest.approx(rates[1], rel=10 * tol)
+    rounded = "rounding" in windows.notes.get("solver/window_check", "")
+    assert windows.summary["solver/window_check"] <= (1e-4 if rounded else tol)
+    cost = [outcome.summary["solver/products_total"] for outcome in (windows, steps)]
+    assert cost[0] <= 1.3 * cost[1]
+    return cost[0] / cost[1]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_windows_give_the_trajectory_of_single_steps(name):
+    assert_equal(trial(name))
+
+
+def test_a_long_run_costs_a_small_part_of_single_steps():
+    assert assert_equal(trial(width=128, steps=2500)) < 0.25
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"width": 48, "seed": 1},
+        {"width": 150, "seed": 2},
+        {"sigma_w2": 0.12, "seed": 3},
+        {"sigma_w2": 0.3, "allow_ill_posed": True, "seed": 4},
+        {"eta": 0.05},
+        {"eta": 0.95},
+        {"eta": 1.1},
+        {"eta": 1.5},
+    ],
+)
+def test_windows_follow_other_widths_seeds_variances_and_step_sizes(parts):
+    assert_equal(trial(**parts))
+
+
+def test_a_tighter_tolerance_is_met():
+    assert_equal(trial(tol=1e-8, width=128, steps=1200), tol=1e-8)
+
+
+def test_float32_windows_follow_float64_as_far_as_single_steps_do():
+    narrow = trial(dtype="float32", solver_tol=1e-6, width=128)
+    right = train(stepwise(dataclasses.replace(narrow, dtype="float64"))).trajectory["loss"]
+    windows, steps = train(narrow), train(stepwise(narrow))
+    worst = [float((o.trajectory["loss"] / right - 1).abs().max()) for o in (windows, steps)]
+    assert worst[0] < max(1.5 * worst[1], 1e-4)
+    assert "rounding in float32" in windows.notes["solver/window_check"]
+
+
+def test_a_float64_finish_continues_in_windows():
+    config = trial(dtype="float32", finish="float64", solver_tol=1e-6, steps=600)
+    course = course_of(config)
+    rounding = [row["rounding"] for row in course.rows]
+    assert rounding[0] > 1e-8
+    assert rounding[-1] < 1e-15
+    right = course_of(
+        stepwise(dataclasses.replace(config, dtype="float64", solver=SolverConfig(tol=1e-12)))
+    )
+    assert course.rows[-1]["loss"] == pytest.approx(right.rows[-1]["loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ({"loss_tol": 1e-4}, Status.CONVERGED),
+        ({"loss_tol": 0.0, "steps": 6000}, Status.STALLED),
+        ({"eta": 30.0}, Status.DIVERGED),
+        ({"sigma_w2": 2.0, "allow_ill_posed": True}, Status.ILL_POSED),
+    ],
+)
+def test_a_trial_in_windows_ends_as_by_single_steps(parts, status):
+    config = trial(**parts)
+    windows, steps = course_of(config), course_of(stepwise(config))
+    assert (windows.status, steps.status) == (status, status)
+    if status is not Status.STALLED:  # rounding decides at which step
+        assert len(windows.rows) == len(steps.rows)
+    assert windows.products <= 1.3 * steps.products
+
+
+@pytest.mark.parametrize("steps", [5, 40, 90])
+def test_short_runs_are_never_dearer_by_a_third(steps):
+    config = trial(steps=steps)
+    assert course_of(config).products <= 1.3 * course_of(stepwise(config)).products
+
+
+def test_where_windows_never_succeed_single_steps_are_taken(monkeypatch):
+    """A run whose windows all fail their check, at most 1.3 times as dear."""
+    monkeypatch.setattr(attempts, "CHECKED_FROM", 1)
+    monkeypatch.setattr(attempts, "deviation", lambda window, place: 1.0)
+    config = trial(steps=250)
+    course, steps = course_of(config), course_of(stepwise(config))
+    assert course.windows_refused > 0
+    assert course.products <= 1.3 * steps.products
+    outcome = compare(course)
+    assert "solver/window_check" not in outcome.summary
+    assert (
+        f"{course.windows_refused} windows were not taken" in outcome.notes["solver/window_check"]
+    )
+    losses = [[row["loss"] for row in c.rows] for c in (course, steps)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_at_least_three_random_steps_are_checked(monkeypatch):
+    places, deviation = [], attempts.deviation
+
+    def watched(window, place):
+        places.append(window.nodes.steps[0] + place)
+        return deviation(window, place)
+
+    monkeypatch.setattr(attempts, "deviation", watched)
+    course_of(trial())
+    assert len(set(places)) >= 3
+    first = list(places)
+    course_of(trial(seed=1))
+    assert places[len(first) :] != first
+
+
+def test_rows_say_what_was_measured_where():
+    course = course_of(dataclasses.replace(trial(), diagnostics=DiagnosticsConfig(every=7)))
+    rows = course.rows
+    assert [int(row["step"]) for row in rows] == list(range(301))
+    assert all(math.isfinite(row["loss"] + row["products"] + row["rounding"]) for row in rows)
+    for name in ("lambda_min_gram", "lambda_min_tangent", "grad_norm"):
+        assert all(math.isfinite(row[name]) for row in rows if row["step"] % 7 == 0)
+    ends = [row for row in rows if math.isfinite(row["norm_w"])]
+    inside = [row for row in rows if not math.isfinite(row["residual"])]
+    assert len(inside) > 100
+    assert ends[-1]["step"] == 300
+    assert all(math.isnan(row["norm_w"]) for row in inside)
+    n, m = 12, 64
+    assert (
+        sum(row["products"] for row in rows)
+        < course.products
+        < sum(row["products"] for row in rows) * (1 + 12 * n / m)
+    )
+
+
+def test_products_of_single_steps_are_counted_with_the_thin_ones():
+    course = course_of(stepwise(trial(steps=20)))
+    large = sum(row["products"] for row in course.rows)
+    assert compare(course).summary["solver/products_total"] == pytest.approx(large + 21 * 12 / 64)
+
+
+def test_a_pack_of_trials_in_windows_is_each_trial_alone_bit_for_bit():
+    configs = [trial(steps=steps, seed=seed) for steps, seed in ((200, 0), (40, 1), (120, 2))]
+    configs.append(stepwise(configs[0]))
+    descent = finished(Descent(configs, [load(DATA)] * 4))
+    for course, config in zip(descent.courses, configs, strict=True):
+        alone = course_of(config)
+        assert course.status is alone.status
+        assert [row["loss"] for row in course.rows] == [row["loss"] for row in alone.rows]
+
+
+def known(row):
+    return {name: value for name, value in row.items() if not math.isnan(value)}
+
+
+def stopped_at(step, config, **options):
+    descent = Descent([config], [load(config.data)], **options)
+    next(s for s in descent if s == step)
+    return descent
+
+
+@pytest.mark.parametrize("step", [20, 131, 200])
+def test_a_checkpoint_continues_bit_for_bit(step, tmp_path):
+    """Before the first window, and inside one; the weights at the next step as well."""
+    config = trial()
+    whole = finished(Descent([config], [load(DATA)], keep_weights=True))
+    descent = stopped_at(step, config)
+    write_checkpoint(tmp_path, descent, STAMP, {})
+    checkpoint, _ = load_newest(tmp_path, STAMP)
+    again = checkpoint.descent([config], [load(DATA)], keep_weights=True)
+    for part in ("w", "u", "a"):
+        assert torch.equal(getattr(again.weights(0), part), getattr(descent.weights(0), part))
+    finished(again)
+    (one,), (other,) = whole.courses, again.courses
+    for row, right in zip(other.rows, one.rows, strict=True):
+        assert known(row) == known(right)
+    assert (one.products, one.window_check) == (other.products, other.window_check)
+    assert torch.equal(one.weights.w, other.weights.w)
+
+
+def test_a_trial_stopped_inside_a_window_has_the_weights_of_the_next_step():
+    config, step = trial(), 150
+    descent = stopped_at(step, config, keep_weights=True)
+    (course,) = descent.courses
+    assert course.status is None
+    live = descent.weights(0)
+    descent.stop(course, "asked to")
+    assert not descent.groups
+    assert len(course.rows) == step + 1
+    right = stopped_at(step, stepwise(config)).weights(0)
+    start = stopped_at(0, stepwise(config)).weights(0)
+    for part in ("w", "u", "a"):
+        moved = (getattr(right, part) - getattr(start, part)).norm()
+        for weights in (live, course.weights):
+            assert float((getattr(weights, part) - getattr(right, part)).norm() / moved) < 1e-5
+    assert compare(course).status is Status.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: trial("relu"), "windows for kinked activations .relu. are not built"),
+        (lambda: trial("leaky_relu"), "not built"),
+        (lambda: TrainConfig(integrator="windows", integrator_tol=0.1), "integrator_tol must be"),
+        (lambda: TrainConfig(integrator_tol=1e-7), "no meaning with integrator=steps"),
+        (
+            lambda: dataclasses.replace(trial(), solver=SolverConfig(name="anderson")),
+            "solver.name=picard",
+        ),
+        (
+            lambda: dataclasses.replace(
+                trial(dtype="float32", solver_tol=1e-6),
+                solver=SolverConfig(tol=1e-6, precision="mixed"),
+            ),
+            "solver.precision=full",
+        ),
+    ],
+)
+def test_what_windows_cannot_do_is_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_windows_on_a_gpu_agree_with_the_cpu():
+    cpu, gpu = train(trial()), train(trial(), device="cuda")
+    torch.testing.assert_close(gpu.trajectory["loss"], cpu.trajectory["loss"], rtol=2e-6, atol=0)
