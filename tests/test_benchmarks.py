@@ -98,7 +98,7 @@ def test_the_device_benchmark_refuses_in_one_line_without_a_gpu():
 def test_windows_are_measured_against_single_steps():
     lines = dict(windows.measure(windows.Case("tanh", steps=300, width=64, samples=12)))
     assert lines["products"] < lines["products of single steps, to --reference"]
-    assert lines["greatest relative error of the loss"] < 2e-6
+    assert lines["greatest relative error of the loss"] < 1e-5  # single steps are to 1e-6
     assert lines[windows.SHARE] == pytest.approx(lines["products"] / 900)
 
 

@@ -99,6 +99,14 @@ def test_trials_trained_in_a_pack_are_equal_when_trained_alone(tmp_path):
     assert len(found) == 2
 
 
+def test_trials_in_windows_are_reproduced_bit_for_bit(tmp_path):
+    words = ["model.activation=tanh", "model.width=32", "data.n=6", "train.steps=150"]
+    words += ["train.integrator=windows", "seed=0,1", "cluster=inline", "--json"]
+    sweep = json.loads(inside("run", *words, cwd=tmp_path).stdout)["sweep"]
+    again = inside("reproduce", "--sweep", sweep, "--json", cwd=tmp_path)
+    assert {t["verdict"] for t in json.loads(again.stdout)["trials"]} == {IDENTICAL}
+
+
 def test_drift_is_reported_with_both_values():
     then = {"python": "2.7", "packages": {"torch": "0.1"}, "threads": 99}
     found = drift(replace(RECORD, environment=then))
