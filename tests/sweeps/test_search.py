@@ -136,14 +136,14 @@ def test_a_resumed_search_asks_for_what_the_whole_one_asks_for():
 
 def test_a_killed_command_goes_on_with_another_optuna(tmp_path, monkeypatch):
     words = ["run", *SMALL, *OPTUNA, "search.samples=4", "search.concurrent=2"]
-    learn = SweepState.learn
+    record_results = SweepState.record_results
 
-    def killed(self, planned, known):
-        learn(self, planned, known)
+    def killed(self, planned, states):
+        record_results(self, planned, states)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(SweepState, "learn", killed)
+        patch.setattr(SweepState, "record_results", killed)
         assert inside(*words, cwd=tmp_path).returncode == 130
     other_version(monkeypatch)
     planned = inside(*words, "--dry-run", cwd=tmp_path)
