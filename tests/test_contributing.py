@@ -52,7 +52,7 @@ def test_hooks_are_local():
 
 
 def test_files_that_the_page_names_are_there():
-    named = re.findall(r"`((?:deq|tests|docs|conf)/[\w./-]+)`", PAGE)
+    named = re.findall(r"`((?:deq|sweeps|tests|docs|conf)/[\w./-]+)`", PAGE)
     named += re.findall(r"\]\(([^)#:]+)\)", PAGE)
     assert len(named) > 8
     for path in (path for path in named if "NAME" not in path):

@@ -25,7 +25,7 @@ def check_metric(name: str) -> None:
     """Raise ValueError unless this is the name of a summary metric."""
     if name not in METRICS:
         hint = nearest(name, METRICS).removesuffix(": `sweeps show` prints all keys")
-        raise ValueError(f"there is no metric {name!r}{hint or ', see the README for them'}")
+        raise ValueError(f"there is no metric {name!r}{hint or ': docs/reference.md lists them'}")
 
 
 def mean(metric: str, summaries: Sequence[Mapping[str, Any]]) -> float | None:
