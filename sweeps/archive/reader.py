@@ -68,7 +68,8 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise ConfigError(f"{path} cannot be read as an archive: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{path} cannot be read as an archive: {why}") from error
         yield reader
 
 

@@ -66,6 +66,8 @@ def _replaced(path: Path) -> Iterator[zipfile.ZipFile]:
     path = Path(os.path.realpath(path))
     if os.path.lexists(path) and not path.is_file():
         raise ConfigError(f"{path} is not a regular file: choose another with -o")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent}: make it, or choose another with -o")
     part = path.with_name(f".{path.name}.part")
     with explained_errors(path, caught=OSError):
         try:

@@ -69,7 +69,7 @@ class SweepProgress:
         elif isinstance(message, Failed):
             self.failed += self._end(message.config_hash)
         elif isinstance(message, Stopped):
-            self.stopped += self._end(message.config_hash)
+            self.stopped += self._end(message.config_hash, message.step, message.steps)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -156,12 +156,18 @@ class SweepProgress:
         self._left[digest] = self._costs[digest] * max(1 - first, 0.0)
         self._running[digest] = at
 
-    def _end(self, digest: str) -> int:
-        """End a trial; all of its work counts as done. Return 1, for the caller's count."""
+    def _end(self, digest: str, step: int = 1, steps: int = 1) -> int:
+        """End a trial at a step of its budget. Return 1, for the caller's count.
+
+        The work that it has done counts for the speed, and none of it is left.
+        """
         self.ended += 1
         self._running.pop(digest, None)
         self._begun = self._begun or time.monotonic()
-        self._work_done += self._left.pop(digest, 0.0)
+        left = self._left.pop(digest, 0.0)
+        first = self._first.get(digest, 0.0)
+        share = max(step / steps - first, 0.0) / (1 - first) if steps and first < 1 else 0.0
+        self._work_done += left * share
         if not self._running:
             self._idle = time.monotonic()
         return 1

@@ -182,6 +182,9 @@ def _iso(milliseconds: int | None) -> str:
 
 def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
     """Print one line for each sweep; for a single sweep also its trials and its search."""
+    if not sweeps:
+        terminal.say("No sweep is recorded here yet; one that is starting appears when it trains.")
+        return
     header = ["sweep", "study", "state", "started", "MLflow", *COUNTS, "unsent"]
     rows = [
         [s.sweep, s.study, s.state, s.started, s.mlflow]

@@ -20,9 +20,14 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
     """
     if not names:
         raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")
-    if len(prefix) < MIN_PREFIX or len(names) != 1:
+    if len(prefix) < MIN_PREFIX:
         raise ConfigError(
-            f"{prefix!r} names {len(names)} sweeps: give {MIN_PREFIX} or more digits; "
+            f"{prefix!r} is too short for a sweep's name: give {MIN_PREFIX} or more digits; "
+            f"it may be {', '.join(list(names)[:5])}"
+        )
+    if len(names) != 1:
+        raise ConfigError(
+            f"{prefix!r} names {len(names)} sweeps: give more digits; "
             f"it may be {', '.join(list(names)[:5])}"
         )
     return next(iter(names))
@@ -30,5 +35,7 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
 
 def check_prefix(prefix: str) -> None:
     """Raise ConfigError unless this may be the beginning of a config hash."""
-    if len(prefix) < MIN_PREFIX or set(prefix) - set("0123456789abcdef"):
+    if set(prefix) - set("0123456789abcdef"):
         raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
+    if len(prefix) < MIN_PREFIX:
+        raise ConfigError(f"{prefix!r} is too short for a hash: give {MIN_PREFIX} or more digits")

@@ -289,7 +289,7 @@ def test_the_manifest_must_match_the_files(archive, tmp_path):
         (lambda: written(path, changed, manifest=False), "differs from the manifest"),
         (lambda: written(path, found, format=2), "its format is 2, and this version reads 1"),
         (lambda: path.write_bytes(b"PK no zip"), "cannot be read as an archive"),
-        (path.unlink, "No such file"),
+        (path.unlink, "as an archive: No such file"),
     ):
         words()
         with pytest.raises(ConfigError, match=why) as refused:

@@ -71,6 +71,12 @@ def test_status_of_a_sweep_whose_driver_died(root):
     assert "interrupted" in said
 
 
+def test_status_of_a_root_without_sweeps_says_so(root):
+    root.mkdir()
+    Ledger(root / "ledger.db").close()
+    assert CliRunner().invoke(cli, ["status"]).output.startswith("No sweep is recorded here yet")
+
+
 def test_status_and_resume_need_six_digits_and_a_record(root):
     for call in (lambda p: statuses(request([]).launch, p), lambda p: stored_sweep(p, [])):
         with pytest.raises(ConfigError, match="no record"):

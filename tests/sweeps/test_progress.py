@@ -39,6 +39,17 @@ def planned(*words):
     return [trial.config_hash for trial in trials], plan(trials, study="s", sweep="abc")
 
 
+def test_a_stopped_trial_counts_with_the_steps_that_it_took(clock):
+    (one, _), both = planned("seed=0,1")
+    found = SweepProgress()
+    found.plan(both, [])
+    found.on_event(Progress(one, 0, 100, 1.0))
+    clock.now += 10
+    found.on_event(Progress(one, 25, 100, 1.0))
+    found.on_event(Stopped(one, "alice", 25, 100))
+    assert found.seconds_left() == pytest.approx(40)
+
+
 def test_the_time_left_is_estimated_by_cost(clock):
     """A trial of four times the width takes 16 times as long; by count it would be half."""
     (small, large), both = planned("model.width=16,64")
