@@ -45,7 +45,7 @@ RESOLVED = 1e-12
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained."""
+    """One trial to measure: activation, size, number of steps, tolerance."""
 
     activation: str
     tol: float = 1e-6
@@ -74,13 +74,13 @@ class Case:
 
     @property
     def single(self) -> TrialConfig:
-        """The same trial by single steps, as far as it is run."""
+        """Config of single steps, for at most the steps that the benchmark runs."""
         train = TrainConfig(min(self.steps, self.reference))
         return replace(self.windows, train=train)
 
     @property
     def exact(self) -> TrialConfig:
-        """The same by single steps whose equilibria are solved to 1e-12."""
+        """Config of single steps with equilibria solved to 1e-12, the reference of the loss."""
         return replace(self.single, solver=SolverConfig(tol=1e-12))
 
 

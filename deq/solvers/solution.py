@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Solved(IntEnum):
-    """How a fixed-point solve ended."""
+    """Status of a fixed-point solve at its end."""
 
     CONVERGED = 0
     STAGNATED = 1
@@ -16,7 +16,7 @@ class Solved(IntEnum):
 
     @property
     def advice(self) -> str:
-        """What happened and what to do about it, in one sentence."""
+        """One sentence: the problem and its remedy."""
         return _ADVICE[self]
 
 

@@ -164,21 +164,20 @@ class SweepProgress:
         self.ended += 1
         self._running.pop(digest, None)
         self._begun = self._begun or time.monotonic()
-        left = self._left.pop(digest, 0.0)
-        first = self._first.get(digest, 0.0)
-        share = max(step / steps - first, 0.0) / (1 - first) if steps and first < 1 else 0.0
-        self._work_done += left * share
+        if self._left.pop(digest, None) is not None:
+            self._work_done += self._work(digest, step, steps)
         if not self._running:
             self._idle = time.monotonic()
         return 1
 
     def _under_way(self) -> float:
         """Return the work that the running trials have done."""
-        done = 0.0
-        for digest, at in self.running().items():
-            first = self._first.get(digest, 0.0)
-            done += self._costs[digest] * max(at.step / at.steps - first, 0.0)
-        return done
+        return sum(self._work(h, at.step, at.steps) for h, at in self.running().items())
+
+    def _work(self, digest: str, step: int, steps: int) -> float:
+        """Return the work of a trial up to a step, without what its checkpoint brought along."""
+        first = self._first.get(digest, 0.0)
+        return self._costs[digest] * max(step / steps - first, 0.0) if steps else 0.0
 
 
 def duration(seconds: float) -> str:

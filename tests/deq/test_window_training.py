@@ -35,7 +35,7 @@ def trial(name="tanh", *, width=64, steps=300, tol=1e-6, solver_tol=1e-12, **par
 
 
 def stepwise(config):
-    """The same trial by single steps."""
+    """Config of a windows trial, changed to single steps."""
     one = dataclasses.replace(config.train, integrator="steps", integrator_tol=1e-6)
     return dataclasses.replace(config, train=one)
 

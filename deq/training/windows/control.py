@@ -1,4 +1,4 @@
-"""How long the next window is, and whether one is tried at all."""
+"""Choose the length of the next window, or single steps where windows cost more."""
 
 import math
 from dataclasses import dataclass
