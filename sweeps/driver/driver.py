@@ -11,6 +11,7 @@ from sweeps.config.search import is_adaptive
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.heartbeat import HeartbeatWriter
+from sweeps.driver.interruption import InterruptionNotes
 from sweeps.driver.launch_result import Finished, Options, final_status
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.message_handler import MessageHandler
@@ -237,7 +238,9 @@ class Driver:
                 lease = self._tracker.pages.leased(entry.run_id)
                 synced = sync_study(self._tracker, self._ledger, [entry.study], lease)
                 with contextlib.suppress(TrackingError):  # MLflow is away: the next launch does it
-                    self._tracker.close_running(*self._ledger.page(self._tracker.name, *page))
+                    experiment, run = self._ledger.page(self._tracker.name, *page)
+                    notes = InterruptionNotes(self._ledger, self._tracker.name)
+                    self._tracker.close_running(experiment, notes, run)
         waits = synced.unsent.get(entry.study, PendingItems())
         self._terminal.on_mlflow_state(waits.why)
         return planned, lines, waits

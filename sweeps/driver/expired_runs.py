@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
+from sweeps.driver.interruption import InterruptionNotes
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import Ledger, reading
 from sweeps.storage.output_root import LEDGER
@@ -30,7 +31,7 @@ def close_expired_runs(tracker: Tracker, ledger: Ledger, *experiments: str) -> l
         for experiment in sorted({*experiments, *ids}):
             sentences += tracker.close_expired_runs(experiment)
             if tracker.local:  # this process holds the output root: no trial trains there
-                tracker.close_running(experiment)
+                tracker.close_running(experiment, InterruptionNotes(ledger, tracker.name))
     return sentences
 
 

@@ -9,7 +9,7 @@ from sweeps.driver.live_view import LiveView
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import StoppedError
-from sweeps.execution.events import Done, Failed, Live, Message, Note, Stopped
+from sweeps.execution.events import Done, Failed, Live, Message, Note, Progress, Stopped
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
 from sweeps.storage import weights
@@ -48,6 +48,7 @@ class MessageHandler:
         self._progress, self._terminal, self._view = terminal.progress, terminal, view
         self._requests, self._weights = requests, weights_folder
         self._live_seconds, self._described = live_seconds, time.monotonic()
+        self._failed_before: set[str] = set()  # trials that have not started again yet
 
     def handle_all(
         self,
@@ -65,6 +66,7 @@ class MessageHandler:
         Raises:
             StoppedError: a person asked for the sweep to end.
         """
+        self._failed_before = set(self._ledger.failures(trials))
         with self._view.shown(), self._terminal.interruptible():
             for message in map(_without_secrets, messages):
                 self._record(message, trials, ended)
@@ -81,7 +83,9 @@ class MessageHandler:
         self, message: Message, trials: Mapping[str, PlannedTrial], ended: CheckpointCleaner
     ) -> None:
         """Write a result or a failure into the ledger, and pass it to the outbox."""
-        if isinstance(message, Done):
+        if isinstance(message, Progress):
+            self._forget_failure(message.config_hash)
+        elif isinstance(message, Done):
             self._put(message)
             ended.add(message.record.config_hash)
             self._outbox.notify()
@@ -96,6 +100,12 @@ class MessageHandler:
             self._note_stop(message.by)
         elif isinstance(message, Live):
             self._outbox.show(trials[message.config_hash], message)
+
+    def _forget_failure(self, config_hash: str) -> None:
+        """Delete the failure, or the stop, of an earlier training once the trial starts again."""
+        if config_hash in self._failed_before:
+            self._failed_before.discard(config_hash)
+            self._ledger.delete_failures([config_hash])
 
     def _put(self, message: Done) -> None:
         record, lines = weights.check_weights(self._weights, message.record)

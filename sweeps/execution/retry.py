@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sweeps.execution.endings import endings
-from sweeps.execution.events import Done, Failed, Message, Stopped
+from sweeps.execution.events import Done, Failed, Message, Note, Stopped
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.stop_requests import SWEEP, StopRequests
 
@@ -76,9 +76,12 @@ def train_with_retries(
         rest = [trial for trial in event.pack if trial.config_hash not in ended]
         if event.cause is FailureCause.NODE:
             moved += split_pack(rest, len(event.pack))
+            yield from _again(rest, event, "it is trained again on another node")
         elif len(event.pack) > 1:
-            half = -(-len(event.pack) // 2)
-            smaller += split_pack(rest, half if event.cause is FailureCause.MEMORY else 1)
+            half = -(-len(event.pack) // 2) if event.cause is FailureCause.MEMORY else 1
+            smaller += split_pack(rest, half)
+            parts = "one by one" if half == 1 else f"in packs of at most {half}"
+            yield from _again(rest, event, f"its trials are trained again {parts}")
         else:
             yield from _failed(rest, event)
     for lost, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
@@ -109,6 +112,13 @@ def _stopped_trials(
         yield from _once(message, ended)
 
 
+def _again(trials: Pack, lost: LostPack, what: str) -> Iterator[Message]:
+    """Yield a line on a lost pack that is trained again, unless all its trials have ended."""
+    pack = f"pack of {len(lost.pack)}: " if len(lost.pack) > 1 else ""
+    for trial in trials[:1]:
+        yield Note(trial.config_hash, f"{pack}{lost.reason}; {what}")
+
+
 def _failed(trials: Pack, lost: LostPack) -> Iterator[Message]:
     from sweeps.execution.worker import memory_needed  # imports torch
 
@@ -122,7 +132,7 @@ def _failed(trials: Pack, lost: LostPack) -> Iterator[Message]:
 def _once(message: Message, ended: set[str]) -> Iterator[Message]:
     """Pass on a message unless its trial has ended: a retried pack repeats its messages."""
     digest = message.record.config_hash if isinstance(message, Done) else message.config_hash
-    if digest in ended:
+    if digest in ended and not isinstance(message, Note):  # a note may be about its pack
         return
     if isinstance(message, Done | Failed | Stopped):
         ended.add(digest)

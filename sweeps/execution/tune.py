@@ -21,6 +21,7 @@ from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
+from sweeps.execution.pack_training import notes
 from sweeps.execution.ray_cluster import Code, needs
 from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.settings import WorkerSettings
@@ -181,12 +182,25 @@ class Listener(tune.Callback):  # type: ignore[misc]
             self._inbox.put(message)
         messages.clear()  # Tune keeps every trial's last result: keep it small
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Put a line into the inbox on a pack that gets a new worker, since its worker died."""
+        pack, (how, _cause) = self._packs[trial.config["pack"]], _last_error(trial)
+        retry = f"retry {trial.num_failures} of {self._retries}"
+        line = f"its worker died ({how}): it gets a new one, {retry}"
+        for note in notes([one.config_hash for one in pack], [line]):
+            self._inbox.put(note)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Put a pack into the inbox whose worker died, with every retry."""
-        text = Path(trial.error_file).read_text() if trial.error_file else ""
-        how, cause = parse_worker_error(text.rpartition("Failure # ")[2])
+        how, cause = _last_error(trial)
         reason = f"its worker died {times(self._retries + 1)}, at last: {how}"
         self._inbox.put(LostPack(self._packs[trial.config["pack"]], reason, cause))
+
+
+def _last_error(trial: Any) -> tuple[str, FailureCause]:
+    """Return a line on how the worker of a Tune trial died last, and the cause."""
+    text = Path(trial.error_file).read_text() if trial.error_file else ""
+    return parse_worker_error(text.rpartition("Failure # ")[2])
 
 
 def times(count: int) -> str:

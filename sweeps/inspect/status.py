@@ -2,12 +2,13 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.heartbeat import Heartbeat, last_heartbeat
+from sweeps.driver.interruption import checkpoint_steps, resume_note
 from sweeps.driver.terminal import Rows, Terminal
 from sweeps.driver.trial_states import (
     TrialStates,
@@ -112,6 +113,8 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         heartbeat = None
     reused = set(entry.spec["reused"])
     trials = [_trial(trial, states, heartbeat, reused, entry.sweep) for trial in planned]
+    if _state(entry, heartbeat) == "interrupted":
+        trials = _with_checkpoints(trials, checkpoint_steps(entry, ledger.path.parent))
     counted_as = ["reused" if t.config_hash in reused else _count_as(t.state) for t in trials]
     search_results = summarize(search_of(entry), outcomes_of(planned, reused, states))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
@@ -171,6 +174,18 @@ def _trial(
         failure = states.failures[digest]
         state, note = STOPPED_BY_PERSON if failure.stopped else "failed", failure.error
     return TrialStatus(planned.name, digest, state, note)
+
+
+def _with_checkpoints(trials: list[TrialStatus], steps: dict[str, int]) -> list[TrialStatus]:
+    """Add to the note of each trial that resume continues whether it has a checkpoint."""
+
+    def noted(trial: TrialStatus) -> TrialStatus:
+        if _count_as(trial.state) != "left":
+            return trial
+        note = resume_note(steps.get(trial.config_hash))
+        return replace(trial, note="; ".join(filter(None, [trial.note, note])))
+
+    return [noted(trial) for trial in trials]
 
 
 def _iso(milliseconds: int | None) -> str:

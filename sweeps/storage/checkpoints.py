@@ -48,6 +48,15 @@ class Checkpoints:
             return {}
         return {folder: _trials(folder) for folder in sorted(self.root.iterdir())}
 
+    def steps(self) -> dict[str, int]:
+        """GD step of the newest checkpoint of each trial that has one, by config hash."""
+        return {
+            digest: step
+            for folder, pack in self.packs().items()
+            if (step := _newest_step(folder)) is not None
+            for digest in pack
+        }
+
     def orphaned(self, packs: Sequence[Pack]) -> list[str]:
         """Trials of these packs that must start anew: their checkpoint is another pack's."""
         saved = self.packs()
@@ -106,6 +115,12 @@ def checkpoints_of(launched: LaunchConfig, sweep: str) -> Checkpoints:
 def digest_of(pack: Pack) -> str:
     """SHA-256 of a pack's trials in their order."""
     return hashlib.sha256("\n".join(pack).encode()).hexdigest()
+
+
+def _newest_step(folder: Path) -> int | None:
+    """GD step of the newest checkpoint in a folder, from its name step-STEP-SHA256.npz."""
+    steps = [file.name.split("-")[1] for file in folder.glob("step-*-*.npz")]
+    return max((int(step) for step in steps if step.isdecimal()), default=None)
 
 
 def _trials(folder: Path) -> list[str]:

@@ -114,6 +114,12 @@ class Ledger(Outbox, SweepTable):
             (config_hash, error, final, time.time()),
         )
 
+    def delete_failures(self, hashes: Iterable[str]) -> None:
+        """Delete why these trials had no result: they are trained again."""
+        rows = [(config_hash,) for config_hash in hashes]
+        with database.transaction(self._db):
+            self._db.executemany("DELETE FROM failures WHERE config_hash = ?", rows)
+
     def forget(self, hashes: Iterable[str]) -> None:
         """Delete everything held of these trials, so that they are trained again."""
         rows = [(config_hash,) for config_hash in hashes]

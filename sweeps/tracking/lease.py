@@ -93,9 +93,12 @@ def close_expired_runs(client: Any, experiment: str) -> list[str]:
         host = run.data.tags.get(HOST, "its host")
         why = f"its driver on {host} was not heard of since {at:%Y-%m-%d %H:%M:%S} UTC"
         children = f"{running} 'trial' and tags.`mlflow.parentRunId` = '{run_id}'"
+        name = run.data.tags.get("sweeps.sweep")
+        text = f"Interrupted: {why}. `sweeps status {name}` says from which step resume goes on."
         for trial in list(search(client, experiment, children)):
+            client.set_tag(trial.info.run_id, "mlflow.note.content", text)
             client.set_terminated(trial.info.run_id, "KILLED")
         client.set_tag(run_id, CLOSED, f"{why}; closed by {socket.gethostname()}")
         client.set_terminated(run_id, "KILLED")
-        sentences.append(f"sweep {run.data.tags.get('sweeps.sweep')}: {why}; its run is closed")
+        sentences.append(f"sweep {name}: {why}; its run is closed")
     return sentences

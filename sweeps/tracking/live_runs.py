@@ -9,7 +9,16 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
-from sweeps.tracking.runs import RunRef, SweepPage, drop_duplicates, log, of_hash, run_ref, search
+from sweeps.tracking.runs import (
+    RunRef,
+    SweepPage,
+    delete_tag,
+    drop_duplicates,
+    log,
+    of_hash,
+    run_ref,
+    search,
+)
 from sweeps.tracking.trial_runs import TrialRuns
 
 if TYPE_CHECKING:
@@ -81,6 +90,8 @@ class LiveRuns:
         for run in runs:
             if ours is None and run.info.start_time == live.started:
                 ours = run_ref(run)
+                for tag in ("sweeps.reason", STOPPED_BY):  # of the training before
+                    delete_tag(self._client, run, tag)
             elif self._is_trained_elsewhere(run, page):
                 return None
             else:

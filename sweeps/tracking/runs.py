@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeps.config.nested import flatten
 from sweeps.storage.step_metrics import Point
+from sweeps.tracking import artifacts
 
 BATCH = 1000  # metrics and params that MLflow takes in one request
 TRIALS = "tags.`sweeps.kind` = 'trial'"
@@ -34,19 +35,22 @@ class RunRef:
         folder: address of its artifacts.
         finished: whether it holds the whole result.
         started: its start time, in milliseconds since the epoch.
+        stopped_by: whether it has the tag that says who stopped the trial.
     """
 
     run_id: str
     folder: str
     finished: bool
     started: int
+    stopped_by: bool = False
 
 
 def run_ref(run: Any) -> RunRef:
     """Return the reference to a run of MLflow's client."""
     info, kind = run.info, run.data.tags.get("sweeps.kind")
     finished = info.status == final_status(stopped=kind == "stopped")
-    return RunRef(str(info.run_id), info.artifact_uri, finished, info.start_time)
+    stopped = artifacts.STOPPED_BY in run.data.tags
+    return RunRef(str(info.run_id), info.artifact_uri, finished, info.start_time, stopped)
 
 
 def final_status(*, stopped: bool) -> str:

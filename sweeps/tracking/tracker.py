@@ -1,7 +1,7 @@
 """Writes sweeps to MLflow: sweeps as parent runs, trials as child runs. Only the driver does."""
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,11 +224,14 @@ class Tracker:
         with self._guard("the closing of a run"):
             self._live.close(ending)
 
-    def close_running(self, experiment: str, page: str = "") -> None:
+    def close_running(
+        self, experiment: str, describe: Callable[[str, str], str], page: str = ""
+    ) -> None:
         """Close the RUNNING runs of trials that no longer train.
 
         Args:
             experiment: the experiment's id.
+            describe: returns a run's new description, by the sweep's name and the config hash.
             page: run of a sweep's page: only its trials; "": those of all sweeps.
 
         Raises:
@@ -238,6 +241,9 @@ class Tracker:
         query += f" and tags.`mlflow.parentRunId` = '{page}'" if page else ""
         with self._guard("the closing of a run"):
             for run in list(search(self._client, experiment, query)):
+                tags = run.data.tags
+                text = describe(tags.get("sweeps.sweep", ""), tags["sweeps.config_hash"])
+                self._client.set_tag(run.info.run_id, "mlflow.note.content", text)
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def close_expired_runs(self, experiment: str) -> list[str]:

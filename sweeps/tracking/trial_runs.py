@@ -180,6 +180,8 @@ class TrialRuns:
         """Write the whole content of a trial's run; writing it again changes nothing."""
         summary = sorted(record.summary.items())
         points = [Point(key, value, 0, record.started) for key, value in summary]
+        if run.stopped_by:
+            self._client.delete_tag(run.run_id, artifacts.STOPPED_BY)
         log(self._client, run.run_id, points + points_of(record), record.config, tags)
         self._write_artifacts(run, record, figure, weights)
         status = final_status(stopped=bool(record.stopped_in))

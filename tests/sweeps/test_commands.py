@@ -20,6 +20,7 @@ from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch
 from sweeps.inspect.status import statuses
 from sweeps.planning.plan import trials_of
+from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.ledger import Ledger, SweepEntry
 
 SWEEP = "0123456789ab"
@@ -60,15 +61,22 @@ def entered(root, *overrides, **change):
 
 
 def test_status_of_a_sweep_whose_driver_died(root):
-    entered(root)
+    trials = entered(root)
     (found,) = statuses(request([]).launch, SWEEP[:6])
     assert (found.state, found.mlflow) == ("interrupted", "RUNNING")
     assert (found.done, found.failed, found.left) == (0, 1, 1)
     assert found.command == "sweeps run seed=0,1"
-    assert [t.note for t in found.trials] == ["", "ValueError: no"]
+    begins = "no checkpoint: resume begins at step 0"
+    assert [t.note for t in found.trials] == [begins, "ValueError: no"]
+    folder = Checkpoints.under(root, 60.0).folder([trials[0]["config_hash"]])
+    folder.mkdir(parents=True)
+    (folder / "trials").write_text(trials[0]["config_hash"])
+    for step in (40, 1200):
+        (folder / f"step-{step:09d}-{'0' * 64}.npz").touch()
     said = CliRunner().invoke(cli, ["status"]).output
     assert SWEEP in said
     assert "interrupted" in said
+    assert "checkpoint of step 1200: resume goes on from there" in said
 
 
 def test_status_of_a_root_without_sweeps_says_so(root):

@@ -84,6 +84,9 @@ def test_workers_killed_with_9(tmp_path, monkeypatch):
     assert not (tmp_path / "once.mark").exists()
     assert "seed=1 failed: its worker died" in done.stdout
     assert "its process was killed" in done.stdout
+    retried = [line for line in done.stdout.splitlines() if "its worker died (its process" in line]
+    assert any(line.endswith("it gets a new one, retry 1 of 1") for line in retried)
+    assert "its trials are trained again one by one" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     api = client(tmp_path / "outputs")
     parents, trials = runs(api)

@@ -1,6 +1,7 @@
 """A trial that trains is a RUNNING run in MLflow; its finished run is as if sent at the end."""
 
 import contextlib
+import json
 import signal
 from types import SimpleNamespace
 
@@ -111,6 +112,17 @@ def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, monk
         assert sweep.wait(60) == 130
     parents, (cut,) = runs(api, "cut")
     assert [r.info.status for r in [*parents, cut]] == ["KILLED"] * 2
+    (state,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)[0]["trials"]
+    step = (
+        state["note"]
+        .removeprefix("checkpoint of step ")
+        .removesuffix(": resume goes on from there")
+    )
+    assert int(step) > 0
+    sweep = parents[0].data.tags["sweeps.sweep"]
+    assert cut.data.tags["mlflow.note.content"] == (
+        f"Interrupted; {state['note']}. To continue: `sweeps resume {sweep}`."
+    )
 
 
 def test_a_server_gets_a_running_trial_and_its_end(server, tmp_path, monkeypatch):

@@ -7,18 +7,23 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import pytest
 from command import ENV, client, inside, runs, started, sweeps
 
 from sweeps.config.request import request
-from sweeps.execution.events import Done, Failed, Progress, Stopped
+from sweeps.driver.live_view import LiveView
+from sweeps.driver.message_handler import MessageHandler
+from sweeps.driver.terminal import Terminal
+from sweeps.execution.events import Done, Failed, Note, Progress, Stopped
 from sweeps.execution.retry import LostPack, train_with_retries
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage import stop_requests
 from sweeps.storage.checkpoints import Checkpoints
+from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
 
 pytestmark = pytest.mark.slow
@@ -150,7 +155,8 @@ def test_a_pack_lost_because_of_a_request_is_not_trained_again(requests):
     said = list(train_with_retries([trials], 0, fit, requests))
     assert said[0] == Stopped(hashes[0], ALICE.by)
     assert said[1].error.endswith("ended after 15 s, within a step that did not end")
-    assert said[2:] == [Failed(hashes[2], "why")]
+    assert isinstance(said[2], Note)
+    assert said[3:] == [Failed(hashes[2], "why")]
     assert tried == [[hashes], [[hashes[2]]]]
     requests.write(SWEEP, ALICE)
     tried.clear()
@@ -213,6 +219,8 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
         assert left.returncode == 0
     (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
     assert status["state"] == "interrupted"
+    notes = [t["note"] for t in status["trials"] if t["state"] == "stopped by a person"]
+    assert notes[0].endswith(": resume goes on from there")
     assert status["left"] == 4 - status["done"] >= 2  # on a slow machine one ends before
     assert " on " in status["stopped_by"]
     (parent,), _ = runs(client(tmp_path / "outputs"))
@@ -230,6 +238,24 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
     assert parent.info.status == "FINISHED"
     assert "sweeps.stopped_by" not in parent.data.tags
     assert [run.info.status for run in trials] == ["FINISHED"] * 4
+
+
+def test_the_mark_of_a_stop_goes_when_the_trial_starts_again(tmp_path):
+    """So does a failure: what happens next, as a killed driver, is not hidden by it."""
+    trials = planned(3)
+    stopped, waiting, broken = (trial.config_hash for trial in trials)
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        for digest in (stopped, waiting):
+            ledger.save_failure(digest, "stopped by alice on here at step 9/60", final=False)
+        ledger.save_failure(broken, "its worker died", final=False)
+        entry, terminal = SweepEntry("study", "abc", {}, "1", "run", "RUNNING"), Terminal()
+        view, requests = LiveView(terminal, "abc"), StopRequests.of(tmp_path)
+        handler = MessageHandler(
+            entry, ledger, mock.Mock(), terminal, view, requests, tmp_path, 0.0
+        )
+        begun = [Progress(digest, 9, 60, 1.0) for digest in (stopped, broken)]
+        handler.handle_all(iter(begun), {t.config_hash: t for t in trials}, mock.Mock())
+        assert set(ledger.failures([stopped, waiting, broken])) == {waiting}
 
 
 def watching(cwd, sweep):
