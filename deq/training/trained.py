@@ -44,7 +44,7 @@ class Trained:
         """Return Z (m, n) with Z = phi(W Z + U X).
 
         Args:
-            x: (d, n), finite.
+            x: (d, n) tensor, finite.
 
         Raises:
             ValueError: x has another shape or is not finite, or there is no equilibrium.
@@ -89,6 +89,8 @@ class Trained:
     def _preactivation(self, x: Tensor) -> Tensor:
         """Return Q = W Z + U X, (n, m), one row for each sample."""
         d = self.u.shape[1]
+        if not isinstance(x, Tensor):
+            raise ValueError(f"x must be a torch tensor, ({d}, n), not a {type(x).__name__}")
         if x.ndim != 2 or x.shape[0] != d or not x.isfinite().all():
             raise ValueError(f"x must be finite and ({d}, n), samples as columns: {tuple(x.shape)}")
         p = (self.u @ x.to(self.u.dtype)).T.contiguous()

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
 )
 
+from sweeps.config.pydantic_errors import place_of, text_of
 from sweeps.errors import ConfigError
 
 __all__ = ["Count", "Finite", "StrictBool", "StrictInt", "StrictStr", "json_object", "typed"]
@@ -55,8 +56,7 @@ def typed(cls: type[T], name: str, plain: dict[str, Any]) -> T:
         instance: T = _adapter(cast("Any", cls)).validate_python(plain)
     except ValidationError as error:
         item = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in item["loc"])
-        raise ConfigError(f"{name}: {key[:80]!r}: {item['msg']}") from error
+        raise ConfigError(f"{name}: {place_of(item)[:80]!r}: {text_of(item)}") from error
     return instance
 
 

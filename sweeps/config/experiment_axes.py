@@ -62,7 +62,10 @@ def _axis(
         groups: names of the groups.
     """
     if isinstance(values, str):
-        setting = parse(parser, f"{key}={values}", groups)
+        try:
+            setting = parse(parser, f"{key}={values}", groups)
+        except ConfigError as error:
+            raise ConfigError(f"the axis {key!r}: {error}") from error
         return setting.axis or [written if has_interpolation(written) else setting.value]
     if values == []:
         raise ConfigError(f"the axis {key!r} has no values")

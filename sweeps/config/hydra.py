@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.config.config_files import MAIN, ConfigFile, conf_dir, groups
+from sweeps.config.config_origin import package_fault
 from sweeps.config.experiment_axes import experiment_axes
 from sweeps.config.hydra_errors import explain
 from sweeps.config.hydra_session import files_of, session
@@ -168,7 +169,7 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
 def _files(command: _Command, overrides: list[str]) -> Iterator[tuple[str, ConfigFile]]:
     """The user's files that a composition was made from, by name."""
     for file in files_of(command.loader, overrides, command.folders, command.searched):
-        if fault := yaml_fault(file.path):
+        if fault := yaml_fault(file.path) or package_fault(file):
             raise ConfigError(f"{file.path}: {fault}")
         yield file.name, file
 

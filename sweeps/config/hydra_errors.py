@@ -1,5 +1,7 @@
 """Hydra's errors as one line, with the nearest correct name or what to write instead."""
 
+import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +9,15 @@ from pathlib import Path
 from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
-from sweeps.config.nested import flatten, nearest
+from sweeps.config.config_origin import file_with, user_files
+from sweeps.config.nested import OTHER_NAMES, flatten, nearest
 from sweeps.config.trial_keys import is_mapping
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 
-_NO_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'")
+_NO_CHOICE = re.compile(r"Could not (?:find|load) '(\w+)/([^']*)'")
+# Name of a choice, and text that an error quotes from a file.
+_NAME = re.compile(r"[\w/.-]+")
+_QUOTED = re.compile(r"'([^']{4,})'")
 
 
 def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
@@ -22,18 +28,27 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         overrides: as typed.
         folders: the user's folders of config files.
     """
-    if fault := _broken(error, folders):
-        return fault
     choices = config_files.groups(folders)
     typed = [(override.lstrip("+~").partition("=")[0], override) for override in overrides]
     missing = _NO_CHOICE.search(str(error))
     for key, override in typed:
-        if missing and key == missing[1] and missing[2] in override and key in choices:
-            return no_choice(override, key, choices[key])
+        if key in choices and _lacks(error, override, choices[key]):
+            return no_choice(override, key, *_readable(key, choices[key], folders))
+    if fault := _broken(error, overrides, folders):
+        return fault
     text = _text(error)
+    if missing and missing[1] in choices:
+        text = f"'{missing[1]}/{missing[2]}': no such {missing[1]}"
+        text += _existing(missing[2], *_readable(missing[1], choices[missing[1]], folders))
+        file = file_with(missing[2], overrides, folders)
+        return f"{file}: it names {text}" if file else text
+    about = str(getattr(error, "full_key", None) or "")
+    for quoted in _QUOTED.findall(text):
+        is_typed = any(quoted in override for override in overrides)
+        if not is_typed and (file := file_with(quoted, overrides, folders)):
+            return f"{file}: {about}: {text}" if about else f"{file}: {text}"
     # The wrong key, which may lie inside a mapping that was typed.
     wrong = str(getattr(error.__cause__, "full_key", None) or "")
-    about = str(getattr(error, "full_key", None) or "")
     # The longer key first: with `search=optuna search.trials=3` the error is about the latter.
     typed.sort(key=lambda item: (item[1] not in str(error), -len(item[0])))
     for key, override in typed:
@@ -43,21 +58,63 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     return f"{about}: {text}" if about and about not in text else text
 
 
-def no_choice(override: str, group: str, choices: Sequence[str]) -> str:
-    """Error message for a choice that the group does not have."""
-    reason = config_files.why_unused()
-    unused = f" ({reason})" if reason else ""
-    return f"{override}: no such {group}; there is {', '.join(choices)}{unused}"
+def no_choice(override: str, group: str, choices: Sequence[str], broken: Sequence[str] = ()) -> str:
+    """Error message for a choice that the group does not have.
+
+    Args:
+        override: as typed.
+        group: the group.
+        choices: its choices.
+        broken: faults of files of this group that cannot be read.
+    """
+    name = override.rpartition("=")[2].rpartition(",")[2].strip()
+    return f"{override}: no such {group}{_existing(name, choices, broken)}"
 
 
-def _broken(error: BaseException, folders: Sequence[Path]) -> str:
+def _existing(name: str, choices: Sequence[str], broken: Sequence[str] = ()) -> str:
+    """End of an error message: the choice nearest to a name, all choices, and broken files."""
+    close = difflib.get_close_matches(name, choices, n=1)
+    near = f"; the nearest is {close[0]}" if close else ""
+    remarks = [*filter(None, [config_files.why_unused()]), *broken]
+    notes = f" ({'; '.join(remarks)})" if remarks else ""
+    return f"{near}; there is {', '.join(choices)}{notes}"
+
+
+def _readable(
+    group: str, choices: Sequence[str], folders: Sequence[Path]
+) -> tuple[list[str], list[str]]:
+    """Choices of a group that can be read, and the faults of the user's files of the others."""
+    ours = config_files.conf_dir()
+    faults = {}
+    for name in choices:
+        places = [folder / f"{group}/{name}.yaml" for folder in (*folders, ours)]
+        file = next((place for place in places if os.path.lexists(place)), ours)
+        if not file.is_relative_to(ours) and (fault := yaml_fault(file)):
+            faults[name] = f"{file} cannot be read: {fault}"
+    return [name for name in choices if name not in faults], list(faults.values())
+
+
+def _lacks(error: BaseException, override: str, choices: Sequence[str]) -> bool:
+    """Whether an override of a group names a choice that does not exist.
+
+    Where another file of the group cannot be read, Hydra's error is about that file.
+    """
+    if missing := _NO_CHOICE.search(str(error)):
+        return override.lstrip("+~").startswith(f"{missing[1]}=") and missing[2] in override
+    names = [name.strip() for name in override.partition("=")[2].split(",")]
+    plain = [name for name in names if _NAME.fullmatch(name) and name != "null"]
+    return isinstance(error, YAML_ERRORS) and not set(plain) <= set(choices)
+
+
+def _broken(error: BaseException, overrides: Sequence[str], folders: Sequence[Path]) -> str:
     """Fault of a user's file that cannot be read as a config; empty where that is not the cause."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"
     if not isinstance(error, YAML_ERRORS):
         return ""
-    for file in (file for folder in folders for file in folder.glob("*/**/*.yaml")):
+    anywhere = [file for folder in folders for file in sorted(folder.glob("*/**/*.yaml"))]
+    for file in [*user_files(overrides, folders), *anywhere]:
         if fault := yaml_fault(file):
             return f"{file}: {fault}"
     if isinstance(error, RecursionError):
@@ -90,8 +147,13 @@ def _belonging(key: str, folders: Sequence[Path]) -> str:
     having = [option for option, keys in choices.items() if key in keys]
     if having:
         return f" here: it belongs to {group}={' or '.join(having)}"
+    meant = OTHER_NAMES.get(key, key)
+    having = [option for option, keys in choices.items() if meant in keys]
+    if having and len(having) < len(choices):
+        return f": did you mean {meant!r} of {group}={' or '.join(having)}?"
     known = list(flatten(from_yaml((config_files.conf_dir() / config_files.MAIN).read_text())))
-    known += [*known_groups, *(key for keys in choices.values() for key in keys)]
+    known += [key for keys in choices.values() for key in keys]
+    known += [] if "." in key else known_groups
     return nearest(key, [name for name in known if name != "defaults"])
 
 

@@ -28,6 +28,8 @@ from sweeps.config.space import Choice, Interval
 from sweeps.config.trial_keys import check_axis
 from sweeps.errors import ConfigError
 
+# Brackets of Hydra's grammar.
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
 # An axis: values of a grid, or an interval or choice that a search draws from.
 Axis = list[Any] | Interval | Choice
 
@@ -169,8 +171,8 @@ def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         return "write KEY=VALUE"
-    if value.startswith("~"):
-        return f"~ has no meaning here, write {key}={Path(value).expanduser()}"
+    if mistyped := _mistyped(key, value):
+        return mistyped
     lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
     why = lines[1] if lines[0].startswith("Error parsing") and len(lines) > 1 else lines[0]
     if "'<EOF>'" in why:
@@ -186,6 +188,31 @@ def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
     return f"quote the text, {chr(34) + quoted + chr(34) if plain else shlex.quote(quoted)}"
 
 
+def _mistyped(key: str, value: str) -> str:
+    """How to write a value that begins or ends as none can; empty for other values."""
+    if value.startswith("="):
+        return f"write {key}={value.lstrip('=')}, with one equals sign"
+    if bracket := _unclosed(value):
+        return (
+            f"{bracket!r} is not closed; in a shell the whole override stands in quotes, as in "
+            "'seed=range(0,3)'"
+        )
+    if value.startswith("~"):
+        return f"~ has no meaning here, write {key}={Path(value).expanduser()}"
+    return ""
+
+
+def _unclosed(value: str) -> str:
+    """The first bracket of a value that is not closed; empty without one."""
+    open_: list[str] = []
+    for letter in value:
+        if letter in _CLOSING:
+            open_.append(letter)
+        elif open_ and letter == _CLOSING[open_[-1]]:
+            open_.pop()
+    return "".join(open_[:1])
+
+
 def _refuse_meaningless(override: Override, text: str) -> None:
     """Refuse overrides that Hydra accepts and that have no effect here."""
     key = str(override.key_or_group)
@@ -195,6 +222,11 @@ def _refuse_meaningless(override: Override, text: str) -> None:
     if key.replace("/", ".").partition(".")[0] == "hydra" and not searchpath:
         raise ConfigError(
             f"{text}: has no effect here; of Hydra's own keys only hydra.searchpath=[FOLDER] has"
+        )
+    section, _, axis = key.partition(".")
+    if override.is_sweep_override() and section in ("axes", "paper") and axis:
+        raise ConfigError(
+            f"{text}: an axis is typed by its key alone, {axis}={text.partition('=')[2]}"
         )
     if override.is_sweep_override() and (override.is_delete() or override.package):
         raise ConfigError(f"{text}: an axis is written {key}=VALUE,VALUE")

@@ -7,6 +7,7 @@ from typing import Any
 
 import deq
 from sweeps.config.config_files import ConfigFile, user_folders
+from sweeps.config.config_origin import naming_file
 from sweeps.config.hydra import compose_points
 from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
 from sweeps.config.nested import flatten, updated
@@ -86,7 +87,28 @@ def request(overrides: Sequence[str], config_dir: str | Path | None = None) -> R
     Raises:
         ConfigError: any override, key, type or value is wrong, or the folder cannot be used.
     """
-    composition = compose_points(overrides, user_folders(config_dir))
+    check_overrides(overrides)
+    folders = user_folders(config_dir)
+    with naming_file(overrides, folders):
+        return _request(overrides, folders, config_dir)
+
+
+def check_overrides(overrides: object) -> None:
+    """Check that overrides are a list of texts, and not one text.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if isinstance(overrides, list | tuple) and all(isinstance(word, str) for word in overrides):
+        return
+    example = [overrides] if isinstance(overrides, str) else ["model.width=64,128"]
+    raise ConfigError(f"overrides={overrides!r}: give a list of texts, {example}")
+
+
+def _request(
+    overrides: Sequence[str], folders: Sequence[Path], config_dir: str | Path | None
+) -> Request:
+    composition = compose_points(overrides, folders)
     launch = validated(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
     try:
         check_space(launch.search)

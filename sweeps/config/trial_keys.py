@@ -10,6 +10,9 @@ from sweeps.config.config_files import groups
 from sweeps.config.launch import LaunchConfig
 from sweeps.errors import ConfigError
 
+# Sections of the config, and keys outside of any section.
+SECTIONS = {field.name for kind in (deq.TrialConfig, LaunchConfig) for field in fields(kind)}
+
 
 def check_axis(keys: Iterable[str]) -> None:
     """Refuse an axis that does not change the trial: its values would all be one trial.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from sweeps.config.nested import flatten, nearest
+from sweeps.config.pydantic_errors import first_error
 from sweeps.errors import ConfigError
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ def validated(cls: type[T], plain: dict[str, Any]) -> T:
     try:
         config: Any = _adapter(cls).validate_python(plain)
     except ValidationError as error:
-        raise ConfigError(_first(error)) from error
+        raise ConfigError(first_error(cls, error.errors(include_url=False))) from error
     keys = tuple(flatten({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
     signature = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
     if signature not in _checked:  # thousands of trials have the same keys
@@ -63,16 +64,3 @@ def _refuse_odd(plain: dict[str, Any]) -> None:
             raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
         if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in BOOLEAN_KEYS:
             raise ConfigError(f"{key}={str(value).lower()}: true and false have no meaning here")
-
-
-def _first(error: ValidationError) -> str:
-    """The first error of a validation, in one line."""
-    items = error.errors(include_url=False)
-    # Skip errors of the members of a union that were not chosen by name.
-    wrong = {i["loc"][:2] for i in items if i["type"] == "literal_error" and i["loc"][-1] == "name"}
-    item = next((i for i in items if i["loc"][:2] not in wrong), items[0])
-    place = ".".join(str(part) for part in item["loc"] if not str(part).endswith("Config"))
-    message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    value = item.get("input")
-    given = f"={value}" if isinstance(value, str | int | float) else ""
-    return f"{place}{given}: {message}" if place else message

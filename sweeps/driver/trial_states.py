@@ -10,7 +10,7 @@ from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOu
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
 from sweeps.storage.output_root import LEDGER, require_record
-from sweeps.storage.prefixes import one_sweep
+from sweeps.storage.prefixes import check_text, one_sweep
 from sweeps.tracking.tracker import Tracker
 
 
@@ -133,6 +133,7 @@ def outcomes_of_sweep(prefix: str, output: Path) -> list[TrialOutcome]:
     Raises:
         ConfigError: no sweep, or more than one, has this prefix.
     """
+    check_text(prefix, "sweep's name")
     require_record(output)
     with reading(output / LEDGER) as ledger:
         return outcomes_of_entry(single_sweep(ledger.sweeps_like(prefix), prefix), ledger)

@@ -18,6 +18,7 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
     Raises:
         ConfigError: there is none or more than one, or the prefix is too short.
     """
+    check_text(prefix, "sweep's name")
     if not names:
         raise ConfigError(f"no sweep's name begins with {prefix!r}: `sweeps status` lists them")
     if len(prefix) < MIN_PREFIX:
@@ -35,7 +36,14 @@ def one_sweep(names: Collection[str], prefix: str) -> str:
 
 def check_prefix(prefix: str) -> None:
     """Raise ConfigError unless this may be the beginning of a config hash."""
+    check_text(prefix, "hash")
     if set(prefix) - set("0123456789abcdef"):
         raise ConfigError(f"{prefix!r} is no hash: give {MIN_PREFIX} or more of its hex digits")
     if len(prefix) < MIN_PREFIX:
         raise ConfigError(f"{prefix!r} is too short for a hash: give {MIN_PREFIX} or more digits")
+
+
+def check_text(prefix: object, what: str) -> None:
+    """Raise ConfigError unless a prefix is text."""
+    if not isinstance(prefix, str):
+        raise ConfigError(f"{prefix!r} is no {what}: give its first digits as text, '3f2a9c41'")

@@ -215,6 +215,10 @@ def test_wrong_inputs_and_missing_equilibria_are_refused():
     for x in (torch.ones(5, 2), torch.ones(4), torch.full((4, 2), torch.nan)):
         with pytest.raises(ValueError, match=r"x must be finite and \(4, n\)"):
             model.predict(x)
+    for wrong in ([1.0, 2.0], None, np.ones((4, 2))):
+        for method in (model.predict, model.equilibrium, model.gram, model.tangent):
+            with pytest.raises(ValueError, match=r"x must be a torch tensor, \(4, n\), not a"):
+                method(wrong)
     linear = dataclasses.replace(model.config, model=deq.ModelConfig(width=12, activation="relu"))
     wild = dataclasses.replace(model, config=linear, w=torch.eye(12, dtype=torch.float64) * 3)
     with pytest.raises(ValueError, match="there is no equilibrium at these inputs"):

@@ -1,6 +1,7 @@
 """Overrides as Hydra means them: what merges, what counts, what can be an axis, what is refused."""
 
 import itertools
+import re
 import shlex
 from decimal import Decimal
 
@@ -12,10 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+import sweeps
 from docs.keys import config_keys
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
 from sweeps.config.hydra import composed_yaml
+from sweeps.config.nested import OTHER_NAMES
 from sweeps.config.overrides import parse
 from sweeps.config.request import TRIAL_KEYS, request, trial_from_plain
 from sweeps.config.trial_keys import check_axis
@@ -265,6 +268,20 @@ REFUSED = {
     "hydra.run.dir=x": "only hydra.searchpath=[FOLDER] has",
     "hydra.searchpath=[/x],[/y]": "only hydra.searchpath=[FOLDER] has",
     "hydra.searchpath=[/no/such/folder]": "there is no folder /no/such/folder",
+    # What a newcomer types.
+    "seed==3": "write seed=3, with one equals sign",
+    "seed=range(0,3": "'(' is not closed; in a shell the whole override stands in quotes",
+    "model=3": "model=3: set one of its keys (width, activation, ",
+    "seed=[1,2]": "give one value, a whole number; an axis is written without brackets, seed=1,2",
+    "seed=null": "seed=null: it should be a whole number",
+    "axes.seed=1,2": "an axis is typed by its key alone, seed=1,2",
+    "experiment=quikstart": "no such experiment; the nearest is quickstart; there is activations, ",
+    "search.trials=3": "did you mean 'search.samples' of search=optuna or random?",
+    "cluster.workers=3": "did you mean 'cluster.cpus_per_trial'?",
+    "model.width=abc": "model.width=abc: it should be a whole number",
+    "train.eta=abc": "train.eta=abc: it should be a number",
+    "record.weights=maybe": "record.weights=maybe: it should be true or false",
+    "pack=many": "pack=many: it should be a whole number or 'auto'",
 }
 
 
@@ -276,6 +293,29 @@ def test_what_hydra_does_not_refuse_well_is_one_line_and_nothing_is_written(tmp_
         assert len(done.stderr.splitlines()) == 1, done.stderr
         key = override.lstrip("+~").partition("=")[0]
         assert key in done.stderr or key == "axes", done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_names_of_other_libraries_lead_to_keys_that_exist():
+    keys = {key.name for key in config_keys()}
+    assert set(OTHER_NAMES.values()) <= keys
+    assert not set(OTHER_NAMES) & keys
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: sweeps.launch("model.width=64"), "give a list of texts, ['model.width=64']"),
+        (lambda: sweeps.plan([64]), "give a list of texts"),
+        (lambda: sweeps.compose({"seed": 3}), "give a list of texts"),
+        (lambda: sweeps.load_trial(None), "None is no hash"),
+        (lambda: sweeps.load(12), "12 is no sweep's name"),
+    ],
+)
+def test_a_wrong_argument_in_python_is_one_line(call, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        call()
     assert not list(tmp_path.iterdir())
 
 

@@ -28,6 +28,7 @@ axes:
 train:
   steps: 20
 """
+HEAD = b"# @package _global_\n"
 DATA = "name: sphere\nn: 8\nd: 8\nseed: 1\n"
 SAME = ["data=sphere", "data.n=8", "data.d=8", "data.seed=1", "train.steps=20"]
 
@@ -112,9 +113,24 @@ def test_every_command_that_takes_overrides_takes_a_folder():
         (b"- a\n", "it holds no KEY: VALUE"),
         (b"just text\n", "it holds no KEY: VALUE"),
         (b"defaults:\n  - bad\n", "a config file holds itself"),
-        (b"defaults:\n  - nowhere\n", "'experiment/nowhere'"),
-        (b"# @package _global_\nseed: ${nope}\n", "seed: Interpolation key 'nope' not found"),
-        (b"# @package _global_\nmodel: {widht: 8}\n", "did you mean 'model.width'?"),
+        (b"defaults:\n  - nowhere\n", "it names 'experiment/nowhere': no such experiment"),
+        (
+            HEAD + b"defaults:\n  - override /data: digit\n",
+            "names 'data/digit': no such data; the n",
+        ),
+        (HEAD + b"seed: ${nope}\n", "seed: Interpolation key 'nope' not found"),
+        (HEAD + b"seed: ${nope\n", "at input '${nope'"),
+        (HEAD + b"model: {widht: 8}\n", "did you mean 'model.width'?"),
+        (HEAD + b"model: {width: abc}\n", "model.width=abc: it should be a whole number"),
+        (HEAD + b"model: 3\n", "model=3: set one of its keys"),
+        (HEAD + b"tracking: {lease: 0}\n", "tracking: lease must be at least 1"),
+        (HEAD + b"axes: {model.widht: [8]}\n", "did you mean 'model.width'?"),
+        (HEAD + b"axes: {model.width: [8, x]}\n", "model.width=x: it should be a whole number"),
+        (HEAD + b"axes: {seed: range(0}\n", "'(' is not closed"),
+        (HEAD + b"axes: 3\n", "axes must map keys to values"),
+        (HEAD + b"search: {trials: 3}\n", "did you mean 'search.samples'?"),
+        (b"# @package a b\nseed: 1\n", "Too many components"),
+        (b"axes: {model.width: [8]}\n", "its first line must be '# @package _global_'"),
     ],
 )
 def test_a_broken_file_is_one_line_where_it_is_used(file, said, project):
@@ -122,8 +138,33 @@ def test_a_broken_file_is_one_line_where_it_is_used(file, said, project):
     done = inside("run", "experiment=bad", cwd=project)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert said in done.stderr
+    place = f"{project}/conf/experiment/bad.yaml"
+    assert done.stderr.startswith((f"sweeps: {place}", "sweeps: a config file holds itself"))
     assert not (project / "outputs").exists()
     assert inside("show", "experiment=first", cwd=project).returncode == 0
+
+
+def test_what_is_typed_is_not_blamed_on_a_file(project):
+    for words in ("model.width=abc", "model.widht=8", "train.steps=0", "data=mnie"):
+        done = inside("run", "experiment=first", words, cwd=project)
+        assert done.stderr.startswith((f"sweeps: {words}", "sweeps: train: steps must be")), done
+
+
+@pytest.mark.parametrize("broken", [b"a: [\n", b"\xff\xfe\x00", b"- a\n", None])
+def test_a_broken_file_does_not_hide_the_others(broken, project):
+    """A misspelt choice is answered by the nearest one, the others and the broken file."""
+    path = project / "conf" / "experiment" / "bad.yaml"
+    if broken is None:
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(broken)
+    for words in (["experiment=frist"], ["data=mnie", "experiment=frist"]):
+        done = inside("run", *words, cwd=project)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert "experiment=frist: no such experiment; the nearest is first; " in done.stderr
+        assert "there is activations, first, frontier_eta, " in done.stderr
+        assert f"({path} cannot be read: " in done.stderr
+    assert not (project / "outputs").exists()
 
 
 def test_a_folder_that_cannot_be_used_is_refused(project):
@@ -173,7 +214,7 @@ def test_groups_of_ones_own(project):
     widths = [from_yaml(text)["model"]["width"] for text in done.stdout.split("---\n")]
     assert widths == [8, 9], done.stderr
     refused = inside("show", "+size_of=smal", cwd=project).stderr
-    assert "no such size_of; there is large, small" in refused
+    assert "no such size_of; the nearest is small; there is large, small" in refused
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,134 @@
+"""Finds the user's config file that a wrong key or value comes from."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.config.config_files import ConfigFile, conf_dir, file_of
+from sweeps.config.nested import flatten
+from sweeps.config.trial_keys import SECTIONS
+from sweeps.config.yaml_text import YAML_ERRORS, from_yaml
+from sweeps.errors import ConfigError
+
+# An entry of a defaults list: `override /data: mine`, `/data: mine`, `data: mine`.
+_ENTRY = re.compile(r"^(?:override\s+)?/?([\w/]+)$")
+# Groups of keys that hold axes: the names in them are keys themselves.
+_AXES = ("axes", "paper")
+
+
+@contextlib.contextmanager
+def naming_file(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[None]:
+    """Put the user's file before an error of the block that is about one of the file's keys.
+
+    Args:
+        overrides: as typed; a key that was typed is not blamed on a file.
+        folders: the user's folders of config files.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        file = _file_of_key(str(error), overrides, folders)
+        if file is None:
+            raise
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def file_with(text: str, overrides: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """The user's file that a command is composed from and that holds a text; None without one."""
+    for file in user_files(overrides, folders):
+        if text in _text(file):
+            return file
+    return None
+
+
+def user_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[Path]:
+    """The user's files that overrides choose, and those that these files choose in turn."""
+    found: dict[Path, None] = {}
+    left = [pair for override in overrides for pair in _choices(override)]
+    while left and folders:
+        group, name = left.pop()
+        file = file_of(f"{group}/{name}", folders)
+        if file is None or file in found or file.is_relative_to(conf_dir()):
+            continue
+        found[file] = None
+        left += _defaults(file, group)
+    return list(found)
+
+
+def _choices(override: str) -> list[tuple[str, str]]:
+    """(group, choice) pairs of an override that may choose."""
+    key, _, value = override.lstrip("+").partition("=")
+    return [(key.partition("@")[0], name.strip()) for name in value.split(",")]
+
+
+def _defaults(file: Path, group: str) -> Iterator[tuple[str, str]]:
+    """(group, choice) pairs of a file's defaults list."""
+    entries = _content(file).get("defaults")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, str):
+            yield group, entry
+        for key, value in entry.items() if isinstance(entry, dict) else []:
+            if match := _ENTRY.match(str(key)):
+                yield match[1], str(value)
+
+
+def _file_of_key(message: str, overrides: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """The user's file that sets the key that an error message is about; None without one."""
+    typed = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    about = message.partition(": did you mean")[0]
+    if any(key and _is_about(about, key) for key in typed):
+        return None
+    for file in user_files(overrides, folders):
+        if str(file) not in message and any(_is_about(about, key) for key in _keys(file)):
+            return file
+    return None
+
+
+def _is_about(message: str, key: str) -> bool:
+    """Whether a message begins with this key, quotes it, or names it within its section."""
+    section, _, leaf = key.rpartition(".")
+    word = re.escape(key)
+    if re.search(rf"^{word}\b(?!\.)|'{word}'", message):
+        return True
+    return bool(section) and bool(re.match(rf"{re.escape(section)}[:=].*\b{leaf}\b", message))
+
+
+def _keys(file: Path) -> set[str]:
+    """Dotted keys that a file sets, those of its axes included."""
+    content = _content(file)
+    sections = [content.pop(name, None) for name in _AXES]
+    content.pop("defaults", None)
+    # A file without a package sets the keys of its group.
+    package = "" if _has_package(_text(file)) else f"{file.parent.name}."
+    keys = {*content, *flatten(content)}
+    axes = {str(key) for part in sections if isinstance(part, dict) for key in part}
+    named = {name for name, part in zip(_AXES, sections, strict=True) if part is not None}
+    return {f"{package}{key}" for key in keys} | axes | named
+
+
+def package_fault(file: ConfigFile) -> str:
+    """Fault of a file of an experiment, or of a user's own group, that names no package."""
+    group = file.name.partition("/")[0]
+    keys = set(from_yaml(file.text) or {}) - {"defaults"}
+    if group in SECTIONS or not keys or _has_package(file.text):
+        return ""
+    return f"its first line must be '# @package _global_', or its keys are {group}.KEY"
+
+
+def _has_package(text: str) -> bool:
+    """Whether a config file says in which package its keys are, as `# @package _global_`."""
+    return "@package" in text
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _content(file: Path) -> dict[Any, Any]:
+    """Content of a config file; empty where it is no mapping."""
+    with contextlib.suppress(*YAML_ERRORS):
+        content: Any = from_yaml(file.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}

@@ -1,0 +1,88 @@
+"""Errors of pydantic in our words."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+# What a value should be, by pydantic's type of error.
+_NOUNS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "dict_type": "a mapping, {KEY: VALUE}",
+    "list_type": "a list, [VALUE, VALUE]",
+    "tuple_type": "a list, [VALUE, VALUE]",
+}
+# Names that pydantic puts into the place of an error for a member of a union.
+_MEMBERS = {"int", "float", "str", "bool"}
+
+
+def first_error(cls: type, errors: Sequence[Any]) -> str:
+    """The first error of a validation, in one line.
+
+    Args:
+        cls: the dataclass that was validated.
+        errors: as pydantic lists them.
+    """
+    # Skip errors of the members of a union that were not chosen by name.
+    wrong = {
+        e["loc"][:2] for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "name"
+    }
+    error = next((e for e in errors if e["loc"][:2] not in wrong), errors[0])
+    place = place_of(error)
+    if error["type"] == "dataclass_type" and (keys := _keys(cls, place)):
+        text = f"set one of its keys ({', '.join(keys)}), as {place}.{keys[0]}=VALUE"
+    else:
+        others = [e for e in errors if e is not error and place_of(e) == place]
+        text = text_of(error) + "".join(_or(other) for other in others)
+    return f"{place}{_given(error)}: {text}" if place else text
+
+
+def place_of(error: Any) -> str:
+    """Dotted key that an error is about."""
+    return ".".join(str(part) for part in error["loc"] if not _is_member(str(part)))
+
+
+def text_of(error: Any) -> str:
+    """What is wrong with a value; of a list of values also how an axis is written."""
+    noun = _NOUNS.get(error["type"])
+    if noun is None:
+        message: str = error["msg"].removeprefix("Value error, ")
+        return message.replace("Input should be", "it should be")
+    value = error.get("input")
+    if isinstance(value, list):
+        axis = f"{place_of(error)}={','.join(map(str, value))}"
+        return f"give one value, {noun}; an axis is written without brackets, {axis}"
+    return f"it should be {noun}"
+
+
+def _or(error: Any) -> str:
+    """A further value that a key takes, as the end of a sentence."""
+    return f" or {error['ctx']['expected']}" if error["type"] == "literal_error" else ""
+
+
+def _given(error: Any) -> str:
+    """The value that was given, if it is short enough to be read in a sentence."""
+    value = error.get("input")
+    if error["type"] in ("missing", "value_error"):
+        return f"={value}" if isinstance(value, str | int | float) else ""
+    if value is None or isinstance(value, bool):
+        return f"={str(value).lower().replace('none', 'null')}"
+    return f"={value}" if isinstance(value, str | int | float | list) else ""
+
+
+def _keys(cls: type, place: str) -> list[str]:
+    """Names of the fields of the dataclass at a dotted key; none for a union of dataclasses."""
+    kind: Any = cls
+    for part in place.split("."):
+        kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _is_member(part: str) -> bool:
+    return part.endswith("Config") or part in _MEMBERS or "[" in part
