@@ -10,13 +10,12 @@ from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
 from sweeps.config.search import is_adaptive
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
-from sweeps.driver.heartbeat import HeartbeatWriter
 from sweeps.driver.interruption import InterruptionNotes
 from sweeps.driver.launch_result import Finished, Options, final_status
-from sweeps.driver.live_view import LiveView
 from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.register import register_sweep, update_sweep
+from sweeps.driver.starting import StartingSweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
@@ -34,7 +33,6 @@ from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.output_root import folder_of
 from sweeps.storage.record import ResultKey, now
-from sweeps.storage.stop_requests import StopRequests
 from sweeps.tracking.tracker import Tracker
 
 
@@ -53,7 +51,7 @@ class Driver:
         tracker: Tracker,
         ledger: Ledger,
         own: OwnRay,
-        announced: str = "",
+        starting: StartingSweep,
     ) -> None:
         """Prepare; nothing is planned yet.
 
@@ -65,7 +63,7 @@ class Driver:
             tracker: the MLflow to record in.
             ledger: the ledger of the output root.
             own: the Ray of this machine, which may have started already.
-            announced: the announcement that was already printed, before MLflow was opened.
+            starting: what other commands see of the sweep until it is registered.
 
         Raises:
             TrackingError: MLflow does not give the study's experiment.
@@ -74,12 +72,11 @@ class Driver:
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
         self._name = sweep_name(launched, trials)
-        self._own, self._announced = own, announced
+        self._own, self._starting = own, starting
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
-        self._requests = StopRequests.of(self._folder, launched.cluster.trial_timeout)
-        self._view = LiveView(terminal, self._name)
+        self._requests, self._view = starting.requests, starting.view
         self._sweep = SweepState(
             launched,
             trials,
@@ -100,17 +97,16 @@ class Driver:
         self._sync_before()
         planned = self._next_plan()
         self._announce(planned)
-        self._requests.clear()
         with contextlib.ExitStack() as stack:
             waiting = self._terminal.waiting(_workers_text(self._launched.cluster))
-            with waiting if planned.packs else nullcontext():
-                train = stack.enter_context(self._training(planned))
-            stack.enter_context(
-                HeartbeatWriter(self._folder, self._terminal.progress, self._view.on_stuck)
-            )
+            # Workers of a sweep that was stopped while it started would have nothing to do.
+            started = replace(planned, packs=[]) if self._requests.of_sweep() else planned
+            with waiting if started.packs else nullcontext():
+                train = stack.enter_context(self._training(started))
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = register_sweep(self._tracker, self._ledger, self._experiment, planned, spec)
+            self._starting.registered()
             planned, lines, waits = self._train_and_close(entry, planned, train)
         experiment, run = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
         links = self._tracker.links(experiment, self._name, run)
@@ -158,7 +154,7 @@ class Driver:
     def _announce(self, planned: Plan) -> None:
         """Remove checkpoints that are no longer needed, and print what will be trained."""
         self._checkpoints.remove_ended(planned.finished | planned.failed)
-        if (text := announcement(planned)) != self._announced:
+        if (text := announcement(planned)) != self._starting.announced:
             self._terminal.say(text)
         if self._launched.record.weights:
             self._say_missing_weights(planned)

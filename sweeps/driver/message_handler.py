@@ -15,7 +15,7 @@ from sweeps.redaction import without_secrets
 from sweeps.storage import weights
 from sweeps.storage.checkpoints import CheckpointCleaner
 from sweeps.storage.ledger import Ledger, SweepEntry
-from sweeps.storage.stop_requests import STOPPED_BY, SWEEP, StopRequests
+from sweeps.storage.stop_requests import STOPPED_BY, StopRequests
 
 
 class MessageHandler:
@@ -68,12 +68,14 @@ class MessageHandler:
         """
         self._failed_before = set(self._ledger.failures(trials))
         with self._view.shown(), self._terminal.interruptible():
-            for message in map(_without_secrets, messages):
+            # A sweep that was stopped while it started trains nothing.
+            asked = iter(()) if self._requests.of_sweep() else messages
+            for message in map(_without_secrets, asked):
                 self._record(message, trials, ended)
                 self._progress.on_event(message)
                 self._view.on_event(message)
                 self._update_page()
-        stop = self._requests.read().get(SWEEP)
+        stop = self._requests.of_sweep()
         if stop and self._progress.ended < self._progress.asked:
             self._note_stop(stop.by)
             resume = f"run the same command, or `sweeps resume {self._entry.sweep}`, to continue"

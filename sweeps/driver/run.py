@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sweeps.config.request import LaunchConfig, Request
 from sweeps.driver.announcement import announcement
@@ -10,11 +10,13 @@ from sweeps.driver.driver import Driver
 from sweeps.driver.dry_run import plan_by_ledger
 from sweeps.driver.launch_result import Finished, Options
 from sweeps.driver.session import opened
+from sweeps.driver.starting import StartingSweep
 from sweeps.driver.terminal import Terminal
 from sweeps.execution.executor import check_cluster
 from sweeps.execution.own_ray import OwnRay
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
+from sweeps.search.factory import sweep_name
 from sweeps.tracking import server
 
 
@@ -58,20 +60,23 @@ def run(
     """
     check_cluster(launched.cluster)  # refused before anything is written
     force, retry = options.force, options.retry_failed
-    announced: list[str] = []
+    starting = StartingSweep(launched, options, terminal, sweep_name(launched, trials))
 
-    def announce() -> None:
+    @contextlib.contextmanager
+    def shown() -> Iterator[None]:
         planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry)
-        announced.append(announcement(planned))
-        terminal.say(announced[0])
-        # A shared MLflow may hold results that the ledger lacks, so it is asked before Ray starts.
-        local = launched.tracking.name == "local"
-        if planned.packs and local and launched.cluster.name == "local":
-            with terminal.waiting("starting Ray"):
-                own.start(beside=server.import_mlflow)
+        starting.announced = announcement(planned)
+        terminal.say(starting.announced)
+        with starting.shown(planned, server.tracker_name(launched.tracking)):
+            # A shared MLflow may hold results that the ledger lacks: it is asked before Ray starts.
+            local = launched.tracking.name == "local"
+            if planned.packs and local and launched.cluster.name == "local":
+                with terminal.waiting("starting Ray"):
+                    own.start(beside=server.import_mlflow)
+            yield
 
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
-            tracker, ledger = stack.enter_context(opened(launched, announce))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger, own, *announced)
+            tracker, ledger = stack.enter_context(opened(launched, shown))
+            driver = Driver(launched, trials, options, terminal, tracker, ledger, own, starting)
         return driver.complete()

@@ -18,13 +18,15 @@ from sweeps.tracking.tracker import Tracker
 
 @contextlib.contextmanager
 def opened(
-    config: LaunchConfig, held: Callable[[], None] = lambda: None
+    config: LaunchConfig,
+    held: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Iterator[tuple[Tracker, Ledger]]:
     """Hold the output root for this process alone, with its ledger and MLflow open.
 
     Args:
         config: where it is, and which MLflow.
-        held: called once the root is held, before MLflow is imported, which takes seconds.
+        held: its context is entered once the root is held, before MLflow is imported, which
+            takes seconds, and left before the root is released.
 
     Raises:
         ConfigError: another process holds it, or it cannot be used.
@@ -42,7 +44,7 @@ def opened(
         path = ledger_path(config)
         with explained_errors(path, DAMAGED):
             ledger = stack.enter_context(contextlib.closing(Ledger(path)))
-        held()
+        stack.enter_context(held())
         tracker = Tracker(config.tracking, output)
         stack.enter_context(explained_errors(path, DAMAGED, sqlite3.Error))
         yield tracker, ledger

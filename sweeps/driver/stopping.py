@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.heartbeat import last_heartbeat
+from sweeps.driver.starting import starting_sweeps
 from sweeps.driver.trial_states import load_states, planned_of, single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
@@ -33,7 +34,8 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
     output = Path(config.paths.output)
     require_record(output)
     with reading(ledger_path(config)) as ledger:
-        entry = single_sweep(ledger.sweeps_like(prefix), prefix)
+        entries = ledger.sweeps_like(prefix) + starting_sweeps(output, prefix)
+        entry = single_sweep(entries, prefix)
         folder = folder_of(output, entry.sweep)
         driver = _driver_of(folder, entry)
         trials = _unfinished_trials(entry, ledger, hashes)

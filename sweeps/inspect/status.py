@@ -9,6 +9,7 @@ from pathlib import Path
 from sweeps.config.request import LaunchConfig
 from sweeps.driver.heartbeat import Heartbeat, last_heartbeat
 from sweeps.driver.interruption import checkpoint_steps, resume_note
+from sweeps.driver.starting import starting_sweeps
 from sweeps.driver.terminal import Rows, Terminal
 from sweeps.driver.trial_states import (
     TrialStates,
@@ -24,6 +25,8 @@ from sweeps.search.summary import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
 from sweeps.storage.output_root import folder_of, ledger_path, require_record
 
+# States of a sweep that a driver works on.
+UNDER_WAY = ("starting", "running")
 COUNTS = ("done", "reused", "failed", "running", "left")
 # Number of trials shown by `sweeps status --watch`.
 MAX_WATCHED = 20
@@ -51,11 +54,12 @@ class SweepStatus:
 
     Attributes:
         sweep, study: its name and its study's name.
-        state: running, finished, failed (some trial has no result) or interrupted.
+        state: starting, running, finished, failed (some trial has no result) or interrupted.
         started: time of the last launch, ISO 8601; empty if unknown.
         command: the command that launched it.
         tracker: MLflow that records it: `local`, or a server's address.
-        mlflow: status of its run there: FINISHED, FAILED, KILLED; RUNNING until its end is sent.
+        mlflow: status of its run there: FINISHED, FAILED, KILLED; RUNNING until its end is sent;
+            empty while it is starting.
         unsent: number of results that MLflow has not received yet.
         done, reused, failed, running, left: numbers of trials; their sum is the total. A trial
             that a person stopped counts as left.
@@ -98,7 +102,10 @@ def statuses(config: LaunchConfig, prefix: str = "") -> list[SweepStatus]:
     """
     require_record(Path(config.paths.output))
     with reading(ledger_path(config)) as ledger:
-        entries = ledger.sweeps_like(prefix)
+        starting = starting_sweeps(ledger.path.parent, prefix)
+        names = {(entry.study, entry.sweep) for entry in starting}
+        before = ledger.sweeps_like(prefix)
+        entries = [entry for entry in before if (entry.study, entry.sweep) not in names] + starting
         if prefix:
             sweep = single_sweep(entries, prefix).sweep
             entries = [entry for entry in entries if entry.sweep == sweep]
@@ -116,7 +123,10 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
     if _state(entry, heartbeat) == "interrupted":
         trials = _with_checkpoints(trials, checkpoint_steps(entry, ledger.path.parent))
     counted_as = ["reused" if t.config_hash in reused else _count_as(t.state) for t in trials]
-    search_results = summarize(search_of(entry), outcomes_of(planned, reused, states))
+    starting = _state(entry, heartbeat) == "starting"
+    search_results = None
+    if not starting:  # whose trials have no configs yet
+        search_results = summarize(search_of(entry), outcomes_of(planned, reused, states))
     pending_items = [(o.study, o.sweep) for o in ledger.pending_items(entry.tracker)]
     return SweepStatus(
         sweep=entry.sweep,
@@ -125,11 +135,11 @@ def _status(entry: SweepEntry, ledger: Ledger) -> SweepStatus:
         started=_iso(entry.spec.get("started")),
         command=entry.spec["command"],
         tracker=entry.tracker,
-        mlflow=entry.status if entry.published else "RUNNING",
+        mlflow=entry.status if entry.published else "RUNNING" * (not starting),
         unsent=pending_items.count((entry.study, entry.sweep)),
         trials=trials,
         found=search_results.plain if search_results else [],
-        progress=heartbeat.summary if heartbeat else "",
+        progress=heartbeat.summary if heartbeat and not starting else "",
         waits=heartbeat.waiting_for if heartbeat else "",
         stopped_by=entry.spec.get("stopped_by", ""),
         **{name: counted_as.count(name) for name in COUNTS},
@@ -146,7 +156,9 @@ def _count_as(state: str) -> str:
 def _state(entry: SweepEntry, heartbeat: Heartbeat | None) -> str:
     """State of a sweep; a sweep that is RUNNING without a heartbeat was interrupted."""
     if entry.status == "RUNNING":
-        return "running" if heartbeat else "interrupted"
+        if heartbeat is None:
+            return "interrupted"
+        return "running" if entry.run_id else "starting"
     return {"FINISHED": "finished", "FAILED": "failed"}.get(entry.status, "interrupted")
 
 
@@ -198,7 +210,7 @@ def _iso(milliseconds: int | None) -> str:
 def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
     """Print one line for each sweep; for a single sweep also its trials and its search."""
     if not sweeps:
-        terminal.say("No sweep is recorded here yet; one that is starting appears when it trains.")
+        terminal.say("No sweep is recorded here yet.")
         return
     header = ["sweep", "study", "state", "started", "MLflow", *COUNTS, "unsent"]
     rows = [
@@ -225,7 +237,7 @@ def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
 
 def _activity(s: SweepStatus) -> list[str]:
     """Progress of a running sweep, or the person who stopped it."""
-    stopped = f"stopped by {s.stopped_by}" if s.stopped_by and s.state != "running" else ""
+    stopped = f"stopped by {s.stopped_by}" if s.stopped_by and s.state not in UNDER_WAY else ""
     return [text for text in (s.progress, s.waits, stopped) if text]
 
 
@@ -246,7 +258,7 @@ def watch(config: LaunchConfig, prefix: str, every: float, terminal: Terminal) -
     sweep = statuses(config, prefix)[0]
     shown = ""
     with terminal.live_rows(lambda: _live_rows(sweep)):
-        while sweep.state == "running":
+        while sweep.state in UNDER_WAY:
             counts = sweep.progress.partition(";")[0]
             if counts != shown and not terminal.is_live:
                 terminal.say(f"{sweep.sweep}  {'; '.join(_activity(sweep))}")

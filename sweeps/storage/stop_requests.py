@@ -76,6 +76,10 @@ class StopRequests:
         """All requests, by name."""
         return {path.stem: _read(path) for path in self.folder.glob("*.json")}
 
+    def of_sweep(self) -> StopRequest | None:
+        """The request to stop the whole sweep; None without one."""
+        return self.read().get(SWEEP)
+
     def clear(self) -> None:
         """Remove the requests of an earlier launch."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -29,6 +29,11 @@ def check_server(config: TrackingConfig) -> None:
     _check_api(config.uri)
 
 
+def tracker_name(config: TrackingConfig) -> str:
+    """Return the name of an MLflow in the ledger: `local`, or its address without a password."""
+    return "local" if config.name == "local" else without_secrets(config.uri)
+
+
 def check_home() -> None:
     """Check that this user has a home folder, which MLflow needs when it is imported.
 

@@ -17,7 +17,7 @@ from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns
 from sweeps.tracking.presence import Presence
 from sweeps.tracking.runs import TRIALS, SweepPage, search
-from sweeps.tracking.server import silence
+from sweeps.tracking.server import silence, tracker_name
 from sweeps.tracking.sweep_pages import SweepPages
 from sweeps.tracking.trial_runs import TrialRuns
 
@@ -51,7 +51,7 @@ class Tracker:
         self.local = config.name == "local"
         self._output = output
         self.uri = store.uri(output) if self.local else config.uri
-        self.name = "local" if self.local else without_secrets(self.uri)
+        self.name = tracker_name(config)
         self._address = store.UI if self.local else self.name.rstrip("/")
         silence()
         self._guard = guard = ErrorGuard(self.name)

@@ -13,6 +13,7 @@ import pytest
 from command import ENV, client, inside, runs, started, sweeps
 
 from sweeps.config.request import request
+from sweeps.driver import session
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.terminal import Terminal
@@ -256,6 +257,40 @@ def test_the_mark_of_a_stop_goes_when_the_trial_starts_again(tmp_path):
         begun = [Progress(digest, 9, 60, 1.0) for digest in (stopped, broken)]
         handler.handle_all(iter(begun), {t.config_hash: t for t in trials}, mock.Mock())
         assert set(ledger.failures([stopped, waiting, broken])) == {waiting}
+
+
+def test_a_sweep_that_is_starting_is_seen_and_stopped(tmp_path, monkeypatch):
+    """Before MLflow is open; then it trains nothing, and resume completes it."""
+    seen, opened = [], session.Tracker
+
+    def slow(*words):
+        (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
+        seen.append((status, inside("stop", status["sweep"][:8], cwd=tmp_path)))
+        return opened(*words)
+
+    monkeypatch.setattr(session, "Tracker", slow)
+    done = inside("run", *WORDS, "seed=0,1", "cluster=inline", cwd=tmp_path)
+    monkeypatch.undo()
+    ((status, stopped),) = seen
+    assert (status["state"], status["mlflow"], status["left"]) == ("starting", "", 2)
+    assert status["waits"].startswith("opening the record ")
+    assert stopped.returncode == 0, stopped.stderr
+    assert done.returncode == 130
+    assert done.stderr.startswith("sweeps: stopped by ")
+    assert "seed=0: " not in done.stdout
+    (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
+    assert (status["state"], status["left"]) == ("interrupted", 2)
+    assert not list(tmp_path.glob("outputs/sweeps/*/*.json"))
+    assert inside("stop", status["sweep"], cwd=tmp_path).returncode == 2
+    assert inside("resume", status["sweep"], cwd=tmp_path).returncode == 0
+
+
+def test_a_sweep_that_could_not_start_leaves_no_folder(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "mlflow").write_text("no folder")
+    done = inside("run", *WORDS, "cluster=inline", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert not (tmp_path / "outputs" / "sweeps").exists()
 
 
 def watching(cwd, sweep):
