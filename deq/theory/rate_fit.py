@@ -19,6 +19,9 @@ STRAIGHT = 0.003
 STARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
 # Greatest lag-one correlation of noise; residuals above it follow from the curve's shape.
 CORRELATED = 0.95
+# A change of log Phi over a window is rounding if it is at most this share of max(1, |log Phi|):
+# the loss is a sum, and one of some thousand terms is right to some thousand eps.
+RESOLUTION = 4096 * torch.finfo(torch.float64).eps
 # Standard errors above zero from which a curvature is significant.
 SIGNIFICANT = 2.0
 
@@ -82,6 +85,9 @@ def fit_rate(steps: Tensor, log_loss: Tensor, log_floor: Tensor) -> RateFit:
     fit = RateFit(-line.slope, line.stderr, line.r2, line.oscillation, start, stop)
     if line.slope >= 0:
         reason = "the loss does not fall over the window"
+    elif not is_resolved(line.slope, t[window], y[window]):
+        fall = -line.slope * (stop - start)
+        reason = f"over the window log loss falls by {fall:.1g}, which is rounding"
     elif line.r2 < MIN_R2:
         reason = f"log loss is no straight line over the window (R^2 = {line.r2:.2f})"
     else:
@@ -106,6 +112,19 @@ def window_rate(steps: Tensor, log_loss: Tensor, start: float, stop: float) -> f
     if int(window.sum()) < 4 or not bool(log_loss[window].isfinite().all()):
         return None
     return -_line(steps[window], log_loss[window]).slope
+
+
+def is_resolved(rate: float, steps: Tensor, log_loss: Tensor, per_step: float = 0.0) -> bool:
+    """Return whether a rate over a window is more than the rounding of log Phi there.
+
+    Args:
+        rate: nats per GD step.
+        steps: (T,) GD steps of the window.
+        log_loss: (T,) log Phi.
+        per_step: rounding of the rate itself, nats per GD step.
+    """
+    scale = max(1.0, float(log_loss.abs().amax()))
+    return abs(rate) > max(RESOLUTION * scale / float(steps[-1] - steps[0]), per_step)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from deq.theory.population import Population
 
 # Steps whose modes are summed at once, so that memory does not grow with their number.
 _CHUNK = 4096
+# Rounding of 2 log|1 - eta h|, and of 2 eta h in units of n eta ||H||_2, with a margin of eight.
+RATE_ROUNDING = 16 * torch.finfo(torch.float64).eps
 
 
 def bound_rate(eta: float, lambda_0: float) -> float | None:
@@ -49,6 +51,15 @@ class LinearDynamics:
     eigenvalues: Tensor
     squares: Tensor
     eta: float
+
+    @property
+    def rounding(self) -> float:
+        """Rounding of a mode's rate, nats per GD step: that of 1 - eta h and of h itself.
+
+        Eigenvalues are right to a few times n eps ||H||_2.
+        """
+        greatest = float(self.eigenvalues.abs().amax())
+        return RATE_ROUNDING * (1 + len(self.eigenvalues) * self.eta * greatest)
 
     @classmethod
     def of_network(cls, initial: Initial, eta: float) -> "LinearDynamics":

@@ -13,7 +13,7 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial, InitialCondition, initial_condition
 from deq.theory.population import Population, population
-from deq.theory.rate_fit import window_rate
+from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
 from deq.training.gradient_descent import Descent
@@ -127,8 +127,15 @@ class Forecast:
             ("rate/population", self.population),
         ):
             if dynamics is not None:
-                rate = window_rate(steps, dynamics.log_loss(steps), start, stop)
-                _put(summary, notes, name, rate, why)
+                curve = dynamics.log_loss(steps)
+                rate = window_rate(steps, curve, start, stop)
+                if rate is None or is_resolved(rate, steps, curve, dynamics.rounding):
+                    _put(summary, notes, name, rate, why)
+                else:
+                    notes[name] = (
+                        f"over steps {start:g} to {stop:g} the predicted loss does not move: "
+                        f"{rate:.1g} nats a step is rounding"
+                    )
         return summary, notes
 
     def log_bound(self, log_start: float, steps: Tensor) -> Tensor:
@@ -244,4 +251,7 @@ def _put_mode(
 ) -> None:
     h = float(dynamics.eigenvalues[0])
     why = f"the slowest mode does not decay: eta lambda_min(H) = {dynamics.eta * h:.3g}"
-    _put(summary, notes, name, asymptotic_rate(dynamics.eta, h), why)
+    rate = asymptotic_rate(dynamics.eta, h)
+    if rate is not None and rate <= dynamics.rounding:
+        rate, why = None, f"{why}, which is rounding"
+    _put(summary, notes, name, rate, why)

@@ -130,9 +130,9 @@ def _tracker(launch: "LaunchConfig") -> "Tracker | None":
 @with_overrides
 @click.option("--json", "as_json", is_flag=True, help="Print all differences as JSON.")
 def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the differences between two finished trials: config keys and results.
+    """Show in which keys and results two trials differ.
 
-    FIRST, SECOND: six or more digits of their hashes.
+    FIRST, SECOND: six or more digits of the hashes of finished trials.
     """
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect.lookup import record_of

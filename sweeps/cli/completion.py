@@ -98,7 +98,9 @@ SHELLS = {shell.name: add_completion_class(shell) for shell in (_Bash, _Zsh)}
 @cli.command()
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
-    """Print a script for tab completion of commands, options, keys, values and names.
+    """Print a script for tab completion in a shell.
+
+    It completes commands, options, keys, values, and names of sweeps and trials.
 
     For bash, in ~/.bashrc: `source <(sweeps completion bash)`. For zsh, in ~/.zshrc after
     compinit: `source <(sweeps completion zsh)`.

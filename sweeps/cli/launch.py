@@ -112,15 +112,17 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 @click.argument("words", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
 @with_config_dir
 def stop(sweep: str, words: tuple[str, ...]) -> None:
-    """Stop a running sweep, or some of its trials, from another terminal or machine.
+    """Stop a running sweep, or some of its trials.
 
-    SWEEP is the name that `sweeps run` printed and HASH the hash of a trial, or six or more
-    of their digits. Stopped trials write a checkpoint first. The same command as before, or
-    `sweeps resume`, continues from there.
+    It can be called in another terminal, or on another machine that shares the output root.
+    SWEEP is the name that `sweeps run` printed, and HASH is the hash of a trial; six or more
+    digits of each are enough. Without HASH the whole sweep stops.
 
-    The stopped sweep exits with code 130 unless a trial failed, and so does a sweep that
-    lacks the result of a stopped trial. Its MLflow run is KILLED, with the tag
-    `sweeps.stopped_by`.
+    A trial writes a checkpoint before it stops. The `sweeps run` command of the sweep, typed
+    again, or `sweeps resume SWEEP` continues from there.
+
+    The stopped `sweeps run` exits with code 130, or with 1 if a trial failed. In MLflow the
+    sweep's run is KILLED, and its tag `sweeps.stopped_by` says who stopped it.
     """
     from sweeps.driver.stopping import request_stop
 

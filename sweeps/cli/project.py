@@ -11,10 +11,11 @@ from sweeps.cli.group import cli
 @cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Write a small project of your own into DIR, or the current folder.
+    """Write a small project of your own.
 
-    An experiment, an activation, and a README with five commands; the experiment can be run
-    at once. Existing files are never replaced: exit 2, and nothing is written.
+    It is written into DIR, by default the current folder. It holds an experiment that can be
+    run at once, an activation, and a README with five commands. Existing files are never
+    replaced: exit 2, and nothing is written.
     """
     from sweeps.config import project_template
 

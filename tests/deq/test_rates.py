@@ -182,6 +182,8 @@ def test_the_fit_excludes_the_floor():
         (torch.cat([-steps(50), torch.tensor([math.inf]).double()]), -700, "not finite at step 50"),
         (torch.cat([-steps(8), torch.tensor([-math.inf]).double()]), -700, "fewer"),
         (torch.zeros(60).double(), -700, "does not fall"),
+        (3 - 1e-14 * steps(60), -700, "which is rounding"),
+        (-1e-14 * steps(60), -700, "which is rounding"),
     ],
 )
 def test_a_missing_rate_has_a_reason(y, floor, reason):
@@ -189,6 +191,36 @@ def test_a_missing_rate_has_a_reason(y, floor, reason):
     assert result.rate is None
     assert result.stderr is None
     assert reason in result.reason
+
+
+@pytest.mark.parametrize("rate", [1e-12, 1e-9])
+def test_a_small_rate_above_rounding_is_kept(rate):
+    """Its fall over the window, 30 steps, is above 4096 eps; over more steps less is enough."""
+    assert fit(-rate * steps(60)).rate == pytest.approx(rate, rel=1e-3)
+    assert fit(-rate / 50 * steps(6000)).rate == pytest.approx(rate / 50, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("eta", "unit", "steps", "rates"),
+    [
+        # The fastest mode neither grows nor decays: the linearised loss stands still.
+        (1.0, "tangent", 400, ["linearized"]),
+        # W + dW rounds to W: nothing moves at all.
+        (1e-18, "absolute", 60, ["linearized", "population", "asymptotic"]),
+    ],
+)
+def test_a_prediction_that_does_not_move_is_no_rate(eta, unit, steps, rates):
+    config = TrialConfig(
+        model=ModelConfig(width=64, activation="relu"),
+        train=TrainConfig(steps=steps, eta=eta, eta_unit=unit, loss_tol=0.0),
+    )
+    outcome = train(config, load(SphereConfig(n=6, d=6, seed=2)))
+    for rate in rates:
+        assert f"rate/{rate}" not in outcome.summary
+        assert outcome.notes[f"rate/{rate}"]
+    assert "is rounding" in outcome.notes["rate/linearized"]
+    assert "rate/measured_over_linearized" not in outcome.summary
+    assert "rate/bound" in outcome.summary
 
 
 def test_the_shortest_fit():

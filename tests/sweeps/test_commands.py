@@ -33,6 +33,14 @@ def test_help_imports_nothing_slow():
 
 
 @pytest.mark.slow
+def test_help_is_not_cut_at_80_columns():
+    """Each command's line is a whole sentence."""
+    lines = CliRunner().invoke(cli, ["--help"], terminal_width=80).output.splitlines()
+    commands = [line for line in lines if line.strip().partition(" ")[0] in cli.commands]
+    assert len(commands) == len(cli.commands)
+    assert [line for line in commands if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_a_launch_does_not_import_matplotlib_before_its_cache_folder_is_set():
     check = "import sys, sweeps.driver.run, sweeps.execution.tune\n"
     check += "sys.exit('matplotlib' in sys.modules)"
