@@ -97,8 +97,8 @@ def starting_sweeps(output: Path, prefix: str = "") -> list[SweepEntry]:
         prefix: first digits of a sweep's name.
     """
     entries = []
-    for file in sorted(folder_of(output, "").glob(f"{prefix}*/{NAME}")):
-        if last_heartbeat(file.parent):
+    for file in sorted(folder_of(output, "").glob(f"*/{NAME}")):
+        if file.parent.name.startswith(prefix) and last_heartbeat(file.parent):
             with contextlib.suppress(OSError, ValueError, TypeError):
                 entries.append(SweepEntry(**json.loads(file.read_text())))
     return entries
