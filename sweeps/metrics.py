@@ -73,6 +73,16 @@ SUMMARY = (
     ),
     Metric("rate/population_asymptotic", "-2 log(1 - eta lambda_min(H_inf))", RATE),
     Metric("rate/population_bound", "-log(1 - eta m lambda_* / 2): where the bound tends", RATE),
+    Metric("rate/measured_end", "as rate/measured, over the last tenth of the steps", RATE),
+    Metric(
+        "rate/asymptotic_end",
+        "-2 log(1 - eta lambda_min(H(t))) where H was last measured above the loss's floor",
+        RATE,
+    ),
+    Metric(
+        "rate/measured_end_over_asymptotic",
+        "rate/measured_end divided by rate/asymptotic_end: 1 once the slowest mode alone is left",
+    ),
     Metric(
         "rate/effective_eigenvalue",
         "(1 - exp(-rate/2)) / eta: the eigenvalue of H whose mode decays at the measured rate",
@@ -85,6 +95,7 @@ SUMMARY = (
     Metric("theory/lambda_star", "lambda_* = lambda_min(K), the limit of lambda_0 / m"),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
+    Metric("theory/kernel_drift", "||H(T) - H(0)||_F / ||H(0)||_F, T the last measured step"),
     Metric("theory/delta", "the delta at which the least of slacks (7) to (9) is greatest"),
     Metric(
         "theory/slack_7",
@@ -119,6 +130,8 @@ SUMMARY = (
     ),
     Metric("time/seconds", "this trial's share of its pack's time", "s"),
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
+    Metric("train/distance", "||theta(T) - theta(0)||_2 over W, U and a, T the last step"),
+    Metric("train/distance_relative", "train/distance divided by ||theta(0)||_2"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
 )
 
@@ -166,8 +179,13 @@ COLUMNS = (
     Column(
         "grad_check", "|grad_norm / ||the gradients|| - 1|: the engine's check on itself", work=True
     ),
+    Column("kernel_drift", "||H(t) - H(0)||_F / ||H(0)||_F", "spectrum/kernel_drift"),
     Column("log_loss_linearized", "log Phi_lin(t), predicted from H(0) and e(0)"),
     Column("log_loss_bound", "log Phi(0) + t log(1 - eta lambda_0 / 2), the theorem's bound"),
+    Column(
+        "log_loss_population",
+        "log of the loss of the infinite-width limit, with the expected initial error",
+    ),
 )
 
 # Curves of a trial against the GD step, first on its page; at most a few hundred points each.

@@ -5,7 +5,7 @@ Shape suffixes: b trials in the pack, m width, d input size, n samples. Samples 
 Z is held as (B, n, m), so that a sample is contiguous in memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from deq.activations.activation import Activation
 from deq.config import ModelConfig
 from deq.solvers.fixed_point import Map, take
+
+# Rows of W or U that are drawn at once where the whole is not held.
+BLOCK = 16
 
 
 def draw_pack(
@@ -62,6 +65,27 @@ def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> T
     u = torch.empty(m, d, dtype=dtype)
     _fill_inputs(u, stream)
     return u
+
+
+def draw_blocks(
+    config: ModelConfig, seed: int, d: int, dtype: torch.dtype
+) -> Iterator[tuple[str, int, Tensor]]:
+    """Draw the first network of a seed in blocks of rows, so that no W is held.
+
+    Yields the name of the part (w, u, a), its first row, and the rows; a is one row.
+    """
+    stream, m = torch.Generator().manual_seed(seed), config.width
+    parts = (
+        ("w", m, m, (2 * config.sigma_w2 / m) ** 0.5),
+        ("u", m, d, (2 / d) ** 0.5),
+        ("a", 1, m, config.sigma_a / m**0.5),
+    )
+    for name, rows, length, scale in parts:
+        for first in range(0, rows, BLOCK):
+            block = torch.empty(min(BLOCK, rows - first), length, dtype=dtype)
+            for row in block:
+                _fill(row, scale, stream)
+            yield name, first, block
 
 
 def _fill_inputs(u: Tensor, stream: torch.Generator) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from deq.theory.rates import asymptotic_rate
+
 # A fit over fewer points, or with a smaller R^2, gives no rate.
 MIN_POINTS = 10
 MIN_R2 = 0.9
@@ -17,6 +19,8 @@ MIN_R2 = 0.9
 STRAIGHT = 0.003
 # Possible starts of the window, as shares of the last step above the floor.
 STARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+# Share of the steps above the floor at which the end begins.
+END = 0.9
 # Greatest lag-one correlation of noise; residuals above it follow from the curve's shape.
 CORRELATED = 0.95
 # A change of log Phi over a window is rounding if it is at most this share of max(1, |log Phi|):
@@ -125,6 +129,35 @@ def is_resolved(rate: float, steps: Tensor, log_loss: Tensor, per_step: float = 
     """
     scale = max(1.0, float(log_loss.abs().amax()))
     return abs(rate) > max(RESOLUTION * scale / float(steps[-1] - steps[0]), per_step)
+
+
+def end_rates(
+    eta: float, trajectory: dict[str, Tensor], fit: RateFit
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return rates at the end of a fit's window, by metric name, and why they are missing.
+
+    rate/measured_end is the fit over the last tenth of the steps above the floor,
+    rate/asymptotic_end is -2 log(1 - eta lambda_min(H)) of the H last measured there. They
+    meet once only the slowest mode is left.
+
+    Args:
+        eta: absolute step size.
+        trajectory: columns step, loss and lambda_min_tangent, (T,).
+        fit: of the whole trajectory, with a window.
+    """
+    assert fit.stop is not None, "the fit has no window"
+    steps, least = trajectory["step"], trajectory["lambda_min_tangent"]
+    rate = window_rate(steps, trajectory["loss"].log(), END * fit.stop, fit.stop)
+    known = least[(steps <= fit.stop) & ~least.isnan()]
+    limit = asymptotic_rate(eta, float(known[-1])) if len(known) else None
+    if rate is None or limit is None:
+        why = "too few steps, or no decaying slowest mode, at the end of the fit's window"
+        return {}, {"rate/measured_end": why}
+    return {
+        "rate/measured_end": rate,
+        "rate/asymptotic_end": limit,
+        "rate/measured_end_over_asymptotic": rate / limit,
+    }, {}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial
 from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
-from deq.theory.rate_fit import RateFit, fit_rate
+from deq.theory.rate_fit import RateFit, end_rates, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
@@ -29,7 +29,8 @@ class Outcome:
         status: how it ended.
         reason: one sentence on why it ended.
         trajectory: columns (T,) float64, NaN where not measured: those of COLUMNS, then
-            log_loss_linearized and log_loss_bound, the predicted curves of log Phi.
+            log_loss_linearized, log_loss_bound and log_loss_population, the predicted curves
+            of log Phi.
         summary: finite numbers of the comparison by metric name.
         notes: for each missing metric, why it is missing.
     """
@@ -107,6 +108,7 @@ def compare(course: Course) -> Outcome:
         forecast.theory(),
         bound_flags(trajectory, log_floor),
         weight_flags(trajectory, course.initial, forecast.lipschitz),
+        _movement(course, trajectory),
         _rates(course, forecast, trajectory, log_floor),
     ):
         summary, notes = summary | numbers, notes | missing
@@ -132,6 +134,9 @@ def columns(
     start = float(torch.tensor([course.rows[0]["loss"]], dtype=torch.float64).log())
     table["log_loss_linearized"] = forecast.linearized.log_loss(table["step"])
     table["log_loss_bound"] = forecast.log_bound(start, table["step"])
+    limit = forecast.population
+    missing = torch.full_like(table["step"], torch.nan)
+    table["log_loss_population"] = missing if limit is None else limit.log_loss(table["step"])
     return table
 
 
@@ -189,7 +194,19 @@ def _rates(
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
-    return summary, notes
+    end, missing = end_rates(course.eta, trajectory, fit)
+    return summary | end, notes | missing
+
+
+def _movement(course: Course, trajectory: dict[str, Tensor]) -> Numbers:
+    """Return how far the weights and the tangent kernel moved to the trial's end."""
+    drift = trajectory["kernel_drift"]
+    measured = drift[~drift.isnan()].tolist()
+    return {
+        "train/distance": course.moved,
+        "train/distance_relative": course.moved / course.size,
+        "theory/kernel_drift": measured[-1] if measured else math.nan,
+    }, {}
 
 
 def _fit(course: Course, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:

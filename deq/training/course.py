@@ -58,6 +58,8 @@ COLUMNS = (
     "rounding",
     # |grad_norm / ||gradient|| - 1|: grad_norm comes from H, the other from the gradient.
     "grad_check",
+    # ||H(t) - H(0)||_F / ||H(0)||_F.
+    "kernel_drift",
 )
 Row = dict[str, float]
 
@@ -80,6 +82,8 @@ class Course:
         window_tol: the loosest tolerance of a window, greater than `train.integrator_tol` where
             rounding allows no other; -inf without a window.
         windows_refused: windows that were not taken because their check failed.
+        moved: ||theta - theta(0)||_2 over W, U and a at its end; NaN before.
+        size: ||theta(0)||_2, likewise.
         keep_weights: whether to set `weights` when it ends.
         weights: those of the last row, or, for a stopped trial, of the step after it. None
             if they are not kept, or if the trial ended before the checkpoint was written
@@ -98,6 +102,8 @@ class Course:
     window_check: float = -math.inf
     window_tol: float = -math.inf
     windows_refused: int = 0
+    moved: float = math.nan
+    size: float = math.nan
     keep_weights: bool = False
     weights: Weights | None = None
     _best: float = math.inf
@@ -105,7 +111,7 @@ class Course:
 
     # Attributes of the state beside rows, status and initial; weights are not part of it.
     COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
-    PLAIN = ("eta", "reason", *COUNTS, "_best", "_best_step")
+    PLAIN = ("eta", "reason", *COUNTS, "moved", "size", "_best", "_best_step")
 
     def state(self) -> State:
         """Return everything but config, dataset and weights, as plain data and tensors."""

@@ -25,6 +25,7 @@ class Spectra:
             (e^T H e)^{1/2}, lambda_min(G), lambda_min(H).
         grad_check: (B,) relative difference of grad_norm and the norm of the gradient that
             the step takes, which is computed in another way; NaN where not checked.
+        kernel_drift: (B,) ||H(t) - H(0)||_F / ||H(0)||_F.
     """
 
     gram: Tensor
@@ -35,6 +36,7 @@ class Spectra:
     least_gram: Tensor
     least_tangent: Tensor
     grad_check: Tensor
+    kernel_drift: Tensor
 
     def rows(self) -> list[dict[str, float]]:
         """Return the columns of the trajectory that are measured here, trial by trial."""
@@ -44,17 +46,24 @@ class Spectra:
             "lambda_min_gram": self.least_gram.tolist(),
             "lambda_min_tangent": self.least_tangent.tolist(),
             "norm_w": self.norm_w.tolist(),
+            "kernel_drift": self.kernel_drift.tolist(),
         }
         count = len(self.e)
         return [{name: column[k] for name, column in columns.items()} for k in range(count)]
 
 
 class Diagnostics:
-    """Measures the spectra of a pack's trials."""
+    """Measures the spectra of a pack's trials.
+
+    Attributes:
+        first: (B, n, n) H(0), of which the drift is measured; that of the first measurement
+            where it is not given.
+    """
 
     STATE = ("_norm_w", "_least_gram", "_least_tangent", "_calls")
 
-    def __init__(self) -> None:
+    def __init__(self, first: Tensor | None = None) -> None:
+        self.first = first
         self._norm_w, self._least_gram = OperatorNorm(), LeastEigenvalue()
         self._least_tangent = LeastEigenvalue()
         self._calls = 0
@@ -78,6 +87,9 @@ class Diagnostics:
     def _measure(self, w: Tensor, z: Tensor, r: Tensor, e: Tensor, xx: Tensor) -> Spectra:
         g, e = gram(z.mT), e.double()
         h = tangent(g, gram(r.mT), xx)
+        if self.first is None:
+            self.first = h
+        size = torch.linalg.matrix_norm(self.first)
         return Spectra(
             gram=g,
             tangent=h,
@@ -87,11 +99,12 @@ class Diagnostics:
             least_gram=self._least_gram(g),
             least_tangent=self._least_tangent(h),
             grad_check=torch.full_like(e[:, 0], torch.nan),
+            kernel_drift=torch.linalg.matrix_norm(h - self.first) / size,
         )
 
     def subset(self, keep: list[int]) -> "Diagnostics":
         """Return the diagnostics of these trials."""
-        part = Diagnostics()
+        part = Diagnostics(None if self.first is None else self.first[keep])
         part._norm_w, part._least_gram = self._norm_w.subset(keep), self._least_gram.subset(keep)
         part._least_tangent = self._least_tangent.subset(keep)
         part._calls = self._calls

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from deq.solvers.solution import Solution, Solved
 from deq.theory.convergence import Initial
 from deq.training.course import Course, Row, Status, blank_row
 from deq.training.diagnostics import Diagnostics, Spectra
+from deq.training.distance import distance
 from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack, half_square
 from deq.training.state import State, load_state_dict
@@ -21,7 +23,8 @@ class Group:
     STATE: tuple[str, ...] = ("pack", "diagnostics", "lookahead")
 
     def __init__(self, courses: list[Course], pack: Pack) -> None:
-        self.courses, self.pack, self.diagnostics = courses, pack, Diagnostics()
+        self.courses, self.pack = courses, pack
+        self.diagnostics = Diagnostics(_first_tangents(courses, pack.eta.device))
         self.lookahead = Lookahead(pack)
 
     @classmethod
@@ -84,13 +87,22 @@ class Group:
         """Keep the trials for which `stays` is true; return their former places."""
         places = [k for k, course in enumerate(self.courses) if stays(course)]
         for k, course in enumerate(self.courses):
-            if k not in places and course.keep_weights and course.status is not None:
-                course.weights = self.pack.weights(k, course.config, course.dataset)
+            if k not in places and course.status is not None:
+                self._set_last(k, course)
         if len(places) < len(self.courses):
             self.courses = [self.courses[k] for k in places]
             self.diagnostics = self.diagnostics.subset(places)
             self.pack.select(places)
         return places
+
+    def _set_last(self, k: int, course: Course) -> None:
+        """Set what a trial that ends reads of its weights."""
+        pack = self.pack
+        if course.keep_weights:
+            course.weights = pack.weights(k, course.config, course.dataset)
+        course.moved, course.size = distance(
+            course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k]
+        )
 
     def _solve(self, rows: list[Row]) -> list[Row]:
         """Solve for equilibria and adjoints; return the rows of the trials that have both."""
@@ -155,6 +167,12 @@ class Group:
             )
             course.eta = step_size(course.config, course.initial, course.dataset)
             self.pack.eta[k] = course.eta
+
+
+def _first_tangents(courses: Sequence[Course], device: torch.device) -> Tensor | None:
+    """H(0) of trials that were measured at step 0, (B, n, n); else None."""
+    known = [course.initial.tangent for course in courses if course.initial is not None]
+    return torch.stack(known).to(device) if len(known) == len(courses) > 0 else None
 
 
 def _fill_solution(rows: list[Row], side: str, solution: Solution) -> None:

@@ -1,0 +1,55 @@
+"""Distance of a trial's weights from its initial ones, without a second W."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from deq.config import TrialConfig
+from deq.data.dataset import Dataset
+from deq.models.equilibrium import draw_blocks
+from deq.theory.rejection_sampling import starting_weights
+
+
+def distance(
+    config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Tensor
+) -> tuple[float, float]:
+    """Return ||theta - theta(0)||_2 and ||theta(0)||_2 over W, U and a.
+
+    U moves by C X^T, so that with the singular values s of X and its right singular vectors V,
+    ||U - U_0||_F = ||diag(1/s) V^T (P - P_0)||_F; see `weights`.
+
+    Args:
+        config: the trial.
+        dataset: its inputs.
+        w: (m, m) current W.
+        p: (n, m) current P = U X, samples as rows.
+        a: (m,) current a.
+    """
+    x = dataset.x.T.double()  # (n, d): samples are rows, as in p
+    v, s, _ = torch.linalg.svd(x, full_matrices=False)
+    kept = s > max(x.shape) * torch.finfo(w.dtype).eps * s[0]
+    inverse = v[:, kept].T / s[kept, None]
+    moved = size = 0.0
+    for name, first, start in _initial_blocks(config, dataset):
+        rows = slice(first, first + len(start))
+        if name == "u":
+            change = inverse @ (p[:, rows].cpu() - x.to(start.dtype) @ start.T).double()
+        elif name == "w":
+            change = (w[rows].cpu() - start).double()
+        else:
+            change = (a.cpu() - start).double()
+        moved += float(change.square().sum())
+        size += float(start.double().square().sum())
+    return math.sqrt(moved), math.sqrt(size)
+
+
+def _initial_blocks(config: TrialConfig, dataset: Dataset) -> Iterator[tuple[str, int, Tensor]]:
+    """Name, first row and rows of parts of the initial W, U and a."""
+    if config.model.init == "redraw":
+        parts = starting_weights([config], [dataset], torch.device("cpu"))
+        yield from ((name, 0, part[0]) for name, part in zip("wua", parts, strict=True))
+    else:
+        d = dataset.x.shape[0]
+        yield from draw_blocks(config.model, config.seed, d, config.torch_dtype)
