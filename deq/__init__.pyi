@@ -31,6 +31,7 @@ from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
 from .training.forecast import Forecast, curves_of, forecast, last_half
 from .training.gradient_descent import Descent
+from .training.integrator_cost import IntegratorCost, integrator_cost
 from .training.trained import Trained
 from .training.weights import Weights
 from .training.weights_file import load_trained, read_weights, save_weights
@@ -49,6 +50,7 @@ __all__ = [
     "DiagnosticsConfig",
     "DigitsConfig",
     "Forecast",
+    "IntegratorCost",
     "Mean",
     "MnistConfig",
     "ModelConfig",
@@ -72,6 +74,7 @@ __all__ = [
     "digest",
     "forecast",
     "hardware",
+    "integrator_cost",
     "last_half",
     "load",
     "load_trained",

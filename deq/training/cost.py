@@ -1,10 +1,10 @@
 """Predicted cost of a trial in matrix products, FLOP and bytes; docs/theory.md, section 1."""
 
-import math
 from dataclasses import dataclass
 
 from deq.models.memory import memory
 from deq.training.forecast import Forecast
+from deq.training.integrator_cost import cold_maps, integrator_cost
 
 # Products W Z (forward), W^T V (adjoint) and R Z^T (gradient), which every GD step needs.
 FLOOR = 3
@@ -19,12 +19,16 @@ class Cost:
         products_cold: products per GD step if every equilibrium and every adjoint is
             solved from a cold start: 1 + 2 (1 + log tol / log contraction). The engine
             predicts the starts and lies between the two. None if the maps do not contract.
+        products_steps, products_windows: estimates for the whole budget with either
+            train.integrator, see `integrator_cost`; None where windows cannot be used.
         flop_floor, flop_cold: FLOP of all steps without diagnostics.
         bytes: peak memory, see `deq.memory`.
     """
 
     products_floor: int
     products_cold: int | None
+    products_steps: float
+    products_windows: float | None
     flop_floor: float
     flop_cold: float | None
     bytes: int
@@ -38,20 +42,13 @@ def cost(forecast: Forecast) -> Cost:
     cold = None
     if forecast.contraction is not None and forecast.contraction < 1:
         cold = 1 + 2 * cold_maps(forecast.contraction, config.solver.tol)
+    both = integrator_cost(config, n)
     return Cost(
+        products_steps=both.steps,
+        products_windows=both.windows,
         products_floor=FLOOR,
         products_cold=cold,
         flop_floor=FLOOR * one_each,
         flop_cold=None if cold is None else cold * one_each,
         bytes=memory(config, d, n),
     )
-
-
-def cold_maps(contraction: float, tol: float) -> int:
-    """Return 1 + log tol / log contraction, rounded up: maps from a cold start to `tol`.
-
-    Each map shrinks the residual by the contraction factor; one more map measures it.
-    """
-    if contraction == 0:
-        return 2
-    return 1 + math.ceil(math.log(tol) / math.log(contraction))

@@ -13,7 +13,7 @@ from sweeps.config.nested import count_noun
 
 if TYPE_CHECKING:
     from sweeps.inspect.nearest import Nearest
-    from sweeps.planning.plan import Plan
+    from sweeps.planning.plan import Plan, PlannedTrial
 
     # The nearest finished trial of each new trial, by config hash.
     NearestByHash = dict[str, Nearest | None]
@@ -98,6 +98,7 @@ def _plain(plan: "Plan", nearest_by_hash: "NearestByHash") -> dict[str, Any]:
             "trial": trial.name,
             "finished": trial.config_hash in plan.finished,
             "state": plan.state(trial),
+            "cost": _cost(trial),
         }
         if trial.config_hash in nearest_by_hash:
             closest = nearest_by_hash[trial.config_hash]
@@ -105,6 +106,33 @@ def _plain(plan: "Plan", nearest_by_hash: "NearestByHash") -> dict[str, Any]:
         trials.append(row)
     packs = [[trial.config_hash for trial in pack] for pack in plan.packs]
     return {"sweep": plan.sweep, "more": plan.more, "trials": trials, "packs": packs}
+
+
+def _cost(trial: "PlannedTrial") -> dict[str, Any]:
+    """Estimated products of a trial with either integrator, and the one to take."""
+    from sweeps.planning.plan import integrator_cost
+
+    cost = integrator_cost(trial)
+    return {"products_steps": cost.steps, "products_windows": cost.windows, "take": cost.advice}
+
+
+def _cost_line(trials: "list[PlannedTrial]") -> str:
+    """Estimated FLOP of trials with either integrator."""
+    from sweeps.planning.plan import integrator_cost
+
+    costs = [integrator_cost(trial) for trial in trials]
+    cheaper = [cost for cost in costs if cost.advice == "windows"]
+    text = f"estimated cost: {sum(c.flop * c.steps for c in costs):.2g} FLOP by single steps; "
+    if all(cost.windows is None for cost in costs):
+        return text + "train.integrator=windows cannot take these trials"
+    if not cheaper:
+        return text + "take train.integrator=steps, windows do not cost less"
+    steps = sum(c.flop * c.steps for c in cheaper)
+    windows = sum(c.flop * c.windows for c in cheaper if c.windows is not None)
+    which = "" if len(cheaper) == len(trials) else f" in {len(cheaper)} of {len(trials)} trials"
+    return text + (
+        f"take train.integrator=windows{which}: {windows:.2g} FLOP instead of {steps:.2g}"
+    )
 
 
 def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
@@ -116,6 +144,8 @@ def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
     for pack in plan.packs:
         if len(pack) > 1:
             yield f"pack of {len(pack)}: {', '.join(trial.name for trial in pack)}"
+    if plan.packs:
+        yield _cost_line([trial for pack in plan.packs for trial in pack])
     more = f", at most {plan.more} more that depend on their results" if plan.more else ""
     yield (
         f"sweep {plan.sweep}: {count_noun(len(plan.trials), 'trial')}, "

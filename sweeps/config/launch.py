@@ -16,6 +16,7 @@ Figure = Literal[
     "width_scaling",
     "activations",
     "stability",
+    "convergence",
     "sigma_w",
     "output_scale",
     "frontier",

@@ -10,7 +10,7 @@ from sweeps.config.request import Request, trial_from_plain
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import format_number
-from sweeps.planning.plan import PlannedTrial, trials_of
+from sweeps.planning.plan import PlannedTrial, integrator_cost, trials_of
 
 # Steps to a loss are counted up to this number.
 MAX_STEPS = 10**9
@@ -109,9 +109,21 @@ def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> No
         "budget in steps": [str(trial.budget) for trial in trials],
     }
     _table(terminal, trials, {}, cost)
+    terminal.say("\nProducts of the whole budget by train.integrator, estimated")
+    _table(terminal, trials, {}, _integrators(trials))
     for trial in trials:
         for name, reason in trial.notes.items():
             terminal.say(f"{trial.planned.name}: no {name}: {reason}")
+
+
+def _integrators(trials: Sequence[TrialForecast]) -> dict[str, list[str]]:
+    """Columns of estimated products with either integrator, and the one to take."""
+    costs = [integrator_cost(trial.planned) for trial in trials]
+    return {
+        "steps": [f"{cost.steps:.2g}" for cost in costs],
+        "windows": [f"{cost.windows:.2g}" if cost.windows else "-" for cost in costs],
+        "take": [cost.advice for cost in costs],
+    }
 
 
 def _table(

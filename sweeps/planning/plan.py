@@ -9,7 +9,7 @@ from typing import Any, Literal
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
 from sweeps.config.nested import format_bytes, value_at
-from sweeps.config.request import Request, trial_to_plain
+from sweeps.config.request import Request, trial_from_plain, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
 
@@ -166,6 +166,11 @@ def cost(plain: dict[str, Any]) -> float:
     """Relative cost of a trial: width^2 n steps."""
     width, n, steps = plain["model"]["width"], plain["data"]["n"], plain["train"]["steps"]
     return float(width**2 * n * steps)
+
+
+def integrator_cost(trial: PlannedTrial) -> deq.IntegratorCost:
+    """Estimated products of a trial with either integrator."""
+    return deq.integrator_cost(trial_from_plain(trial.plain), trial.plain["data"]["n"])
 
 
 def axes_of(varying: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:

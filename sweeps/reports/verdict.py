@@ -18,10 +18,13 @@ WIDTH = "model.width"
 MEASURED, LINEARIZED = "rate/measured", "rate/linearized"
 OVER_LINEARIZED, OVER_BOUND = "rate/measured_over_linearized", "rate/measured_over_bound"
 LAMBDA_0, LAMBDA_STAR = "theory/lambda_0_over_m", "theory/lambda_star"
+OVER_ASYMPTOTIC = "rate/measured_end_over_asymptotic"
+DRIFT, MOVED = "theory/kernel_drift", "train/distance_relative"
+CONVERGED = "converged"
 HELD, BOUND_HELD = "theory/condition_held", "theory/bound_held"
 SLACKS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
 METRICS = [MEASURED, LINEARIZED, OVER_LINEARIZED, OVER_BOUND, LAMBDA_0, LAMBDA_STAR]
-METRICS += [HELD, BOUND_HELD, *SLACKS.values()]
+METRICS += [OVER_ASYMPTOTIC, DRIFT, MOVED, HELD, BOUND_HELD, *SLACKS.values()]
 # A linearised rate below this share of the measured one is zero up to rounding.
 NO_RATE = 1e-6
 # Limits on the groups of seeds and the values of an axis in a sentence.
@@ -76,6 +79,7 @@ def verdict(outcomes: Sequence[TrialOutcome]) -> Verdict:
         ("Measured against linearised", _linearised(frame, compared)),
         *_along_axis(compared[OVER_LINEARIZED], outcomes),
         ("Against the bound", _bound(frame)),
+        *_converged(frame, outcomes),
         ("lambda_0 against m lambda_*", _lambda(frame)),
     ]
     attention = counts_by_kind(remarks(outcomes))
@@ -145,6 +149,27 @@ def _bound(frame: "DataFrame") -> str:
         "trials. The bound is guaranteed only where conditions (7) to (10) hold: in "
         f"{_count(frame[HELD].dropna())} trials."
     )
+
+
+def _converged(frame: "DataFrame", outcomes: Sequence[TrialOutcome]) -> list[tuple[str, str]]:
+    """Rate, kernel and weights at the end of the trials that reached their loss_tol."""
+    ended = frame.loc[[x.status == CONVERGED for x in outcomes]]
+    ratios = ended[OVER_ASYMPTOTIC].dropna().tolist()
+    if not ratios:
+        return []
+    moved = [
+        f"{text} {short(values.min())} to {short(values.max())}"
+        for text, values in (
+            ("||H(T) - H(0)||_F / ||H(0)||_F is", ended[DRIFT].dropna()),
+            ("||theta(T) - theta(0)|| / ||theta(0)|| is", ended[MOVED].dropna()),
+        )
+        if len(values)
+    ]
+    answer = (
+        f"{len(ended)} of {len(outcomes)} trials reached train.loss_tol. Their rate at the end over "
+        f"-2 log(1 - eta lambda_min(H)) there: {spread(ratios)}. {listed(moved)}."
+    )
+    return [("At convergence", answer)]
 
 
 def _lambda(frame: "DataFrame") -> str:

@@ -10,15 +10,16 @@ import torch
 from networks import first_network
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
-from deq.data import SphereConfig, load
+from deq.data import DigitsConfig, SphereConfig, load
 from deq.models.memory import memory
 from deq.theory.population import population
 from deq.theory.rate_fit import window_rate
 from deq.theory.rates import LinearDynamics
 from deq.training.comparison import train
-from deq.training.cost import cold_maps, cost
+from deq.training.cost import cost
 from deq.training.forecast import forecast, last_half
 from deq.training.gradient_descent import Descent
+from deq.training.integrator_cost import cold_maps, integrator_cost
 from deq.training.trained import Trained
 
 NAMES = ("relu", "tanh")
@@ -176,3 +177,34 @@ def test_a_least_eigenvalue_that_is_rounding_gives_no_bound():
             assert key not in outcome.summary
             assert outcome.notes[key]
         assert "rounding" in outcome.notes["rate/bound"]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("tanh", 400), ("sigmoid", 3000)])
+def test_the_cost_of_both_integrators_is_near_what_a_trial_takes(name, steps):
+    """The formulas are within 9 and 32 percent of the runs that they were fitted to."""
+    trial = TrialConfig(
+        data=DigitsConfig(n=32),
+        model=ModelConfig(width=256, activation=name),
+        train=TrainConfig(steps, integrator="windows"),
+    )
+    guess = integrator_cost(trial, 32)
+    taken = train(trial).summary["solver/products_total"]
+    assert guess.windows == pytest.approx(taken, rel=0.35)
+    assert guess.advice == "windows"
+    single = dataclasses.replace(trial, train=TrainConfig(min(steps, 500)))
+    taken = train(single).summary["solver/products_total"]
+    assert integrator_cost(single, 32).steps == pytest.approx(taken, rel=0.12)
+
+
+def test_windows_have_a_cost_where_they_can_be_used_and_at_most_a_quarter_more():
+    smooth = TrialConfig(model=ModelConfig(256, "tanh"), train=TrainConfig(steps=5))
+    guess = integrator_cost(smooth, 64)
+    assert guess.windows == 1.25 * guess.steps
+    assert guess.advice == "steps"
+    kinked = dataclasses.replace(smooth, model=ModelConfig(256, "relu"))
+    other = dataclasses.replace(smooth, solver=SolverConfig("anderson"))
+    assert [integrator_cost(trial, 64).windows for trial in (kinked, other)] == [None, None]
+    long = dataclasses.replace(smooth, train=TrainConfig(steps=10_000))
+    longer = dataclasses.replace(smooth, train=TrainConfig(steps=1_000_000))
+    costs = [integrator_cost(trial, 64).windows for trial in (long, longer)]
+    assert costs[1] < 2 * costs[0]  # like the logarithm of the steps

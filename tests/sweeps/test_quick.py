@@ -61,6 +61,7 @@ def names(root):
         "run --dry-run",
         "run --dry-run --why seed=range(0,4)",
         "run --dry-run experiment=quickstart cluster=local",
+        "run --dry-run experiment=global_convergence",
         "cite SWEEP",
         "diff HASHES",
     ],

@@ -94,6 +94,31 @@ def test_curves_with_extreme_values_are_cut_off(name, drawn):
         assert all(math.isfinite(v) for v in axes.get_ylim())
 
 
+def test_the_convergence_figure_shows_losses_over_all_decades_and_local_rates(drawn):
+    """A loss exp(-0.02 t) of eta lambda_min(H) = 0.005: twice the rate of that mode."""
+    eta, h, steps = 0.1, 0.05, range(0, 3000, 10)
+    curve = {
+        "step": [float(t) for t in steps],
+        "loss": [3 * math.exp(-0.02 * t) for t in steps],
+        "lambda_min_tangent": [h for _ in steps],
+        "kernel_drift": [1e-3 * t for t in steps],
+        "log_loss_population": [math.log(3) - 0.01 * t for t in steps],
+    }
+    lines = [line(width, **{"train/eta": eta}) for width in (8, 16)]
+    FIGURES["convergence"](Study(lines, lambda _: curve))
+    losses, rates_axes, kernels = drawn[0].axes
+    assert {axes.get_xscale() for axes in drawn[0].axes} == {"log"}
+    found, population = (dict(c.get_xydata().tolist()) for c in losses.lines[:2])
+    assert found[10] == pytest.approx(math.exp(-0.2))
+    assert found[2990] == pytest.approx(math.exp(-0.02 * 2990))
+    assert population[10] == pytest.approx(math.exp(-0.1))
+    ratio = 0.02 / (-2 * math.log(1 - eta * h))
+    local = rates_axes.lines[0].get_ydata().tolist()
+    assert len(local) > 100
+    assert local == pytest.approx([ratio] * len(local), rel=1e-6)
+    assert [len(axes.lines) for axes in (rates_axes, kernels)] == [3, 2]
+
+
 def test_series_are_distinct_in_greyscale():
     looks = [tuple(style.series(i).values()) for i in range(63)]
     assert len(set(looks)) == 63

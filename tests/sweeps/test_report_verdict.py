@@ -117,3 +117,17 @@ def test_the_rate_of_a_trial_stopped_early_is_ignored():
 
 def test_missing_metrics_are_no_error():
     assert verdict(LINES).headline
+
+
+def test_converged_trials_have_their_rate_at_the_end():
+    ratio = "rate/measured_end_over_asymptotic"
+    moved = {"theory/kernel_drift": 0.01, "train/distance_relative": 0.02}
+    lines = [line(8, **rate(0.1), **{ratio: 5.0})]
+    assert "At convergence" not in dict(verdict(lines).points)
+    lines += [line(16, status="converged", **rate(0.1), **{ratio: 1.01}, **moved)]
+    assert point(verdict(lines), "At convergence") == (
+        "1 of 2 trials reached train.loss_tol. Their rate at the end over "
+        "-2 log(1 - eta lambda_min(H)) there: 1.01 in the one trial. "
+        "||H(T) - H(0)||_F / ||H(0)||_F is 0.01 to 0.01 and "
+        "||theta(T) - theta(0)|| / ||theta(0)|| is 0.02 to 0.02."
+    )

@@ -47,6 +47,7 @@ def test_json_names_every_trial_and_number():
         "train/eta",
         "cost/products_floor",
         "cost/products_cold",
+        "cost/products_steps",
         "cost/flop_floor",
         "cost/flop_cold",
         "cost/bytes",
@@ -62,6 +63,24 @@ def test_the_table_shows_conditions_rates_and_cost():
     for word in ("relu seed=0", "(10)", "lambda_*", "linearised", "steps to 1e-06", "FLOP"):
         assert word in text
     assert "over the budget" in text
+
+
+def test_the_cheaper_integrator_is_named():
+    axes = ["model.activation=relu,tanh", "train.steps=20,20000", "model.width=512", "data.n=32"]
+    text = output_of(*axes)
+    rows = [row.split() for row in text.partition("by train.integrator")[2].splitlines() if row]
+    assert [row[-1] for row in rows if "relu" in row[0] or "tanh" in row[0]] == [
+        "steps",
+        "steps",
+        "steps",
+        "windows",
+    ]
+    trials = json.loads(output_of(*axes, "--json"))["trials"]
+    assert ["cost/products_windows" in trial["metrics"] for trial in trials] == [False] * 2 + [
+        True
+    ] * 2
+    metrics = trials[-1]["metrics"]
+    assert metrics["cost/products_windows"] < 0.1 * metrics["cost/products_steps"]
 
 
 def test_a_loss_that_is_never_reached_has_no_steps():
@@ -114,3 +133,19 @@ def test_redraw_changes_the_hash_and_max_draws_does_not():
     assert digest() == digest("model.init=gaussian") == digest("model.max_draws=7")
     assert digest("model.init=redraw") != digest()
     assert digest("model.init=redraw") == digest("model.init=redraw", "model.max_draws=7")
+
+
+def test_a_dry_run_names_the_cheaper_integrator():
+    words = ["run", "--dry-run", "train.steps=20000", "data.n=32"]
+    both = CliRunner().invoke(cli, [*words, "model.activation=relu,tanh"]).stdout
+    cost = "estimated cost: 5.3e+11 FLOP by single steps; "
+    assert cost + "take train.integrator=windows in 1 of 2 trials: 5.3e+09 FLOP instead of" in both
+    kinked = CliRunner().invoke(cli, [*words, "model.activation=relu"]).stdout
+    assert "train.integrator=windows cannot take these trials" in kinked
+    short = CliRunner().invoke(cli, ["run", "--dry-run", "train.steps=20", "model.activation=tanh"])
+    assert "take train.integrator=steps" in short.stdout
+    plan = CliRunner().invoke(cli, [*words, "model.activation=relu,tanh", "--json"]).stdout
+    costs = [trial["cost"] for trial in json.loads(plan)["trials"]]
+    assert [cost["take"] for cost in costs] == ["steps", "windows"]
+    assert costs[0]["products_windows"] is None
+    assert costs[1]["products_windows"] < 0.1 * costs[1]["products_steps"]

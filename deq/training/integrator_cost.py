@@ -1,0 +1,76 @@
+"""Estimated products of a whole run, by single steps and in windows; without torch.
+
+Formulas fitted to `solver/products_total` of runs on digits, float64, eta = 1 / lambda_max(H(0)),
+of six smooth activations at m 128 to 512, n 32 and 64, 100 to 30000 steps. With x = n / m, T the
+steps and c = 2 (1 + log(solver.tol) / log(L sqrt(2 sigma_w2))), the products of an equilibrium and
+an adjoint from cold starts,
+
+    steps:    (3 + x) T + 10.5 c,
+    windows:  2^((d - 6) / 2) (9.3 c (1 + 3.8 x) + 35 (1 + 26 x) log(T / 100)),
+
+d the digits of train.integrator_tol. Where that is more, windows cost 1.25 times the steps, which
+is the most that they may. docs/windows.md states the errors.
+"""
+
+import math
+from dataclasses import dataclass
+
+from deq.activations.properties import has_kink, lipschitz
+from deq.config import TrialConfig
+
+# The most that a run in windows costs over one by single steps.
+DEARER = 1.25
+# Share of the products of single steps below which windows are worth their overhead.
+WORTHWHILE = 0.9
+
+
+@dataclass(frozen=True)
+class IntegratorCost:
+    """Estimated products of a trial's whole budget; one is m x m by m x n.
+
+    Attributes:
+        flop: of one product, 2 m^2 n.
+        steps: with train.integrator=steps.
+        windows: with train.integrator=windows; None where it cannot be used.
+    """
+
+    flop: float
+    steps: float
+    windows: float | None
+
+    @property
+    def advice(self) -> str:
+        """Value of train.integrator that costs less."""
+        cheaper = self.windows is not None and self.windows < WORTHWHILE * self.steps
+        return "windows" if cheaper else "steps"
+
+
+def integrator_cost(config: TrialConfig, n: int) -> IntegratorCost:
+    """Estimate the products of a trial with either integrator.
+
+    Args:
+        config: the trial; its own integrator does not matter.
+        n: number of samples.
+    """
+    model, solver, count = config.model, config.solver, config.train.steps
+    x, flop = n / model.width, 2.0 * model.width**2 * n
+    rate = lipschitz(model.activation, sha256=model.activation_sha256)
+    contraction = min(rate * math.sqrt(2 * model.sigma_w2), 0.99)
+    cold = 2 * cold_maps(contraction, solver.tol)
+    steps = (3 + x) * count + 10.5 * cold
+    if solver.name != "picard" or solver.precision != "full" or has_kink(model.activation):
+        return IntegratorCost(flop, steps, None)
+    digits = -math.log10(config.train.integrator_tol)
+    later = 35 * (1 + 26 * x) * math.log(max(count / 100, 1))
+    windows = 2 ** ((digits - 6) / 2) * (9.3 * cold * (1 + 3.8 * x) + later)
+    return IntegratorCost(flop, steps, min(windows, DEARER * steps))
+
+
+def cold_maps(contraction: float, tol: float) -> int:
+    """Return 1 + log tol / log contraction, rounded up: maps from a cold start to `tol`.
+
+    Each map shrinks the residual by the contraction factor; one more map measures it.
+    """
+    if contraction == 0:
+        return 2
+    return 1 + math.ceil(math.log(tol) / math.log(contraction))
