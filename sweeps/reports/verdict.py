@@ -166,8 +166,8 @@ def _converged(frame: "DataFrame", outcomes: Sequence[TrialOutcome]) -> list[tup
         if len(values)
     ]
     answer = (
-        f"{len(ended)} of {len(outcomes)} trials reached train.loss_tol. Their rate at the end over "
-        f"-2 log(1 - eta lambda_min(H)) there: {spread(ratios)}. {listed(moved)}."
+        f"{len(ended)} of {len(outcomes)} trials reached train.loss_tol. Their rate at the end "
+        f"over -2 log(1 - eta lambda_min(H)) there: {spread(ratios)}. {listed(moved)}."
     )
     return [("At convergence", answer)]
 

@@ -88,7 +88,7 @@ def _losses(axes: style.Axes, columns: Columns | None, look: dict[str, Any]) -> 
 def _points(columns: Columns, name: str) -> list[tuple[float, float]]:
     """(GD step, value) after step 0, thinned evenly in log t, the last one included."""
     series: Series[float] = measured(columns, name)
-    pairs = [(float(t), float(v)) for t, v in series.items() if t > 0]  # type: ignore[arg-type]
+    pairs = [(float(t), float(v)) for t, v in zip(series.index, series, strict=True) if t > 0]
     last = len(pairs) - 1
     return [pair for i, pair in enumerate(pairs) if is_kept(i) or i == last]
 

@@ -1,0 +1,119 @@
+"""Estimated products of both integrators over those that runs took.
+
+    python -m benchmarks.estimate [--json] [--quick]
+
+The runs that `deq.integrator_cost` was fitted to (digits, float64, the default step size and
+tolerances), and others: other variances, step sizes, tolerances and widths. --quick: the runs of
+at most 3000 steps at m 256, n 64. Thirty minutes on one core without it.
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from benchmarks.timing import report
+from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from deq.data import DigitsConfig, load
+from deq.linalg.hardware import set_threads
+from deq.training.gradient_descent import Descent
+from deq.training.integrator_cost import integrator_cost
+
+NAMES = ("tanh", "softplus", "sigmoid", "gelu", "sin", "gaussian")
+SIZES = ((128, 32), (256, 32), (256, 64), (512, 64))
+STEPS = (100, 300, 1000, 3000, 10_000, 30_000)
+
+
+def trial(
+    name: str,
+    width: int,
+    n: int,
+    steps: int,
+    *,
+    windows: bool = True,
+    tol: float = 1e-6,
+    solver_tol: float = 1e-8,
+    sigma_w2: float = 0.08,
+    eta: float = 0.5,
+) -> TrialConfig:
+    """A trial on digits, measured seldom, which changes no products."""
+    train = TrainConfig(steps, eta)
+    if windows:
+        train = TrainConfig(steps, eta, integrator="windows", integrator_tol=tol)
+    return TrialConfig(
+        data=DigitsConfig(n=n),
+        model=ModelConfig(width, name, sigma_w2),
+        train=train,
+        solver=SolverConfig(tol=solver_tol),
+        diagnostics=DiagnosticsConfig(every=100),
+    )
+
+
+def fitted() -> Iterator[TrialConfig]:
+    """Runs that the windows' estimate was fitted to, and some by single steps."""
+    for (width, n), name in product(SIZES, NAMES):
+        yield from (trial(name, width, n, steps) for steps in STEPS)
+        yield trial(name, width, n, 300, windows=False)
+        if width < SIZES[-1][0]:
+            yield trial(name, width, n, 2000, windows=False)
+
+
+def others() -> Iterator[TrialConfig]:
+    """Runs that it was not fitted to."""
+    for name, steps in product(("tanh", "softplus"), (300, 3000)):
+        for sigma_w2 in (0.02, 0.12):
+            yield trial(name, 256, 64, steps, sigma_w2=sigma_w2)
+        for eta in (0.1, 0.9):
+            yield trial(name, 256, 64, steps, eta=eta)
+        for tol in (1e-4, 1e-5, 1e-8):
+            yield trial(name, 256 if name == "tanh" else 512, 64, steps, tol=tol)
+    for steps in (300, 3000):
+        yield trial("tanh", 512, 64, steps, solver_tol=1e-6)
+        yield trial("tanh", 1024, 64, steps)
+        yield trial("silu", 1024, 128, steps)
+    for name in ("tanh", "softplus"):
+        yield from (trial(name, 256, 64, 1000, windows=False, eta=eta) for eta in (0.1, 0.9))
+
+
+def ratio(config: TrialConfig) -> float:
+    """Estimated over taken products, of the steps that were taken before it converged."""
+    descent = Descent([config], [load(config.data)])
+    for _ in descent:
+        pass
+    (course,) = descent.courses
+    steps = max(len(course.rows) - 1, 1)
+    taken = TrainConfig(steps, integrator_tol=config.train.integrator_tol, integrator="windows")
+    plain = TrialConfig(config.data, config.model, taken, config.solver)
+    guess = integrator_cost(plain, course.dataset.y.shape[0])
+    expected = guess.steps if config.train.integrator == "steps" else guess.windows
+    assert expected is not None, "windows can be used in all of them"
+    return expected / course.products
+
+
+def main() -> None:
+    """Run both sets and print the range of the ratios."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.estimate", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each set")
+    parser.add_argument("--quick", action="store_true", help="m 256, n 64, at most 3000 steps")
+    options = parser.parse_args()
+    set_threads(1)
+    for title, configs in (("runs that it was fitted to", fitted()), ("others", others())):
+        ratios: dict[str, list[float]] = {}
+        for config in configs:
+            if options.quick and not _quick(config):
+                continue
+            ratios.setdefault(config.train.integrator, []).append(ratio(config))
+        lines: list[tuple[str, Any]] = []
+        for integrator, found in ratios.items():
+            lines.append((f"{integrator}: runs", len(found)))
+            lines.append((f"{integrator}: least estimated over taken products", min(found)))
+            lines.append((f"{integrator}: greatest", max(found)))
+        report(title, lines, as_json=options.json)
+
+
+def _quick(config: TrialConfig) -> bool:
+    return (config.model.width, config.data.n) == (256, 64) and config.train.steps <= 3000
+
+
+if __name__ == "__main__":
+    main()
