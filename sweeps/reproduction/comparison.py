@@ -1,7 +1,14 @@
-"""Compare two runs of one trial: every recorded step and every summary metric."""
+"""Compare two runs of one trial: every recorded step and every summary metric.
+
+A later version may record columns and metrics that an earlier one did not know. A run has every
+column that its version knows, and of each metric a value or a note why there is none; what only
+one of two runs knows is not compared.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sweeps.metrics import COLUMNS, NATS, SUMMARY
 from sweeps.storage.record import Record
@@ -27,15 +34,23 @@ class Comparison:
         where: column or metric of that difference. If all results are identical but the
             solver's work is not, a column of that work.
         step: first GD step at which that column differs; None for a metric.
+        skipped: number of columns and metrics that only one of the versions records.
     """
 
     kind: str
     deviation: float
     where: str
     step: int | None
+    skipped: int = 0
 
     def __str__(self) -> str:
         """The comparison in one sentence."""
+        only_one = f"; {self.skipped} that only one version records are left out" * bool(
+            self.skipped
+        )
+        return self._outcome() + only_one
+
+    def _outcome(self) -> str:
         if self.kind == IDENTICAL:
             return "identical bit for bit: every recorded step and every summary metric"
         since = "" if self.step is None else f", from step {self.step} on"
@@ -52,18 +67,29 @@ def compare(first: Record, second: Record) -> Comparison:
     """Compare status, every recorded step and every summary metric of two runs."""
     if first.status != second.status:
         return Comparison(DIFFERENT, math.inf, "status", None)
-    columns = [
-        _compare_column(first, second, name) for name in {**first.trajectory, **second.trajectory}
-    ]
-    results = [column for column in columns if column.where not in WORK]
-    results += [
-        _compare_metric(first, second, name) for name in {**first.summary, **second.summary}
-    ]
+    columns = _shared(first.trajectory, second.trajectory)
+    metrics = _shared(first.summary | first.notes, second.summary | second.notes)
+    compared = [_compare_column(first, second, name) for name in columns.both]
+    results = [column for column in compared if column.where not in WORK]
+    results += [_compare_metric(first, second, name) for name in metrics.both]
     worst = max(results, key=lambda result: result.deviation)
-    if worst.kind != IDENTICAL:
-        return worst
-    work = [column for column in columns if column.kind != IDENTICAL]
-    return Comparison(EQUAL, 0.0, work[0].where, work[0].step) if work else worst
+    work = [column for column in compared if column.kind != IDENTICAL]
+    if worst.kind == IDENTICAL and work:
+        worst = Comparison(EQUAL, 0.0, work[0].where, work[0].step)
+    return replace(worst, skipped=columns.skipped + metrics.skipped)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names that both of two runs know, and the number of those that only one knows."""
+
+    both: list[str]
+    skipped: int
+
+
+def _shared(first: Mapping[str, Any], second: Mapping[str, Any]) -> _Names:
+    both = [name for name in first if name in second]
+    return _Names(both, len({**first, **second}) - len(both))
 
 
 def _compare_column(first: Record, second: Record, name: str) -> Comparison:

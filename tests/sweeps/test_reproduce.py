@@ -57,7 +57,7 @@ def test_a_difference_in_the_last_bit_is_reported_with_its_step():
             "step",
         ),
         (replace(RECORD, summary={"rate/measured": 0.2}), "rate/measured"),
-        (replace(RECORD, summary={}), "rate/measured"),
+        (replace(RECORD, summary={}, notes={"rate/measured": "no window"}), "rate/measured"),
         (replace(RECORD, status="diverged"), "status"),
     ],
 )
@@ -65,6 +65,19 @@ def test_the_differing_column_is_named(other, where):
     found = compare(RECORD, other)
     assert (found.kind, found.where) == (DIFFERENT, where)
     assert where in str(found)
+
+
+def test_what_only_a_later_version_records_is_not_compared():
+    later = replace(
+        RECORD,
+        trajectory=Trajectory.of({**RECORD.trajectory, "kernel_drift": [0.0, 0.1, 0.2]}),
+        summary=RECORD.summary | {"theory/kernel_drift": 0.2},
+        notes={"rate/asymptotic_end": "it has not converged"},
+    )
+    for found in (compare(RECORD, later), compare(later, RECORD)):
+        assert (found.kind, found.skipped) == (IDENTICAL, 3)
+        assert "; 3 that only one version records are left out" in str(found)
+    assert "only one version" not in str(compare(RECORD, RECORD))
 
 
 def with_work(*values):
