@@ -49,6 +49,19 @@ class Column:
     work: bool = False
 
 
+STRICT = "theory/slack_10"
+
+
+def slack_holds(key: str, slack: float) -> bool:
+    """True if a condition holds: (10) is strict, the others are not.
+
+    Args:
+        key: the slack's metric.
+        slack: its value.
+    """
+    return slack > 1 if key == STRICT else slack >= 1
+
+
 SUMMARY = (
     Metric(
         "rate/measured",
@@ -85,7 +98,11 @@ SUMMARY = (
     Metric("theory/lambda_star", "lambda_* = lambda_min(K), the limit of lambda_0 / m"),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
-    Metric("theory/delta", "the delta at which the least of slacks (7) to (9) is greatest"),
+    Metric(
+        "theory/delta",
+        "the delta at which the least of slacks (7) to (10) is greatest; "
+        "with train.eta_unit=theorem that of the largest step size",
+    ),
     Metric(
         "theory/slack_7",
         "lambda_0 / ((4/delta) max(C_w, C_u, C_a) ||e(0)||): condition (7) holds at 1 and above",
@@ -95,7 +112,9 @@ SUMMARY = (
         "lambda_0^(3/2) / (4 (2 + sqrt 2) / rho_a (C_w^2 + C_u^2) ||e(0)||): condition (8)",
     ),
     Metric("theory/slack_9", "lambda_0 / (4 (C_w^2 + C_u^2)): condition (9)"),
-    Metric("theory/slack_10", "the largest eta that condition (10) allows, divided by eta"),
+    Metric(
+        "theory/slack_10", "the right side of condition (10), divided by eta: (10) holds above 1"
+    ),
     Metric("theory/condition_held", "whether (7) to (10) hold", FLAG),
     Metric("theory/bound_held", "whether Phi stayed under the bound, up to rounding", FLAG),
     Metric(

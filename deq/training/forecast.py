@@ -11,12 +11,13 @@ from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
-from deq.theory.convergence import Initial, InitialCondition, initial_condition
+from deq.theory.convergence import Initial, InitialCondition
 from deq.theory.population import Population, population
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
 from deq.training.gradient_descent import Descent
+from deq.training.step_size import trial_condition
 
 # Most points in the fit of a predicted curve; longer windows are thinned evenly.
 _POINTS = 20_001
@@ -74,8 +75,7 @@ class Forecast:
     @property
     def condition_held(self) -> bool:
         """True if (7) to (10) hold."""
-        condition = self.condition
-        return condition is not None and condition.held and condition.eta_limit >= self.eta
+        return self.condition is not None and self.condition.held_at(self.eta)
 
     @property
     def contraction(self) -> float | None:
@@ -221,9 +221,8 @@ def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float)
         )
     except ValueError as error:
         missing = str(error)
-    return Forecast(
-        config, dataset, initial, eta, initial_condition(initial, model), limit, missing
-    )
+    condition = trial_condition(config, initial, eta)
+    return Forecast(config, dataset, initial, eta, condition, limit, missing)
 
 
 def curves_of(course: Course) -> Forecast:

@@ -95,7 +95,7 @@ def to_json(trials: Sequence[TrialForecast], loss: float) -> str:
 
 def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
     """Print tables of the conditions, the rates and the cost, then reasons for absent numbers."""
-    terminal.say("Slack of the theorem's conditions (a condition holds at 1 and above)")
+    terminal.say("Slack of the theorem's conditions ((7) to (9) hold at 1 and above, (10) above 1)")
     _table(terminal, trials, CONDITIONS, {})
     terminal.say(
         "\nRates in nats per GD step (population, linearised: over the budget's last half)"

@@ -1,9 +1,11 @@
 """The verdict on a sweep: measured rates compared with predicted rates and the bound."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeps.metrics import slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
@@ -35,7 +37,7 @@ class Condition:
     Attributes:
         name: name of the condition.
         held: number of trials in which it held, and of trials with a slack.
-        slack: range of its slack; the condition holds at 1 and above.
+        slack: range of its slack; see `slack_holds`.
         where: the groups of seeds in which it held.
     """
 
@@ -169,8 +171,9 @@ def _conditions(frame: "DataFrame") -> list[Condition]:
         slacks = frame[key].dropna()
         if len(slacks):
             ends = f"{short(slacks.min())} to {short(slacks.max())}"
-            where = _where(frame[frame[key].notna()], frame[key] >= 1)
-            rows.append(Condition(name, _count(slacks >= 1), ends, where))
+            holds = frame[key].map(functools.partial(slack_holds, key))
+            where = _where(frame[frame[key].notna()], holds)
+            rows.append(Condition(name, _count(holds[slacks.index]), ends, where))
     held = frame[HELD].dropna()
     if len(held):
         where = _where(frame[frame[HELD].notna()], frame[HELD] == 1)

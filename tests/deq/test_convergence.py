@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy
 import pytest
 import torch
 from networks import first_network
@@ -12,10 +13,17 @@ from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import draw
-from deq.theory.convergence import DrawnNetwork, Initial, condition_at, initial_condition
+from deq.theory.convergence import (
+    DrawnNetwork,
+    Initial,
+    condition_at,
+    initial_condition,
+    theorem_step,
+)
 from deq.theory.flags import FLOOR_MARGIN, bound_flags, weight_flags
 from deq.theory.rejection_sampling import conditions, starting_weights
 from deq.training.comparison import train
+from deq.training.forecast import forecast, predict
 
 CPU = torch.device("cpu")
 
@@ -76,6 +84,84 @@ def test_the_conditions_equal_the_theorems_formulas(monkeypatch, lip, at_zero):
     assert result.slack_8 == pytest.approx(3**1.5 * rho_a / (4 * (2 + 2**0.5) * square))
     assert result.slack_9 == pytest.approx(3 / (4 * square))
     assert result.eta_limit == pytest.approx(min(2 / 3, 2 * square / (square + c_a**2) ** 2))
+
+
+def slacks_in_numpy(start, model, phi, delta):
+    """Slacks of (7) to (9) and the right side of (10) at many delta, in longdouble."""
+    delta = numpy.asarray(delta, numpy.longdouble)
+    lip, n = numpy.longdouble(phi.lipschitz), len(start.error)
+    rho_w, rho_u, rho_a = start.norm_w + delta, start.norm_u + delta, start.norm_a + delta
+    gap = 1 - lip * rho_w
+    c_a = (lip * rho_u * start.norm_x + abs(phi.at_zero) * math.sqrt(model.width * n)) / gap
+    c_w, c_u = c_a * lip * rho_a / gap, start.norm_x * lip * rho_a / gap
+    square, least = c_w**2 + c_u**2, numpy.linalg.eigvalsh(start.gram.numpy())[0]
+    error = float(start.error.norm()) or 1e-300
+    seven = least * delta / (4 * numpy.maximum(numpy.maximum(c_w, c_u), c_a) * error)
+    eight = least**1.5 * rho_a / (4 * (2 + 2**0.5) * square * error)
+    limit = numpy.minimum(2 / least, 2 * square / (square + c_a**2) ** 2)
+    return numpy.minimum(numpy.minimum(seven, eight), least / (4 * square)), limit
+
+
+def satisfying(name, **model):
+    """A trial of three samples with small targets, for which all conditions hold at small eta."""
+    data = load(SphereConfig(n=3, d=30, seed=4))
+    data = Dataset(x=data.x, y=torch.tensor([2e-5, -1e-5, 0.0], dtype=torch.float64))
+    base = {"width": 400, "activation": name, "sigma_w2": 0.001, "sigma_a": 1e-5}
+    config = TrialConfig(model=ModelConfig(**base | model), seed=5)
+    return config, data, forecast(config, data).initial
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "softplus"])
+def test_the_largest_step_size_against_brute_force(name):
+    """The conditions hold at some delta of a dense grid exactly when they are said to hold."""
+    config, data, start = satisfying(name)
+    phi, model = ACTIVATIONS[name], config.model
+    delta = (1 / phi.lipschitz - start.norm_w) * numpy.linspace(1e-4, 0.9999, 40_001)
+    worst, limit = slacks_in_numpy(start, model, phi, delta)
+    largest = float(limit[worst >= 1].max())
+    assert theorem_step(start, model).eta_limit == pytest.approx(largest, rel=1e-3)
+    # The delta that is best for (7) to (9) allows much less.
+    assert initial_condition(start, model).eta_limit < 0.8 * largest
+    for eta in (0.2 * largest, 0.8 * largest, 0.99 * largest):
+        train_config = TrainConfig(eta=eta, eta_unit="absolute")
+        found = predict(dataclasses.replace(config, train=train_config), data, start, eta)
+        assert found.condition_held
+        best = float(numpy.minimum(worst, limit / eta).max())
+        assert found.condition.least(eta) == pytest.approx(best, rel=1e-3)
+    assert not initial_condition(start, model, 1.01 * largest).held_at(1.01 * largest)
+
+
+def test_the_largest_step_size_is_strict_and_no_delta_allows_more():
+    """Also where no delta satisfies (7) to (9): then it is the limit at the best one."""
+    config, data, start = satisfying("leaky_relu")
+    limit = theorem_step(start, config.model)
+    assert limit.held
+    assert not limit.held_at(limit.eta_limit)
+    assert limit.held_at(limit.eta_limit * (1 - 1e-15))
+    for eta, held in ((1.0, 0), (1 - 1e-12, 1)):
+        train_config = TrainConfig(steps=1, eta=eta, eta_unit="theorem")
+        summary = forecast(dataclasses.replace(config, train=train_config), data).theory()[0]
+        assert summary["theory/condition_held"] == held
+        assert summary["theory/slack_10"] == pytest.approx(1 / eta, rel=1e-15)
+    unmet = drawn()
+    assert theorem_step(unmet, config.model) == initial_condition(unmet, config.model)
+    assert theorem_step(drawn(norm_w=1.0), config.model) is None
+
+
+@pytest.mark.parametrize("eta", [1e-9, 1e-5, 1e-2, 10.0])
+@pytest.mark.parametrize("name", CASES)
+def test_the_best_delta_for_all_four_conditions_against_brute_force(name, eta):
+    start, _ = CASES[name]
+    model = ModelConfig(width=40, activation="sigmoid", sigma_w2=0.5)
+    room = 4 - start.norm_w
+    delta = room * numpy.concatenate(
+        [numpy.logspace(-9, -2, 4000), numpy.linspace(0.01, 0.9999, 4000)]
+    )
+    worst, limit = slacks_in_numpy(start, model, ACTIVATIONS["sigmoid"], delta)
+    best = float(numpy.minimum(worst, limit / eta).max())
+    result = initial_condition(start, model, eta).least(eta)
+    assert result >= best * (1 - 1e-9)
+    assert result == pytest.approx(best, rel=0.01)
 
 
 def test_no_condition_without_room_for_delta():

@@ -74,9 +74,13 @@ def test_a_trials_description_begins_with_the_verdict():
         (with_(rate__bound=0.005), "and 2.46 times the bound."),
         (with_(rate__bound=0.0), "4 % below the linearised prediction."),
         (with_(theory__slack_7=1.0, theory__slack_8=2.0), "Conditions (9) and (10) do not hold"),
-        (with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 10)}), "Condition (9) does not hold"),
+        (with_(**{f"theory__slack_{k}": 1.1 for k in (7, 8, 10)}), "Condition (9) does not hold"),
         (
             with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 9, 10)}),
+            "Condition (10) does not hold",  # it is strict
+        ),
+        (
+            with_(theory__slack_10=1.0001, **{f"theory__slack_{k}": 1.0 for k in (7, 8, 9)}),
             "Conditions (7) to (10) hold, so the bound is guaranteed.",
         ),
         (with_(theory__bound_held=0.0), "bound. The loss exceeded the bound. None of"),
