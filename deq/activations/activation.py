@@ -1,11 +1,17 @@
 """An activation phi with the constants that the theory needs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from deq.activations.duals import Dual
+
+# Units of rounding to which a user's closed-form dual is checked, and then trusted.
+DUAL_UNITS = 64
+_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class Activation:
         curvature: M = sup |phi''|; infinite for a kinked phi (Ling et al. only).
         at_zero: phi(0).
         smooth: whether phi is analytic on the real line, so that its Hermite
-            coefficients decay faster than any power.
+            coefficients decay faster than any power. The infinite-width limit needs it not:
+            a finite `curvature` or a `dual` is enough.
         polynomial: whether phi is a polynomial, so that lambda_star may be zero.
         dual: closed form of (E[phi(u) phi(v)], E[phi'(u) phi'(v)]) for centred Gaussians
             of variance q and covariance c, accurate to a few units of float64's rounding;
@@ -47,3 +54,19 @@ class Activation:
         if self.derivative_of_value is None:
             return self.derivative(x)
         return self.derivative_of_value(value)
+
+
+def rounding(phi: Activation, q: float, energy: float, energy_dot: float) -> tuple[float, float]:
+    """Return one unit of rounding of E[phi(u) phi(v)] and of E[phi'(u) phi'(v)].
+
+    eps (E + q E_dot) bounds the magnitudes of the terms of the first one's series, since
+    Horner's rule adds r units to the term of degree r and sum_r r mu_r^2 = q E[phi'^2].
+
+    Args:
+        phi: the activation.
+        q: variance of u and of v.
+        energy: E = E[phi(u)^2].
+        energy_dot: E_dot = E[phi'(u)^2].
+    """
+    bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0
+    return _EPS * (energy + q * energy_dot), _EPS * (phi.lipschitz**2 + q * bend)

@@ -192,7 +192,7 @@ def twisted(x):
         (TANH, {"function": lambda x: x @ x}, "function fails: RuntimeError"),
         (RELU, {"curvature": 1.0}, "curvature is 1, but"),
         (RELU, {"derivative": lambda x: (x > -0.5).to(x.dtype)}, "derivative at x = -0.49"),
-        (RELU, {"dual": ACTIVATIONS["leaky_relu"].dual}, r"dual says E\[phi'"),
+        (RELU, {"dual": ACTIVATIONS["leaky_relu"].dual}, r"dual says E\[phi\(u"),
         (TANH, {"derivative_of_value": lambda t: 1 - t}, "derivative_of_value at x ="),
         (TANH, {"dual": ACTIVATIONS["erf"].dual}, r"dual says E\[phi\(u"),
         (TANH, {"dual": lambda q: q}, "dual fails: TypeError"),
