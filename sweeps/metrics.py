@@ -95,7 +95,11 @@ SUMMARY = (
     Metric("rate/window_stop", "last step of the fit's window", "GD step"),
     Metric("theory/lambda_0", "lambda_min(G(0))"),
     Metric("theory/lambda_0_over_m", "lambda_min(G(0)) / m"),
-    Metric("theory/lambda_star", "lambda_* = lambda_min(K), the limit of lambda_0 / m"),
+    Metric(
+        "theory/lambda_star",
+        "lambda_* = lambda_min(K), the limit of lambda_0 / m; absent below 10 times its error",
+    ),
+    Metric("theory/lambda_star_error", "bound on the error of lambda_*"),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
     Metric(

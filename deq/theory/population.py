@@ -22,6 +22,8 @@ from deq.theory.hermite import gaussian_energy
 _MAX_STEPS = 2000
 _MAX_NEWTON = 50
 _CHUNK = 2**14  # pairs solved at once, so that the series' data stays in cache
+# Multiple of its error bound from which lambda_star counts: its first digit is right.
+MARGIN = 10.0
 _EPS = torch.finfo(torch.float64).eps
 
 
@@ -52,9 +54,15 @@ class Population:
     error_backward: float
 
     @property
+    def lambda_star_error(self) -> float:
+        """Bound on the error of lambda_star: n times `error` (Weyl), and eigh's n eps tr(K)."""
+        n = self.x.shape[1]
+        return n * (self.error + _EPS * float(self.gram.diagonal().sum()))
+
+    @property
     def resolved(self) -> bool:
-        """True if lambda_star exceeds its error bound, n times `error` (Weyl)."""
-        return self.lambda_star > self.x.shape[1] * self.error
+        """True if lambda_star exceeds its error bound MARGIN times."""
+        return self.lambda_star > MARGIN * self.lambda_star_error
 
     def tangent(self, width: int) -> Tensor:
         """Return H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""

@@ -12,7 +12,7 @@ from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial, InitialCondition
-from deq.theory.population import Population, population
+from deq.theory.population import MARGIN, Population, population
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
@@ -177,8 +177,13 @@ class Forecast:
         difference = self.initial.gram / width - self.limit.gram
         summary["theory/gram_error"] = float(torch.linalg.matrix_norm(difference))
         _put_mode(summary, notes, "rate/population_asymptotic", self.population)
+        error = self.limit.lambda_star_error
+        summary["theory/lambda_star_error"] = error
         if not self.limit.resolved:
-            why = "lambda_star is not resolved: it is smaller than its error bound"
+            why = (
+                f"lambda_star is not resolved: it is {self.limit.lambda_star:.2g}, less than "
+                f"{MARGIN:g} times its error bound, {error:.2g}"
+            )
             notes["theory/lambda_star"] = notes["rate/population_bound"] = why
             return
         least = self.limit.lambda_star

@@ -23,6 +23,7 @@ CONDITIONS = {
     "delta": "theory/delta",
     "lambda_0/m": "theory/lambda_0_over_m",
     "lambda_*": "theory/lambda_star",
+    "its error": "theory/lambda_star_error",
 }
 RATES = {
     "bound": "rate/bound",
