@@ -81,8 +81,10 @@ class InitialCondition:
 
     Attributes:
         delta: the delta.
-        slack_7, slack_8, slack_9: of conditions (7), (8), (9).
+        slack_7, slack_8, slack_9: of conditions (7), (8), (9) as the papers state them.
         eta_limit: the right side of (10).
+        c_a: C_a, which bounds ||Z||_F.
+        square: C_w^2 + C_u^2.
     """
 
     delta: float
@@ -90,6 +92,13 @@ class InitialCondition:
     slack_8: float
     slack_9: float
     eta_limit: float
+    c_a: float
+    square: float
+
+    @property
+    def slack_9_strict(self) -> float:
+        """Slack of (9) with 8 in place of 4, under which the direct proof gives the stated rate."""
+        return self.slack_9 / 2
 
     @property
     def worst(self) -> float:
@@ -220,6 +229,8 @@ def condition_at(network: DrawnNetwork, model: ModelConfig, delta: float) -> Ini
         slack_8=_ratio(lambda_0**1.5, 4 * (2 + math.sqrt(2)) / rho_a * square * error),
         slack_9=_ratio(lambda_0, 4 * square),
         eta_limit=min(_ratio(2.0, lambda_0), _ratio(2 * square, (square + c_a**2) ** 2)),
+        c_a=c_a,
+        square=square,
     )
 
 

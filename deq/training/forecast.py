@@ -166,6 +166,7 @@ class Forecast:
             "theory/slack_7": condition.slack_7,
             "theory/slack_8": condition.slack_8,
             "theory/slack_9": condition.slack_9,
+            "theory/slack_9_strict": condition.slack_9_strict,
             "theory/slack_10": condition.eta_limit / self.eta,
         }
 

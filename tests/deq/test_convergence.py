@@ -164,6 +164,71 @@ def test_the_best_delta_for_all_four_conditions_against_brute_force(name, eta):
     assert result == pytest.approx(best, rel=0.01)
 
 
+def equilibrium_in_numpy(phi, w, u, x):
+    z = numpy.zeros((len(w), x.shape[1]))
+    for _ in range(60):
+        z = phi(w @ z + u @ x)
+    return z
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "arctan"])
+def test_the_derivation_of_the_factor_in_9(name):
+    """Own GD in numpy: every inequality of docs/theory.md, section 3, at every step.
+
+    Its step: ||e(t+1)|| <= (1 - eta lambda_0 / 2 + eta S) ||e(t)||, and the direct proof's
+    Phi(t+1) <= Phi(t) (1 - eta lambda_0 + 4 eta S).
+    """
+    config, data, start = satisfying(name)
+    condition = theorem_step(start, config.model)
+    assert condition.slack_9_strict == condition.slack_9 / 2
+    w, u, a = (part.numpy().copy() for part in first_network(config.model, config.seed, 30))
+    x, y = data.x.numpy(), data.y.numpy()
+    phi, slope = {
+        "leaky_relu": (lambda p: numpy.where(p > 0, p, 0.01 * p), lambda p: 0.01 + 0.99 * (p > 0)),
+        "arctan": (numpy.arctan, lambda p: 1 / (1 + p * p)),
+    }[name]
+    square, eta, least = condition.square, 0.99 * condition.eta_limit, start.lambda_0
+    assert eta * condition.c_a**2 <= 0.5
+    z = equilibrium_in_numpy(phi, w, u, x)
+    for _ in range(10):
+        e, gram, d = a @ z - y, z.T @ z, slope(w @ z + u @ x)
+        v = numpy.zeros_like(z)
+        for _ in range(60):
+            v = a[:, None] + w.T @ (d * v)
+        r = d * v
+        assert numpy.linalg.norm(z) <= condition.c_a
+        assert numpy.linalg.eigvalsh(gram)[-1] <= condition.c_a**2
+        steps = (r * e) @ z.T, (r * e) @ x.T, z @ e
+        size = sum(numpy.linalg.norm(step) ** 2 for step in steps[:2])
+        assert size <= square * (e @ e)
+        w, u, a = w - eta * steps[0], u - eta * steps[1], a - eta * steps[2]
+        after = equilibrium_in_numpy(phi, w, u, x)
+        new = a @ after - y
+        rest = new - (e - eta * gram @ e)
+        numpy.testing.assert_allclose(rest, a @ (after - z), rtol=0, atol=1e-14)
+        assert numpy.linalg.norm(rest) <= eta * square * numpy.linalg.norm(e) + 1e-14
+        sharp = (1 - eta * least / 2 + eta * square) * numpy.linalg.norm(e)
+        assert numpy.linalg.norm(new) <= sharp * (1 + 1e-12)
+        assert new @ new <= (e @ e) * (1 - eta * least + 4 * eta * square) * (1 + 1e-12)
+        z = after
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_factors_that_follow_from_9(share):
+    """The table of docs/theory.md: eta lambda_0 from 0 to 1/2, S = lambda_0 / k."""
+    x = 0.5 * share
+    for k, direct, sharp in (
+        (4, 1.0, (1 - x / 4) ** 2),
+        (1 / (math.sqrt(3) - 1.5), 1 - 0.0718 * x, 1 - x / 2),
+        (8, 1 - x / 2, (1 - 3 * x / 8) ** 2),
+    ):
+        assert 1 - x + 4 * x / k == pytest.approx(direct, abs=1e-4)
+        assert (1 - x / 2 + x / k) ** 2 <= sharp + 1e-15
+    assert (1 - x / 4) ** 2 == pytest.approx(1 - x / 2 + (x / 4) ** 2, rel=1e-15)
+    for k in (8, 16):
+        assert (1 - x / 2 + x / k) ** 2 < 1 - x / 2
+
+
 def test_no_condition_without_room_for_delta():
     assert initial_condition(drawn(norm_w=1.0), ModelConfig(width=40)) is None
 
