@@ -78,7 +78,11 @@ SUMMARY = (
         RATE,
     ),
     Metric("rate/asymptotic", "-2 log(1 - eta lambda_min(H(0))): its slowest mode's", RATE),
-    Metric("rate/bound", "-log(1 - eta lambda_0 / 2): guaranteed by the theorem", RATE),
+    Metric(
+        "rate/bound",
+        "-log(1 - eta lambda_0 / 2): guaranteed where theory/condition_held is 1",
+        RATE,
+    ),
     Metric(
         "rate/population",
         "of the infinite-width limit's curve (H_inf, expected initial error), same window",

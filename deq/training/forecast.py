@@ -94,7 +94,7 @@ class Forecast:
         """Return the numbers that need no window, by metric name, and why others are missing.
 
         rate/population_bound is the theorem's rate with m lambda_star in place of lambda_0:
-        no guarantee, but the limit of the guarantee.
+        no guarantee, but what the bound tends to.
         """
         lambda_0, width = self.initial.lambda_0, self.config.model.width
         summary = {

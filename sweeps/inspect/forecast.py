@@ -26,7 +26,7 @@ CONDITIONS = {
     "its error": "theory/lambda_star_error",
 }
 RATES = {
-    "bound": "rate/bound",
+    "bound if (7)-(10)": "rate/bound",
     "population": "rate/population",
     "linearised": "rate/linearized",
     "asymptotic": "rate/asymptotic",

@@ -84,7 +84,7 @@ def _guarantee(s: dict[str, float]) -> str:
 
 
 def _rates(s: dict[str, float]) -> str:
-    """Return the table of the guaranteed, predicted and measured rates."""
+    """Return the table of the bound, the predicted and measured rates."""
     measured = s.get(MEASURED)
     rows = [
         [name, format_number(s[key]), _ratio(measured, s[key])]
