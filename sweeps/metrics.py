@@ -129,6 +129,11 @@ SUMMARY = (
     Metric(
         "theory/slack_10", "the right side of condition (10), divided by eta: (10) holds above 1"
     ),
+    Metric("theory/c_a", "C_a from the Lipschitz constant, which bounds ||Z||_F in the papers"),
+    Metric(
+        "theory/c_a_bounded",
+        "sup|phi| sqrt(m n), where it is smaller: it is in C_a's place in (7) to (10)",
+    ),
     Metric("theory/condition_held", "whether (7) to (10) hold", FLAG),
     Metric("theory/bound_held", "whether Phi stayed under the bound, up to rounding", FLAG),
     Metric(

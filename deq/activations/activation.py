@@ -36,6 +36,8 @@ class Activation:
             None if no closed form is known.
         derivative_of_value: phi' as a function of phi(x), where phi(x) is expensive and
             determines phi' (tanh: 1 - phi^2); None if there is none.
+        bounded: sup |phi|; infinite for an unbounded phi. The later versions of Truong's
+            paper assume that it is finite; where it is, the theorem's conditions are weaker.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Activation:
     polynomial: bool = False
     dual: Dual | None = None
     derivative_of_value: Callable[[Tensor], Tensor] | None = None
+    bounded: float = math.inf
 
     def derivative_at(self, x: Tensor, value: Tensor) -> Tensor:
         """Return phi'(x), given x and value = phi(x)."""

@@ -28,7 +28,8 @@ def check(phi: Activation) -> None:
     On a grid of spacing 1e-3 on [-30, 30], and on points further out to 1e4: phi and
     phi' keep shape and dtype, leave their argument alone, act entrywise and are finite;
     phi(0) to 1e-12; phi' against central differences of step 1e-5, and from phi's value
-    to 1e-12; L to -1e-9 and +1e-3, M to -1e-6 and +1e-2, relative; the dual against
+    to 1e-12; L to -1e-9 and +1e-3, M to -1e-6 and +1e-2, relative; sup |phi| from below,
+    out to 1e18; the dual against
     quadrature, to DUAL_UNITS units of rounding.
 
     Raises:
@@ -43,6 +44,7 @@ def check(phi: Activation) -> None:
     _check_derivative(phi)
     _check_derivative_of_value(phi)
     _check_constants(phi)
+    _check_bounded(phi)
     if phi.dual is not None:
         _check_dual(phi)
 
@@ -61,6 +63,8 @@ def _check_fields(phi: Activation) -> None:
     """Check that the fields are possible and agree with each other."""
     if not 0 < phi.lipschitz < math.inf:
         raise ValueError(f"lipschitz must be above 0 and finite, not {phi.lipschitz}")
+    if not phi.bounded > 0:  # true for NaN as well
+        raise ValueError(f"bounded must be above 0, not {phi.bounded}")
     if not phi.curvature >= 0:  # true for NaN as well
         raise ValueError(f"curvature must be at least 0, not {phi.curvature}")
     if phi.smooth and phi.curvature == math.inf:
@@ -147,6 +151,21 @@ def _check_constants(phi: Activation) -> None:
         x = _grid()
         bend = phi.derivative(x).diff().abs() / _SPACING
         _compare("curvature", phi.curvature, bend, x, (1e-6, 1e-2), rounding / _SPACING)
+
+
+def _check_bounded(phi: Activation) -> None:
+    """Check that |phi| exceeds its supremum nowhere, out to 1e18, up to rounding."""
+    if math.isinf(phi.bounded):
+        return
+    far = torch.logspace(math.log10(_LARGE), 18, 57, dtype=torch.float64)
+    x = torch.cat([_grid_and_beyond(), far, -far])
+    values = phi.function(x).abs()
+    at = int(values.nan_to_num(-1.0, posinf=math.inf).argmax())
+    if float(values[at]) > phi.bounded * (1 + 8 * _EPS):
+        raise ValueError(
+            f"bounded is {phi.bounded:.9g}, but |phi| is {float(values[at]):.9g} at "
+            f"x = {float(x[at]):.6g}"
+        )
 
 
 def _compare(

@@ -1,7 +1,8 @@
 """The theorem's initial condition and step size, at the best delta.
 
 Source: Ling et al. 2023, Theorem 1 and Lemma 8; docs/theory.md, section 3. The factors L and
-|phi(0)| generalise Lemma 8's proof, which uses nothing of ReLU but its Lipschitz constant.
+|phi(0)| generalise Lemma 8's proof, which uses nothing of ReLU but its Lipschitz constant. For
+a bounded phi, as the later versions of Truong 2023 assume, ||Z||_F <= sup|phi| sqrt(m n).
 """
 
 import functools
@@ -83,7 +84,8 @@ class InitialCondition:
         delta: the delta.
         slack_7, slack_8, slack_9: of conditions (7), (8), (9) as the papers state them.
         eta_limit: the right side of (10).
-        c_a: C_a, which bounds ||Z||_F.
+        c_a: C_a, which bounds ||Z||_F: the smaller of c_a_lipschitz and sup|phi| sqrt(m n).
+        c_a_lipschitz: the papers' C_a, from the Lipschitz constant.
         square: C_w^2 + C_u^2.
     """
 
@@ -93,6 +95,7 @@ class InitialCondition:
     slack_9: float
     eta_limit: float
     c_a: float
+    c_a_lipschitz: float
     square: float
 
     @property
@@ -218,7 +221,8 @@ def condition_at(network: DrawnNetwork, model: ModelConfig, delta: float) -> Ini
     rho_w, rho_u, rho_a = (v + delta for v in (network.norm_w, network.norm_u, network.norm_a))
     gap = 1 - lip * rho_w
     offset = abs(phi.at_zero) * math.sqrt(model.width * n)
-    c_a = _ratio(lip * rho_u * network.norm_x + offset, gap)
+    c_a_lipschitz = _ratio(lip * rho_u * network.norm_x + offset, gap)
+    c_a = min(c_a_lipschitz, phi.bounded * math.sqrt(model.width * n))
     c_w = _ratio(c_a * lip * rho_a, gap)
     c_u = _ratio(network.norm_x * lip * rho_a, gap)
     square, error = c_w**2 + c_u**2, network.error_norm
@@ -230,6 +234,7 @@ def condition_at(network: DrawnNetwork, model: ModelConfig, delta: float) -> Ini
         slack_9=_ratio(lambda_0, 4 * square),
         eta_limit=min(_ratio(2.0, lambda_0), _ratio(2 * square, (square + c_a**2) ** 2)),
         c_a=c_a,
+        c_a_lipschitz=c_a_lipschitz,
         square=square,
     )
 

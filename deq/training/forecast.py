@@ -168,7 +168,10 @@ class Forecast:
             "theory/slack_9": condition.slack_9,
             "theory/slack_9_strict": condition.slack_9_strict,
             "theory/slack_10": condition.eta_limit / self.eta,
+            "theory/c_a": condition.c_a_lipschitz,
         }
+        if condition.c_a < condition.c_a_lipschitz:
+            summary["theory/c_a_bounded"] = condition.c_a
 
     def _population(self, summary: dict[str, float], notes: dict[str, str]) -> None:
         if self.limit is None or self.population is None:

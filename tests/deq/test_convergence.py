@@ -86,6 +86,9 @@ def test_the_conditions_equal_the_theorems_formulas(monkeypatch, lip, at_zero):
     assert result.eta_limit == pytest.approx(min(2 / 3, 2 * square / (square + c_a**2) ** 2))
 
 
+SUPREMA = {"sigmoid": 1.0, "arctan": math.pi / 2, "sin": 1.0}
+
+
 def slacks_in_numpy(start, model, phi, delta):
     """Slacks of (7) to (9) and the right side of (10) at many delta, in longdouble."""
     delta = numpy.asarray(delta, numpy.longdouble)
@@ -93,6 +96,7 @@ def slacks_in_numpy(start, model, phi, delta):
     rho_w, rho_u, rho_a = start.norm_w + delta, start.norm_u + delta, start.norm_a + delta
     gap = 1 - lip * rho_w
     c_a = (lip * rho_u * start.norm_x + abs(phi.at_zero) * math.sqrt(model.width * n)) / gap
+    c_a = numpy.minimum(c_a, SUPREMA.get(phi.name, math.inf) * math.sqrt(model.width * n))
     c_w, c_u = c_a * lip * rho_a / gap, start.norm_x * lip * rho_a / gap
     square, least = c_w**2 + c_u**2, numpy.linalg.eigvalsh(start.gram.numpy())[0]
     error = float(start.error.norm()) or 1e-300
@@ -111,7 +115,7 @@ def satisfying(name, **model):
     return config, data, forecast(config, data).initial
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "softplus"])
+@pytest.mark.parametrize("name", ["leaky_relu", "softplus", "arctan", "sin"])
 def test_the_largest_step_size_against_brute_force(name):
     """The conditions hold at some delta of a dense grid exactly when they are said to hold."""
     config, data, start = satisfying(name)
@@ -171,7 +175,7 @@ def equilibrium_in_numpy(phi, w, u, x):
     return z
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "arctan"])
+@pytest.mark.parametrize("name", ["leaky_relu", "arctan", "sin"])
 def test_the_derivation_of_the_factor_in_9(name):
     """Own GD in numpy: every inequality of docs/theory.md, section 3, at every step.
 
@@ -186,7 +190,9 @@ def test_the_derivation_of_the_factor_in_9(name):
     phi, slope = {
         "leaky_relu": (lambda p: numpy.where(p > 0, p, 0.01 * p), lambda p: 0.01 + 0.99 * (p > 0)),
         "arctan": (numpy.arctan, lambda p: 1 / (1 + p * p)),
+        "sin": (numpy.sin, numpy.cos),
     }[name]
+    assert (condition.c_a < condition.c_a_lipschitz) == (name in SUPREMA)
     square, eta, least = condition.square, 0.99 * condition.eta_limit, start.lambda_0
     assert eta * condition.c_a**2 <= 0.5
     z = equilibrium_in_numpy(phi, w, u, x)
@@ -197,6 +203,7 @@ def test_the_derivation_of_the_factor_in_9(name):
             v = a[:, None] + w.T @ (d * v)
         r = d * v
         assert numpy.linalg.norm(z) <= condition.c_a
+        assert numpy.linalg.eigvalsh(gram)[0] >= least / 2
         assert numpy.linalg.eigvalsh(gram)[-1] <= condition.c_a**2
         steps = (r * e) @ z.T, (r * e) @ x.T, z @ e
         size = sum(numpy.linalg.norm(step) ** 2 for step in steps[:2])
@@ -211,6 +218,23 @@ def test_the_derivation_of_the_factor_in_9(name):
         assert numpy.linalg.norm(new) <= sharp * (1 + 1e-12)
         assert new @ new <= (e @ e) * (1 - eta * least + 4 * eta * square) * (1 + 1e-12)
         z = after
+
+
+@pytest.mark.parametrize(("name", "sup"), [("sin", 1.0), ("arctan", math.pi / 2), ("silu", None)])
+def test_a_bounded_activation_records_both_constants(name, sup):
+    """For an unbounded one the second is absent."""
+    config, data, start = satisfying(name, sigma_a=1.0)
+    summary = forecast(config, data).theory()[0]
+    phi, delta = ACTIVATIONS[name], summary["theory/delta"]
+    lip, gap = phi.lipschitz, 1 - phi.lipschitz * (start.norm_w + delta)
+    c_a = lip * (start.norm_u + delta) * math.sqrt(3 * 30) / gap
+    assert summary["theory/c_a"] == pytest.approx(c_a, rel=1e-12)
+    bounded = summary.get("theory/c_a_bounded")
+    assert bounded == (sup and pytest.approx(sup * math.sqrt(400 * 3), rel=1e-14))
+    if sup:
+        rho_a = start.norm_a + delta
+        square = (lip * rho_a / gap) ** 2 * (bounded**2 + 90)
+        assert summary["theory/slack_9"] == pytest.approx(start.lambda_0 / (4 * square), rel=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
@@ -239,7 +263,7 @@ SMALL = Dataset(x=SPHERE.x, y=torch.tensor([1e-3, -1e-3], dtype=torch.float64))
 
 
 def redrawing(seed=0, **model):
-    base = {"width": 64, "activation": "tanh", "sigma_w2": 0.01, "sigma_a": 0.01}
+    base = {"width": 64, "activation": "leaky_relu", "sigma_w2": 0.01, "sigma_a": 0.01}
     return TrialConfig(model=ModelConfig(**base | {"init": "redraw"} | model), seed=seed)
 
 
