@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import deq
 from sweeps.metrics import slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
@@ -162,7 +163,20 @@ def _lambda(frame: "DataFrame") -> str:
     ]
     full = len(groups) - len(below)
     text = f"lambda_0 >= m lambda_* / 2 in {full} of {len(groups)} groups of seeds"
-    return f"{text}; not in {_names(below)}." if below else f"{text}."
+    missing = f"; not in {_names(below)}" if below else ""
+    return f"{text}{missing}.{_probabilities(groups)}"
+
+
+def _probabilities(groups: Sequence[tuple[str, int, int]]) -> str:
+    """Probability that it holds, over the seeds of each group, with its interval.
+
+    Args:
+        groups: name, number of trials in which it held, and number of trials.
+    """
+    several = evenly([group for group in groups if group[2] > 1], MAX_NAMES)
+    shares = [(name, deq.proportion(held, total)) for name, held, total in several]
+    texts = [f"{name} {short(p.value)} ({short(p.low)} to {short(p.high)})" for name, p in shares]
+    return f" Its probability over seeds (95 %): {', '.join(texts)}." if texts else ""
 
 
 def _conditions(frame: "DataFrame") -> list[Condition]:
