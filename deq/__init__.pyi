@@ -25,7 +25,7 @@ from .data.dataset import Dataset
 from .linalg.hardware import hardware, memory_of, set_threads
 from .models.memory import memory, pack_size
 from .theory.population import Population, population
-from .theory.statistics import Mean, PowerLaw, mean, power_law
+from .theory.statistics import Mean, PowerLaw, Proportion, mean, power_law, proportion
 from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
@@ -59,6 +59,7 @@ __all__ = [
     "Outcome",
     "Population",
     "PowerLaw",
+    "Proportion",
     "SolverConfig",
     "SphereConfig",
     "Status",
@@ -84,6 +85,7 @@ __all__ = [
     "pack_size",
     "population",
     "power_law",
+    "proportion",
     "read_weights",
     "save_weights",
     "set_threads",

@@ -128,7 +128,8 @@ class TrainConfig:
         steps: the budget of GD steps.
         eta: step size in units of `eta_unit`.
         eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
-            lambda_max(H_inf); theorem: the bound (10) at the best delta.
+            lambda_max(H_inf); theorem: the largest bound (10) over the
+            delta that satisfy (7) to (9).
         loss_tol: training has converged when Phi(t) <= loss_tol Phi(0).
         integrator: steps: one GD step after the other. windows: many GD steps at once, the same
             discrete trajectory at a cost that grows like the logarithm of the steps; for

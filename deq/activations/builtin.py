@@ -42,6 +42,7 @@ _add(
     elementwise.tanh_derivative,
     4 / (3 * math.sqrt(3)),  # at tanh(x)^2 = 1/3
     derivative_of_value=elementwise.tanh_derivative_of_value,
+    bounded=1.0,
 )
 _add(
     "sigmoid",
@@ -50,15 +51,17 @@ _add(
     1 / (6 * math.sqrt(3)),  # at (2s - 1)^2 = 1/3
     at_zero=0.5,
     derivative_of_value=elementwise.sigmoid_derivative_of_value,
+    bounded=1.0,
 )
-_add("sin", torch.sin, torch.cos, 1.0, dual=duals.sin)
-_add("cos", torch.cos, elementwise.cos_derivative, 1.0, at_zero=1.0, dual=duals.cos)
+_add("sin", torch.sin, torch.cos, 1.0, dual=duals.sin, bounded=1.0)
+_add("cos", torch.cos, elementwise.cos_derivative, 1.0, at_zero=1.0, dual=duals.cos, bounded=1.0)
 _add(
     "erf",
     torch.erf,
     elementwise.erf_derivative,
     math.sqrt(8 / (math.pi * math.e)),  # at x^2 = 1/2
     dual=duals.erf,
+    bounded=1.0,
 )
 _add("softplus", elementwise.softplus, torch.sigmoid, 0.25, at_zero=math.log(2))
 _add(
@@ -74,6 +77,7 @@ _add(
     torch.arctan,
     elementwise.arctan_derivative,
     3 * math.sqrt(3) / 8,  # at x^2 = 1/3
+    bounded=math.pi / 2,
 )
 _add(
     "gaussian",
@@ -82,4 +86,5 @@ _add(
     2.0,
     at_zero=1.0,
     dual=duals.gaussian,
+    bounded=1.0,
 )

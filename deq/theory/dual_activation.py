@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from deq.activations.activation import Activation
+from deq.activations.activation import DUAL_UNITS, Activation, rounding
+from deq.activations.builtin import ACTIVATIONS
 from deq.activations.duals import Dual
 from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14
-_EPS = torch.finfo(torch.float64).eps
+_UNITS = 8  # of rounding, of a series or of a built-in closed form
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,8 @@ class DualActivation:
 def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
     """Return the closed form if there is one, else Hermite series, for |c| <= q rho and c = q.
 
-    The error bounds are the series' truncation and quadrature, plus eight units of rounding
-    of E + q E_dot, which bounds the magnitudes of the summed terms (Horner's rule adds r
-    units to the term of degree r, and sum_r r mu_r^2 = q E[phi'^2]).
+    The error bounds are the series' truncation and quadrature, plus eight units of rounding;
+    a user's closed form counts as many as it was checked to.
 
     Args:
         phi: the activation.
@@ -64,21 +64,23 @@ def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
         rho: greatest |correlation| at which it will be evaluated.
 
     Raises:
-        ValueError: phi has no closed form and is not smooth.
+        ValueError: phi has a kink and no closed form.
     """
     if phi.dual is not None:
         exact = _closed_form(phi.dual, q)
-    elif phi.smooth:
+    elif phi.smooth or math.isfinite(phi.curvature):
         exact = _series(phi, q, rho)
     else:
         raise ValueError(
-            f"no population limit of {phi.name}: it is not smooth, so its Hermite series "
+            f"no population limit of {phi.name}: it has a kink, so its Hermite series "
             "converges too slowly to be of use: give the Activation a closed-form dual"
         )
-    bend = phi.curvature**2 if math.isfinite(phi.curvature) else 0.0
-    rounding = 8 * _EPS * (exact.energy + q * exact.energy_dot)
-    rounding_dot = 8 * _EPS * (phi.lipschitz**2 + q * bend)
-    return replace(exact, error=exact.error + rounding, error_dot=exact.error_dot + rounding_dot)
+    unit, unit_dot = rounding(phi, q, exact.energy, exact.energy_dot)
+    own = phi.dual is not None and ACTIVATIONS.get(phi.name) is not phi
+    units = DUAL_UNITS if own else _UNITS
+    return replace(
+        exact, error=exact.error + units * unit, error_dot=exact.error_dot + units * unit_dot
+    )
 
 
 def _closed_form(dual: Dual, q: float) -> DualActivation:

@@ -1,4 +1,4 @@
-"""Whether the theorem's guarantees held at every step of a trajectory.
+"""Flags: whether what the theorem states held at every step of a trajectory.
 
 Flags are 1.0 (held) and 0.0 (did not). Source: Ling et al. 2023, Theorem 1; docs/theory.md,
 section 3.

@@ -3,32 +3,15 @@
 Source: docs/theory.md, section 4.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# sqrt(density) is 3e-19 at |g| = 13, so the cut-off is below rounding. The trapezoidal
-# rule converges like exp(-2 pi s / h) for phi analytic within |Im g| < s.
-_EDGE = 13.0
-_SPACING = 0.01
+from deq.activations.gaussian import Function, Rule, hermite_functions, rule_for
+
 _MAX_TERMS = 2000
 _EPS = torch.finfo(torch.float64).eps
-
-Function = Callable[[Tensor], Tensor]
-
-
-def _grid() -> tuple[Tensor, Tensor]:
-    points = int(2 * _EDGE / _SPACING) + 1
-    g = torch.linspace(-_EDGE, _EDGE, points, dtype=torch.float64)
-    return g, torch.exp(-g * g / 2) / (2 * torch.pi) ** 0.5
-
-
-def gaussian_mean(f: Function) -> float:
-    """Return E[f(g)], g ~ N(0, 1), for analytic f of moderate growth (trapezoidal rule)."""
-    g, density = _grid()
-    return float((f(g) * density).sum() * _SPACING)
 
 
 @dataclass(frozen=True)
@@ -40,9 +23,10 @@ class HermiteSeries:
         energy: E[phi(sqrt(q) g)^2], the sum of all mu_r^2.
         rest: the energy of the terms r >= N, at least the rounding of the difference that
             it is computed as.
-        quadrature: the sum of the changes of weights and energy at twice the spacing. It
-            is far above the error at the spacing itself: about the square root of it for
-            an analytic phi, a multiple of it for a less smooth one.
+        quadrature: bound on the error of `dual` from the weights. For the trapezoidal rule
+            the sum of the changes of weights and energy at twice the spacing, which is far
+            above the error at the spacing itself, about its square root; for panels their
+            own bound, and rounding.
     """
 
     weights: Tensor
@@ -78,37 +62,47 @@ def hermite_series(
     220 terms and arctan (s = 1) 350.
 
     Args:
-        f: an analytic activation, or its derivative.
+        f: an activation, or its derivative.
         q: variance of its argument.
         rho: greatest |correlation| at which it will be evaluated.
         tol: truncation error to reach.
         max_terms: most terms.
 
-    Source: Daniely, Frostig and Singer 2016, section 4. The coefficients come from the
-    trapezoidal rule on f times Hermite functions, whose recurrence is stable.
+    Source: Daniely, Frostig and Singer 2016, section 4. The coefficients come from a
+    quadrature of f times Hermite functions, whose recurrence is stable.
     """
-    g, density = _grid()
-    values = f(q**0.5 * g)
-    root = density.sqrt()
-    weighted = values * root * _SPACING
-    energy, coarse_energy = _sums(values**2 * density * _SPACING)
-    psi_before, psi = torch.zeros_like(g), root
+    rule = rule_for([f], q)
+    density = rule.density
+    values = f(q**0.5 * rule.nodes)
+    weighted = values * density.sqrt() * rule.weights
+    energy, coarse_energy = _sums(rule, values**2 * density * rule.weights)
     weights: list[float] = []
-    rest, quadrature = energy, abs(energy - coarse_energy)
-    while len(weights) < max_terms:
-        mu, coarse_mu = _sums(weighted * psi)
+    rest, quadrature = energy, rule.error + abs(energy - coarse_energy)
+    for psi in hermite_functions(rule):
+        mu, coarse_mu = _sums(rule, weighted * psi)
         weights.append(mu * mu)
         quadrature += abs(mu * mu - coarse_mu * coarse_mu)
         rest -= mu * mu
         r = len(weights)
         floor = 4 * _EPS * energy
-        if max(rest, floor) * rho**r <= tol or rest <= floor:
+        if max(rest, floor) * rho**r <= tol or rest <= floor or r >= max_terms:
             break
-        psi_before, psi = psi, (g * psi - (r - 1) ** 0.5 * psi_before) / r**0.5
     rest = max(rest, 4 * _EPS * energy)
     return HermiteSeries(torch.tensor(weights, dtype=torch.float64), energy, rest, quadrature)
 
 
-def _sums(terms: Tensor) -> tuple[float, float]:
-    """Return the trapezoidal rule's sum over the grid, and over every other point."""
-    return float(terms.sum()), 2 * float(terms[::2].sum())
+def gaussian_energy(f: Function, q: float) -> float:
+    """Return E[f(sqrt(q) g)^2], g ~ N(0, 1)."""
+    return rule_for([f], q).mean(lambda g: f(q**0.5 * g) ** 2)
+
+
+def _sums(rule: Rule, terms: Tensor) -> tuple[float, float]:
+    """Return the sum over the nodes, and a second one whose distance bounds its error.
+
+    The second is that over every other point of a uniform grid. Panels' error is bounded by
+    `Rule.error`, so that rounding is left: the second sum is off by it.
+    """
+    total = float(terms.sum())
+    if rule.uniform:
+        return total, 2 * float(terms[::2].sum())
+    return total, total + 4 * _EPS * float(terms.abs().sum())

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from deq.activations.activation import Activation
+from deq.activations.gaussian import rule_for
 from deq.activations.lookup import activation as lookup
 from deq.linalg.eigenvalues import least_eigenvalue
 from deq.theory.dual_activation import DualActivation, dual_activation
-from deq.theory.hermite import gaussian_mean
+from deq.theory.hermite import gaussian_energy
 
 # The fixed point of q is a contraction with factor 2 sigma_w2 L sqrt(E / q) < 1/2, which
 # takes at most 50 steps; more are needed above the well-posedness limit of sigma_w2.
 _MAX_STEPS = 2000
 _MAX_NEWTON = 50
 _CHUNK = 2**14  # pairs solved at once, so that the series' data stays in cache
+# Multiple of its error bound from which lambda_star counts: its first digit is right.
+MARGIN = 10.0
 _EPS = torch.finfo(torch.float64).eps
 
 
@@ -51,9 +54,15 @@ class Population:
     error_backward: float
 
     @property
+    def lambda_star_error(self) -> float:
+        """Bound on the error of lambda_star: n times `error` (Weyl), and eigh's n eps tr(K)."""
+        n = self.x.shape[1]
+        return n * (self.error + _EPS * float(self.gram.diagonal().sum()))
+
+    @property
     def resolved(self) -> bool:
-        """True if lambda_star exceeds its error bound, n times `error` (Weyl)."""
-        return self.lambda_star > self.x.shape[1] * self.error
+        """True if lambda_star exceeds its error bound MARGIN times."""
+        return self.lambda_star > MARGIN * self.lambda_star_error
 
     def tangent(self, width: int) -> Tensor:
         """Return H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
@@ -76,7 +85,7 @@ def population(
 
     Raises:
         ValueError: x is not float64 with columns of norm sqrt(d); the activation is
-            neither smooth nor has a closed-form dual; or the fixed points do not exist
+            kinked and has no closed-form dual; or the fixed points do not exist
             (sigma_w2 far past the well-posedness limit).
     """
     phi = lookup(activation) if isinstance(activation, str) else activation
@@ -153,7 +162,16 @@ def _energy(phi: Activation, q: float) -> float:
     """Return E[phi(sqrt(q) g)^2], g ~ N(0, 1)."""
     if phi.dual is not None:
         return float(phi.dual(q, torch.tensor(q, dtype=torch.float64))[0])
-    return gaussian_mean(lambda g: phi.function(q**0.5 * g) ** 2)
+    return gaussian_energy(phi.function, q)
+
+
+def _energy_slope(phi: Activation, q: float) -> float:
+    """Return d/dq E[phi(sqrt(q) g)^2] = E[phi(u) phi'(u) u] / q, to 1e-9 or better."""
+    if phi.dual is not None:
+        step = 1e-5 * q
+        return (_energy(phi, q + step) - _energy(phi, q - step)) / (2 * step)
+    rule, root = rule_for([phi.function, phi.derivative], q), math.sqrt(q)
+    return rule.mean(lambda g: phi.function(root * g) * phi.derivative(root * g) * g) / root
 
 
 def _solve(
@@ -196,9 +214,7 @@ def _errors(
     """
     q, lipschitz = dual.q, phi.lipschitz
     gain = 2 * sigma_w2 * dual.energy_dot
-    # d/dq E[phi(sqrt(q) g)^2] = E[phi(u) phi'(u) u] / q
-    slope = gaussian_mean(lambda g: phi.function(q**0.5 * g) * phi.derivative(q**0.5 * g) * g)
-    gain_q = 2 * sigma_w2 * slope / q**0.5
+    gain_q = 2 * sigma_w2 * _energy_slope(phi, q)
     error_q = abs(q - 2 * (sigma_w2 * dual.energy + 1)) + 2 * sigma_w2 * dual.error
     error_q = (error_q + 2 * _EPS * q) / (1 - min(gain_q, 0.999))
     at_c = dual.error + (lipschitz * (dual.energy / q) ** 0.5 + dual.energy_dot) * error_q

@@ -1,11 +1,11 @@
-"""Statistics of repeated measurements: confidence intervals and power laws."""
+"""Statistics of repeated measurements: confidence intervals, probabilities and power laws."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,44 @@ def mean(values: Sequence[float], *, level: float = 0.95) -> Mean:
     deviation = statistics.stdev(values)
     quantile = float(stdtrit(n - 1, (1 + level) / 2))
     return Mean(centre, deviation, quantile * deviation / math.sqrt(n), n)
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """An estimated probability.
+
+    Attributes:
+        value: successes divided by trials.
+        low, high: its confidence interval.
+        count: number of trials.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def proportion(successes: int, count: int, *, level: float = 0.95) -> Proportion:
+    """Return the probability of success and its interval (Clopper and Pearson 1934).
+
+    The interval covers the true probability at least as often as stated, also for few trials
+    and at 0 or 1.
+
+    Args:
+        successes: number of independent trials that succeeded.
+        count: number of trials.
+        level: the interval's coverage.
+
+    Raises:
+        ValueError: there are no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= count or count == 0:
+        raise ValueError(f"there is no probability from {successes} successes in {count} trials")
+    tail, failures = (1 - level) / 2, count - successes
+    low = float(betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
+    return Proportion(successes / count, low, high, count)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The outcome of a trial: measured numbers beside the theory's guarantees and predictions."""
+"""The outcome of a trial: measured numbers beside the theory's bound and predictions."""
 
 import math
 from collections.abc import Iterator, Sequence

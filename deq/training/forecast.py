@@ -11,12 +11,13 @@ from deq.activations.lookup import activation
 from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
-from deq.theory.convergence import Initial, InitialCondition, initial_condition
-from deq.theory.population import Population, population
+from deq.theory.convergence import Initial, InitialCondition
+from deq.theory.population import MARGIN, Population, population
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
 from deq.training.gradient_descent import Descent
+from deq.training.step_size import trial_condition
 
 # Most points in the fit of a predicted curve; longer windows are thinned evenly.
 _POINTS = 20_001
@@ -74,8 +75,7 @@ class Forecast:
     @property
     def condition_held(self) -> bool:
         """True if (7) to (10) hold."""
-        condition = self.condition
-        return condition is not None and condition.held and condition.eta_limit >= self.eta
+        return self.condition is not None and self.condition.held_at(self.eta)
 
     @property
     def contraction(self) -> float | None:
@@ -94,7 +94,7 @@ class Forecast:
         """Return the numbers that need no window, by metric name, and why others are missing.
 
         rate/population_bound is the theorem's rate with m lambda_star in place of lambda_0:
-        no guarantee, but the limit of the guarantee.
+        no guarantee, but what the bound tends to.
         """
         lambda_0, width = self.initial.lambda_0, self.config.model.width
         summary = {
@@ -166,8 +166,12 @@ class Forecast:
             "theory/slack_7": condition.slack_7,
             "theory/slack_8": condition.slack_8,
             "theory/slack_9": condition.slack_9,
+            "theory/slack_9_strict": condition.slack_9_strict,
             "theory/slack_10": condition.eta_limit / self.eta,
+            "theory/c_a": condition.c_a_lipschitz,
         }
+        if condition.c_a < condition.c_a_lipschitz:
+            summary["theory/c_a_bounded"] = condition.c_a
 
     def _population(self, summary: dict[str, float], notes: dict[str, str]) -> None:
         if self.limit is None or self.population is None:
@@ -177,8 +181,13 @@ class Forecast:
         difference = self.initial.gram / width - self.limit.gram
         summary["theory/gram_error"] = float(torch.linalg.matrix_norm(difference))
         _put_mode(summary, notes, "rate/population_asymptotic", self.population)
+        error = self.limit.lambda_star_error
+        summary["theory/lambda_star_error"] = error
         if not self.limit.resolved:
-            why = "lambda_star is not resolved: it is smaller than its error bound"
+            why = (
+                f"lambda_star is not resolved: it is {self.limit.lambda_star:.2g}, less than "
+                f"{MARGIN:g} times its error bound, {error:.2g}"
+            )
             notes["theory/lambda_star"] = notes["rate/population_bound"] = why
             return
         least = self.limit.lambda_star
@@ -221,9 +230,8 @@ def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float)
         )
     except ValueError as error:
         missing = str(error)
-    return Forecast(
-        config, dataset, initial, eta, initial_condition(initial, model), limit, missing
-    )
+    condition = trial_condition(config, initial, eta)
+    return Forecast(config, dataset, initial, eta, condition, limit, missing)
 
 
 def curves_of(course: Course) -> Forecast:

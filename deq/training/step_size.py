@@ -3,7 +3,7 @@
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.eigenvalues import greatest_eigenvalue
-from deq.theory.convergence import Initial, initial_condition
+from deq.theory.convergence import Initial, InitialCondition, initial_condition, theorem_step
 from deq.theory.population import population
 
 
@@ -19,6 +19,25 @@ def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
         ValueError: the unit does not exist for this trial.
     """
     return config.train.eta * _unit(config, initial, dataset)
+
+
+def trial_condition(config: TrialConfig, initial: Initial, eta: float) -> InitialCondition | None:
+    """Return the theorem's conditions that are reported for a trial.
+
+    With `train.eta_unit=theorem` the delta is the one that the step size was taken from,
+    else the one with the greatest least slack of (7) to (10).
+
+    Args:
+        config: the trial.
+        initial: its network at t = 0.
+        eta: its absolute step size.
+
+    Returns:
+        None if L ||W(0)||_2 >= 1, so that there is no delta.
+    """
+    if config.train.eta_unit == "theorem":
+        return theorem_step(initial, config.model)
+    return initial_condition(initial, config.model, eta)
 
 
 def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
@@ -37,7 +56,7 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
                 f"train.eta_unit=population: {error}; choose tangent or absolute"
             ) from error
         return _stability_limit(float(greatest_eigenvalue(limit.tangent(model.width))), "H_inf")
-    condition = initial_condition(initial, model)
+    condition = theorem_step(initial, model)
     if condition is None:
         raise ValueError(
             "train.eta_unit=theorem needs L ||W(0)||_2 < 1 "

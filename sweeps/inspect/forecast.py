@@ -23,9 +23,10 @@ CONDITIONS = {
     "delta": "theory/delta",
     "lambda_0/m": "theory/lambda_0_over_m",
     "lambda_*": "theory/lambda_star",
+    "its error": "theory/lambda_star_error",
 }
 RATES = {
-    "bound": "rate/bound",
+    "bound if (7)-(10)": "rate/bound",
     "population": "rate/population",
     "linearised": "rate/linearized",
     "asymptotic": "rate/asymptotic",
@@ -95,7 +96,7 @@ def to_json(trials: Sequence[TrialForecast], loss: float) -> str:
 
 def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
     """Print tables of the conditions, the rates and the cost, then reasons for absent numbers."""
-    terminal.say("Slack of the theorem's conditions (a condition holds at 1 and above)")
+    terminal.say("Slack of the theorem's conditions ((7) to (9) hold at 1 and above, (10) above 1)")
     _table(terminal, trials, CONDITIONS, {})
     terminal.say(
         "\nRates in nats per GD step (population, linearised: over the budget's last half)"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = {
     "measured rate": "rate/measured",
     "linearised": "rate/linearized",
-    "bound": "rate/bound",
+    "bound if (7)-(10)": "rate/bound",
     "measured/bound": "rate/measured_over_bound",
     "lambda_0/m": "theory/lambda_0_over_m",
     "lambda_*": "theory/lambda_star",

@@ -186,7 +186,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
             Chart(
                 "slack",
                 "Slack of the theorem's conditions",
-                f"{caption}A condition holds where its slack is at least 1 (dashes).",
+                f"{caption}A condition holds where its slack is at least 1 (dashes); (10) above 1.",
                 _slack_figure(table, slacks),
                 x=keys,
             )

@@ -1,9 +1,12 @@
 """The verdict on a sweep: measured rates compared with predicted rates and the bound."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import deq
+from sweeps.metrics import slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
@@ -38,7 +41,7 @@ class Condition:
     Attributes:
         name: name of the condition.
         held: number of trials in which it held, and of trials with a slack.
-        slack: range of its slack; the condition holds at 1 and above.
+        slack: range of its slack; see `slack_holds`.
         where: the groups of seeds in which it held.
     """
 
@@ -185,7 +188,20 @@ def _lambda(frame: "DataFrame") -> str:
     ]
     full = len(groups) - len(below)
     text = f"lambda_0 >= m lambda_* / 2 in {full} of {len(groups)} groups of seeds"
-    return f"{text}; not in {_names(below)}." if below else f"{text}."
+    missing = f"; not in {_names(below)}" if below else ""
+    return f"{text}{missing}.{_probabilities(groups)}"
+
+
+def _probabilities(groups: Sequence[tuple[str, int, int]]) -> str:
+    """Probability that it holds, over the seeds of each group, with its interval.
+
+    Args:
+        groups: name, number of trials in which it held, and number of trials.
+    """
+    several = evenly([group for group in groups if group[2] > 1], MAX_NAMES)
+    shares = [(name, deq.proportion(held, total)) for name, held, total in several]
+    texts = [f"{name} {short(p.value)} ({short(p.low)} to {short(p.high)})" for name, p in shares]
+    return f" Its probability over seeds (95 %): {', '.join(texts)}." if texts else ""
 
 
 def _conditions(frame: "DataFrame") -> list[Condition]:
@@ -194,8 +210,9 @@ def _conditions(frame: "DataFrame") -> list[Condition]:
         slacks = frame[key].dropna()
         if len(slacks):
             ends = f"{short(slacks.min())} to {short(slacks.max())}"
-            where = _where(frame[frame[key].notna()], frame[key] >= 1)
-            rows.append(Condition(name, _count(slacks >= 1), ends, where))
+            holds = frame[key].map(functools.partial(slack_holds, key))
+            where = _where(frame[frame[key].notna()], holds)
+            rows.append(Condition(name, _count(holds[slacks.index]), ends, where))
     held = frame[HELD].dropna()
     if len(held):
         where = _where(frame[frame[HELD].notna()], frame[HELD] == 1)

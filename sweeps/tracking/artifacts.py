@@ -16,7 +16,8 @@ ARTIFACTS = {
     CONFIG: "the resolved trial config, enough to run it again",
     TRAJECTORY: "every recorded step, one column for each quantity",
     ENVIRONMENT: "versions, hardware, threads, the code's commit and its uncommitted changes",
-    FIGURE: "loss against the GD step: measured, linearised at t = 0, the theorem's bound",
+    FIGURE: "loss against the GD step: measured, linearised at t = 0, the theorem's bound "
+    "(guaranteed where (7) to (10) hold)",
     WEIGHTS: "with `record.weights=true`: W, U and a as training left them",
 }
 STOPPED_BY = "sweeps.stopped_by"

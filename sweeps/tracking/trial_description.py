@@ -1,5 +1,6 @@
 """Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
+from sweeps.metrics import STRICT, slack_holds
 from sweeps.planning.outcomes import format_number
 from sweeps.reports.spread import listed, short
 from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
@@ -66,7 +67,7 @@ def _against_bound(s: dict[str, float]) -> str:
 
 def _guarantee(s: dict[str, float]) -> str:
     """Return which of conditions (7) to (10) hold, and whether the loss exceeded the bound."""
-    conditions = {name: s[key] >= 1 for name, key in CONDITIONS.items() if key in s}
+    conditions = {name: slack_holds(key, s[key]) for name, key in CONDITIONS.items() if key in s}
     failed = [name for name, holds in conditions.items() if not holds]
     exceeded = "The loss exceeded the bound. " if s.get("theory/bound_held") == 0 else ""
     if not failed:
@@ -83,7 +84,7 @@ def _guarantee(s: dict[str, float]) -> str:
 
 
 def _rates(s: dict[str, float]) -> str:
-    """Return the table of the guaranteed, predicted and measured rates."""
+    """Return the table of the bound, the predicted and measured rates."""
     measured = s.get(MEASURED)
     rows = [
         [name, format_number(s[key]), _ratio(measured, s[key])]
@@ -110,9 +111,9 @@ def _checks(s: dict[str, float]) -> str:
     """Return the table of the theorem's conditions and promises."""
     rows = [
         [
-            f"condition {name}: slack, holds at 1 and above",
+            f"condition {name}: slack, holds {'above 1' if key == STRICT else 'at 1 and above'}",
             format_number(s[key]),
-            _held(s[key] >= 1),
+            _held(slack_holds(key, s[key])),
         ]
         for name, key in CONDITIONS.items()
         if key in s

@@ -137,6 +137,17 @@ def test_the_lipschitz_constant_to_rounding(phi):
     assert phi.lipschitz == pytest.approx(greatest, rel=4e-16)
 
 
+@each
+def test_the_supremum_to_rounding(phi):
+    """Of |phi|, out to 1e18; an unbounded one exceeds any number there."""
+    greatest = zoom(lambda x: phi.function(x).abs(), -1e18, 1e18)
+    if math.isinf(phi.bounded):
+        assert greatest > 1e15
+    else:
+        peak = zoom(lambda x: phi.function(x).abs(), -40.0, 40.0)
+        assert phi.bounded == pytest.approx(max(greatest, peak), rel=4e-16)
+
+
 @each_smooth
 def test_the_curvature_to_rounding(phi):
     """Of phi'' by autograd of phi'; its own rounding is 1e-14."""
@@ -192,7 +203,11 @@ def twisted(x):
         (TANH, {"function": lambda x: x @ x}, "function fails: RuntimeError"),
         (RELU, {"curvature": 1.0}, "curvature is 1, but"),
         (RELU, {"derivative": lambda x: (x > -0.5).to(x.dtype)}, "derivative at x = -0.49"),
-        (RELU, {"dual": ACTIVATIONS["leaky_relu"].dual}, r"dual says E\[phi'"),
+        (RELU, {"dual": ACTIVATIONS["leaky_relu"].dual}, r"dual says E\[phi\(u"),
+        (TANH, {"bounded": 0.999}, "bounded is 0.999, but"),
+        (TANH, {"bounded": 0.0}, "bounded must be"),
+        (TANH, {"bounded": math.nan}, "bounded must be"),
+        (RELU, {"bounded": 1e9}, r"bounded is 1e\+09, but"),
         (TANH, {"derivative_of_value": lambda t: 1 - t}, "derivative_of_value at x ="),
         (TANH, {"dual": ACTIVATIONS["erf"].dual}, r"dual says E\[phi\(u"),
         (TANH, {"dual": lambda q: q}, "dual fails: TypeError"),

@@ -168,6 +168,17 @@ def test_missing_numbers_have_a_reason():
         forecast(nowhere, DATA)
 
 
+def test_the_error_of_lambda_star_is_recorded_also_where_it_is_unresolved():
+    """The identity's K has rank d = 6: with seven samples lambda_star is rounding."""
+    data = load(SphereConfig(n=7, d=6, seed=3))
+    summary, notes = forecast(config("identity"), data).theory()
+    assert "theory/lambda_star" not in summary
+    assert 0 < summary["theory/lambda_star_error"] < 1e-11
+    assert "10 times its error bound" in notes["theory/lambda_star"]
+    summary, _ = forecast(config("identity"), load(SphereConfig(n=5, d=6, seed=3))).theory()
+    assert summary["theory/lambda_star"] > 1e9 * summary["theory/lambda_star_error"]
+
+
 def test_a_least_eigenvalue_that_is_rounding_gives_no_bound():
     """Width 4 and six samples: G(0) is singular, its least eigenvalue has either sign."""
     for seed in range(4):

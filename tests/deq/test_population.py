@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -256,6 +257,25 @@ def test_identity_has_no_resolved_lambda_star_beyond_d_inputs():
     assert few.resolved
     parallel = population(data.x[:, [0, 1, 0]], "tanh", sigma_w2=0.08)
     assert not parallel.resolved
+
+
+@pytest.mark.parametrize("name", ["softplus", "gaussian"])
+@pytest.mark.parametrize(("turn", "resolved"), [(1e-3, True), (3e-7, False), (1e-9, False)])
+def test_a_least_eigenvalue_near_its_error_is_not_resolved(name, turn, resolved):
+    """Two inputs at a small angle: K has the eigenvalue K_11 - K_12, in longdouble.
+
+    At 3e-7 it exceeds its error bound, by less than tenfold.
+    """
+    x = tensor([[1.0, math.cos(turn)], [0.0, math.sin(turn)]]) * math.sqrt(2)
+    result = population(x, name, sigma_w2=0.0)
+    g = numpy.arange(-1300, 1301).astype(numpy.longdouble) / 100
+    weight = numpy.exp(-g * g / 2) / 100 / numpy.sqrt(2 * numpy.longdouble(math.pi))
+    # E[phi'(sqrt(2) g)^2] turn^2, the first term in the angle
+    slope = ACTIVATIONS[name].derivative(tensor((math.sqrt(2) * g).astype(float).tolist()))
+    exact = float(weight @ slope.numpy() ** 2) * turn**2
+    assert abs(result.lambda_star - exact) <= result.lambda_star_error + turn**3
+    assert result.lambda_star_error < 1e-12
+    assert result.resolved == resolved
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])

@@ -4,9 +4,10 @@ import math
 import random
 import statistics
 
+import mpmath
 import pytest
 
-from deq.theory.statistics import mean, power_law
+from deq.theory.statistics import mean, power_law, proportion
 
 
 def test_the_interval_has_its_stated_coverage():
@@ -34,6 +35,33 @@ def test_one_value_has_no_interval_and_no_values_have_no_mean():
     assert mean([2.0]).half_width is None
     with pytest.raises(ValueError, match="no values"):
         mean([])
+
+
+@pytest.mark.parametrize(("successes", "count"), [(0, 6), (3, 11), (9, 10), (7, 7), (1, 1)])
+def test_the_interval_of_a_probability_against_the_binomial_distribution(successes, count):
+    """At its ends the observation or a more extreme one has probability 2.5 %, by mpmath."""
+
+    def at_least(k, p):
+        terms = range(k, count + 1)
+        return sum(mpmath.binomial(count, j) * p**j * (1 - p) ** (count - j) for j in terms)
+
+    result = proportion(successes, count)
+    assert (result.value, result.count) == (successes / count, count)
+    low, high = mpmath.mpf(result.low), mpmath.mpf(result.high)
+    if successes:
+        assert float(at_least(successes, low)) == pytest.approx(0.025, rel=1e-9)
+    else:
+        assert low == 0
+    if successes < count:
+        assert float(1 - at_least(successes + 1, high)) == pytest.approx(0.025, rel=1e-9)
+    else:
+        assert high == 1
+
+
+def test_no_trials_have_no_probability():
+    for successes, count in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="no probability"):
+            proportion(successes, count)
 
 
 def test_a_power_law_is_found_with_an_error_that_covers():

@@ -124,7 +124,7 @@ def test_each_trial_of_a_pack_keeps_its_own_weights():
 
 def test_u_outside_the_data_is_that_of_the_redrawn_network():
     redrawn = deq.ModelConfig(
-        width=64, sigma_w2=0.01, sigma_a=0.01, activation="tanh", init="redraw"
+        width=64, sigma_w2=0.01, sigma_a=0.01, activation="leaky_relu", init="redraw"
     )
     config = trial(model=redrawn, data=deq.SphereConfig(n=2, d=3, seed=1), seed=4)
     x = deq.load(config.data).x

@@ -3,8 +3,14 @@
 import pytest
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
+from sweeps import metrics
+from sweeps.inspect import forecast
+from sweeps.planning import outcomes
 from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
+from sweeps.reports.chart_data import METRICS as CHART_METRICS
+from sweeps.reports.figures import rates
+from sweeps.reports.figures import trial as trial_figure
 from sweeps.search.summary import SearchSummary
 from sweeps.storage.record import Record, Trajectory
 from sweeps.tracking.markdown import table
@@ -74,9 +80,13 @@ def test_a_trials_description_begins_with_the_verdict():
         (with_(rate__bound=0.005), "and 2.46 times the bound."),
         (with_(rate__bound=0.0), "4 % below the linearised prediction."),
         (with_(theory__slack_7=1.0, theory__slack_8=2.0), "Conditions (9) and (10) do not hold"),
-        (with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 10)}), "Condition (9) does not hold"),
+        (with_(**{f"theory__slack_{k}": 1.1 for k in (7, 8, 10)}), "Condition (9) does not hold"),
         (
             with_(**{f"theory__slack_{k}": 1.0 for k in (7, 8, 9, 10)}),
+            "Condition (10) does not hold",  # it is strict
+        ),
+        (
+            with_(theory__slack_10=1.0001, **{f"theory__slack_{k}": 1.0 for k in (7, 8, 9)}),
             "Conditions (7) to (10) hold, so the bound is guaranteed.",
         ),
         (with_(theory__bound_held=0.0), "bound. The loss exceeded the bound. None of"),
@@ -84,6 +94,17 @@ def test_a_trials_description_begins_with_the_verdict():
 )
 def test_the_verdict_compares_the_measured_rate(summary, said):
     assert said in verdict(record(summary))
+
+
+def test_no_name_of_the_bound_calls_it_guaranteed_without_its_conditions():
+    """Metrics, headings of tables, and legends of figures."""
+    meanings = [metric.meaning for metric in metrics.SUMMARY]
+    shown = [*CHART_METRICS.values(), *outcomes.COLUMNS, *forecast.RATES]
+    shown += [text for _, text, *_ in (*rates.KINDS, *rates.PREDICTED)]
+    shown += [text for *_, text in trial_figure.PREDICTED]
+    for text in [*meanings, *shown]:
+        if "guarant" in text or (text in shown and text.startswith("bound")):
+            assert "condition_held" in text or "(7)" in text, text
 
 
 def test_the_verdict_claims_no_guarantee_if_a_condition_is_unknown():

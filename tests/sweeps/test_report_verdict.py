@@ -100,7 +100,8 @@ def test_a_group_counts_only_if_every_seed_is_above_half_of_lambda_star():
     lines = [lambdas(8, 0, 0.1), lambdas(8, 1, 0.05), lambdas(16, 0, 0.1), lambdas(32, 0, 0.01)]
     assert point(verdict(lines), "lambda_0 against m lambda_*") == (
         "lambda_0 >= m lambda_* / 2 in 1 of 3 groups of seeds; not in "
-        "width=8 relu (only 1 of 2 trials) and width=32 relu."
+        "width=8 relu (only 1 of 2 trials) and width=32 relu. "
+        "Its probability over seeds (95 %): width=8 relu 0.5 (0.0126 to 0.987)."
     )
 
 

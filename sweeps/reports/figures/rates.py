@@ -9,18 +9,18 @@ from sweeps.reports.figures.study import Study, leaf, means, pairs
 KINDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("rate/measured", "measured", "-", {}),
     ("rate/linearized", "linearised", "--", {"mfc": "none"}),
-    ("rate/bound", "bound", ":", {"ms": 3}),
+    ("rate/bound", "bound if (7)-(10)", ":", {"ms": 3}),
 )
 PREDICTED = (
     ("rate/linearized", "linearised at $t=0$"),
     ("rate/population", "population limit"),
-    ("rate/bound", "theorem's bound"),
+    ("rate/bound", "bound, guaranteed where (7)-(10) hold"),
 )
 
 
 def draw(study: Study) -> bytes:
-    """Measured, linearised and guaranteed rate of every trial against the main axis; PNG."""
-    figure, (axes,) = style.panels(1, "Rates: guaranteed, predicted, measured")
+    """Measured and linearised rate and bound of every trial against the main axis; PNG."""
+    figure, (axes,) = style.panels(1, "Rates: bound, predicted, measured")
     key = study.axis
     xs: list[float] = []
     for i, (name, outcomes) in enumerate(study.others(key)):

@@ -7,7 +7,10 @@ from typing import Any
 from sweeps.reports.figures import style
 from sweeps.storage.record import Record
 
-PREDICTED = (("linearized", "--", "linearised at t = 0"), ("bound", ":", "theorem's bound"))
+PREDICTED = (
+    ("linearized", "--", "linearised at t = 0"),
+    ("bound", ":", "bound, guaranteed where (7)-(10) hold"),
+)
 # Limits that give the widest tick labels, for the layout.
 WIDEST = (1e-30, 1.0)
 _lock = threading.Lock()

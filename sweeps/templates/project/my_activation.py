@@ -14,4 +14,5 @@ softsign = deq.Activation(
     curvature=2.0,  # M = sup |phi''|; math.inf if it is unbounded
     at_zero=0.0,  # phi(0)
     smooth=False,  # True if it is analytic
+    bounded=1.0,  # sup |phi|; left out if it is unbounded
 )
