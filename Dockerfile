@@ -8,13 +8,21 @@ ENV PIP_NO_CACHE_DIR=1 \
     RAY_USAGE_STATS_ENABLED=0
 
 WORKDIR /app
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY deq deq
-COPY sweeps sweeps
-COPY conf conf
-RUN PIP_CONSTRAINT=/app/constraints.txt pip install -c constraints.txt ${PIP_ARGS} . \
+# The dependencies first: an edit of the code does not install their 2 GB again.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > dependencies.txt \
+    && PIP_CONSTRAINT=/app/constraints.txt pip install -c constraints.txt ${PIP_ARGS} -r dependencies.txt \
     && useradd --create-home --uid 1000 sweeps \
     && mkdir -p /data \
     && chown sweeps /data
+COPY README.md LICENSE ./
+COPY conf conf
+COPY deq deq
+COPY sweeps sweeps
+RUN PIP_CONSTRAINT=/app/constraints.txt pip install --no-deps ${PIP_ARGS} .
+COPY deploy/containers /app/deploy
+# Recorded with every result; `make image` sets it.
+ARG COMMIT=""
+ENV SWEEPS_COMMIT=${COMMIT}
 USER sweeps
 WORKDIR /data

@@ -102,6 +102,7 @@ def launch(
             use; nothing was started.
         TrackingError: MLflow cannot be reached; nothing was started.
         StoppedError: a person stopped the sweep with `sweeps stop`.
+        ClusterLostError: the Ray cluster does not answer any more.
     """
     from sweeps.driver import run as runner
     from sweeps.driver.terminal import Terminal

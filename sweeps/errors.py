@@ -3,6 +3,7 @@
 SweepsError
 |-- ConfigError             the command or the configuration; nothing was started
 |   `-- OutputRootError     the output root cannot be used
+|-- ClusterLostError        Ray's cluster is gone; what was recorded is kept
 |-- DiskError               the disk is full or fails; what was recorded is kept
 `-- TrackingError           MLflow cannot be reached or used
 """
@@ -18,6 +19,10 @@ class ConfigError(SweepsError):
 
 class OutputRootError(ConfigError):
     """The output root, or a file in it, cannot be used by this command."""
+
+
+class ClusterLostError(SweepsError):
+    """The Ray cluster does not answer any more; the same command goes on when it is back."""
 
 
 class DiskError(SweepsError):

@@ -14,7 +14,7 @@ from sweeps.cli.commands import cli
 from sweeps.cli.completion import VARIABLE
 from sweeps.cli.group import INTERRUPTED
 from sweeps.cli.streams import full_stdout, prepare_streams
-from sweeps.errors import ConfigError, DiskError, StoppedError, SweepsError
+from sweeps.errors import ClusterLostError, ConfigError, DiskError, StoppedError, SweepsError
 from sweeps.redaction import without_secrets
 from sweeps.storage.disk_errors import explanation
 
@@ -48,9 +48,9 @@ def run() -> None:
 
 
 def _exit_with(error: SweepsError) -> None:
-    """Print the error and exit: 1 for a full or failing disk, else 2."""
+    """Print the error and exit: 1 for a failing disk or a lost cluster, else 2."""
     click.echo(f"sweeps: {without_secrets(' '.join(str(error).split()))}", err=True)
-    sys.exit(1 if isinstance(error, DiskError) else 2)
+    sys.exit(1 if isinstance(error, DiskError | ClusterLostError) else 2)
 
 
 def _print_traceback(

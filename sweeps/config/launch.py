@@ -1,11 +1,13 @@
 """Launch settings, which do not change a trial's numbers: cluster, tracking, search, paths."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sweeps.config.early_stopping import EarlyStoppingConfig, NoStoppingConfig
 from sweeps.config.search import FrontierConfig, GridConfig, SearchConfig
+from sweeps.redaction import without_secrets
 
 # Longest name of a study, which is an experiment's name: the limit of MLflow's databases.
 MOST_LETTERS = 200
@@ -79,6 +81,8 @@ class TrackingConfig:
     Attributes:
         name: MLflow embedded under the output root, or a server.
         uri: the server's address; MLFLOW_TRACKING_URI by default.
+        public_url: the server's address in printed links, where a browser reaches it by another
+            one than the sweep; MLFLOW_PUBLIC_URL by default, `uri` when empty.
         lease: seconds without a sign of life after which a driver counts as dead; commands
             that use the same experiment then close the run of its sweep.
         live_seconds: seconds between two updates of a trial's run while it trains; 0: the run
@@ -87,6 +91,7 @@ class TrackingConfig:
 
     name: Literal["local", "server"] = "local"
     uri: str = ""
+    public_url: str = ""
     lease: float = 120.0
     live_seconds: float = 10.0
 
@@ -94,6 +99,13 @@ class TrackingConfig:
         """Validate the address and the times."""
         if self.uri and self.name != "server":
             raise ValueError("uri is a server's: give tracking=server too")
+        if self.public_url and self.name != "server":
+            raise ValueError("public_url is a server's: give tracking=server too")
+        if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", self.public_url):
+            raise ValueError(
+                f"public_url={without_secrets(self.public_url)} is no http(s) address: give "
+                "http://HOST:PORT, or leave it empty"
+            )
         if not 1 <= self.lease < math.inf:
             raise ValueError(f"lease must be at least 1 second, not {self.lease:g}")
         if not 0 <= self.live_seconds < math.inf:

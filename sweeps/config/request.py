@@ -220,7 +220,8 @@ def _check_ends(plain: dict[str, Any], search: SearchConfig) -> None:
 def launch_to_plain(config: LaunchConfig) -> dict[str, Any]:
     """Launch settings as plain data, without passwords."""
     plain: dict[str, Any] = asdict(config)
-    plain["tracking"]["uri"] = without_secrets(config.tracking.uri)
+    for address in ("uri", "public_url"):
+        plain["tracking"][address] = without_secrets(plain["tracking"][address])
     return plain
 
 

@@ -93,6 +93,7 @@ class Driver:
             ConfigError: there are no workers for it; nothing was started.
             TrackingError: MLflow does not take its page; nothing was started.
             StoppedError: a person asked for the sweep to end.
+            ClusterLostError: the Ray cluster does not answer any more.
         """
         self._sync_before()
         planned = self._next_plan()

@@ -29,6 +29,8 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 # An interrupted sweep must not start a new Ray by its last call to Ray.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Ray would wait 5 s to send its events to a cluster that is dead.
+os.environ.setdefault("RAY_task_events_shutdown_flush_timeout_ms", "300")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 _log = logging.getLogger(__name__)

@@ -12,6 +12,8 @@ from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
 
 ROOT = Path(__file__).parents[2]
+# Commit of an installation that is no git checkout.
+COMMIT_VARIABLE = "SWEEPS_COMMIT"
 # Error text of a git that fails without a message.
 NO_REASON = "no reason given"
 # The diff must not depend on the user's settings, and `git apply` must take it.
@@ -31,10 +33,11 @@ def code_version() -> dict[str, str]:
 
     Returns:
         `commit` and `diff`; if git fails, both are empty and `error` holds its message.
-        Empty if the package does not run from a git checkout.
+        Without a git checkout, the commit that SWEEPS_COMMIT names, as in the container image;
+        empty if it names none.
     """
     if not (ROOT / ".git").exists():
-        return {}
+        return _named_version(os.environ.get(COMMIT_VARIABLE, ""))
     try:
         return {
             "commit": _git(ROOT, "rev-parse", "HEAD").strip(),
@@ -42,6 +45,16 @@ def code_version() -> dict[str, str]:
         }
     except ConfigError as error:
         return {"commit": "", "diff": "", "error": without_secrets(str(error))}
+
+
+def _named_version(name: str) -> dict[str, str]:
+    """Return the code version that `git describe --dirty` named when the image was built."""
+    if not name:
+        return {}
+    if name.endswith("-dirty"):
+        error = f"this installation was built from {name[:12]} with uncommitted changes"
+        return {"commit": "", "diff": "", "error": error}
+    return {"commit": name, "diff": ""}
 
 
 def _with_remedy(refusal: str) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import logging
 import secrets
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ def too_much(config: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> str
         f"no node has what a trial asks for ({', '.join(wanted)}); the most that one has is "
         f"{available}: lower cluster.*_per_trial or cluster.resources"
     )
+
+
+def answers(timeout: float = 1.0) -> bool:
+    """Return whether the head of the Ray that this process is connected to takes connections.
+
+    Ray itself waits for a lost head for a minute.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout).close()
+    except OSError:
+        return False
+    return True
 
 
 def _files(packs: Packs) -> list[str]:

@@ -19,10 +19,11 @@ from ray.tune.execution import class_cache
 from deq.linalg.hardware import gpu_count
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
+from sweeps.errors import ClusterLostError
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
 from sweeps.execution.pack_training import notes
-from sweeps.execution.ray_cluster import Code, needs
+from sweeps.execution.ray_cluster import Code, answers, needs
 from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch
@@ -30,8 +31,12 @@ from sweeps.execution.worker import train_on_worker
 from sweeps.redaction import without_secrets
 from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, Watchdog
 
-# Seconds that Tune may take to end when it is interrupted.
-GRACE = 30.0
+# Seconds that Tune may take to end when it is interrupted; next, when its cluster is dead.
+GRACE, GRACE_OF_DEAD = 30.0, 0.5
+
+# Seconds between looks at the cluster, and without an answer after which it is lost. Ray would
+# end this process without a word after a minute.
+LOOK_EVERY, LOST_AFTER = 5.0, 25.0
 
 # Tune would pass the driver's AWS credentials to every trial, and Ray would write them into the
 # nodes' logs. Nothing here is stored on AWS.
@@ -80,7 +85,7 @@ class Tune:
             self.end()
 
     def end(self) -> None:
-        """End training, if any, and wait for it.
+        """End training, if any, and wait for it unless the cluster is dead.
 
         An interruption may come while nobody pulls messages, so that `fit` is not closed in
         time. Call this before Ray is left: a Tune that loses its Ray ends the process.
@@ -89,14 +94,26 @@ class Tune:
             return
         thread, stop = self._running
         stop.asked.set()
-        thread.join(GRACE)
+        thread.join(GRACE if answers() else GRACE_OF_DEAD)
         shutil.rmtree(self._folder / "tune", ignore_errors=True)
         self._running = None
 
     def _events(self, inbox: Inbox) -> Iterator[WorkerEvent]:
-        """Yield what comes into the inbox, until Tune has ended or the sweep is to stop."""
-        checked = time.monotonic()
+        """Yield what comes into the inbox, until Tune has ended or the sweep is to stop.
+
+        Raises:
+            ClusterLostError: the cluster does not answer any more.
+        """
+        checked = looked = answered = time.monotonic()
         while True:
+            if (now := time.monotonic()) - looked >= LOOK_EVERY:
+                looked = now
+                answered = now if answers() else answered
+                if now - answered >= LOST_AFTER:
+                    raise ClusterLostError(
+                        f"Ray's head has not answered for {now - answered:.0f} s; what is finished "
+                        "is recorded, and the same command goes on when the cluster is back"
+                    )
             if self._requests and time.monotonic() - checked >= EVERY:
                 checked = time.monotonic()
                 if SWEEP in self._requests.read():

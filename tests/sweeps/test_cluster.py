@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_port
-from services import RAY, RayCluster
+from services import RAY, RayCluster, until
 
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
-from sweeps.execution import ray_address
+from sweeps.execution import ray_address, tune
 from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
 from sweeps.execution.ray_cluster import fits, too_much
+from sweeps.execution.settings import WorkerSettings
+from sweeps.execution.tune import GRACE, GRACE_OF_DEAD
 
 pytestmark = pytest.mark.services
 
@@ -202,3 +204,48 @@ def test_a_killed_node_loses_no_trial(cluster, tmp_path):
         assert steps == sorted(set(steps))
         assert steps[0] == 0
         assert len(steps) > 20
+
+
+def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(tmp_path):
+    asked = ["train.steps=6000", "train.loss_tol=0", "seed=0,1", "pack=1", "study=dead"]
+    with RayCluster(unused_port(), **AUTH) as dying:
+        dying.worker("a")
+        with started(*words(dying, *asked), cwd=tmp_path, **AUTH) as sweep:
+            for line in sweep.stdout:
+                if line.startswith("Sweep"):
+                    break
+            until(lambda: running(tmp_path), 60, "a trial in training")
+            dying.nodes["head"].kill()
+            said = sweep.communicate(timeout=150)
+    assert sweep.returncode == 1, said
+    assert "Ray's head has not answered for" in said[1]
+    assert "Traceback" not in said[1]
+    parents, trials = runs(client(tmp_path / "outputs"), "dead")
+    assert [run.info.status for run in parents] == ["KILLED"]
+    assert "RUNNING" not in [run.info.status for run in trials]
+    there = ["cluster=ray", f"cluster.address={dying.address}"]
+    again = [word for word in words(dying, *asked) if word not in there]
+    done = inside(*again, "cluster=inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    parents, trials = runs(client(tmp_path / "outputs"), "dead")
+    assert [run.info.status for run in parents + trials] == ["FINISHED"] * 3
+
+
+def running(place):
+    """Whether `status` says that a trial is training."""
+    said = inside("status", "--json", cwd=place)
+    return said.returncode == 0 and '"running": 1' in said.stdout
+
+
+@pytest.mark.parametrize(("alive", "waited"), [(True, [GRACE]), (False, [GRACE_OF_DEAD])])
+def test_nobody_waits_long_for_the_tune_of_a_dead_cluster(monkeypatch, tmp_path, alive, waited):
+    joins = []
+
+    class Thread:
+        join = staticmethod(joins.append)
+
+    monkeypatch.setattr(tune, "answers", lambda: alive)
+    ending = tune.Tune(ClusterConfig(), tmp_path, None, WorkerSettings("cpu", 1))
+    ending._running = Thread, tune.Stop()
+    ending.end()
+    assert joins == waited

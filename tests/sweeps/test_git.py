@@ -100,3 +100,28 @@ def test_doctor_prints_the_commit(repo, tmp_path):
     done = inside("doctor", "--json", cwd=tmp_path)
     (check,) = [one for one in json.loads(done.stdout) if one["name"] == "git"]
     assert check == {"name": "git", "ok": True, "found": git.commit("HEAD")[:12]}
+
+
+@pytest.mark.parametrize(
+    ("named", "version"),
+    [
+        ("", {}),
+        ("ab12" * 10, {"commit": "ab12" * 10, "diff": ""}),
+        (
+            f"{'ab12' * 10}-dirty",
+            {
+                "commit": "",
+                "diff": "",
+                "error": "this installation was built from ab12ab12ab12 with uncommitted changes",
+            },
+        ),
+    ],
+)
+def test_an_installation_without_git_records_the_commit_that_it_was_built_from(
+    tmp_path, monkeypatch, named, version
+):
+    monkeypatch.setattr(git, "ROOT", tmp_path)
+    monkeypatch.setenv("SWEEPS_COMMIT", named)
+    forget()
+    assert git.code_version() == version
+    forget()

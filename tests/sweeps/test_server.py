@@ -16,8 +16,12 @@ def test_two_machines_share_a_server_and_train_once(server, tmp_path, monkeypatc
         (tmp_path / machine).mkdir()
     first = sweeps(*words(server, "study=two", "seed=0,1"), cwd=tmp_path / "one", **AUTH)
     assert first.returncode == 0, first.stderr
-    second = inside(*words(server, "study=two", "seed=0,1,2"), cwd=tmp_path / "two", **AUTH)
+    public = ["tracking.public_url=https://mlflow.lab/here/"]
+    asked = words(server, "study=two", "seed=0,1,2", *public)
+    second = inside(*asked, cwd=tmp_path / "two", **AUTH)
     assert second.returncode == 0, second.stderr
+    assert "https://mlflow.lab/here/#/experiments/" in second.stdout
+    assert f"{server.uri}/#" not in second.stdout
     assert "2 finished before, 1 to train" in second.stdout
     api = server.client(monkeypatch)
     parents, trials = runs(api, "two")

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from services import QUICK, Service, answers, nodes_of, until
 
 pytestmark = pytest.mark.services
@@ -38,7 +39,8 @@ class Stack:
 
     def __init__(self, root):
         self.root, self.running = Path(root), []
-        self.ray, self.mlflow, self.postgres = (unused_port() for _ in range(3))
+        self.server_of_mlflow = None
+        self.ray, self.mlflow, self.postgres, self.node = (unused_port() for _ in range(4))
         plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
         # `mlflow`, `ray` and `sweeps` as in the image: on the path.
         self.env = plain | QUICK | {"PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -46,9 +48,13 @@ class Stack:
     def here(self, text, name):
         """A word of the compose file, adapted to this machine."""
         text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda m: SECRETS[m[1]], text)
+        text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
         places = {
             "ray-head:6379": f"127.0.0.1:{self.ray}",
             "--port=6379": f"--port={self.ray}",
+            "localhost:6379": f"127.0.0.1:{self.ray}",
+            "localhost:6380": f"127.0.0.1:{self.node}",
+            "/app/deploy": str(ROOT / "deploy" / "containers"),
             "mlflow:5000": f"127.0.0.1:{self.mlflow}",
             "127.0.0.1:5000": f"127.0.0.1:{self.mlflow}",
             "--port=5000": f"--port={self.mlflow}",
@@ -74,6 +80,7 @@ class Stack:
     def start(self, name, *more):
         """Start a service's command, with the settings that this machine needs."""
         words = [self.here(word, name) for word in SERVICES[name]["command"]]
+        words = [sys.executable if word == "python" else word for word in words]
         made = Service([*words, *more], cwd=self.folder(name), env=self.environment(name))
         self.running.append(made)
         return made
@@ -160,13 +167,14 @@ def stack():
 
 def start_all(stack):
     stack.start_postgres()
-    stack.start("mlflow")
+    stack.server_of_mlflow = stack.start("mlflow")
     little = ["--disable-usage-stats"]
     address = f"127.0.0.1:{stack.ray}"
     stack.start("ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little)
     for nodes, name in ((1, None), (2, "ray-worker"), (3, "ray-worker")):
         if name:
-            stack.start(name, "--num-cpus=1", *little)
+            port = stack.node if nodes == 2 else unused_port()
+            stack.start(name, "--num-cpus=1", f"--node-manager-port={port}", *little)
         env = stack.environment("ray-worker")
         until(lambda: nodes_of(address, env) == nodes, 30, f"{nodes} Ray nodes")  # noqa: B023
     assert stack.healthy("ray-head")
@@ -224,3 +232,17 @@ def test_the_database_restarts_in_the_middle_of_a_sweep(stack, monkeypatch):
         assert len({point.step for point in points}) == len(points) > 20
     assert int(stack.query(count)) == before + 8
     assert stack.query("SELECT count(*) FROM runs WHERE status = 'RUNNING'") == "0"
+
+
+def test_a_changed_password_of_the_administrator_is_taken_over(stack, monkeypatch):
+    """It is the last test: the server is another one afterwards."""
+    stack.server_of_mlflow.kill()
+    assert not stack.healthy("mlflow")
+    before = stack.client(monkeypatch)
+    monkeypatch.setitem(SECRETS, "MLFLOW_ADMIN_PASSWORD", "another p@ss/w:rd")
+    stack.start("mlflow")
+    until(lambda: stack.healthy("mlflow"), 60, "MLflow's API")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "p@ss/w:rd of mlflow")
+    with pytest.raises(MlflowException, match="authenticated"):
+        before.search_experiments()
+    assert len(stack.client(monkeypatch).search_experiments()) >= 2
