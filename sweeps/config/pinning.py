@@ -33,7 +33,7 @@ def pin_data(data: deq.DataConfig, output: Path, seen: dict[str, PinnedData]) ->
     Raises:
         ConfigError: it does not exist, or has fewer than n samples.
     """
-    key = json.dumps(asdict(data), sort_keys=True)
+    key = json.dumps(asdict(data))
     if key not in seen:
         try:
             pins = _pinned(data, output)

@@ -40,6 +40,7 @@ def test_a_data_set_is_read_once(file, tmp_path):
     with pytest.raises(ConfigError, match=r"^data=npz: "):
         pin_data(deq.NpzConfig(path="own.npz"), tmp_path, {})
     assert list(seen.values()) == [found]
+    assert pin_data(DIGITS, tmp_path, seen) == pin_data(DIGITS, tmp_path, {}) != found
 
 
 def test_another_digest_than_the_files_is_refused(file, tmp_path):
