@@ -14,8 +14,8 @@ SLOW = slow or services or browser or gpu
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test test-fast test-slow coverage mutation lint types contract pictures \
-	studies reference docs package env image test-containers bench check
+.PHONY: help quickstart test test-fast test-slow coverage lint types contract pictures studies \
+	reference docs package env image test-containers bench check
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -30,11 +30,6 @@ test-fast: $(VENV)/.installed-dev ## Run the tests that are quick and need no se
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that test-fast leaves out
 	$(PYTEST) -m "$(SLOW)"
-
-mutation: $(VENV)/.installed-dev ## Break identity, planning and retry on purpose; print what no test notices
-	$(INSTALL) -e '.[mutation]'
-	$(BIN)/mutmut run
-	$(BIN)/mutmut results
 
 coverage: ## Run all tests and print the lines that none of them ran
 	$(MAKE) test COVERAGE=1

@@ -74,19 +74,18 @@ def train_with_retries(
             continue
         yield from _stopped_trials(event.pack, requests, ended)
         rest = [trial for trial in event.pack if trial.config_hash not in ended]
-        again = [] if _is_to_stop(requests) else rest
         if event.cause is FailureCause.NODE:
             moved += split_pack(rest, len(event.pack))
-            yield from _again(again, event, "it is trained again on another node")
+            yield from _again(rest, event, "it is trained again on another node")
         elif len(event.pack) > 1:
             half = -(-len(event.pack) // 2) if event.cause is FailureCause.MEMORY else 1
             smaller += split_pack(rest, half)
             parts = "one by one" if half == 1 else f"in packs of at most {half}"
-            yield from _again(again, event, f"its trials are trained again {parts}")
+            yield from _again(rest, event, f"its trials are trained again {parts}")
         else:
             yield from _failed(rest, event)
     for lost, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
-        if not lost or _is_to_stop(requests):
+        if not lost or (requests and SWEEP in requests.read()):
             continue
         time.sleep(pause)
         for event in fit(lost, budget):
@@ -102,11 +101,6 @@ def split_pack(pack: Pack, size: int) -> Packs:
     return [pack[i : i + size] for i in range(0, len(pack), size)]
 
 
-def _is_to_stop(requests: StopRequests | None) -> bool:
-    """Return whether the whole sweep was asked to stop."""
-    return requests is not None and SWEEP in requests.read()
-
-
 def _stopped_trials(
     pack: Pack, requests: StopRequests | None, ended: set[str]
 ) -> Iterator[Message]:
@@ -119,7 +113,7 @@ def _stopped_trials(
 
 
 def _again(trials: Pack, lost: LostPack, what: str) -> Iterator[Message]:
-    """Yield a line on a lost pack of which these trials are trained again; none without any."""
+    """Yield a line on a lost pack that is trained again, unless all its trials have ended."""
     pack = f"pack of {len(lost.pack)}: " if len(lost.pack) > 1 else ""
     for trial in trials[:1]:
         yield Note(trial.config_hash, f"{pack}{lost.reason}; {what}")

@@ -123,7 +123,7 @@ image
 $docker images deq-sweeps:0.1.0
 echo '# an edit' >> sweeps/errors.py
 image
-grep -A3 'RUN python -c' "$w/build.log" | grep -q CACHED || die "an edit of the code installed the dependencies again"
+grep -A1 'dependencies.txt' "$w/build.log" | grep -q CACHED || die "an edit of the code installed the dependencies again"
 [ -z "${wheels:-}" ] || { kill "$wheels"; wheels=; }
 engine_stop
 
