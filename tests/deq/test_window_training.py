@@ -388,6 +388,8 @@ def test_windows_of_an_own_kinked_activation_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_windows_on_a_gpu_agree_with_the_cpu():
-    cpu, gpu = train(trial()), train(trial(), device="cuda")
-    torch.testing.assert_close(gpu.trajectory["loss"], cpu.trajectory["loss"], rtol=2e-6, atol=0)
+@pytest.mark.parametrize(("name", "error"), [("tanh", 2e-6), ("relu", 1e-3)])
+def test_windows_on_a_gpu_agree_with_the_cpu(name, error):
+    config = trial(name, tol=None)
+    cpu, gpu = train(config), train(config, device="cuda")
+    torch.testing.assert_close(gpu.trajectory["loss"], cpu.trajectory["loss"], rtol=error, atol=0)
