@@ -4,9 +4,10 @@ This module does not import torch, so that commands that only compose configurat
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from deq.activations.constants import KINKED
 from deq.activations.properties import has_kink, lipschitz
 from deq.data.config import DataConfig, DigitsConfig
 
@@ -21,6 +22,8 @@ Precision = Literal["full", "mixed"]
 Integrator = Literal["steps", "windows"]
 # Tolerances of windows: float64 resolves none below, and above no rate is right to a percent.
 FINEST, COARSEST = 1e-10, 1e-3
+# Tolerances of windows by default: without a kink, and with one.
+SMOOTH_TOL, KINKED_TOL = 1e-6, 1e-4
 # Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Keys on which two trials must agree to train in one pack, beside the shape of their data.
@@ -72,13 +75,18 @@ class ModelConfig:
             raise ValueError(f"sigma_a must be finite and above 0, not {self.sigma_a}")
         if self.max_draws < 1:
             raise ValueError(f"max_draws must be at least 1, not {self.max_draws}")
-        limit = 1 / (8 * lipschitz(self.activation, sha256=self.activation_sha256) ** 2)
+        limit = self.well_posed_below
         if self.sigma_w2 >= limit and not self.allow_ill_posed:
             raise ValueError(
                 f"sigma_w2={self.sigma_w2} is past the well-posedness limit "
                 f"1/(8 L^2) = {limit:.6g} of {self.activation}: "
                 "lower it, or set model.allow_ill_posed=true"
             )
+
+    @property
+    def well_posed_below(self) -> float:
+        """The limit of sigma_w2, 1 / (8 L^2)."""
+        return 1 / (8 * lipschitz(self.activation, sha256=self.activation_sha256) ** 2)
 
 
 @dataclass(frozen=True)
@@ -132,10 +140,12 @@ class TrainConfig:
             delta that satisfy (7) to (9).
         loss_tol: training has converged when Phi(t) <= loss_tol Phi(0).
         integrator: steps: one GD step after the other. windows: many GD steps at once, the same
-            discrete trajectory at a cost that grows like the logarithm of the steps; for
-            activations without a kink, with solver.name=picard and solver.precision=full.
+            discrete trajectory at a cost that grows like the logarithm of the steps; with
+            solver.name=picard and solver.precision=full. With relu and leaky_relu the loss and
+            the rate are right to about integrator_tol, yhat - y at one step to about 1e-3.
         integrator_tol: with windows, the error of yhat - y relative to ||yhat - y||, at every
-            step. Where rounding is larger it is looser, and the trial's notes say so.
+            step; by default 1e-6, with a kink 1e-4. Where rounding is larger it is looser, and
+            the trial's notes say so.
     """
 
     steps: int = 500
@@ -143,7 +153,7 @@ class TrainConfig:
     eta_unit: EtaUnit = "tangent"
     loss_tol: float = 1e-20
     integrator: Integrator = field(default="steps", metadata={"absent_at": "steps"})
-    integrator_tol: float = field(default=1e-6, metadata={"absent_at": 1e-6})
+    integrator_tol: float | None = field(default=None, metadata={"absent_at": None})
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -152,11 +162,13 @@ class TrainConfig:
             raise ValueError(f"eta must be finite and above 0, not {self.eta}")
         if not 0 <= self.loss_tol < 1:
             raise ValueError(f"loss_tol must be in [0, 1), not {self.loss_tol}")
+        if self.integrator_tol is None:
+            return
         if not FINEST <= self.integrator_tol <= COARSEST:
             raise ValueError(
                 f"integrator_tol must be in [{FINEST:g}, {COARSEST:g}], not {self.integrator_tol}"
             )
-        if self.integrator == "steps" and self.integrator_tol != 1e-6:
+        if self.integrator == "steps" and self.integrator_tol != SMOOTH_TOL:
             raise ValueError(
                 "integrator_tol has no meaning with integrator=steps: leave it out, or set "
                 "train.integrator=windows"
@@ -211,6 +223,7 @@ class TrialConfig:
             )
         if self.train.integrator == "windows":
             self._check_windows()
+        self._drop_default_tol()
         floor = 2 * EPS[self.dtype]
         if self.solver.tol < floor:
             remedy = ", or set dtype=float64" if self.dtype == "float32" else ""
@@ -219,19 +232,42 @@ class TrialConfig:
                 f"({floor:.1e}): raise it{remedy}"
             )
 
+    def _drop_default_tol(self) -> None:
+        """Set a tolerance that is the default, or has no meaning, to None: one form, one hash."""
+        chosen = self.train.integrator_tol
+        steps = self.train.integrator == "steps"
+        if chosen is not None and (steps or chosen == self._default_tol()):
+            object.__setattr__(self, "train", replace(self.train, integrator_tol=None))
+
     def _check_windows(self) -> None:
         """Refuse trials for which windows are not built."""
         activation = self.model.activation
-        if has_kink(activation):
+        if has_kink(activation) and activation not in KINKED:
             raise ValueError(
-                f"train.integrator=windows: windows for kinked activations ({activation}) are not "
-                "built: set train.integrator=steps, or a model.activation without a kink"
+                f"train.integrator=windows: of kinked activations it works with "
+                f"{' and '.join(sorted(KINKED))} only, not {activation}: set train.integrator=steps"
             )
         if self.solver.name != "picard" or self.solver.precision != "full":
             raise ValueError(
                 "train.integrator=windows works with solver.name=picard and "
                 "solver.precision=full only: set these, or train.integrator=steps"
             )
+
+    @property
+    def integrator_tol(self) -> float:
+        """The tolerance of windows: `train.integrator_tol`, or its default."""
+        chosen = self.train.integrator_tol
+        return self._default_tol() if chosen is None else chosen
+
+    @property
+    def windows_are_taken(self) -> bool:
+        """Whether windows are tried: with a kink only below the limit of sigma_w2."""
+        model = self.model
+        below = not has_kink(model.activation) or model.sigma_w2 < model.well_posed_below
+        return self.train.integrator == "windows" and below
+
+    def _default_tol(self) -> float:
+        return KINKED_TOL if has_kink(self.model.activation) else SMOOTH_TOL
 
     @property
     def torch_dtype(self) -> "torch.dtype":

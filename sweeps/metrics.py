@@ -166,6 +166,22 @@ SUMMARY = (
         "random steps",
         work=True,
     ),
+    Metric(
+        "solver/crossing",
+        "windows with a kink: pre-activations that change sign once in a window, summed",
+        work=True,
+    ),
+    Metric(
+        "solver/sliding",
+        "windows with a kink: pre-activations that slide along zero, the most of any window",
+        work=True,
+    ),
+    Metric(
+        "solver/undecided",
+        "windows with a kink: pre-activations so close to zero that their side is not known, "
+        "summed; single steps are taken where one would change the rate",
+        work=True,
+    ),
     Metric("time/seconds", "this trial's share of its pack's time", "s"),
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
     Metric("train/distance", "||theta(T) - theta(0)||_2 over W, U and a, T the last step"),

@@ -18,6 +18,9 @@ MIXED = 3
 # With train.integrator=windows, five nodes: their states, the polynomials before, images, and
 # inner products. Counted in the code; the process was not measured.
 WINDOWS, WINDOW_SQUARES = 60, 120
+# With a kink as well: responses of ten monitored entries a sample, and sixteen matrices of
+# samples and entries (switching.PARTS). Counted too.
+ENTRIES, ENTRY_SQUARES = 30, 16 * 121
 # Vectors of length m in the diagnostics: those of Lanczos and rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -49,6 +52,8 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     windows = config.train.integrator == "windows"
     tensors += WINDOWS if windows else 0
     squares = SQUARES + (WINDOW_SQUARES if windows else 0)
+    if windows and has_kink(config.model.activation):
+        tensors, squares = tensors + ENTRIES, squares + ENTRY_SQUARES
     training = size * m * (n * tensors + VECTORS) + 8 * n * n * squares
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deq.activations.lookup import activation
+from deq.activations.properties import has_kink
 from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
@@ -158,16 +159,27 @@ def _cost(course: Course) -> Numbers:
     if train.integrator == "steps":
         return summary, {}
     notes = []
-    if math.isfinite(course.window_check):
+    if not course.config.windows_are_taken:
+        notes.append("single steps were taken: past the limit of sigma_w2 a kink allows no windows")
+    elif math.isfinite(course.window_check):
         summary["solver/window_check"] = course.window_check
     else:
         notes.append("no window was checked")
     if course.windows_refused:
         notes.append(f"{course.windows_refused} windows were not taken: their check failed")
-    if course.window_tol > train.integrator_tol:
+    if has_kink(course.config.model.activation):
+        for name in ("crossing", "sliding", "undecided"):
+            summary[f"solver/{name}"] = getattr(course, name)
+    if course.weighty:
+        notes.append(
+            f"{course.weighty} pre-activations that would change the rate only touch zero or just "
+            "pass it: no window tells which, and single steps were taken there"
+        )
+    tol = course.config.integrator_tol
+    if course.window_tol > tol:
         notes.append(
             f"rounding in {course.config.dtype} does not allow train.integrator_tol="
-            f"{train.integrator_tol:g} at small losses: there it was "
+            f"{tol:g} at small losses: there it was "
             f"{course.window_tol:.2g} at most"
         )
     return summary, {"solver/window_check": "; ".join(notes)} if notes else {}

@@ -79,8 +79,12 @@ class Course:
         seconds: this trial's share of the time spent.
         products: products with W so far, a thin one (n x n with n x m) counted n / m.
         window_check: greatest deviation that the checks of windows found; -inf without a check.
-        window_tol: the loosest tolerance of a window, greater than `train.integrator_tol` where
+        window_tol: the loosest tolerance of a window, greater than the one asked for where
             rounding allows no other; -inf without a window.
+        crossing, sliding, undecided: monitored pre-activations in windows of a kinked activation:
+            that changed sign once in a window, summed; that slide along zero, the most of a
+            window; whose side is not known, summed.
+        weighty: the undecided ones that would change the rate; single steps were taken there.
         windows_refused: windows that were not taken because their check failed.
         moved: ||theta - theta(0)||_2 over W, U and a at its end; NaN before.
         size: ||theta(0)||_2, likewise.
@@ -104,6 +108,10 @@ class Course:
     windows_refused: int = 0
     moved: float = math.nan
     size: float = math.nan
+    crossing: int = 0
+    sliding: int = 0
+    undecided: int = 0
+    weighty: int = 0
     keep_weights: bool = False
     weights: Weights | None = None
     _best: float = math.inf
@@ -111,7 +119,8 @@ class Course:
 
     # Attributes of the state beside rows, status and initial; weights are not part of it.
     COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
-    PLAIN = ("eta", "reason", *COUNTS, "moved", "size", "_best", "_best_step")
+    ENTRIES = ("crossing", "sliding", "undecided", "weighty")
+    PLAIN = ("eta", "reason", *COUNTS, *ENTRIES, "moved", "size", "_best", "_best_step")
 
     def state(self) -> State:
         """Return everything but config, dataset and weights, as plain data and tensors."""

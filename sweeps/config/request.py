@@ -271,5 +271,8 @@ def trial_to_plain(config: deq.TrialConfig) -> dict[str, Any]:
 
 
 def trial_to_yaml(config: deq.TrialConfig) -> str:
-    """A trial's config as YAML, complete enough to run it again."""
-    return to_yaml(trial_to_plain(config))
+    """A trial's config as YAML, complete enough to run it again; its tolerance of windows shown."""
+    plain = trial_to_plain(config)
+    if config.train.integrator == "windows":
+        plain["train"]["integrator_tol"] = config.integrator_tol
+    return to_yaml(plain)

@@ -212,6 +212,19 @@ def test_a_field_added_later_does_not_move_old_hashes():
     assert canonical(After(b="y")) != canonical(Before())
 
 
+def test_the_default_tolerance_of_windows_is_shown_and_moves_no_hash():
+    for activation, tol in (("tanh", 1e-6), ("relu", 1e-4)):
+        words = (f"model.activation={activation}", "train.integrator=windows")
+        config = only(*words)
+        shown = yaml.safe_load(trial_to_yaml(config))
+        assert shown["train"]["integrator_tol"] == tol
+        assert trial_from_plain(shown) == config
+        assert "integrator_tol" not in canonical(config)["train"]
+        assert config_hash(only(*words, f"train.integrator_tol={tol}")) == config_hash(config)
+        assert config_hash(only(*words, "train.integrator_tol=1e-5")) != config_hash(config)
+    assert config_hash(only("model.activation=tanh", "train.integrator=windows")).startswith("b70d")
+
+
 def test_an_npz_file_is_known_by_its_content(tmp_path):
     import numpy as np
 

@@ -113,7 +113,7 @@ def test_trials_trained_in_a_pack_are_equal_when_trained_alone(tmp_path):
 
 
 def test_trials_in_windows_are_reproduced_bit_for_bit(tmp_path):
-    words = ["model.activation=tanh", "model.width=32", "data.n=6", "train.steps=150"]
+    words = ["model.activation=tanh,relu", "model.width=32", "data.n=6", "train.steps=150"]
     words += ["train.integrator=windows", "seed=0,1", "cluster=inline", "--json"]
     sweep = json.loads(inside("run", *words, cwd=tmp_path).stdout)["sweep"]
     again = inside("reproduce", "--sweep", sweep, "--json", cwd=tmp_path)

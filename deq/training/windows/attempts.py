@@ -6,20 +6,24 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from deq.activations.activation import Activation
+from deq.config import TrialConfig
 from deq.training.course import Course, Row, blank_row
 from deq.training.diagnostics import Diagnostics
 from deq.training.pack import Pack
 from deq.training.state import State, load_state_dict, state_dict
 from deq.training.windows.check import FixedPoint, deviation
 from deq.training.windows.control import Control
-from deq.training.windows.error_recursion import moments
 from deq.training.windows.integrator import Integrator
-from deq.training.windows.low_rank import Network, Terms, Work, apply
+from deq.training.windows.kinked_integrator import KinkedIntegrator
+from deq.training.windows.kinked_window import KinkedWindow
+from deq.training.windows.low_rank import Network, Work, apply
 from deq.training.windows.nodes import States
-from deq.training.windows.polynomials import lagrange
-from deq.training.windows.rows import end_of_training, losses, rows_inside
+from deq.training.windows.rows import AnyWindow, end_of_training, losses, rows_inside
+from deq.training.windows.undecided import SLIDES, undecided
 from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, Window, window_cost
 
+AnyIntegrator = Integrator | KinkedIntegrator
 # States that the first window starts from, and predictions of single steps after one.
 RECENT = 4
 # Single steps between such states, as a share of the step they are at.
@@ -29,8 +33,9 @@ COARSEST = 1e-2
 # Checks of a run, at least. Windows are checked whose number is a power of two, from this one
 # on, and the last.
 CHECKS, CHECKED_FROM = 3, 2
-# Products of any GD step beside the thin one: forward, adjoint, gradient.
-LEAST = 3.0
+# Products of any GD step beside the thin one: forward, adjoint, gradient. With a kink masks
+# change, and adjoints with them: single steps took 4.85 and more.
+LEAST, KINKED_LEAST = 3.0, 4.5
 
 
 class Attempts:
@@ -44,13 +49,19 @@ class Attempts:
         windows, checks: how many were taken and made.
     """
 
-    def __init__(self, tol: float, n: int, m: int) -> None:
-        degree = degree_for(tol)
-        self.tol, self.control = tol, Control(degree, window_cost(tol, degree, n, m))
+    def __init__(self, config: TrialConfig, n: int, m: int, phi: Activation) -> None:
+        tol, kinked = config.integrator_tol, math.isinf(phi.curvature)
+        self._built = config.windows_are_taken
+        degree = degree_for(tol, kinked=kinked)
+        self._kind: type[Integrator] | type[KinkedIntegrator]
+        self._kind = KinkedIntegrator if kinked else Integrator
+        self.tol = tol
+        self.control = Control(degree, window_cost(tol, degree, n, m, kinked=kinked))
         self.recent: list[tuple[int, Tensor, Tensor]] = []
-        self.integrator: Integrator | None = None
+        self.integrator: AnyIntegrator | None = None
         self.path: Tensor | None = None
         self.windows = self.checks = 0
+        self._undecided = False
 
     def add_step(self, step: int, pack: Pack, cost: float) -> None:
         """Take in a single step of this cost."""
@@ -65,7 +76,7 @@ class Attempts:
         `step` has been measured, and the pack's weights are those of it.
         """
         left = course.config.train.steps - step
-        ready = self.integrator is not None or len(self.recent) == RECENT
+        ready = self._built and (self.integrator is not None or len(self.recent) == RECENT)
         while left >= 2 and ready and self.control.due and not pack.needs_float64():
             network = _network(course, pack)
             integrator = self._begun(step, network, pack)
@@ -84,15 +95,10 @@ class Attempts:
         """The weights at a step inside the last window, at whose end the pack is."""
         assert self.integrator is not None
         assert self.path is not None
-        states, network = self.integrator.guess, _network(course, pack)
-        first, last = states.steps[0], states.steps[-1]
-        z = network.phi.function(states.q)
-        r = network.phi.derivative_at(states.q, z) * states.v
-        basis = lagrange(states.steps, torch.arange(first, last + 1))
-        c, b = moments(basis, self.path, [step - first, last - first])
+        network = _network(course, pack)
         w, p, a = (part.clone() for part in (network.w, network.p, network.a))
         back = replace(network, w=w, p=p, a=a, eta=-network.eta)
-        apply(back, Terms(z, r, (c[1] - c[0])[None], (b[1] - b[0])[None]))
+        apply(back, self.integrator.terms_back(self.path, step))
         return back
 
     def rewind(self, course: Course, pack: Pack, step: int) -> None:
@@ -101,20 +107,20 @@ class Attempts:
         for part, value in ((pack.w, network.w), (pack.p, network.p), (pack.a, network.a)):
             part[0].copy_(value)
 
-    def _begun(self, step: int, network: Network, pack: Pack) -> Integrator:
+    def _begun(self, step: int, network: Network, pack: Pack) -> AnyIntegrator:
         if self.integrator is None:
             older = [state for state in self.recent if state[0] < step]
             steps, q, v = zip(*older[1 - RECENT :], _state(step, pack), strict=True)
             states, e = States(list(steps), torch.stack(q), torch.stack(v)), pack.e[0].double()
-            self.integrator = Integrator.after_steps(
+            self.integrator = self._kind.after_steps(
                 network, states, e.cpu(), self.control.degree, self.tol
             )
         self.integrator.network = network
         return self.integrator
 
     def _solved(
-        self, course: Course, integrator: Integrator, length: int, accuracy: Accuracy
-    ) -> Window | None:
+        self, course: Course, integrator: AnyIntegrator, length: int, accuracy: Accuracy
+    ) -> AnyWindow | None:
         """A window that is right and has been checked; None where there is none."""
         network, start = integrator.network, integrator.step
         try:
@@ -126,16 +132,45 @@ class Attempts:
                 end = end_of_training(course, window)
             if end == 1 < length:
                 raise RejectedError(math.inf)
-            self._check(course, window, last=end is not None)
+            if isinstance(window, KinkedWindow):
+                window = self._decided(course, integrator, window, accuracy)
+            self._check(course, window, last=end == len(window.e) - 1)
         except RejectedError as no:
             cost, error = network.total(), no.error / accuracy.tol
             course.products += cost
             course.rows[-1]["products"] += network.work.large
             self.control.rejected(start, length, error, cost, _least(network))
+            self._pause_if_undecided()
             return None
         return window
 
-    def _check(self, course: Course, window: Window, *, last: bool) -> None:
+    def _decided(
+        self, course: Course, integrator: AnyIntegrator, window: KinkedWindow, accuracy: Accuracy
+    ) -> KinkedWindow:
+        """The window, or one that ends before an entry of weight is undecided.
+
+        Raises:
+            RejectedError: that is at once.
+        """
+        found = undecided(window)
+        window.undecided = found.count - found.weighty
+        if not found.weighty:
+            return window
+        course.undecided += found.weighty
+        course.weighty += found.weighty
+        self._undecided = True
+        if found.first < 2 * self.control.degree:
+            raise RejectedError(math.inf)
+        shorter = integrator.window(found.first, accuracy)
+        assert isinstance(shorter, KinkedWindow)
+        return shorter
+
+    def _pause_if_undecided(self) -> None:
+        if self._undecided:
+            self.control.pause()
+        self._undecided = False
+
+    def _check(self, course: Course, window: AnyWindow, *, last: bool) -> None:
         """Compare true GD steps with the window's, where it is its turn.
 
         Raises:
@@ -158,15 +193,15 @@ class Attempts:
     def _moved(
         self,
         course: Course,
-        integrator: Integrator,
-        window: Window,
+        integrator: AnyIntegrator,
+        window: AnyWindow,
         pack: Pack,
         diagnostics: Diagnostics,
     ) -> list[Row]:
         """Move the trial to the window's end; its rows."""
         network, length = integrator.network, len(window.e) - 1
         rows = rows_inside(window, course.config.diagnostics.every)
-        found = integrator.accept(window)
+        found = _accepted(integrator, window)
         near = integrator.guess.at([integrator.step - k for k in range(RECENT - 1, -1, -1)])
         near.q[-1], near.v[-1] = found.q, found.v
         pack.set_states(near.q[:, None], near.v[:, None], integrator.e[None])
@@ -174,11 +209,15 @@ class Attempts:
         for row in rows:
             row["products"] = network.work.large / length
         course.products += network.total()
-        accuracy, size = window.accuracy, float(window.e[-1].norm())
+        start, accuracy, size = window.nodes.steps[0], window.accuracy, float(window.e[-1].norm())
         course.window_tol = max(accuracy.tol, ROUNDED * accuracy.floor / size, course.window_tol)
-        self.path, self.recent, self.windows = window.e, [], self.windows + 1
-        start, error = window.nodes.steps[0], window.error / window.accuracy.tol
+        self.recent = [(s, *window.state(s - start)) for s in window.nodes.steps][-RECENT:]
+        self.path, self.windows = window.e, self.windows + 1
+        error = window.error / window.accuracy.tol
         self.control.taken(start, length, error, network.total(), _least(network))
+        if isinstance(window, KinkedWindow):
+            _count(course, window)
+        self._pause_if_undecided()
         return rows
 
     def state(self) -> State:
@@ -199,14 +238,34 @@ class Attempts:
         self.recent = [(int(s["step"]), s["q"], s["v"]) for s in state["recent"]]
         if state["integrator"] is not None:
             network = _network(course, pack)
-            self.integrator = Integrator.restored(network, self.control.degree, state["integrator"])
+            degree = self.control.degree
+            self.integrator = self._kind.restored(network, degree, state["integrator"])
         self.path = None if state["path"] is None else state["path"].cpu()
         self.windows, self.checks = state["windows"], state["checks"]
 
 
-def degree_for(tol: float) -> int:
+def degree_for(tol: float, *, kinked: bool = False) -> int:
     """Degree of the polynomials that take the fewest products to a tolerance."""
+    if kinked:
+        return 2 if tol >= 3e-5 else 3
     return 3 if tol >= 1e-7 else 4
+
+
+def _accepted(integrator: AnyIntegrator, window: AnyWindow) -> FixedPoint:
+    """Move an integrator to the end of its own window; what was solved there."""
+    if isinstance(integrator, KinkedIntegrator):
+        assert isinstance(window, KinkedWindow)
+        return integrator.accept(window)
+    assert isinstance(window, Window)
+    return integrator.accept(window)
+
+
+def _count(course: Course, window: KinkedWindow) -> None:
+    """Count the entries of a window that was taken by what they did."""
+    flips = window.flips()
+    course.crossing += int((flips == 1).sum())
+    course.sliding = max(course.sliding, int((flips >= SLIDES).sum()))
+    course.undecided += window.undecided
 
 
 def _state(step: int, pack: Pack) -> tuple[int, Tensor, Tensor]:
@@ -219,7 +278,7 @@ def _network(course: Course, pack: Pack) -> Network:
     return Network(pack.w[0], pack.p[0], pack.a[0], xx, y, course.eta, pack.phi, Work())
 
 
-def _end_row(integrator: Integrator, found: FixedPoint) -> Row:
+def _end_row(integrator: AnyIntegrator, found: FixedPoint) -> Row:
     """Row of the present step, the end of a window, without its spectra."""
     return blank_row(integrator.step) | {
         "loss": losses(integrator.e[None])[0],
@@ -232,4 +291,4 @@ def _end_row(integrator: Integrator, found: FixedPoint) -> Row:
 def _least(network: Network) -> float:
     """The least cost of a single step."""
     n, m = network.p.shape
-    return LEAST + n / m
+    return (KINKED_LEAST if math.isinf(network.phi.curvature) else LEAST) + n / m

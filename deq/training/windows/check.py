@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.training.windows.kinked_path import KinkedPath
 from deq.training.windows.low_rank import (
     Network,
     Terms,
@@ -19,7 +20,7 @@ from deq.training.windows.low_rank import (
     preactivations,
 )
 from deq.training.windows.nodes import inner_products, relative_change, second_order
-from deq.training.windows.window import Accuracy, Window
+from deq.training.windows.window import Accuracy, Slopes, Window
 
 # Most maps of a state, and the share of tol that its e may be off by.
 MOST_MAPS, SHARE = 6, 0.1
@@ -47,12 +48,27 @@ class FixedPoint:
 
 
 def solve_at(
-    network: Network, terms: Terms, q: Tensor, v: Tensor, accuracy: Accuracy
+    network: Network,
+    terms: Terms,
+    q: Tensor,
+    v: Tensor,
+    accuracy: Accuracy,
+    slopes: Slopes | None = None,
 ) -> FixedPoint:
-    """Map q and v, (n, m), with the weights of the terms' step until e is resolved."""
+    """Map q and v, (n, m), with the weights of the terms' step until e is resolved.
+
+    Args:
+        network: the weights at the terms' start.
+        terms: to the step of the state.
+        q: (n, m) pre-activations to begin with.
+        v: (n, m) adjoints to begin with.
+        accuracy: what e is resolved to.
+        slopes: gives the slopes at (q, phi(q)); by default phi'.
+    """
     phi, a = network.phi, output_weights(network, terms)
+    slopes = slopes or phi.derivative_at
     z = phi.function(q)
-    r = phi.derivative_at(q, z) * v
+    r = slopes(q, z) * v
     for _ in range(MOST_MAPS):
         zz, rr = (
             inner_products(x, nodes, network.work)[:, None]
@@ -61,8 +77,9 @@ def solve_at(
         new_q = preactivations(network, terms, z[None], zz)[0]
         e = measured_error(network, z[None], r[None], (new_q - q)[None], a)[0]
         z = phi.function(new_q)
-        slope = phi.derivative_at(new_q, z)
-        new_v = adjoints(network, terms, (slope * v)[None], rr, a)[0]
+        slope = slopes(new_q, z)
+        gr = None if terms.jumps is None else terms.jumps.inner((slope * v)[None], network.work)
+        new_v = adjoints(network, terms, (slope * v)[None], rr, a, gr)[0]
         changes = relative_change(new_q - q, new_q), relative_change(new_v - v, new_v)
         q, v, r = new_q, new_v, slope * new_v
         error = second_order(*changes, q, r) + accuracy.floor
@@ -71,7 +88,7 @@ def solve_at(
     return FixedPoint(q, v, z, r, e, *changes, resolved=False)
 
 
-def deviation(window: Window, place: int) -> float:
+def deviation(window: Window | KinkedPath, place: int) -> float:
     """||e(s + 1) - the window's|| / ||e(s + 1)|| after a true GD step from s.
 
     Args:
@@ -79,12 +96,10 @@ def deviation(window: Window, place: int) -> float:
         place: s, counted from its start; before its end.
     """
     network, accuracy = window.network, window.accuracy
-    step = window.nodes.steps[0] + place
-    before, after = window.nodes.states.at([step]), window.nodes.states.at([step + 1])
     terms = window.terms([place])
-    here = solve_at(network, terms, before.q[0], before.v[0], accuracy)
+    here = solve_at(network, terms, *window.state(place), accuracy, window.slopes(place))
     terms = terms.with_step(here.z, here.r, here.e)
-    there = solve_at(network, terms, after.q[0], after.v[0], accuracy)
+    there = solve_at(network, terms, *window.state(place + 1), accuracy, window.slopes(place + 1))
     if not (here.resolved and there.resolved):
         return torch.inf
     return float((there.e - window.e[place + 1]).norm() / there.e.norm())

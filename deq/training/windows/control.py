@@ -104,6 +104,10 @@ class Control:
         self.total += cost
         self.rest = LONGEST_BURST
 
+    def pause(self) -> None:
+        """Take some single steps now, whatever the last window was."""
+        self.rest, self.length = max(self.rest, BURST), 0.0
+
     def _rest(self) -> None:
         """Take single steps for a while."""
         self.rest, self.burst = self.burst, min(2 * self.burst, LONGEST_BURST)

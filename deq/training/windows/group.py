@@ -25,7 +25,7 @@ class WindowGroup(Group):
         super().__init__(courses, pack)
         (self._course,) = courses
         n, m = pack.p.shape[1:]
-        self._attempts = Attempts(self._course.config.train.integrator_tol, n, m)
+        self._attempts = Attempts(self._course.config, n, m, pack.phi)
         self._rows: list[Row] = []  # of the steps to come
 
     @classmethod

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from deq.training.state import State, state_dict
 from deq.training.windows.check import SHARE, FixedPoint, solve_at
-from deq.training.windows.error_recursion import half_step_tangents
-from deq.training.windows.low_rank import Network, apply, no_terms
+from deq.training.windows.error_recursion import half_step_tangents, moments
+from deq.training.windows.low_rank import Network, Terms, apply, no_terms
 from deq.training.windows.nodes import Nodes, States, inner_products
-from deq.training.windows.polynomials import node_steps
+from deq.training.windows.polynomials import lagrange, node_steps
 from deq.training.windows.window import Accuracy, RejectedError, Window, accuracy_at
 
 # Nodes before a window whose H~ is kept.
@@ -109,10 +110,22 @@ class Integrator:
         return self.grams
 
     def _older(self, length: int) -> tuple[int, Tensor] | None:
-        """H~ of a node well before the present step."""
-        older = [pair for pair in self.history if pair[0] < self.step]
-        far = [pair for pair in older if pair[0] <= self.step - length / (2 * self.degree)]
-        return far[-1] if far else older[0] if older else None
+        return older(self.history, self.step, length / (2 * self.degree))
+
+    def terms_back(self, path: Tensor, step: int) -> Terms:
+        """The terms between a step inside the last window and its end, where the weights are.
+
+        Args:
+            path: (h + 1, n) e along the window.
+            step: a GD step.
+        """
+        states, phi = self.guess, self.network.phi
+        z = phi.function(states.q)
+        r = phi.derivative_at(states.q, z) * states.v
+        first, last = states.steps[0], states.steps[-1]
+        basis = lagrange(states.steps, torch.arange(first, last + 1))
+        c, b = moments(basis, path, [step - first, last - first])
+        return Terms(z, r, (c[1] - c[0])[None], (b[1] - b[0])[None])
 
     def state(self) -> State:
         """Return everything but the network."""
@@ -129,3 +142,12 @@ class Integrator:
         now, guess = (States(**state[name]) for name in ("now", "guess"))
         history = [(int(pair["step"]), pair["tangent"].cpu()) for pair in state["history"]]
         return cls(network, now, state["e"].cpu(), guess, history, degree)
+
+
+def older(
+    history: list[tuple[int, Tensor]], step: int, distance: float
+) -> tuple[int, Tensor] | None:
+    """Step and H~ of the last node so far before a step, or of the first before it."""
+    before = [pair for pair in history if pair[0] < step]
+    far = [pair for pair in before if pair[0] <= step - distance]
+    return far[-1] if far else before[0] if before else None

@@ -12,10 +12,11 @@ Samples are rows: Z, R, P are (n, m). A states are mapped together, each with we
 own step.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deq.activations.activation import Activation
 
@@ -59,18 +60,42 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Jumps:
+    """What monitored entries add to the weights at A steps (see `monitored`).
+
+        W(s) -= eta sum_i g_i (sum_k c_ki Z_k at b_i)^T,  P(s) -= eta sum_i g_i b_i X_(b_i)^T X
+
+    Attributes:
+        g: (M, m); sample: (M,) on the CPU.
+        c: (A, L, M); b: (A, M); sums of nu_i e_(b_i), with the basis and alone; float64 there.
+    """
+
+    g: Tensor
+    sample: Tensor
+    c: Tensor
+    b: Tensor
+
+    def inner(self, r: Tensor, work: Work) -> Tensor:
+        """g_i . r of states (A, n, m); (A, M, n) float64 on the CPU."""
+        work.thin += len(r) * len(self.g) / r.shape[1]
+        return (self.g.double() @ r.double().mT).cpu()
+
+
+@dataclass(frozen=True)
 class Terms:
     """The terms of low rank at A steps.
 
     Attributes:
         z, r: (L, n, m) at the nodes.
         c: (A, L, L, n); b: (A, L, n); float64 on the CPU.
+        jumps: of monitored entries; None without a kink.
     """
 
     z: Tensor
     r: Tensor
     c: Tensor
     b: Tensor
+    jumps: Jumps | None = None
 
     def with_step(self, z: Tensor, r: Tensor, e: Tensor) -> "Terms":
         """The same one GD step later: it is one node more. z, r (n, m); e (n,); A = 1."""
@@ -78,7 +103,10 @@ class Terms:
         c = self.c.new_zeros(1, count + 1, count + 1, n)
         c[:, :-1, :-1], c[:, -1, -1] = self.c, e
         b = torch.cat([self.b, e[None, None]], dim=1)
-        return Terms(torch.cat([self.z, z[None]]), torch.cat([self.r, r[None]]), c, b)
+        jumps = self.jumps
+        if jumps is not None:
+            jumps = replace(jumps, c=functional.pad(jumps.c, (0, 0, 0, 1)))
+        return Terms(torch.cat([self.z, z[None]]), torch.cat([self.r, r[None]]), c, b, jumps)
 
 
 def no_terms(network: Network) -> Terms:
@@ -106,10 +134,14 @@ def preactivations(network: Network, terms: Terms, z: Tensor, zz: Tensor) -> Ten
     for k in range(len(zz)):
         coefficients.addcmul_(terms.c[:, :, k, ..., None], zz[k][:, None])
     image = torch.add(network.p, z @ network.w.mT)
+    if terms.jumps is not None:
+        image = _minus_jumps(network, image, terms.jumps, zz)
     return _minus(network, image, coefficients, terms.r)
 
 
-def adjoints(network: Network, terms: Terms, r: Tensor, rr: Tensor, a: Tensor) -> Tensor:
+def adjoints(
+    network: Network, terms: Terms, r: Tensor, rr: Tensor, a: Tensor, gr: Tensor | None = None
+) -> Tensor:
     """a(s) + W(s)^T r of A states; (A, n, m).
 
     Args:
@@ -118,10 +150,14 @@ def adjoints(network: Network, terms: Terms, r: Tensor, rr: Tensor, a: Tensor) -
         r: (A, n, m) phi' times the states.
         rr: (L, A, n, n) float64, inner products of the nodes' R with r.
         a: (A, m) a(s).
+        gr: (A, M, n) float64, inner products of the jumps' g with r.
     """
     coefficients = terms.b.new_zeros(*terms.b.shape, terms.b.shape[-1])
     for j in range(len(rr)):
         coefficients.addcmul_(terms.c[:, j, ..., None], rr[j][:, None])
+    if terms.jumps is not None and gr is not None:
+        part = terms.jumps.c[..., None] * gr[:, None]
+        coefficients.index_add_(2, terms.jumps.sample, part)
     image = torch.add(a[:, None, :].to(r.dtype), r @ network.w)
     return _minus(network, image, coefficients, terms.z)
 
@@ -134,6 +170,15 @@ def _minus(network: Network, image: Tensor, coefficients: Tensor, nodes: Tensor)
     flat = coefficients.permute(0, 3, 1, 2).reshape(states * n, count * n).to(image)
     change = nodes.flatten(0, 1)
     return torch.addmm(image.flatten(0, 1), flat, change, alpha=-network.eta).view_as(image)
+
+
+def _minus_jumps(network: Network, image: Tensor, jumps: Jumps, zz: Tensor) -> Tensor:
+    """Image (A, n, m) less the product of the jumps' part of W and of P with the states."""
+    coefficients = jumps.b[..., None] * network.xx[jumps.sample]
+    for k in range(len(zz)):
+        coefficients.addcmul_(jumps.c[:, k, :, None], zz[k][:, jumps.sample])
+    network.work.thin += len(image) * len(jumps.sample) / len(network.p)
+    return image - network.eta * (coefficients.mT.to(image) @ jumps.g)
 
 
 def measured_error(network: Network, z: Tensor, r: Tensor, change: Tensor, a: Tensor) -> Tensor:
@@ -160,6 +205,20 @@ def apply(network: Network, terms: Terms) -> None:
     network.a.copy_(output_weights(network, terms)[0])
     network.w.addmm_(terms.r.flatten(0, 1).mT, right.flatten(0, 1), alpha=-1)
     moved = ((network.eta * b)[..., None].to(device, dtype) * terms.r).sum(0)
+    if terms.jumps is not None:
+        moved += _apply_jumps(network, terms, terms.jumps)
     network.p.addmm_(network.xx.to(device, dtype), moved, alpha=-1)
     network.work.large += len(right)
     network.work.thin += 1
+
+
+def _apply_jumps(network: Network, terms: Terms, jumps: Jumps) -> Tensor:
+    """Move W by the jumps, in place; what they add to `moved` (n, m)."""
+    device, dtype, sample = terms.z.device, terms.z.dtype, jumps.sample.to(terms.z.device)
+    c, b = ((network.eta * x[0]).to(device, dtype) for x in (jumps.c, jumps.b))
+    right = torch.zeros_like(jumps.g)
+    for k in range(len(terms.z)):
+        right += c[k][:, None] * terms.z[k][sample]
+    network.w.addmm_(jumps.g.mT, right, alpha=-1)
+    network.work.large += len(sample) / len(network.p)
+    return torch.zeros_like(terms.z[0]).index_add_(0, sample, b[:, None] * jumps.g)

@@ -56,6 +56,8 @@ class Nodes:
         q, v: (L, n, m) pre-activations and adjoints; z, r: phi(q) and phi'(q) * v.
         zz, rr: (L, L, n, n) float64 on the CPU, inner products of the samples of z and of r.
         q_change, v_change: (L,) relative change of the worst sample under the last map.
+
+    With a `mask` (n, m), r is mask * v: v and r are those of fixed slopes.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class Nodes:
         phi: Activation,
         work: Work,
         known: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
     ) -> None:
         """Take the states' storage; `known`: the first node's own inner products, (n, n) each."""
         self.steps, self.q, self.v, self.phi = states.steps, states.q, states.v, phi
-        self._work = work
+        self._work, self._mask = work, mask
         count, n = self.q.shape[:2]
         self.z = torch.empty_like(self.q)
         self.r = torch.empty_like(self.q)
@@ -106,9 +109,13 @@ class Nodes:
         """The terms of low rank with these moments."""
         return Terms(self.z, self.r, c, b)
 
+    def slope(self, q: Tensor, z: Tensor) -> Tensor:
+        """The slopes that r is of, at states (A, n, m) with z = phi(q)."""
+        return self.phi.derivative_at(q, z) if self._mask is None else self._mask
+
     def _refresh(self, places: list[int], *, known: bool = False) -> None:
         self.z[places] = self.phi.function(self.q[places])
-        self.r[places] = self.phi.derivative_at(self.q[places], self.z[places]) * self.v[places]
+        self.r[places] = self.slope(self.q[places], self.z[places]) * self.v[places]
         for x, grams in ((self.z, self.zz), (self.r, self.rr)):
             for place in places[known:]:
                 others = [j for j in range(len(x)) if j <= place or j not in places]

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from deq.theory.kernels import tangent
 from deq.training.course import Course, Row, blank_row
+from deq.training.windows.kinked_path import KinkedPath
 from deq.training.windows.window import Window
+
+AnyWindow = Window | KinkedPath
 
 # Steps whose Gram matrices are decomposed at once.
 CHUNK = 64
@@ -19,7 +22,7 @@ def losses(e: Tensor) -> list[float]:
     return found
 
 
-def end_of_training(course: Course, window: Window) -> int | None:
+def end_of_training(course: Course, window: AnyWindow) -> int | None:
     """Steps from the window's start after which the trial ends; None where it does not."""
     first, probe = window.nodes.steps[0], copy.copy(course)
     start = course.rows[0]
@@ -31,7 +34,7 @@ def end_of_training(course: Course, window: Window) -> int | None:
     return None
 
 
-def rows_inside(window: Window, every: int) -> list[Row]:
+def rows_inside(window: AnyWindow, every: int) -> list[Row]:
     """Rows of the steps between a window's two ends.
 
     Eigenvalues and the gradient's norm, (e^T H e)^(1/2), are those of the window's polynomials,
@@ -51,13 +54,9 @@ def rows_inside(window: Window, every: int) -> list[Row]:
     return rows
 
 
-def _spectra(window: Window, places: list[int]) -> list[Row]:
+def _spectra(window: AnyWindow, places: list[int]) -> list[Row]:
     """Eigenvalues and gradient norms at some steps, counted from the window's start."""
-    nodes, basis = window.nodes, window.basis[places]
-    pairs = (basis[:, :, None] * basis[:, None, :]).flatten(1)
-    g, b = (
-        (pairs @ x.flatten(0, 1).flatten(1)).view(-1, *x.shape[2:]) for x in (nodes.zz, nodes.rr)
-    )
+    g, b = window.grams(places)
     h, e = tangent(g, b, window.network.xx), window.e[places]
     found = {
         "lambda_min_gram": torch.linalg.eigvalsh(g)[:, 0],

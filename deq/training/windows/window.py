@@ -6,6 +6,7 @@ met their tolerance are left out.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,10 @@ MOST_MAPS, MOST_POLISH = 40, 3
 INTERPOLATION, LEFT, CHANGE = 0.5, 0.3, 3.0
 # Multiples of the rounding floor below which no error of e is told from rounding.
 ROUNDED = 3
+
+
+# Slopes of a state, given q and phi(q).
+Slopes = Callable[[Tensor, Tensor], Tensor]
 
 
 class RejectedError(Exception):
@@ -101,6 +106,25 @@ class Window:
     def terms(self, ends: list[int]) -> Terms:
         """The terms of low rank at these steps, counted from the window's start."""
         return self.nodes.terms(*moments(self.basis, self.e, ends))
+
+    def state(self, place: int) -> tuple[Tensor, Tensor]:
+        """Q and v, (n, m), at a step counted from the window's start."""
+        states = self.nodes.states.at([self.nodes.steps[0] + place])
+        return states.q[0], states.v[0]
+
+    def slopes(self, place: int) -> Slopes:
+        """The slopes at a step counted from the window's start, given q and phi(q)."""
+        return self.network.phi.derivative_at
+
+    def grams(self, places: list[int]) -> tuple[Tensor, Tensor]:
+        """Inner products of z and of r, (T, n, n), at steps counted from the window's start."""
+        basis, nodes = self.basis[places], self.nodes
+        pairs = (basis[:, :, None] * basis[:, None, :]).flatten(1)
+        g, b = (
+            (pairs @ x.flatten(0, 1).flatten(1)).view(-1, *x.shape[2:])
+            for x in (nodes.zz, nodes.rr)
+        )
+        return g, b
 
     def _place(self, node: int) -> int:
         return self.nodes.steps[node] - self.nodes.steps[0]
@@ -224,9 +248,9 @@ def map_cost(active: int, nodes: int, n: int, m: int) -> float:
     return active * (2 + (2 * nodes + (2 * nodes - active + 1)) * n / m)
 
 
-def window_cost(tol: float, degree: int, n: int, m: int) -> float:
+def window_cost(tol: float, degree: int, n: int, m: int, *, kinked: bool = False) -> float:
     """About what a window takes: maps of its nodes, one a digit of tol, and the move to its end."""
-    maps = max(-math.log10(tol) - 1, 3.0)
+    maps = max(-math.log10(tol) - 1, 3.0) + (3.0 if kinked else 0.0)
     return maps * map_cost(degree, degree + 1, n, m) + degree + 5
 
 

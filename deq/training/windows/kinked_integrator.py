@@ -1,0 +1,163 @@
+"""A trial with a kinked activation at a GD step from which windows are tried."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deq.training.state import State, state_dict
+from deq.training.windows.check import SHARE, FixedPoint, solve_at
+from deq.training.windows.error_recursion import half_step_tangents
+from deq.training.windows.integrator import older
+from deq.training.windows.kinked_path import KinkedPath
+from deq.training.windows.kinked_window import KinkedWindow
+from deq.training.windows.low_rank import Network, Terms, apply, no_terms
+from deq.training.windows.monitored import Monitored
+from deq.training.windows.nodes import Nodes, States
+from deq.training.windows.passage import Passage
+from deq.training.windows.polynomials import node_steps
+from deq.training.windows.window import Accuracy, accuracy_at
+
+# Entries that change sign in this last part of a window are followed in the next one too.
+LATE = 0.6
+
+
+@dataclass
+class KinkedIntegrator:
+    """Windows of one trial, one after the other.
+
+    Attributes:
+        network: its weights at the present step; moved in place.
+        now: the present state alone; e: (n,) float64 there.
+        degree: of the polynomials.
+        mask: (n, m) slopes at the present step.
+        guess: states whose polynomial the next window starts from, v of the present slopes.
+        history: steps and H~ of nodes before the present step, rising.
+        grams: the present state's inner products of z and of r.
+        sliding: (k, 2) entries that changed sign of late.
+        passage: the last window; None before one.
+    """
+
+    network: Network
+    now: States
+    e: Tensor
+    degree: int
+    mask: Tensor
+    guess: States
+    history: list[tuple[int, Tensor]] = field(default_factory=list)
+    grams: tuple[Tensor, Tensor] | None = None
+    sliding: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    passage: Passage | None = None
+
+    @classmethod
+    def after_steps(
+        cls, network: Network, states: States, e: Tensor, degree: int, tol: float
+    ) -> "KinkedIntegrator":
+        """Begin at the last of some states that single steps found."""
+        masks = network.phi.derivative(states.q)
+        found = cls(network, states, e, degree, masks[-1], states)
+        accuracy = accuracy_at(network, states, e, tol, 0.0)
+        here = found.settle(states.steps[-1], states.q[-1], states.v[-1], e, accuracy)
+        found.sliding = (masks != found.mask).any(0).nonzero().cpu()
+        monitored = Monitored(network, found.mask)
+        monitored.add(found.sliding[:, 0], found.sliding[:, 1])
+        jumps = monitored.at((masks - found.mask) * states.v)
+        found._set_guess(states, here, monitored.added(states.v, -jumps, monitored.r))
+        return found
+
+    @property
+    def step(self) -> int:
+        """The present GD step."""
+        return self.now.steps[0]
+
+    def accuracy(self, tol: float, most: float) -> Accuracy:
+        """What can be asked of the next window; see `Accuracy`."""
+        return accuracy_at(self.network, self.now, self.e, tol, most)
+
+    def window(self, length: int, accuracy: Accuracy) -> KinkedWindow:
+        """A window of so many steps, solved; nothing has moved yet.
+
+        Raises:
+            RejectedError: it cannot be trusted.
+        """
+        network, steps = self.network, node_steps(self.step, length, self.degree)
+        states = self.now.and_then(self.guess.at(steps[1:]))
+        nodes = Nodes(states, network.phi, network.work, self.grams, self.mask)
+        before = older(self.history, self.step, length / (2 * self.degree))
+        window = KinkedWindow(
+            network, nodes, Monitored(network, self.mask), self.e, before, accuracy
+        )
+        window.solve(self.sliding)
+        return window
+
+    def accept(self, window: KinkedPath) -> FixedPoint:
+        """Move to the window's end; what was solved there with the new weights."""
+        nodes, monitored, length = window.nodes, window.monitored, len(window.e) - 1
+        apply(self.network, window.terms([length]))
+        q, v = window.state(length)
+        found = self.settle(nodes.steps[-1], q, v, window.e[-1], window.accuracy)
+        v0 = monitored.at(nodes.v).double().cpu()
+        nu = monitored.nu(monitored.at(self.mask).double().cpu(), v0)
+        self._set_guess(nodes.states, found, monitored.added(nodes.v, nu, monitored.r))
+        signs = window.q > 0
+        late = (signs[1:] != signs[:-1])[int(LATE * length) :].any(0)
+        entries = torch.stack([monitored.sample, monitored.unit], 1)
+        self.sliding = entries[(window.flips() > 1) & late]
+        self.passage = Passage.of(window)
+        return found
+
+    def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
+        """Solve for the present state from q and v, (n, m), until its e is resolved.
+
+        Where rounding is a large part of it, e (n,) stays as it was followed.
+        """
+        found = solve_at(self.network, no_terms(self.network), q, v, accuracy)
+        followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())
+        self.now = States([step], found.q[None], found.v[None])
+        self.mask = self.network.phi.derivative(found.q)
+        self.e = e.clone() if followed else found.e
+        return found
+
+    def terms_back(self, path: Tensor, step: int) -> Terms:
+        """The terms between a step inside the last window and its end, where the weights are.
+
+        Args:
+            path: (h + 1, n) e along the window.
+            step: a GD step.
+        """
+        assert self.passage is not None
+        return self.passage.terms_back(path, step)
+
+    def _set_guess(self, states: States, here: FixedPoint, v: Tensor) -> None:
+        """Start the next window from these states, the last one solved again, with this v."""
+        network, q = self.network, states.q.clone()
+        q[-1], v[-1] = here.q, here.v
+        self.guess = States(states.steps, q, v)
+        nodes = Nodes(self.guess, network.phi, network.work, mask=self.mask)
+        tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
+        self.history = list(zip(nodes.steps, tangents, strict=True))[:-1]
+        self.grams = nodes.zz[-1, -1].clone(), nodes.rr[-1, -1].clone()
+
+    def state(self) -> State:
+        """Return everything but the network."""
+        assert self.grams is not None
+        return {
+            "now": state_dict(self.now),
+            "e": self.e,
+            "mask": self.mask,
+            "guess": state_dict(self.guess),
+            "history": [{"step": step, "tangent": tangent} for step, tangent in self.history],
+            "grams": {"z": self.grams[0], "r": self.grams[1]},
+            "sliding": self.sliding,
+            "passage": self.passage and self.passage.state(),
+        }
+
+    @classmethod
+    def restored(cls, network: Network, degree: int, state: State) -> "KinkedIntegrator":
+        """Rebuild an integrator from its state."""
+        now, guess = (States(**state[name]) for name in ("now", "guess"))
+        history = [(int(pair["step"]), pair["tangent"].cpu()) for pair in state["history"]]
+        grams = state["grams"]["z"].cpu(), state["grams"]["r"].cpu()
+        passage = state["passage"] and Passage.restored(state["passage"])
+        e, sliding = state["e"].cpu(), state["sliding"].cpu()
+        return cls(network, now, e, degree, state["mask"], guess, history, grams, sliding, passage)

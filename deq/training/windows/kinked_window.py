@@ -1,0 +1,258 @@
+"""One window of a kinked activation: nodes with fixed slopes, and entries that change theirs.
+
+Nodes hold Q and V0, which are smooth in time; e and the entries that change sign are followed
+one GD step at a time (see `switching`), with what the nodes measure put in by Newton's step.
+An entry is followed as soon as a node, or the polynomial between two, has its other sign.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from deq.training.windows.error_recursion import (
+    half_step_tangents,
+    interpolation_error,
+)
+from deq.training.windows.kinked_path import KinkedPath
+from deq.training.windows.low_rank import (
+    Network,
+    adjoints,
+    measured_error,
+    output_weights,
+    preactivations,
+)
+from deq.training.windows.monitored import Monitored
+from deq.training.windows.nodes import Nodes, second_order
+from deq.training.windows.polynomials import lagrange
+from deq.training.windows.switching import Array, Switching
+from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, map_cost
+
+MOST_MAPS = 16
+# Of tol: changes of nodes at the end, what interpolation may leave, what measurements may.
+CHANGE, INTERPOLATION, LEFT = 3.0, 0.5, 1.0
+# Share of its range between the nodes within which an entry counts as near zero.
+MARGIN = 0.02
+# Entries followed, as a share of all; so many a sample are always allowed.
+MOST_FOLLOWED, FOLLOWED = 0.015, 10
+# Places between two nodes at which entries are looked at.
+BETWEEN = (0.25, 0.5, 0.75)
+# Share of an entry's forcing that counts as its uncertainty.
+SHARE = 0.2
+# Changes of a node at which new entries are looked for, also between nodes, and e is corrected.
+ROUGH, NEAR, FINE = 0.3, 0.03, 1e-2
+
+
+class KinkedWindow(KinkedPath):
+    """A window that is being solved for.
+
+    Attributes:
+        error: of e, relative, left by interpolation.
+        model: the recursion that was run last.
+        undecided: entries without weight whose side is not known (see `undecided`).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        nodes: Nodes,
+        monitored: Monitored,
+        start: Tensor,
+        older: tuple[int, Tensor] | None,
+        accuracy: Accuracy,
+    ) -> None:
+        """Begin with e = start (n,) at the first node."""
+        super().__init__(network, nodes, monitored, accuracy)
+        self._older = older
+        first, last = nodes.steps[0], nodes.steps[-1]
+        self._half = lagrange(nodes.steps, torch.arange(first, last + 1) + 0.5)
+        self._start, self._begun = start, network.total()
+        self._forcing = start.new_zeros(len(nodes.steps), len(start))
+        self._q_forcing = start.new_zeros(len(nodes.steps), 0)
+        self.inner = start.new_zeros(len(nodes.steps), 0, len(start))
+        self._measured: dict[int, Tensor] = {}
+        self._off: dict[int, Tensor] = {}
+        self.error, self.undecided = math.inf, 0
+
+    def solve(self, sliding: Tensor) -> None:
+        """Iterate until e is right to the tolerance.
+
+        Args:
+            sliding: (k, 2) entries to follow from the start.
+
+        Raises:
+            RejectedError: it is not, or costs too much.
+        """
+        every = list(range(1, len(self.nodes.steps)))
+        self._follow(sliding)
+        self._follow(self._changing(every, between=True))
+        self._trace()
+        tol, before = self.accuracy.tol, math.inf
+        goal = CHANGE * tol
+        for k in range(MOST_MAPS):
+            self._map(every)
+            change = max(self.nodes.changes)
+            if not change < 1e2 or (k > 6 and change > 0.8 * before and change > 10 * goal):
+                raise RejectedError(math.inf)
+            before = change
+            left, off = self._left(), self._correct(every, change)
+            found = 1
+            if change < ROUGH:
+                found = self._follow(self._changing(every, between=change < NEAR))
+            self.error = self._interpolation_error() if change < FINE else math.inf
+            self._trace()
+            if k > 0 and change < 1e-3 and not found and self.error > max(4 * tol, 1.5 * change):
+                raise RejectedError(self.error)
+            if change < goal and not found and left < LEFT * tol and off < LEFT * tol:
+                if not self.error <= INTERPOLATION * tol:
+                    raise RejectedError(self.error)
+                return
+        raise RejectedError(math.inf)
+
+    def _place(self, node: int) -> int:
+        return self.nodes.steps[node] - self.nodes.steps[0]
+
+    def _trace(self) -> None:
+        """E and Q along the window from the nodes as they are."""
+        nodes, network, monitored = self.nodes, self.network, self.monitored
+        self.tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
+        kernels = torch.stack([nodes.zz[k, k] for k in range(len(nodes.steps))]) + network.xx
+        self.model = Switching(
+            self.basis,
+            self._half,
+            self.tangents,
+            self.inner,
+            kernels,
+            monitored.at(nodes.v).double().cpu(),
+            monitored.gg,
+            monitored.coupling,
+            monitored.sample,
+            monitored.at(monitored.mask).double().cpu(),
+            self.low,
+            self.high,
+            network.eta,
+        )
+        found = self.follow()
+        self.e, self.q, self.nu = (torch.from_numpy(x) for x in found)
+        if not float(self.e[-1].norm()) < 1e3 * float(self._start.norm()):
+            raise RejectedError(math.inf)
+
+    def follow(self, shift: float = 0.0) -> tuple[Array, Array, Array]:
+        """E, q and nu along the window; q begins so many times its uncertainty from its start."""
+        q = self.monitored.at(self.nodes.q[0]).double().cpu()
+        if shift:
+            q = q + shift * self.uncertainty()
+        return self.model.run(self._start, q, self._forcing, self._q_forcing)
+
+    def uncertainty(self) -> Tensor:
+        """(M,) about how far the entries' q may be off: by what Newton's step put in."""
+        found = SHARE * self._q_forcing.abs().amax(0)
+        for off in self._off.values():
+            found[: len(off)] = found[: len(off)].maximum(off.abs())
+        return found
+
+    def _map(self, active: list[int]) -> None:
+        """One map of the active nodes; e is measured there."""
+        network, nodes, monitored = self.network, self.nodes, self.monitored
+        entries = len(monitored) / len(network.p)
+        cost = map_cost(len(active), len(nodes.steps), *network.p.shape)
+        cost += 2 * entries * len(active) * network.p.shape[0] / network.p.shape[1]
+        if network.total() - self._begun + cost > self.accuracy.most:
+            raise RejectedError(math.inf)
+        places = [self._place(k) for k in active]
+        terms = self.terms(places)
+        a = output_weights(network, terms)
+        before, at = nodes.q[active], (slice(None), monitored.sample, monitored.unit)
+        before[at] = self.q[places].to(before)
+        z = nodes.phi.function(before)
+        q = preactivations(network, terms, z, nodes.zz[:, active])
+        change = (q - before).double()[:, monitored.sample.to(q.device)]
+        self._off = dict(zip(active, (change * monitored.g.double()).sum(-1).cpu(), strict=True))
+        r = monitored.added(nodes.r[active], self.nu[places], monitored.g)
+        found = measured_error(network, z, r, q - before, a)
+        self._measured |= dict(zip(active, found, strict=True))
+        gr = self.inner[active]
+        v = adjoints(network, terms, nodes.r[active], nodes.rr[:, active], a, gr)
+        nodes.replace(active, q, v)
+        self.inner[active] = monitored.inner(nodes.r[active])
+
+    def _follow(self, new: Tensor) -> int:
+        """Follow the entries (k, 2) as well; how many they are."""
+        before = len(self.monitored)
+        if len(new):
+            self.monitored.add(new[:, 0], new[:, 1])
+            n, m = self.network.p.shape
+            if len(self.monitored) > max(MOST_FOLLOWED * m, FOLLOWED) * n:
+                raise RejectedError(math.inf)
+        count = len(self.monitored) - before
+        if count or self.inner.shape[1] < len(self.monitored):
+            nodes, added = self.nodes, len(self.monitored) - self.inner.shape[1]
+            g = self.monitored.g[-added:].double()
+            fresh = torch.stack([(g @ r.double().mT).cpu() for r in nodes.r])
+            self.network.work.thin += len(fresh) * added / len(self.network.p)
+            self.inner = torch.cat([self.inner, fresh], 1)
+            zeros = self._q_forcing.new_zeros(len(nodes.steps), added)
+            self._q_forcing = torch.cat([self._q_forcing, zeros], 1)
+        return count
+
+    def _changing(self, active: list[int], *, between: bool) -> Tensor:
+        """(k, 2) places of entries not followed whose sign is not that of the start."""
+        nodes, mask = self.nodes, self.monitored.mask
+        sign = torch.where(mask == self.high, 1.0, -1.0).to(nodes.q)
+        if between and len(nodes.steps) > 2:
+            at = [
+                u + part * (v - u)
+                for u, v in zip(nodes.steps, nodes.steps[1:], strict=False)
+                for part in BETWEEN
+            ]
+            basis = lagrange(nodes.steps, torch.tensor(at, dtype=torch.float64)).to(nodes.q)
+            values = torch.cat([(basis @ nodes.q.flatten(1)).view(-1, *mask.shape), nodes.q])
+            values = values * sign
+            low, high = values.amin(0), values.amax(0)
+            bad = low < MARGIN * (high - low)
+        else:
+            bad = (nodes.q[active] * sign).amin(0) <= 0
+        bad[self.monitored.sample, self.monitored.unit] = False
+        return bad.nonzero().cpu()
+
+    def _left(self) -> float:
+        """Measured e less that of the recursion, relative; of the worst node."""
+        found = []
+        for k, e in self._measured.items():
+            path = self.e[self._place(k)]
+            found.append(float((e - path).norm() / path.norm()))
+        return max(found)
+
+    def _correct(self, active: list[int], change: float) -> float:
+        """Newton's step of both forcings; the greatest correction of an entry."""
+        worst, q = 0.0, self.nodes.q
+        rounding = ROUNDED * float(torch.finfo(q.dtype).eps * q[0].square().mean().sqrt())
+        for k in active:
+            off = self._off[k]
+            if len(off):
+                worst = max(worst, float(off.abs().max()))
+            self._q_forcing[k] += torch.where(off.abs() > rounding, off, 0.0)
+        noise = self._second_order(active) / float(self.e[-1].norm())
+        if change < FINE and self._left() > 3 * noise:
+            for k in active:
+                self._forcing[k] += self._measured[k] - self.e[self._place(k)]
+        return worst
+
+    def _second_order(self, active: list[int]) -> float:
+        nodes = self.nodes
+        return max(
+            second_order(nodes.q_change[k], nodes.v_change[k], nodes.q[k], nodes.r[k])
+            for k in active
+        )
+
+    def _interpolation_error(self) -> float:
+        """The smaller of two estimates: by the next divided difference, and by the forcing."""
+        steps, eta = self.nodes.steps, self.network.eta
+        by_forcing = max(
+            float(self._forcing[k].norm() / self.e[self._place(k)].norm())
+            for k in range(1, len(steps))
+        )
+        if self._older is None:
+            return by_forcing
+        by_difference = interpolation_error(steps, self.tangents, self._older, self.e, eta)
+        return min(by_forcing or math.inf, by_difference)
