@@ -164,7 +164,7 @@ cpus=$(inside python -c 'import ray; ray.init("auto", log_to_driver=False); prin
 $compose run --rm -T -e RAY_ADDRESS=nowhere:1 sweeps show experiment=quickstart --hash > /dev/null || die "show starts Ray"
 
 step "a worker killed after its trials' checkpoints: they go on from there"
-run model.width=256 seed=0,1 pack=1 train.steps=6000 checkpoint.every_seconds=2 study=checkpoints > "$w/killed.log" 2>&1 & sweep=$!
+run model.activation=tanh model.width=256 seed=0,1 pack=1 train.steps=6000 checkpoint.every_seconds=2 study=checkpoints > "$w/killed.log" 2>&1 & sweep=$!
 for _ in $(seq 240); do [ "$(inside sh -c 'find /data/outputs -path "*checkpoints*" -type f | wc -l')" -ge 2 ] && break; sleep .5; done
 kill -9 "$(pid "$($compose ps -q ray-worker | head -1)")"
 wait "$sweep" || { tail -30 "$w/killed.log"; die "the sweep whose worker was killed"; }
@@ -175,7 +175,7 @@ api runs/search -d '{"experiment_ids": ["'"$study"'"], "max_results": 100}' | gr
 
 step "another command beside a running sweep leaves its workers alone"
 before=$($compose ps -q ray-worker | sort)
-run model.width=128 seed=10,11,12,13 pack=1 train.steps=3000 > "$w/beside.log" 2>&1 & sweep=$!
+run model.activation=tanh model.width=128 seed=10,11,12,13 pack=1 train.steps=3000 > "$w/beside.log" 2>&1 & sweep=$!
 began "$w/beside.log" '^Sweep'
 sweeps show experiment=quickstart --hash > /dev/null
 run model.width=32 seed=20 train.steps=50 > "$w/second.log" 2>&1 || { tail -30 "$w/second.log"; die "a second sweep beside the first"; }
@@ -188,8 +188,8 @@ grep -E '^Sweep|^\[|goes on' "$w/beside.log"
 finished=$(count)
 
 step "Ray's head killed in mid-sweep: the sweep ends by itself, and the same command completes it"
-head() { run model.width=128 seed=30,31,32,33 pack=1 train.steps=4000 checkpoint.every_seconds=2 study=head; }
-head > "$w/head.log" 2>&1 & sweep=$!
+without_head() { run model.activation=tanh model.width=128 seed=30,31,32,33 pack=1 train.steps=4000 checkpoint.every_seconds=2 study=head; }
+without_head > "$w/head.log" 2>&1 & sweep=$!
 began "$w/head.log" '^\[1/4\]'
 kill -9 "$(pid "$($compose ps -q ray-head)")"
 code=0; timeout 180 tail --pid="$sweep" -f /dev/null || die "the sweep does not end"
@@ -197,7 +197,7 @@ wait "$sweep" || code=$?
 echo "exit code $code"; tail -4 "$w/head.log"
 [ "$code" != 0 ] || die "exit code 0 without a cluster"
 up
-head > "$w/head2.log" 2>&1 || { tail -30 "$w/head2.log"; die "the sweep after the head came back"; }
+without_head > "$w/head2.log" 2>&1 || { tail -30 "$w/head2.log"; die "the sweep after the head came back"; }
 grep -E '^Sweep|^\[' "$w/head2.log"
 [ "$(grep -c '^\[./4\]' "$w/head2.log")" -le 3 ] || die "a finished trial was trained again"
 
