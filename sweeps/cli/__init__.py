@@ -29,10 +29,18 @@ def main() -> None:
     """
     gc.set_threshold(*THRESHOLDS)
     atexit.register(gc.freeze)  # no last collection when the process ends
-    with handling_signals():
-        from sweeps.cli.entry import run
+    try:
+        with handling_signals():
+            from sweeps.cli.entry import run
 
-        run()
+            run()
+    except SystemExit as ending:
+        from sweeps.execution.abandoned import exit_without_them
+
+        exit_without_them(
+            ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        )
+        raise
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,8 @@ import ray
 from ray import _raylet
 from ray._private import ray_constants
 
+from sweeps.execution.abandoned import any_waits
+
 SCRATCH = "sweeps-ray-"
 # Ray's folder. Ray makes it readable for all users; its parent is private to this user.
 INNER = "r"
@@ -131,7 +133,9 @@ def own_signals() -> Iterator[None]:
 def leave() -> None:
     """Disconnect from Ray, after deleting the Ray objects that Tune left.
 
-    If one of them were deleted later, in any thread, it would end the process.
+    If one of them were deleted later, in any thread, it would end the process. A Ray that a
+    thread still waits for is not left: that thread would crash.
     """
     gc.collect()
-    ray.shutdown()
+    if not any_waits():
+        ray.shutdown()

@@ -20,6 +20,7 @@ from deq.linalg.hardware import gpu_count
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ClusterLostError
+from sweeps.execution.abandoned import abandon
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
 from sweeps.execution.pack_training import notes
@@ -31,8 +32,8 @@ from sweeps.execution.worker import train_on_worker
 from sweeps.redaction import without_secrets
 from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, Watchdog
 
-# Seconds that Tune may take to end when it is interrupted; next, when its cluster is dead.
-GRACE, GRACE_OF_DEAD = 30.0, 0.5
+# Seconds that Tune may take to end when it is interrupted; next, between two looks at its cluster.
+GRACE, PAUSE = 30.0, 0.5
 
 # Seconds between looks at the cluster, and without an answer after which it is lost. Ray would
 # end this process without a word after a minute.
@@ -94,7 +95,8 @@ class Tune:
             return
         thread, stop = self._running
         stop.asked.set()
-        thread.join(GRACE if answers() else GRACE_OF_DEAD)
+        if not _ends(thread):
+            abandon(thread)
         shutil.rmtree(self._folder / "tune", ignore_errors=True)
         self._running = None
 
@@ -159,6 +161,20 @@ class Tune:
                 inbox.put(Failed(trial.config_hash, one_line(error), final=False))
         finally:
             inbox.put(None)
+
+
+def _ends(thread: threading.Thread) -> bool:
+    """Wait for Tune at most GRACE; return False as soon as it waits for a dead cluster.
+
+    A signal to a whole job ends the driver and its cluster at once: the cluster may still answer
+    at the first look.
+    """
+    deadline = time.monotonic() + GRACE
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(PAUSE)
+        if not answers():
+            return not thread.is_alive()
+    return True
 
 
 class Stop(tune.Stopper):  # type: ignore[misc]

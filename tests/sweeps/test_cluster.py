@@ -15,12 +15,10 @@ from services import RAY, RayCluster, until
 
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
-from sweeps.execution import ray_address, tune
+from sweeps.execution import ray_address
 from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
 from sweeps.execution.ray_cluster import fits, too_much
-from sweeps.execution.settings import WorkerSettings
-from sweeps.execution.tune import GRACE, GRACE_OF_DEAD
 
 pytestmark = pytest.mark.services
 
@@ -235,17 +233,3 @@ def running(place):
     """Whether `status` says that a trial is training."""
     said = inside("status", "--json", cwd=place)
     return said.returncode == 0 and '"running": 1' in said.stdout
-
-
-@pytest.mark.parametrize(("alive", "waited"), [(True, [GRACE]), (False, [GRACE_OF_DEAD])])
-def test_nobody_waits_long_for_the_tune_of_a_dead_cluster(monkeypatch, tmp_path, alive, waited):
-    joins = []
-
-    class Thread:
-        join = staticmethod(joins.append)
-
-    monkeypatch.setattr(tune, "answers", lambda: alive)
-    ending = tune.Tune(ClusterConfig(), tmp_path, None, WorkerSettings("cpu", 1))
-    ending._running = Thread, tune.Stop()
-    ending.end()
-    assert joins == waited

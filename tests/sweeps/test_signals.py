@@ -5,9 +5,14 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from command import ENV, SMALL, client, inside, runs
+
+from sweeps.config.request import ClusterConfig
+from sweeps.execution import abandoned, tune
+from sweeps.execution.settings import WorkerSettings
 
 pytestmark = pytest.mark.slow
 
@@ -111,3 +116,37 @@ def test_a_closed_terminal_ends_a_sweep_in_good_order(tmp_path):
     done = inside(*words[:-1], "seed=0", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 finished before, 0 to train" in done.stdout or "nothing to do" in done.stdout
+
+
+def test_a_driver_does_not_wait_for_a_tune_whose_cluster_dies_a_moment_later(monkeypatch, tmp_path):
+    """A signal to a whole job ends the driver and its cluster at once."""
+    ended, looks = threading.Event(), iter([True, True, False])
+    monkeypatch.setattr(tune, "GRACE", 1e6)
+    monkeypatch.setattr(tune, "answers", lambda: next(looks))
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    waiting = tune.Tune(ClusterConfig(), tmp_path, None, WorkerSettings("cpu", 1, None))
+    waiting._running = thread, tune.Stop()
+    waiting.end()
+    assert not list(looks)
+    assert abandoned.any_waits()
+    ended.set()
+    thread.join()
+    assert not abandoned.any_waits()
+
+
+def test_a_thread_inside_a_dead_ray_is_not_met_again_when_the_process_ends(tmp_path):
+    """Neither Ray nor the interpreter is closed, which would crash; the exit code is kept."""
+    code = """import atexit, threading
+from sweeps.cli import main
+from sweeps.execution.abandoned import abandon
+thread = threading.Thread(target=threading.Event().wait, daemon=True)
+thread.start()
+abandon(thread)
+atexit.register(print, "closed")
+main()"""
+    words = [sys.executable, "-c", code, "show", "no_such_key=1"]
+    done = subprocess.run(words, cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no_such_key" in done.stderr
+    assert "closed" not in done.stdout
