@@ -50,11 +50,12 @@ def draw_pack(
 
 def draw(config: ModelConfig, stream: torch.Generator, w: Tensor, u: Tensor, a: Tensor) -> None:
     """Fill one trial's W (m, m), U (m, d), a (m,) with the next network of its stream."""
-    m = w.shape[0]
+    scale_w, scale_u, scale_a = _scales(config, u.shape[1])
     for row in w:
-        _fill(row, (2 * config.sigma_w2 / m) ** 0.5, stream)
-    _fill_inputs(u, stream)
-    _fill(a, config.sigma_a / m**0.5, stream)
+        _fill(row, scale_w, stream)
+    for row in u:
+        _fill(row, scale_u, stream)
+    _fill(a, scale_a, stream)
 
 
 def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> Tensor:
@@ -63,7 +64,8 @@ def draw_inputs(config: ModelConfig, seed: int, d: int, dtype: torch.dtype) -> T
     for _ in range(m):  # the rows of W come first in the stream
         torch.randn(m, dtype=torch.float64, generator=stream)
     u = torch.empty(m, d, dtype=dtype)
-    _fill_inputs(u, stream)
+    for row in u:
+        _fill(row, _scales(config, d)[1], stream)
     return u
 
 
@@ -75,11 +77,8 @@ def draw_blocks(
     Yields the name of the part (w, u, a), its first row, and the rows; a is one row.
     """
     stream, m = torch.Generator().manual_seed(seed), config.width
-    parts = (
-        ("w", m, m, (2 * config.sigma_w2 / m) ** 0.5),
-        ("u", m, d, (2 / d) ** 0.5),
-        ("a", 1, m, config.sigma_a / m**0.5),
-    )
+    scale_w, scale_u, scale_a = _scales(config, d)
+    parts = (("w", m, m, scale_w), ("u", m, d, scale_u), ("a", 1, m, scale_a))
     for name, rows, length, scale in parts:
         for first in range(0, rows, BLOCK):
             block = torch.empty(min(BLOCK, rows - first), length, dtype=dtype)
@@ -88,10 +87,10 @@ def draw_blocks(
             yield name, first, block
 
 
-def _fill_inputs(u: Tensor, stream: torch.Generator) -> None:
-    """Fill U (m, d) with the next numbers of a stream."""
-    for row in u:
-        _fill(row, (2 / u.shape[1]) ** 0.5, stream)
+def _scales(config: ModelConfig, d: int) -> tuple[float, float, float]:
+    """Standard deviations of the entries of W, U and a."""
+    m = config.width
+    return (2 * config.sigma_w2 / m) ** 0.5, (2 / d) ** 0.5, config.sigma_a / m**0.5
 
 
 def _fill(row: Tensor, scale: float, generator: torch.Generator) -> None:
