@@ -178,7 +178,8 @@ before=$($compose ps -q ray-worker | sort)
 run model.activation=tanh model.width=128 seed=10,11,12,13 pack=1 train.steps=3000 > "$w/beside.log" 2>&1 & sweep=$!
 began "$w/beside.log" '^Sweep'
 sweeps show experiment=quickstart --hash > /dev/null
-run model.width=32 seed=20 train.steps=50 > "$w/second.log" 2>&1 || { tail -30 "$w/second.log"; die "a second sweep beside the first"; }
+$compose run --rm -T -e SWEEPS_OUTPUT=/data/second sweeps run experiment=quickstart cluster=ray tracking=server \
+    model.width=32 seed=20 train.steps=50 study=second > "$w/second.log" 2>&1 || { tail -30 "$w/second.log"; die "a second sweep beside the first"; }
 [ "$($compose ps -q ray-worker | sort)" = "$before" ] || die "the workers are others"
 
 step "PostgreSQL killed with -9 in mid-sweep"
