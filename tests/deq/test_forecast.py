@@ -214,7 +214,8 @@ def test_windows_have_a_cost_where_they_can_be_used_and_at_most_a_quarter_more()
     assert guess.advice == "steps"
     kinked = dataclasses.replace(smooth, model=ModelConfig(256, "relu"))
     other = dataclasses.replace(smooth, solver=SolverConfig("anderson"))
-    assert [integrator_cost(trial, 64).windows for trial in (kinked, other)] == [None, None]
+    assert integrator_cost(kinked, 64).windows <= 1.25 * integrator_cost(kinked, 64).steps
+    assert integrator_cost(other, 64).windows is None
     long = dataclasses.replace(smooth, train=TrainConfig(steps=10_000))
     longer = dataclasses.replace(smooth, train=TrainConfig(steps=1_000_000))
     costs = [integrator_cost(trial, 64).windows for trial in (long, longer)]
