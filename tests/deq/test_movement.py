@@ -45,7 +45,7 @@ def test_the_distance_is_that_of_all_weights(parts):
 
 
 def test_the_distance_of_a_redrawn_network_is_from_the_one_that_was_accepted():
-    model = ModelConfig(64, "tanh", sigma_w2=0.01, sigma_a=0.01, init="redraw")
+    model = ModelConfig(64, "leaky_relu", sigma_w2=0.01, sigma_a=0.01, init="redraw")
     trial = config(model=model, seed=4)
     x = load(SphereConfig(n=2, d=3, seed=1)).x
     data = Dataset(x=x, y=torch.tensor([1e-3, -1e-3], dtype=torch.float64))

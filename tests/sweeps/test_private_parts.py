@@ -100,7 +100,7 @@ def test_ray_names_its_sockets_as_the_longest_path_assumes():
     assert '"sockets"' in source
 
 
-def test_ray_reads_the_variables_that_the_executor_sets():
+def test_ray_reads_the_variables_that_the_executor_sets(ray_texts):
     """execution/executor.py"""
     readers = {
         "RAY_USAGE_STATS_ENABLED": usage_constants,
@@ -109,7 +109,9 @@ def test_ray_reads_the_variables_that_the_executor_sets():
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": accelerators.accelerator,
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": tune_callbacks,
     }
-    assert set(readers) == variables_of(executor)
+    native = {"RAY_task_events_shutdown_flush_timeout_ms"}
+    assert set(readers) | native == variables_of(executor)
+    assert all(name.encode() in ray_texts[0] for name in native)
     for name, module in readers.items():
         texts = inspect.getsource(module) + inspect.getsource(tune_constants)
         assert name in texts, name

@@ -290,7 +290,8 @@ def test_conditions():
 def test_every_metric_of_a_trial_has_a_name_that_a_search_may_give():
     seen = set()
     tanh = ["model.activation=tanh", "train.steps=200"]
-    for words in ([], ["train.eta_unit=theorem"], tanh, [*tanh, "train.integrator=windows"]):
+    windows = ["train.integrator=windows"]
+    for words in ([], ["train.eta_unit=theorem"], tanh, [*tanh, *windows], windows):
         (one,) = request([*SMALL, *words]).trials
         seen |= set(deq.train(one.trial).summary)
     assert seen <= set(METRICS)
