@@ -137,7 +137,7 @@ def _error(windows: Outcome, exact: Outcome) -> float:
 
 
 def _rate_error(windows: Outcome, exact: Outcome) -> float:
-    """Of the rates of both where both were run to the same step; NaN elsewhere."""
+    """Relative deviation of the rate; NaN unless both were run to the same step."""
     ours, right = (o.summary.get("rate/measured", math.nan) for o in (windows, exact))
     same = len(windows.trajectory["step"]) == len(exact.trajectory["step"])
     return abs(ours / right - 1) if same else math.nan

@@ -189,7 +189,7 @@ def _remedy(parser: OverridesParser, text: str, error: Exception) -> str:
 
 
 def _mistyped(key: str, value: str) -> str:
-    """How to write a value that begins or ends as none can; empty for other values."""
+    """Advice on a value that begins or ends as none can; empty for other values."""
     if value.startswith("="):
         return f"write {key}={value.lstrip('=')}, with one equals sign"
     if bracket := _unclosed(value):

@@ -49,7 +49,7 @@ def place_of(error: Any) -> str:
 
 
 def text_of(error: Any) -> str:
-    """What is wrong with a value; of a list of values also how an axis is written."""
+    """Fault of a value, in our words; for a list of values also how an axis is written."""
     noun = _NOUNS.get(error["type"])
     if noun is None:
         message: str = error["msg"].removeprefix("Value error, ")

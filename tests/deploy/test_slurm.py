@@ -99,7 +99,7 @@ class Slurm:
         return dict(re.findall(r"(\w+)=(\S*)", self("scontrol", "show", "job", "-o", number)))
 
     def log(self, number):
-        """What the job printed until now."""
+        """Output of the job until now."""
         with contextlib.suppress(FileNotFoundError):
             return (self.folder / f"{number}.out").read_text()
         return ""

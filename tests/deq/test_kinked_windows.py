@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from test_windows import M, N, descended, drawn, fixed_point, normal, parts
+from test_windows import M, N, drawn, fixed_point, last_states, normal, trajectory
 
 from deq.training.windows.check import deviation
 from deq.training.windows.kinked_integrator import KinkedIntegrator
@@ -21,34 +21,18 @@ from deq.training.windows.low_rank import (
     preactivations,
 )
 from deq.training.windows.monitored import Monitored
-from deq.training.windows.nodes import States, inner_products
+from deq.training.windows.nodes import inner_products
 from deq.training.windows.undecided import undecided, weights
 from deq.training.windows.window import RejectedError
 
 KINKED = ("relu", "leaky_relu")
 
 
-def trajectory(network, steps):
-    """(network, q, v, e) at steps 0 .. steps."""
-    found, q, v = [], None, None
-    for _ in range(steps + 1):
-        q, v = fixed_point(network, q, v)
-        found.append((network, q, v, parts(network, q, v)[2]))
-        network = descended(network, q, v)
-    return found
-
-
 def begun(name, first=30, length=5, seed=0, tol=1e-4):
     """GD step by step, and the integrator at `first` of it."""
     found = trajectory(drawn(name, seed=seed), first + length)
-    at = [first - 6, first - 4, first - 2, first]
-    states = States(
-        at, torch.stack([found[s][1] for s in at]), torch.stack([found[s][2] for s in at])
-    )
-    here = found[first]
-    own = {name: getattr(here[0], name).clone() for name in ("w", "p", "a")}
-    network = dataclasses.replace(here[0], **own, work=Work())
-    return found, KinkedIntegrator.after_steps(network, states, here[3], 2, tol)
+    last = last_states(found, [first - 6, first - 4, first - 2, first])
+    return found, KinkedIntegrator.after_steps(*last, 2, tol)
 
 
 @pytest.mark.parametrize("name", KINKED)

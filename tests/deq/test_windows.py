@@ -93,6 +93,16 @@ def trajectory(network, steps):
     return found
 
 
+def last_states(found, at):
+    """A network that windows may move, its states at some steps, and e at the last of them."""
+    states = States(
+        at, torch.stack([found[s][1] for s in at]), torch.stack([found[s][2] for s in at])
+    )
+    network, _, _, e = found[at[-1]]
+    own = {name: getattr(network, name).clone() for name in ("w", "p", "a")}
+    return dataclasses.replace(network, **own, work=Work()), states, e
+
+
 def test_polynomials_in_tau_are_reproduced():
     nodes = [3, 7, 16, 40]
     cubic = lambda s: 2 - tau(s) + 0.5 * tau(s) ** 3  # noqa: E731
@@ -230,14 +240,8 @@ SMOOTH = ("tanh", "softplus", "sin", "cos", "gelu")
 def begun(name, length=8, first=30, tol=1e-5, eta=0.5):
     """GD step by step, and the integrator at `first` of it."""
     found = trajectory(drawn(name, eta), first + length)
-    at = [first - 12, first - 8, first - 4, first]
-    states = States(
-        at, torch.stack([found[s][1] for s in at]), torch.stack([found[s][2] for s in at])
-    )
-    here = found[first]
-    own = {name: getattr(here[0], name).clone() for name in ("w", "p", "a")}
-    network = dataclasses.replace(here[0], **own, work=Work())
-    return found, Integrator.after_steps(network, states, here[3], 3, tol)
+    last = last_states(found, [first - 12, first - 8, first - 4, first])
+    return found, Integrator.after_steps(*last, 3, tol)
 
 
 @pytest.mark.parametrize("name", SMOOTH)

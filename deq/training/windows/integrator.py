@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from deq.training.state import State, state_dict
-from deq.training.windows.check import SHARE, FixedPoint, solve_at
+from deq.training.windows.check import FixedPoint
 from deq.training.windows.error_recursion import half_step_tangents, moments
-from deq.training.windows.low_rank import Network, Terms, apply, no_terms
+from deq.training.windows.low_rank import Network, Terms, apply
 from deq.training.windows.nodes import Nodes, States, inner_products
 from deq.training.windows.polynomials import lagrange, node_steps
+from deq.training.windows.present import Present
 from deq.training.windows.window import Accuracy, RejectedError, Window, accuracy_at
 
 # Nodes before a window whose H~ is kept.
@@ -20,21 +21,16 @@ USABLE = 1e-2
 
 
 @dataclass
-class Integrator:
+class Integrator(Present):
     """Windows of one trial, one after the other.
 
     Attributes:
-        network: its weights at the present step; moved in place.
-        now: the present state alone; e: (n,) float64 there.
         guess: states whose polynomial the next window starts from, the present one among them.
         history: steps and H~ of nodes before the present step, rising.
         degree: of the polynomials.
         grams: the present state's inner products of z and of r; None until they are needed.
     """
 
-    network: Network
-    now: States
-    e: Tensor
     guess: States
     history: list[tuple[int, Tensor]]
     degree: int
@@ -52,15 +48,6 @@ class Integrator:
         q, v = states.q[-1], states.v[-1]
         found.settle(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
         return found
-
-    @property
-    def step(self) -> int:
-        """The present GD step."""
-        return self.now.steps[0]
-
-    def accuracy(self, tol: float, most: float) -> Accuracy:
-        """What can be asked of the next window; see `Accuracy`."""
-        return accuracy_at(self.network, self.now, self.e, tol, most)
 
     def window(self, length: int, accuracy: Accuracy) -> Window:
         """A window of so many steps, solved; nothing has moved yet.
@@ -90,15 +77,9 @@ class Integrator:
         return self.settle(nodes.steps[-1], nodes.q[-1], nodes.v[-1], window.e[-1], accuracy)
 
     def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
-        """Solve for the present state from q and v, (n, m), until its e is resolved.
-
-        Where rounding is a large part of it, e (n,) stays as it was followed.
-        """
-        found = solve_at(self.network, no_terms(self.network), q, v, accuracy)
-        followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())
-        self.now, self.grams = States([step], found.q[None], found.v[None]), None
-        self.e = e.clone() if followed else found.e
-        return found
+        """Solve for the present state, whose inner products are not known then."""
+        self.grams = None
+        return super().settle(step, q, v, e, accuracy)
 
     def _grams(self) -> tuple[Tensor, Tensor]:
         if self.grams is None:

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from deq.training.state import State, state_dict
-from deq.training.windows.check import SHARE, FixedPoint, solve_at
+from deq.training.windows.check import FixedPoint
 from deq.training.windows.error_recursion import half_step_tangents
 from deq.training.windows.integrator import older
 from deq.training.windows.kinked_path import KinkedPath
 from deq.training.windows.kinked_window import KinkedWindow
-from deq.training.windows.low_rank import Network, Terms, apply, no_terms
+from deq.training.windows.low_rank import Network, Terms, apply
 from deq.training.windows.monitored import Monitored
 from deq.training.windows.nodes import Nodes, States
 from deq.training.windows.passage import Passage
 from deq.training.windows.polynomials import node_steps
+from deq.training.windows.present import Present
 from deq.training.windows.window import Accuracy, accuracy_at
 
 # Entries that change sign in this last part of a window are followed in the next one too.
@@ -23,12 +24,10 @@ LATE = 0.6
 
 
 @dataclass
-class KinkedIntegrator:
+class KinkedIntegrator(Present):
     """Windows of one trial, one after the other.
 
     Attributes:
-        network: its weights at the present step; moved in place.
-        now: the present state alone; e: (n,) float64 there.
         degree: of the polynomials.
         mask: (n, m) slopes at the present step.
         guess: states whose polynomial the next window starts from, v of the present slopes.
@@ -38,9 +37,6 @@ class KinkedIntegrator:
         passage: the last window; None before one.
     """
 
-    network: Network
-    now: States
-    e: Tensor
     degree: int
     mask: Tensor
     guess: States
@@ -64,15 +60,6 @@ class KinkedIntegrator:
         jumps = monitored.at((masks - found.mask) * states.v)
         found._set_guess(states, here, monitored.added(states.v, -jumps, monitored.r))
         return found
-
-    @property
-    def step(self) -> int:
-        """The present GD step."""
-        return self.now.steps[0]
-
-    def accuracy(self, tol: float, most: float) -> Accuracy:
-        """What can be asked of the next window; see `Accuracy`."""
-        return accuracy_at(self.network, self.now, self.e, tol, most)
 
     def window(self, length: int, accuracy: Accuracy) -> KinkedWindow:
         """A window of so many steps, solved; nothing has moved yet.
@@ -107,15 +94,9 @@ class KinkedIntegrator:
         return found
 
     def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
-        """Solve for the present state from q and v, (n, m), until its e is resolved.
-
-        Where rounding is a large part of it, e (n,) stays as it was followed.
-        """
-        found = solve_at(self.network, no_terms(self.network), q, v, accuracy)
-        followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())
-        self.now = States([step], found.q[None], found.v[None])
+        """Solve for the present state, and take its slopes."""
+        found = super().settle(step, q, v, e, accuracy)
         self.mask = self.network.phi.derivative(found.q)
-        self.e = e.clone() if followed else found.e
         return found
 
     def terms_back(self, path: Tensor, step: int) -> Terms:

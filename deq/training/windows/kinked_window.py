@@ -23,7 +23,7 @@ from deq.training.windows.low_rank import (
     preactivations,
 )
 from deq.training.windows.monitored import Monitored
-from deq.training.windows.nodes import Nodes, second_order
+from deq.training.windows.nodes import Nodes
 from deq.training.windows.polynomials import lagrange
 from deq.training.windows.switching import Array, Switching
 from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, map_cost
@@ -232,18 +232,11 @@ class KinkedWindow(KinkedPath):
             if len(off):
                 worst = max(worst, float(off.abs().max()))
             self._q_forcing[k] += torch.where(off.abs() > rounding, off, 0.0)
-        noise = self._second_order(active) / float(self.e[-1].norm())
+        noise = self.nodes.second_order(active) / float(self.e[-1].norm())
         if change < FINE and self._left() > 3 * noise:
             for k in active:
                 self._forcing[k] += self._measured[k] - self.e[self._place(k)]
         return worst
-
-    def _second_order(self, active: list[int]) -> float:
-        nodes = self.nodes
-        return max(
-            second_order(nodes.q_change[k], nodes.v_change[k], nodes.q[k], nodes.r[k])
-            for k in active
-        )
 
     def _interpolation_error(self) -> float:
         """The smaller of two estimates: by the next divided difference, and by the forcing."""

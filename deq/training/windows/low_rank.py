@@ -61,7 +61,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Jumps:
-    """What monitored entries add to the weights at A steps (see `monitored`).
+    """Terms that monitored entries add to the weights at A steps (see `monitored`).
 
         W(s) -= eta sum_i g_i (sum_k c_ki Z_k at b_i)^T,  P(s) -= eta sum_i g_i b_i X_(b_i)^T X
 

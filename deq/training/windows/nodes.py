@@ -86,6 +86,12 @@ class Nodes:
         """The larger of both changes of every node."""
         return [max(pair) for pair in zip(self.q_change, self.v_change, strict=True)]
 
+    def second_order(self, places: list[int]) -> float:
+        """About how far e measured at these nodes is off after their last changes; the worst."""
+        return max(
+            second_order(self.q_change[k], self.v_change[k], self.q[k], self.r[k]) for k in places
+        )
+
     @property
     def states(self) -> States:
         """Their states."""

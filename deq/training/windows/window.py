@@ -26,7 +26,7 @@ from deq.training.windows.low_rank import (
     output_weights,
     preactivations,
 )
-from deq.training.windows.nodes import Nodes, States, rounding_floor, second_order
+from deq.training.windows.nodes import Nodes, States, rounding_floor
 from deq.training.windows.polynomials import lagrange
 
 # The most maps of a window's nodes, and the most measurements once they have met their goal.
@@ -188,7 +188,7 @@ class Window:
                 error = self._interpolation_error()
                 if not error <= max(4 * tol, 1.5 * change):
                     raise RejectedError(error)
-            self._noise = self.accuracy.floor + self._second_order(active)
+            self._noise = self.accuracy.floor + self.nodes.second_order(active)
             if change < 1e-2:
                 self._correct(active)
             self._trace()
@@ -199,7 +199,7 @@ class Window:
         tol, nodes = self.accuracy.tol, self.nodes
         every = list(range(1, len(nodes.steps)))
         for _ in range(MOST_POLISH):
-            self._noise = self.accuracy.floor + self._second_order(every)
+            self._noise = self.accuracy.floor + self.nodes.second_order(every)
             self._correct(list(self._measured))
             self._trace()
             left = max(self._left(k) for k in self._measured)
@@ -230,13 +230,6 @@ class Window:
         if max(self._left(k) for k in active) > least:
             for k in active:
                 self._forcing[k] += self._measured[k] - self.e[self._place(k)]
-
-    def _second_order(self, active: list[int]) -> float:
-        nodes = self.nodes
-        return max(
-            second_order(nodes.q_change[k], nodes.v_change[k], nodes.q[k], nodes.r[k])
-            for k in active
-        )
 
     def _interpolation_error(self) -> float:
         steps, eta = self.nodes.steps, self.network.eta
