@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweeps.driver.progress import SweepProgress
+from sweeps.storage.json_file import write_json
 from sweeps.storage.root_lock import is_held
 
 NAME = "running.json"
@@ -72,12 +73,10 @@ class HeartbeatWriter:
         self._path.unlink(missing_ok=True)
 
     def _work(self) -> None:
-        temporary = self._path.with_suffix(".new")
         while True:
             beat = self._heartbeat()
             with contextlib.suppress(OSError):  # a full disk must not end the sweep
-                temporary.write_text(json.dumps(asdict(beat)))
-                temporary.replace(self._path)
+                write_json(self._path, asdict(beat))
             with contextlib.suppress(OSError):  # nor a closed output stream
                 self._on_stuck(beat.stuck)
             if self._stop.wait(EVERY):

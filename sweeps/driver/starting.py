@@ -17,6 +17,7 @@ from sweeps.driver.launch_result import Options
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.terminal import Terminal
 from sweeps.planning.plan import Plan
+from sweeps.storage.json_file import write_json
 from sweeps.storage.output_root import folder_of
 from sweeps.storage.record import now
 from sweeps.storage.stop_requests import StopRequests
@@ -63,7 +64,7 @@ class StartingSweep:
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):  # a full disk must not end the sweep
             entry = asdict(SweepEntry(planned.study, planned.sweep, {}, "", "", "RUNNING", tracker))
-            (self._folder / NAME).write_text(json.dumps(entry | {"spec": self._spec(planned)}))
+            write_json(self._folder / NAME, entry | {"spec": self._spec(planned)})
         try:
             with HeartbeatWriter(self._folder, self._terminal.progress, self.view.on_stuck):
                 yield

@@ -16,6 +16,7 @@ from typing import Any
 
 import deq
 from sweeps.execution.system_metrics import Sampler
+from sweeps.storage.json_file import write_json
 from sweeps.storage.record import Columns, now
 from sweeps.storage.step_metrics import Clock, Point, Thinning, is_kept, system_points
 
@@ -48,9 +49,7 @@ class SentPoints:
 
     def write(self, path: Path) -> None:
         """Write the file atomically."""
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(vars(self)))
-        temporary.replace(path)
+        write_json(path, vars(self))
 
     def environment(self, rows: int) -> dict[str, Any]:
         """Return what a trial whose trajectory has this many rows keeps in its record."""

@@ -8,7 +8,6 @@ several commands can write at the same time.
 import contextlib
 import getpass
 import json
-import os
 import shutil
 import socket
 import threading
@@ -16,6 +15,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from sweeps.storage.json_file import write_json
 
 FOLDER = "stop"
 # Name of a request to stop the whole sweep; other names are config hashes.
@@ -68,9 +69,7 @@ class StopRequests:
             OSError: the folder cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{name}.{socket.gethostname()}.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(request)))
-        temporary.replace(self.folder / f"{name}.json")
+        write_json(self.folder / f"{name}.json", asdict(request))
 
     def read(self) -> dict[str, StopRequest]:
         """All requests, by name."""
