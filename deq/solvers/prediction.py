@@ -39,6 +39,7 @@ class Basis:
         self.vectors = [torch.zeros_like(like) for _ in range(PREDICTION_DEPTH)]
         shape = (*like.shape[:2], PREDICTION_DEPTH, PREDICTION_DEPTH)
         self.inner = torch.zeros(shape, dtype=torch.float64, device=like.device)
+        self._ridge = torch.eye(PREDICTION_DEPTH).to(self.inner) * torch.finfo(like.dtype).eps
 
     def products(self, target: Tensor, scratch: Tensor) -> Tensor:
         """Return the inner products of each target with itself, then with the vectors.
@@ -56,9 +57,7 @@ class Basis:
         once a single mode is left.
         """
         size = self.inner.diagonal(dim1=-2, dim2=-1).sum(-1)
-        ridge = (torch.finfo(self.vectors[0].dtype).eps * size).clamp_min(torch.finfo().tiny)
-        normal = self.inner.clone()
-        normal.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
+        normal = torch.addcmul(self.inner, self._ridge, size[..., None, None])
         c: Tensor = torch.linalg.solve_ex(normal, products[..., 1:, None]).result
         return torch.nan_to_num(c[..., 0], nan=0.0, posinf=0.0, neginf=0.0)
 

@@ -31,7 +31,8 @@ class Progress:
         dropped: residual and spent of all samples, (B, n), once rows were dropped.
     """
 
-    def __init__(self, start: Tensor, tol: Tensor) -> None:
+    def __init__(self, start: Tensor, tol: Tensor, predicted: list[float]) -> None:
+        """Begin with no map; `predicted` holds each trial's worst residual at the first one."""
         batch, self.n, m = start.shape
         on = start.device
         self.tol, self.floor = tol[:, None], ROUNDING * torch.finfo(start.dtype).eps
@@ -41,20 +42,14 @@ class Progress:
         self.live = torch.ones(batch, self.n, dtype=torch.bool, device=on)
         self.residual = torch.full((batch, self.n), torch.inf, dtype=torch.float64, device=on)
         self.spent = torch.zeros_like(self.residual)
-        self.mark = self.predicted = self.residual
+        self.mark, self.predicted = self.residual, predicted
         self.dropped: tuple[Tensor, Tensor] | None = None
 
-    def update(self, change: Tensor, image: Tensor, error: Tensor | None, *, last: bool) -> Tensor:
-        """Update the progress after a map; return which rows ended, (B, k)."""
+    def update(self, now: Tensor, *, last: bool) -> Tensor:
+        """Update the progress after a map with the rows' residuals; return which ended, (B, k)."""
         self.maps += 1
         self.count(1)
-        now = relative_residual(change, image, error)
-        if self.maps == 1:
-            self.predicted = now
         met = now <= self.tol
-        if self.maps == 1 and bool(met.all()):  # the usual case where predictions are good
-            self.residual, self.spent, self.left = now, self.spent + 1, 0
-            return met
         if last or self.maps % PATIENCE == 0 or not float(now.amax()) < torch.inf:  # NaN as well
             met = self._end_failed(met, now, last=last)
         ended = self.live & met
@@ -110,7 +105,7 @@ class Progress:
             value=value,
             solved=self.solved,
             residual=residual.nan_to_num(nan=torch.inf).amax(-1).tolist(),
-            predicted=self.predicted.amax(-1).tolist(),
+            predicted=self.predicted,
             products=spent.mean(-1).tolist(),
             work=self.work,
             maps=self.maps,

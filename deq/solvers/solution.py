@@ -1,5 +1,6 @@
 """The result of a fixed-point solve."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -57,3 +58,23 @@ class Solution:
     work: float
     maps: int
     low: list[float]
+
+
+def solved_at_once(value: Tensor, residual: list[float]) -> Solution:
+    """Return the solution of a pack whose samples all met their tolerance at the first map.
+
+    Args:
+        value: (B, n, m) the images.
+        residual: per trial, the worst sample's relative residual.
+    """
+    count = len(residual)
+    return Solution(
+        value=value,
+        solved=[Solved.CONVERGED] * count,
+        residual=residual,
+        predicted=residual,
+        products=[1.0] * count,
+        work=1.0,
+        maps=1,
+        low=[math.nan] * count,
+    )

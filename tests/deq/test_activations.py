@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -289,3 +290,18 @@ def test_constants_without_torch_equal_those_of_the_activations():
     assert list(LIPSCHITZ) == list(ACTIVATIONS)
     kinked = {name for name, phi in ACTIVATIONS.items() if math.isinf(phi.curvature)}
     assert kinked == KINKED == {name for name in ACTIVATIONS if has_kink(name)}
+
+
+@pytest.mark.parametrize("name", ["tanh", "arctan"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_by_numpy_are_right_to_rounding(name, dtype):
+    """Within 1.5 units of rounding of long double, for every size and layout of x."""
+    x = torch.cat([points(dtype), torch.logspace(-30, 2, 999, dtype=dtype), torch.zeros(1)])
+    x = torch.stack([x, -x]).to(dtype)
+    exact = getattr(np, name)(x.numpy().astype(np.longdouble))
+    unit = np.spacing(np.abs(exact.astype(x.numpy().dtype))).astype(np.longdouble)
+
+    value = ACTIVATIONS[name].function(x)
+
+    assert float(np.max(np.abs(value.numpy() - exact) / unit)) <= 1.5
+    assert torch.equal(ACTIVATIONS[name].function(x.T[::3]), value.T[::3])

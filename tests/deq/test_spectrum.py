@@ -18,6 +18,13 @@ def positive(values, seed=0):
     return q @ torch.diag(torch.as_tensor(values, dtype=torch.float64)) @ q.T
 
 
+@pytest.fixture
+def iterated(monkeypatch):
+    """Small matrices are not decomposed in full, so that a test needs no large ones."""
+    monkeypatch.setattr(LeastEigenvalue, "SMALL", 0)
+
+
+@pytest.mark.usefixtures("iterated")
 def test_least_eigenvalues_of_matrices_that_change():
     """A hundred slow changes of a Gram matrix; relative 1e-6, as stated."""
     z, least = random(2, 60, 30), LeastEigenvalue()
@@ -28,6 +35,7 @@ def test_least_eigenvalues_of_matrices_that_change():
         torch.testing.assert_close(least(gram), exact, rtol=1e-6, atol=0)
 
 
+@pytest.mark.usefixtures("iterated")
 @pytest.mark.parametrize("ratio", [1e-3, 1e-9, 1e-13])
 def test_a_wrong_start_vector_is_detected(ratio):
     """The start vectors are wrong; the certificate detects it."""
@@ -39,11 +47,20 @@ def test_a_wrong_start_vector_is_detected(ratio):
     assert float(least(second)[0]) == pytest.approx(ratio, rel=1e-2)
 
 
+@pytest.mark.usefixtures("iterated")
 def test_least_eigenvalue_of_a_singular_matrix():
     least = LeastEigenvalue()
     for seed in range(3):
         a = positive([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], seed=seed)[None]
         assert float(least(a)[0]) == pytest.approx(0.0, abs=1e-14)
+
+
+def test_small_matrices_are_decomposed_in_full():
+    """Eigenvalues that inverse iteration from a wrong start would miss, exact to rounding."""
+    least = LeastEigenvalue()
+    for values in ([3.0, 2.0, 1.0], [1.0, 1e-9, 5.0]):
+        a = positive(values)[None]
+        assert float(least(a)[0]) == pytest.approx(min(values), rel=0, abs=1e-14)
 
 
 def test_operator_norms_of_matrices_that_change():
@@ -66,6 +83,7 @@ def test_a_cold_start_finds_a_norm_that_a_warm_start_misses():
     assert result[-1] == pytest.approx(1.0, rel=1e-6)
 
 
+@pytest.mark.usefixtures("iterated")
 def test_matrices_of_a_batch_are_independent():
     """A matrix's numbers are the same alone and in a batch, to rounding."""
     z = random(3, 50, 12)
