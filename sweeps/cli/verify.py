@@ -55,7 +55,7 @@ def _show(scores: "list[Score]", say: Any) -> None:
         found = each.finding
         say(f"{found.verdict:<{width}}{each.claim.text}")
         networks = f"{found.networks} network{'s' * (found.networks != 1)}"
-        say(f"{'':<{width}}{networks} with {each.claim.assumptions}: {found.measured or '-'}")
+        say(f"{'':<{width}}{networks} {each.claim.assumptions}: {found.measured or '-'}")
 
 
 def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _optimum(frame: "DataFrame") -> Finding:
         return Finding(0, 0, "")
     reached = int((asked["status"] == "converged").sum())
     goals = short(asked[GOAL].max())
-    return Finding(len(asked), reached, f"the loss fell to {goals} of its first value or less")
+    return Finding(len(asked), reached, f"the loss fell to {goals} of its first value")
 
 
 def _final_rate(frame: "DataFrame") -> Finding:
@@ -205,7 +205,7 @@ def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
     return lambda frame: frame[name]
 
 
-ALL_FOUR = "conditions (7) to (10)"
+ALL_FOUR = "where (7) to (10) hold"
 CLAIMS = (
     Claim(
         "equilibrium",
@@ -263,7 +263,7 @@ CLAIMS = (
         "initial",
         "lambda_0 >= m lambda_* / 2 with high probability for large m",
         f"{LING}, Theorem 2; {TRUONG}",
-        "lambda_* resolved",
+        "where lambda_* is resolved",
         "width_scaling",
         _initial,
     ),
@@ -271,7 +271,7 @@ CLAIMS = (
         "population",
         "G(0) / m tends to K; the central limit theorem has ||G(0)/m - K||_F fall as m^(-1/2)",
         f"{LING}, section 4",
-        "sigma_w2 below its limit",
+        "where sigma_w2 is below its limit",
         "width_scaling",
         _population,
     ),
@@ -279,7 +279,7 @@ CLAIMS = (
         "optimum",
         "gradient descent reaches a global optimum",
         f"{LING}; {TRUONG}",
-        "an over-parameterised network; here a loss of 1e-12 of the first or less is asked for",
+        "where 1e-12 of the first loss or less is asked for",
         "global_convergence",
         _optimum,
     ),
@@ -287,7 +287,7 @@ CLAIMS = (
         "final_rate",
         "at the end the loss falls at the rate of the slowest mode of H",
         "linearisation, docs/theory.md, section 6",
-        "the loss reached train.loss_tol",
+        "where train.loss_tol was reached",
         "global_convergence",
         _final_rate,
     ),
@@ -295,7 +295,7 @@ CLAIMS = (
         "linearised",
         "the measured rate tends to the linearised one with the width",
         "linearisation, docs/theory.md, section 6",
-        "two widths or more",
+        "of two widths or more",
         "rate_vs_bound",
         _with_width(
             lambda frame: (frame["rate/measured_over_linearized"] - 1).abs(),
@@ -306,7 +306,7 @@ CLAIMS = (
         "drift",
         "the tangent kernel changes less in a wider network",
         "linearisation, docs/theory.md, section 6",
-        "two widths or more",
+        "of two widths or more",
         "global_convergence",
         _with_width(
             _column("theory/kernel_drift"),
