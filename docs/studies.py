@@ -19,6 +19,7 @@ STUDIES = {
     "frontier_eta": "frontier",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
+    "theorem": "rates",
     "global_convergence": "convergence",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",

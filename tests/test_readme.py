@@ -19,7 +19,18 @@ BY_TASK = (ROOT / "docs" / "how-to" / "commands.md").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT + BY_TASK)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
 # Commands that take long or never end: only their --help is tested.
-LONG = {"ui", "sync", "report", "reproduce", "diff", "status", "resume", "stop", "doctor"} | {
+LONG = {
+    "ui",
+    "verify",
+    "sync",
+    "report",
+    "reproduce",
+    "diff",
+    "status",
+    "resume",
+    "stop",
+    "doctor",
+} | {
     *("export", "import", "cite"),
 }
 

@@ -12,6 +12,7 @@ from sweeps.config.yaml_text import to_yaml
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.reports.attention import remarks
+from sweeps.reports.claims import scorecard
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
@@ -66,6 +67,7 @@ def files(
         counts=outcomes.status_counts(trials),
         total=len(trials),
         verdict=verdict(trials),
+        claims=scorecard(trials),
         found=summarize(study.search, trials),
         charts=all_charts,
         data=data,

@@ -1,0 +1,85 @@
+"""Command that tests the theory's claims: verify."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweeps.cli.group import INTERRUPTED, UNSENT, cli, compose, warn_hidden, with_overrides
+
+if TYPE_CHECKING:
+    from sweeps.driver.launch_result import Finished
+    from sweeps.reports.claims import Score
+
+
+@cli.command()
+@with_overrides
+@click.option("--json", "as_json", is_flag=True, help="Print the scorecard as JSON.")
+def verify(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Test the theory's claims and print a scorecard.
+
+    It launches the experiments theorem, width_scaling, rate_vs_bound and global_convergence,
+    which take some minutes together, and trains only what is missing. `size=paper` takes the
+    papers' sizes. OVERRIDES apply to each experiment.
+
+    Exit codes are those of `sweeps run`; a claim that was not seen is no failure.
+    """
+    from sweeps.driver.terminal import Terminal
+    from sweeps.reports.claims import CLAIMS, score
+
+    if any(word.lstrip("+").startswith("experiment=") for word in overrides):
+        raise click.UsageError("verify has experiments of its own: leave experiment= out")
+    output = Terminal(stderr=as_json)
+    names = list(dict.fromkeys(claim.experiment for claim in CLAIMS))
+    words = {name: (f"experiment={name}", *overrides) for name in names}
+    with output.waiting("composing"):
+        requests = {name: compose(words[name]) for name in names}
+    warn_hidden(requests[names[0]])
+    with output.waiting("loading the engine"):
+        from sweeps.driver.run import launch
+    done = {name: launch(requests[name], words[name], output) for name in names}
+    scores = [score(claim, done[claim.experiment].lines) for claim in CLAIMS]
+    if as_json:
+        sweeps = {name: finished.plan.sweep for name, finished in done.items()}
+        click.echo(json.dumps([_plain(each, sweeps) for each in scores], indent=2))
+    else:
+        _show(scores, output.say)
+    _exit(list(done.values()))
+
+
+def _show(scores: "list[Score]", say: Any) -> None:
+    """Print two lines for each claim: the verdict with the claim, and what was measured."""
+    width = max(len(each.finding.verdict) for each in scores) + 2
+    for each in scores:
+        found = each.finding
+        say(f"{found.verdict:<{width}}{each.claim.text}")
+        networks = f"{found.networks} network{'s' * (found.networks != 1)}"
+        say(f"{'':<{width}}{networks} {each.claim.assumptions}: {found.measured or '-'}")
+
+
+def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
+    """A row of the scorecard as JSON data."""
+    claim, found = each.claim, each.finding
+    return {
+        "name": claim.name,
+        "claim": claim.text,
+        "source": claim.source,
+        "assumptions": claim.assumptions,
+        "experiment": claim.experiment,
+        "sweep": sweeps[claim.experiment],
+        "networks": found.networks,
+        "held": found.held,
+        "measured": found.measured,
+        "verdict": found.verdict,
+    }
+
+
+def _exit(done: "list[Finished]") -> None:
+    """Exit as `sweeps run` would for the worst of the sweeps."""
+    if any(finished.failed for finished in done):
+        sys.exit(1)
+    if any(finished.stopped for finished in done):
+        sys.exit(INTERRUPTED)
+    if any(finished.waits for finished in done):
+        sys.exit(UNSENT)

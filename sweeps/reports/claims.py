@@ -1,0 +1,325 @@
+"""A scorecard of the theory's claims: where each is assumed to hold, and what was measured."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import deq
+from sweeps.planning.outcomes import TrialOutcome
+from sweeps.reports.frames import metrics_frame
+from sweeps.reports.spread import short
+
+if TYPE_CHECKING:
+    from sweeps.reports.frames import DataFrame, Series
+
+WIDTH, GOAL = "model.width", "train.loss_tol"
+HELD = "theory/condition_held"
+METRICS = (
+    *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
+    *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/delta", "train/distance"),
+    *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
+    *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
+)
+# A loss of this share of the first one or less is a global optimum up to rounding.
+OPTIMUM = 1e-12
+# Greatest relative difference of a final rate from the rate of the slowest mode.
+NEAR = 0.1
+# Standard error of an exponent above which it says nothing.
+COARSE = 0.1
+# Differences of a fitted exponent from the claimed one, in standard errors, that are no
+# difference.
+ERRORS = 3.0
+LING, TRUONG = "Ling et al. 2023", "Truong 2023"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the networks that satisfy a claim's assumptions show.
+
+    Attributes:
+        networks: how many there are.
+        held: in how many of them it held; all or none for a claim about all of them together.
+        measured: the measured quantity, in words.
+    """
+
+    networks: int
+    held: int
+    measured: str
+
+    @property
+    def verdict(self) -> str:
+        """One or two words."""
+        if not self.networks:
+            return "not tested"
+        if self.held == self.networks:
+            return "seen"
+        return f"seen in {self.held} of {self.networks}" if self.held else "not seen"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the theory that trials can confirm or contradict.
+
+    Attributes:
+        name: for JSON and tests.
+        text: the claim.
+        source: who proved it, or derived it.
+        assumptions: where it is claimed.
+        experiment: the experiment under conf/ whose sweep tests it.
+        judge: what a sweep's trials show; see `_frame`.
+    """
+
+    name: str
+    text: str
+    source: str
+    assumptions: str
+    experiment: str
+    judge: "Callable[[DataFrame], Finding]"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of the scorecard."""
+
+    claim: Claim
+    finding: Finding
+
+
+def scorecard(outcomes: Sequence[TrialOutcome]) -> list[Score]:
+    """Every claim whose quantities a sweep's trials have, with what they show."""
+    frame = _frame(outcomes)
+    scores = [Score(claim, claim.judge(frame)) for claim in CLAIMS]
+    return [score for score in scores if score.finding.measured]
+
+
+def score(claim: Claim, outcomes: Sequence[TrialOutcome]) -> Score:
+    """One claim, with what a sweep's trials show of it."""
+    return Score(claim, claim.judge(_frame(outcomes)))
+
+
+def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
+    """METRICS, width and loss_tol of the trials that have a result and were not stopped early."""
+    frame = metrics_frame(outcomes, METRICS)
+    plain = [outcome.planned.plain for outcome in outcomes]
+    frame[WIDTH] = [each["model"]["width"] for each in plain]
+    frame[GOAL] = [each["train"]["loss_tol"] for each in plain]
+    keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
+    frame["others"] = [repr(sorted(each.items())) for each in keys]
+    frame["status"] = [outcome.status for outcome in outcomes]
+    frame["finished"] = [outcome.finished for outcome in outcomes]
+    kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
+    return kept
+
+
+def _guaranteed(
+    flag: str, text: str, values: "Callable[[DataFrame], Series[float]]", *, greatest: bool
+) -> "Callable[[DataFrame], Finding]":
+    """Judge a consequence of the theorem in the networks that satisfy (7) to (10).
+
+    Args:
+        flag: metric that is 1 where it held; "" where `values` of at most 1 say so.
+        text: the measured quantity, with a place for its extreme value.
+        values: the quantity.
+        greatest: whether its greatest value is the worst.
+    """
+
+    def judge(frame: "DataFrame") -> Finding:
+        quantity = values(frame)
+        measured = frame[quantity.notna() & frame[HELD].notna()]
+        held = measured[flag] == 1 if flag else quantity[measured.index] <= 1
+        assumed = measured[HELD] == 1
+        if measured.empty:
+            return Finding(0, 0, "")
+        worst = quantity[measured.index][assumed]
+        parts = []
+        if len(worst):
+            parts.append(text.format(short(worst.max() if greatest else worst.min())))
+        others = held[~assumed]
+        if len(others):
+            parts.append(f"elsewhere, not guaranteed: held in {int(others.sum())} of {len(others)}")
+        return Finding(len(worst), int(held[assumed].sum()), "; ".join(parts))
+
+    return judge
+
+
+def _initial(frame: "DataFrame") -> Finding:
+    ratio = (frame["theory/lambda_0_over_m"] / frame["theory/lambda_star"]).dropna()
+    if ratio.empty:
+        return Finding(0, 0, "")
+    widest = ratio[frame[WIDTH][ratio.index] == frame[WIDTH][ratio.index].max()]
+    share = deq.proportion(int((widest >= 0.5).sum()), len(widest))
+    text = (
+        f"lambda_0 / (m lambda_*) from {short(ratio.min())}; at the greatest width in "
+        f"{int((widest >= 0.5).sum())} of {len(widest)} (probability {short(share.low)} to "
+        f"{short(share.high)}, 95 %)"
+    )
+    return Finding(len(ratio), int((ratio >= 0.5).sum()), text)
+
+
+def _population(frame: "DataFrame") -> Finding:
+    """Fit the exponent, relative to the mean of the networks that differ in width and seed only."""
+    rows = frame[frame["theory/gram_error"] > 0]
+    logs = rows["theory/gram_error"].map(math.log)
+    relative = (logs - logs.groupby(rows["others"]).transform("mean")).map(math.exp)
+    law = deq.power_law(rows[WIDTH].tolist(), relative.tolist())
+    if law is None or law.stderr > COARSE:
+        return Finding(0, 0, "")
+    text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
+    return _together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
+
+
+def _with_width(
+    values: "Callable[[DataFrame], Series[float]]", text: str
+) -> "Callable[[DataFrame], Finding]":
+    """Judge whether the median of a quantity is less at the greatest width than at the least."""
+
+    def judge(frame: "DataFrame") -> Finding:
+        found = values(frame).dropna()
+        medians = found.groupby(frame[WIDTH][found.index]).median()
+        if len(medians) < 2:
+            return Finding(0, 0, "")
+        first, last = medians.index[0], medians.index[-1]
+        shown = text.format(short(medians[first]), first, short(medians[last]), last)
+        return _together(len(found), bool(medians[last] < medians[first]), shown)
+
+    return judge
+
+
+def _optimum(frame: "DataFrame") -> Finding:
+    ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM)]
+    if ended.empty:
+        return Finding(0, 0, "")
+    reached = int((ended["status"] == "converged").sum())
+    goal = short(ended[GOAL].max())
+    text = f"the loss fell to {goal} of its first value in {reached} of {len(ended)}"
+    return Finding(len(ended), reached, text)
+
+
+def _final_rate(frame: "DataFrame") -> Finding:
+    ratio = frame["rate/measured_end_over_asymptotic"][frame["status"] == "converged"].dropna()
+    if ratio.empty:
+        return Finding(0, 0, "")
+    text = f"measured over -2 log(1 - eta lambda_min(H)): {short(ratio.min())} to "
+    near = int(((ratio - 1).abs() <= NEAR).sum())
+    return Finding(len(ratio), near, f"{text}{short(ratio.max())}")
+
+
+def _together(networks: int, held: bool, measured: str) -> Finding:
+    """Finding of a claim about all networks together."""
+    return Finding(networks, networks if held else 0, measured)
+
+
+def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
+    return lambda frame: frame[name]
+
+
+ALL_FOUR = "where (7) to (10) hold"
+CLAIMS = (
+    Claim(
+        "equilibrium",
+        "L ||W(t)||_2 < 1 at every step, so that the equilibrium exists and is unique",
+        f"{LING}; {TRUONG}, the theorem",
+        ALL_FOUR,
+        "theorem",
+        _guaranteed(
+            "theory/well_posed_held",
+            "at every measured step",
+            _column("theory/well_posed_held"),
+            greatest=False,
+        ),
+    ),
+    Claim(
+        "lambda",
+        "lambda_t >= lambda_0 / 2 at every step",
+        f"{LING}; {TRUONG}, the theorem",
+        ALL_FOUR,
+        "theorem",
+        _guaranteed(
+            "theory/lambda_held",
+            "least lambda_t / lambda_0: {}",
+            _column("theory/lambda_ratio_min"),
+            greatest=False,
+        ),
+    ),
+    Claim(
+        "distance",
+        "W, U and a move by at most delta",
+        f"{LING}; {TRUONG}, the theorem",
+        ALL_FOUR,
+        "theorem",
+        _guaranteed(
+            "",
+            "greatest distance over delta: {}",
+            lambda frame: frame["train/distance"] / frame["theory/delta"],
+            greatest=True,
+        ),
+    ),
+    Claim(
+        "bound",
+        "the loss stays under Phi(0) (1 - eta lambda_0 / 2)^t",
+        f"{LING}; {TRUONG}, the theorem",
+        ALL_FOUR,
+        "theorem",
+        _guaranteed(
+            "theory/bound_held",
+            "greatest log(loss / bound): {}",
+            _column("theory/bound_violation"),
+            greatest=True,
+        ),
+    ),
+    Claim(
+        "initial",
+        "lambda_0 >= m lambda_* / 2 with high probability for large m",
+        f"{LING}, Theorem 2; {TRUONG}",
+        "where lambda_* is resolved",
+        "width_scaling",
+        _initial,
+    ),
+    Claim(
+        "population",
+        "G(0) / m tends to K; the central limit theorem has ||G(0)/m - K||_F fall as m^(-1/2)",
+        f"{LING}, section 4",
+        "where sigma_w2 is below its limit",
+        "width_scaling",
+        _population,
+    ),
+    Claim(
+        "optimum",
+        "gradient descent reaches a global optimum",
+        f"{LING}; {TRUONG}",
+        "whose training did not end with its budget",
+        "global_convergence",
+        _optimum,
+    ),
+    Claim(
+        "final_rate",
+        "at the end the loss falls at the rate of the slowest mode of H",
+        "linearisation, docs/theory.md, section 6",
+        "where train.loss_tol was reached",
+        "global_convergence",
+        _final_rate,
+    ),
+    Claim(
+        "linearised",
+        "the measured rate tends to the linearised one with the width",
+        "linearisation, docs/theory.md, section 6",
+        "of two widths or more",
+        "rate_vs_bound",
+        _with_width(
+            lambda frame: (frame["rate/measured_over_linearized"] - 1).abs(),
+            "median |measured / linearised - 1|: {} at {}, {} at {}",
+        ),
+    ),
+    Claim(
+        "drift",
+        "the tangent kernel changes less in a wider network",
+        "linearisation, docs/theory.md, section 6",
+        "of two widths or more",
+        "global_convergence",
+        _with_width(
+            _column("theory/kernel_drift"),
+            "median relative change of H: {} at {}, {} at {}",
+        ),
+    ),
+)

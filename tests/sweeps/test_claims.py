@@ -1,0 +1,145 @@
+"""The scorecard of the theory's claims: what networks show, and `sweeps verify`."""
+
+import json
+
+import pytest
+from command import inside
+
+from sweeps.planning.outcomes import TrialOutcome
+from sweeps.planning.plan import PlannedTrial
+from sweeps.reports.claims import CLAIMS, score, scorecard
+
+BY_NAME = {claim.name: claim for claim in CLAIMS}
+HELD = {"theory/condition_held": 1.0}
+NOT = {"theory/condition_held": 0.0}
+
+
+def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0):
+    """The outcome of a trial with these metrics."""
+    plain = {"model": {"width": width}, "train": {"loss_tol": loss_tol}}
+    digest = f"{width}-{seed}-{len(summary)}"
+    varying = {"model.width": width, "seed": seed}
+    planned = PlannedTrial(digest, str(width), digest, varying, plain, 0, 1)
+    return TrialOutcome(planned, status, summary)
+
+
+def finding(name, *trials):
+    return score(BY_NAME[name], trials).finding
+
+
+def equilibrium(held):
+    return {"theory/well_posed_held": held}
+
+
+def least(value):
+    return {"theory/lambda_ratio_min": value, "theory/lambda_held": float(value >= 0.5)}
+
+
+def moved(value):
+    return {"train/distance": value, "theory/delta": 0.5}
+
+
+def above(value):
+    return {"theory/bound_violation": value, "theory/bound_held": float(value <= 0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "fails", "worst"),
+    [
+        ("equilibrium", equilibrium(1.0), equilibrium(0.0), None),
+        ("lambda", least(0.75), least(0.25), ("0.75", "0.25")),
+        ("distance", moved(0.25), moved(0.75), ("0.5", "1.5")),
+        ("bound", above(-1.0), above(2.0), ("-1", "2")),
+    ],
+)
+def test_a_consequence_of_the_theorem_counts_where_the_conditions_hold(name, holds, fails, worst):
+    good, bad, outside = trial(HELD | holds), trial(HELD | fails), trial(NOT | fails)
+    assert finding(name, good, good, outside).verdict == "seen"
+    assert finding(name, good, bad, outside).verdict == "seen in 1 of 2"
+    assert finding(name, bad).verdict == "not seen"
+    alone = finding(name, outside)
+    assert alone.verdict == "not tested"
+    assert "held in 0 of 1" in alone.measured
+    if worst:
+        assert finding(name, good).measured.endswith(worst[0])
+        assert finding(name, good, bad).measured.endswith(worst[1])
+
+
+def test_the_initial_eigenvalue_is_compared_at_every_width():
+    def at(width, ratio):
+        return trial({"theory/lambda_0_over_m": ratio, "theory/lambda_star": 1.0}, width)
+
+    found = finding("initial", at(64, 0.3), at(64, 0.6), at(128, 0.9), at(128, 0.5))
+    assert (found.networks, found.held) == (4, 3)
+    assert "at the greatest width in 2 of 2" in found.measured
+    assert "0.158 to 1, 95 %" in found.measured  # 0.025^(1/2), Clopper and Pearson
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(-0.5, "seen"), (-0.25, "not seen")])
+def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(exponent, verdict):
+    """With one percent of noise, alternating."""
+    trials = [
+        trial({"theory/gram_error": 3 * width**exponent * (1 + 0.01 * (-1) ** k)}, width, seed=k)
+        for width in (64, 128, 256, 512)
+        for k in range(2)
+    ]
+    found = finding("population", *trials)
+    assert found.verdict == verdict
+    assert f"m^({exponent:.3g}" in found.measured
+
+
+def test_a_global_optimum_is_asked_for_and_reached():
+    end = {"rate/measured_end_over_asymptotic": 1.05}
+    far = {"rate/measured_end_over_asymptotic": 1.2}
+    reached = trial(end, loss_tol=1e-20, status="converged")
+    slow = trial(far, loss_tol=1e-20, status="converged", seed=1)
+    cut = trial(far, loss_tol=1e-20, status="stalled", seed=2)
+    short = trial(far, loss_tol=1e-20, seed=3)
+    easy = trial(end, loss_tol=1e-3, status="converged")
+    assert finding("optimum", reached, slow, cut, short).verdict == "seen in 2 of 3"
+    assert finding("optimum", short).measured == ""
+    assert finding("optimum", easy).measured == ""
+    assert finding("final_rate", reached, slow, cut).verdict == "seen in 1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "better", "worse"),
+    [
+        ("linearised", "rate/measured_over_linearized", 0.99, 1.5),
+        ("drift", "theory/kernel_drift", 0.01, 0.3),
+    ],
+)
+def test_what_tends_to_a_limit_with_the_width(name, key, better, worse):
+    near, far = ({key: value} for value in (better, worse))
+    assert finding(name, trial(far, 64), trial(near, 256)).verdict == "seen"
+    assert finding(name, trial(near, 64), trial(far, 256)).verdict == "not seen"
+    assert finding(name, trial(near, 64)).verdict == "not tested"
+
+
+def test_a_report_lists_the_claims_that_its_trials_speak_of():
+    stopped = trial(HELD | least(0.1), status="stopped")
+    failed = trial({}, status="failed")
+    assert scorecard([stopped, failed]) == []
+    (only,) = scorecard([trial(HELD | least(0.75)), stopped, failed])
+    assert (only.claim.name, only.finding.networks) == ("lambda", 1)
+
+
+def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
+    words = ["verify", "cluster=inline", "model.width=8,16", "data.n=4", "seed=0", "train.steps=6"]
+    done = inside(*words, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == list(BY_NAME)
+    assert rows["optimum"]["verdict"] == "not tested"
+    assert rows["initial"]["networks"] == 4
+    again = inside(*words, cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout.count("nothing to do") == 4
+    assert all(claim.text in again.stdout for claim in CLAIMS)
+
+
+def test_verify_has_experiments_of_its_own(tmp_path):
+    done = inside("verify", "experiment=quickstart", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "leave experiment= out" in done.stderr
+    assert not list(tmp_path.iterdir())
