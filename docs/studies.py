@@ -17,6 +17,7 @@ STUDIES = {
     "activations": "activations",
     "stability": "stability",
     "frontier_eta": "frontier",
+    "width_frontier": "frontier",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "global_convergence": "convergence",

@@ -52,8 +52,7 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
         device: cpu, cuda, cuda:1.
 
     Raises:
-        ValueError: the data set cannot be used, the step size does not exist, or no drawn
-            network met the initial condition (`model.init=redraw`).
+        ValueError: the data set cannot be used, or the step size does not exist.
     """
     descent = Descent([config], [dataset or load(config.data)], device)
     for _ in descent:
@@ -99,6 +98,8 @@ def compare(course: Course) -> Outcome:
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
     summary, notes = _cost(course)
+    if course.config.model.init == "redraw":
+        summary["theory/networks_drawn"] = course.drawn
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
         return Outcome(course.status, course.reason, _measured(course), summary, notes)

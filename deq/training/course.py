@@ -28,6 +28,7 @@ class Status(StrEnum):
     ILL_POSED = "ill_posed"
     STALLED = "stalled"
     STOPPED = "stopped"  # by the caller: see Descent.stop
+    REJECTED = "rejected"  # no drawn network met the initial condition: model.init=redraw
 
 
 # Columns of the trajectory, one row per GD step; NaN where a quantity was not measured.
@@ -77,6 +78,7 @@ class Course:
         reason: one sentence on why it ended.
         initial: what the theory reads at t = 0; None when there was no equilibrium.
         seconds: this trial's share of the time spent.
+        drawn: number of networks that were drawn, see ModelConfig.init.
         products: products with W so far, a thin one (n x n with n x m) counted n / m.
         window_check: greatest deviation that the checks of windows found; -inf without a check.
         window_tol: the loosest tolerance of a window, greater than the one asked for where
@@ -102,6 +104,7 @@ class Course:
     reason: str = ""
     initial: Initial | None = None
     seconds: float = 0.0
+    drawn: int = 1
     products: float = 0.0
     window_check: float = -math.inf
     window_tol: float = -math.inf
@@ -120,7 +123,7 @@ class Course:
     # Attributes of the state beside rows, status and initial; weights are not part of it.
     COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
     ENTRIES = ("crossing", "sliding", "undecided", "weighty")
-    PLAIN = ("eta", "reason", *COUNTS, *ENTRIES, "moved", "size", "_best", "_best_step")
+    PLAIN = ("eta", "reason", "drawn", *COUNTS, *ENTRIES, "moved", "size", "_best", "_best_step")
 
     def state(self) -> State:
         """Return everything but config, dataset and weights, as plain data and tensors."""

@@ -48,8 +48,7 @@ class Descent:
             keep_weights: whether a course holds its trial's weights once it has ended.
 
         Raises:
-            ValueError: the trials differ in shape, or a trial with `init=redraw` found no
-                network that meets the initial condition.
+            ValueError: the trials differ in shape.
         """
         if len({shape(c, s) for c, s in zip(configs, datasets, strict=True)}) > 1:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
@@ -143,7 +142,13 @@ def _groups(courses: Sequence[Course], device: torch.device) -> list[Group]:
     """Group the trials: those of single steps together, each that uses windows by itself."""
 
     def pack(part: list[Course]) -> Pack:
-        return Pack([course.config for course in part], [course.dataset for course in part], device)
+        configs, datasets = [c.config for c in part], [c.dataset for c in part]
+        pack = Pack(configs, datasets, device)
+        for course, drawn, why in zip(part, pack.drawn, pack.rejected, strict=True):
+            course.drawn = drawn
+            if why:
+                course.end(Status.REJECTED, why)
+        return pack
 
     single = [course for course in courses if course.config.train.integrator == "steps"]
     windows = [course for course in courses if course.config.train.integrator == "windows"]

@@ -45,8 +45,11 @@ class Group:
     def measure(self, step: int) -> None:
         """Measure at `step` and end the trials that are done.
 
-        A trial leaves the pack as soon as it has ended.
+        A trial leaves the pack as soon as it has ended; at step 0 those whose networks were
+        all rejected do.
         """
+        if not self.keep_training():
+            return
         rows = [blank_row(step) for _ in self.courses]
         solved = self.lookahead.step()
         if solved is None:
@@ -96,7 +99,9 @@ class Group:
         return places
 
     def _set_last(self, k: int, course: Course) -> None:
-        """Set what a trial that ends reads of its weights."""
+        """Set what a trial that ends reads of its weights; a rejected network has none."""
+        if course.status is Status.REJECTED:
+            return
         pack = self.pack
         if course.keep_weights:
             course.weights = pack.weights(k, course.config, course.dataset)
