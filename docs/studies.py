@@ -21,6 +21,7 @@ STUDIES = {
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "global_convergence": "convergence",
+    "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",
 }

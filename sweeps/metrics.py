@@ -194,6 +194,21 @@ SUMMARY = (
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
     Metric("train/distance", "||theta(T) - theta(0)||_2 over W, U and a, T the last step"),
     Metric("train/distance_relative", "train/distance divided by ||theta(0)||_2"),
+    Metric(
+        "theory/distance_over_delta",
+        "greatest of ||W(T) - W(0)||_F, ||U(T) - U(0)||_F, ||a(T) - a(0)||_2, divided by "
+        "theory/delta: at most 1 where (7) to (10) hold",
+    ),
+    Metric(
+        "test/loss",
+        "data.test_n: 1/2 mean (yhat - y)^2 over the held-out samples, of the network at the end",
+    ),
+    Metric(
+        "test/loss_linearized",
+        "the same of the linearised network, kernel H(0), after the same number of GD steps",
+    ),
+    Metric("test/loss_population", "the same of kernel regression with H_inf"),
+    Metric("test/loss_gram", "the same of kernel regression with K"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
 )
 

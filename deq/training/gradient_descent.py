@@ -9,6 +9,7 @@ import torch
 from deq.config import PACK_KEYS, TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import forbid_tf32
+from deq.theory.rejection_sampling import Networks
 from deq.training.course import Course, Status
 from deq.training.group import Group
 from deq.training.pack import Pack
@@ -142,13 +143,14 @@ def _groups(courses: Sequence[Course], device: torch.device) -> list[Group]:
     """Group the trials: those of single steps together, each that uses windows by itself."""
 
     def pack(part: list[Course]) -> Pack:
+        def on_drawn(networks: Networks) -> None:
+            for course, drawn, why in zip(part, networks.drawn, networks.rejected, strict=True):
+                course.drawn = drawn
+                if why:
+                    course.end(Status.REJECTED, why)
+
         configs, datasets = [c.config for c in part], [c.dataset for c in part]
-        pack = Pack(configs, datasets, device)
-        for course, drawn, why in zip(part, pack.drawn, pack.rejected, strict=True):
-            course.drawn = drawn
-            if why:
-                course.end(Status.REJECTED, why)
-        return pack
+        return Pack(configs, datasets, device, on_drawn)
 
     single = [course for course in courses if course.config.train.integrator == "steps"]
     windows = [course for course in courses if course.config.train.integrator == "windows"]

@@ -13,7 +13,7 @@ sample.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from deq.solvers.fixed_point import Map, solve
 from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant
 from deq.solvers.solution import Solution
-from deq.theory.rejection_sampling import draw_networks
+from deq.theory.rejection_sampling import Networks, draw_networks
 from deq.training.state import State, load_state_dict
 from deq.training.weights import Weights, input_weights
 
@@ -56,7 +56,6 @@ class Pack:
         tol_wanted: (B,) float64, what `tol` would be if the dtype resolved it.
         norm_w: (B,) float64, ||W||_2 or an upper bound where products are mixed; else NaN.
         flipped: (B,) samples whose mask changed at a kink since the step before.
-        drawn, rejected: of a pack at its beginning, see `Networks`.
     """
 
     SCALARS = ("eta", "norm_w", "tol", "tol_wanted", "flipped")  # one for each trial
@@ -64,15 +63,23 @@ class Pack:
     STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
 
     def __init__(
-        self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
+        self,
+        configs: Sequence[TrialConfig],
+        datasets: Sequence[Dataset],
+        device: torch.device,
+        on_drawn: Callable[[Networks], None] = lambda networks: None,
     ) -> None:
+        """Draw the networks, which `on_drawn` is called with."""
         config = configs[0]
         dtype = config.torch_dtype
         self.solver, self.phi = config.solver, activation(config.model.activation)
         x = torch.stack([s.x for s in datasets]).to(device)  # (B, d, n) float64
         self.xx = x.mT @ x
         self.y = torch.stack([s.y for s in datasets]).to(device)
-        self.w, u, self.a, self.drawn, self.rejected = draw_networks(configs, datasets, device)
+        networks = draw_networks(configs, datasets, device)
+        on_drawn(networks)
+        self.w, u, self.a = networks[:3]
+        del networks
         self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()
         self.norm_u: list[float] = operator_norm(u).tolist()  # at step 0
         self.p = torch.bmm(x.mT.to(dtype), u.mT)
