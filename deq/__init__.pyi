@@ -26,6 +26,7 @@ from .linalg.hardware import hardware, memory_of, set_threads
 from .models.memory import memory, pack_size
 from .theory.population import Population, population
 from .theory.statistics import Mean, PowerLaw, Proportion, mean, power_law, proportion
+from .theory.width import sufficient_width
 from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
@@ -90,6 +91,7 @@ __all__ = [
     "save_weights",
     "set_threads",
     "shape_of",
+    "sufficient_width",
     "train",
     "train_pack",
 ]

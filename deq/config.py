@@ -49,8 +49,8 @@ class ModelConfig:
             trial is composed, and checked when the config is used.
         init: gaussian: use the first network drawn; redraw: draw until conditions (7) to
             (9) of the theorem hold at some delta (Truong 2023).
-        max_draws: with redraw, the most networks to draw. It does not change a trial's
-            numbers.
+        max_draws: with redraw, the most networks to draw; if none is accepted the trial ends
+            as `rejected`, until more are allowed. It does not change a trial's numbers.
     """
 
     width: int = 256

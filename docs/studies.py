@@ -17,10 +17,12 @@ STUDIES = {
     "activations": "activations",
     "stability": "stability",
     "frontier_eta": "frontier",
+    "width_frontier": "frontier",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "theorem": "rates",
     "global_convergence": "convergence",
+    "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",
 }

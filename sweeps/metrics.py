@@ -113,6 +113,10 @@ SUMMARY = (
         "theory/lambda_star",
         "lambda_* = lambda_min(K), the limit of lambda_0 / m; absent below 10 times its error",
     ),
+    Metric(
+        "theory/lambda_0_over_m_lambda_star",
+        "lambda_0 / (m lambda_*): Theorem 2 has it at 0.5 and above, with high probability",
+    ),
     Metric("theory/lambda_star_error", "bound on the error of lambda_*"),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
@@ -144,6 +148,10 @@ SUMMARY = (
     Metric(
         "theory/c_a_bounded",
         "sup|phi| sqrt(m n), where it is smaller: it is in C_a's place in (7) to (10)",
+    ),
+    Metric(
+        "theory/networks_drawn",
+        "model.init=redraw: networks drawn until (7) to (9) held, or until it gave up",
     ),
     Metric("theory/condition_held", "whether (7) to (10) hold", FLAG),
     Metric("theory/bound_held", "whether Phi stayed under the bound, up to rounding", FLAG),
@@ -186,6 +194,21 @@ SUMMARY = (
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
     Metric("train/distance", "||theta(T) - theta(0)||_2 over W, U and a, T the last step"),
     Metric("train/distance_relative", "train/distance divided by ||theta(0)||_2"),
+    Metric(
+        "theory/distance_over_delta",
+        "greatest of ||W(T) - W(0)||_F, ||U(T) - U(0)||_F, ||a(T) - a(0)||_2, divided by "
+        "theory/delta: at most 1 where (7) to (10) hold",
+    ),
+    Metric(
+        "test/loss",
+        "data.test_n: 1/2 mean (yhat - y)^2 over the held-out samples, of the network at the end",
+    ),
+    Metric(
+        "test/loss_linearized",
+        "the same of the linearised network, kernel H(0), after the same number of GD steps",
+    ),
+    Metric("test/loss_population", "the same of kernel regression with H_inf"),
+    Metric("test/loss_gram", "the same of kernel regression with K"),
     Metric("train/eta", "eta in absolute terms, whatever train.eta_unit is"),
 )
 

@@ -16,6 +16,7 @@ from deq.data.config import (
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from deq.data.dataset import Dataset
 
@@ -37,7 +38,8 @@ def load(config: DataConfig) -> "Dataset":
     """Load and check a data set.
 
     Returns:
-        x (d, n) with columns of norm sqrt(d), and y (n,), both float64.
+        x (d, n) with columns of norm sqrt(d), and y (n,), both float64, and as `test` the
+        held-out samples (see `test_n`).
 
     Raises:
         ValueError: it cannot be read or downloaded, or has too few samples, values that
@@ -45,16 +47,30 @@ def load(config: DataConfig) -> "Dataset":
     """
     import torch
 
-    from deq.data.dataset import Dataset, centre, normalise
+    from deq.data.dataset import centre
     from deq.data.sphere import draw_sphere
 
     if isinstance(config, SphereConfig):
-        x, y = draw_sphere(config)
-        return Dataset(normalise(x), y)
+        return _split(*draw_sphere(config), config.test_n)
     values, labels = _arrays(config)
-    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values)
+    n = len(labels) - config.test_n
+    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values, n)
     with _naming_file(config):
-        return Dataset(normalise(x), torch.tensor(labels))
+        return _split(x, torch.tensor(labels), config.test_n)
+
+
+def _split(x: "Tensor", y: "Tensor", test_n: int) -> "Dataset":
+    """Check and scale samples x (d, k), of which the last `test_n` are held out."""
+    from deq.data.columns import check_nonzero
+    from deq.data.dataset import Dataset, normalise, scale
+
+    n = len(y) - test_n
+    if not test_n:
+        return Dataset(normalise(x), y)
+    held_out = x[:, n:].clone()
+    check_nonzero(held_out.numpy(), n)
+    train = normalise(x[:, :n].clone())  # in x's memory order, so that norms are rounded alike
+    return Dataset(train, y[:n].clone(), Dataset(scale(held_out), y[n:].clone()))
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:
@@ -70,14 +86,15 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
 
         check_digits(config)
         return PIXELS, config.n
-    from deq.data.columns import check_columns
+    from deq.data.columns import check_columns, check_nonzero
 
-    values, _ = _arrays(config)
-    x = values if isinstance(config, NpzConfig) else (values - values.mean(axis=0)).T
+    values, labels = _arrays(config)
+    n = len(labels) - config.test_n
+    x = values if isinstance(config, NpzConfig) else (values - values[:n].mean(axis=0)).T
     with _naming_file(config):
-        check_columns(x)
-    d, n = x.shape
-    return d, n
+        check_nonzero(x[:, n:], n)
+        check_columns(x[:, :n])
+    return x.shape[0], n
 
 
 def digest(config: NpzConfig | OpenmlConfig) -> str:
@@ -108,7 +125,10 @@ def _naming_file(config: DataConfig) -> Iterator[None]:
 
 
 def _arrays(config: DigitsConfig | NpzConfig | OpenmlConfig) -> "tuple[np.ndarray, np.ndarray]":
-    """Return inputs as they are stored, (d, n) of a file or images (n, d), and labels (n,)."""
+    """Return inputs as they are stored, (d, k) of a file or images (k, d), and labels (k,).
+
+    The held-out samples are the last of the k.
+    """
     if isinstance(config, DigitsConfig):
         from deq.data.digits import read_digits
 

@@ -14,15 +14,28 @@ def check_columns(x: np.ndarray) -> None:
     """
     # Scale by powers of two, so that no square overflows or underflows.
     x = np.ldexp(x, -np.frexp(np.abs(x).max(axis=0))[1])
+    check_nonzero(x)
     norms = np.linalg.norm(x, axis=0)
-    zero = np.flatnonzero(norms == 0).tolist()
-    if zero:
-        raise ValueError(f"columns of x that are zero: {_first_five(zero)}; drop these samples")
     units = x / norms
     cosine = np.triu(np.abs(units.T @ units), 1)
     pairs = [f"{i} and {j}" for i, j in np.argwhere(cosine > 1 - PARALLEL).tolist()]
     if pairs:
         raise ValueError(f"columns of x that are parallel: {_first_five(pairs)}; drop one of each")
+
+
+def check_nonzero(x: np.ndarray, first: int = 0) -> None:
+    """Check that inputs x (d, n) have no zero columns.
+
+    Args:
+        x: the inputs.
+        first: index of its first column in the data set.
+
+    Raises:
+        ValueError: a column is zero.
+    """
+    zero = (first + np.flatnonzero(np.abs(x).max(axis=0, initial=0.0) == 0)).tolist()
+    if zero:
+        raise ValueError(f"columns of x that are zero: {_first_five(zero)}; drop these samples")
 
 
 def _first_five(items: list[int] | list[str]) -> str:

@@ -15,14 +15,17 @@ class DigitsConfig:
         name: the data set.
         n: number of samples of both classes together.
         classes: the two digits; the second is labelled 1.
+        test_n: number of held-out samples, those that follow the n in each class; the mean that is
+            subtracted is that of the n. The test losses of a trial are measured there.
     """
 
     name: Literal["digits"] = "digits"
     n: int = 64
     classes: tuple[int, int] = (0, 1)
+    test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _check_n(self.n, self.test_n)
         _check_classes(self.classes)
 
 
@@ -37,15 +40,17 @@ class SphereConfig:
         n: number of samples.
         d: dimension of a sample.
         seed: of the random draw.
+        test_n: number of held-out samples, drawn after the others; their labels are as random.
     """
 
     name: Literal["sphere"] = "sphere"
     n: int = 64
     d: int = 64
     seed: int = 0
+    test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _check_n(self.n, self.test_n)
         if self.d < 2:
             raise ValueError(f"d must be at least 2, not {self.d}")
         if not 0 <= self.seed < 2**63:
@@ -62,6 +67,7 @@ class NpzConfig:
         n: number of samples to use, from the first; null for all.
         sha256: the digest of the file; filled in when the trial is composed, and
             checked when the file is read.
+        test_n: number of held-out samples, those that follow the n; with n null the last ones.
     """
 
     name: Literal["npz"] = "npz"
@@ -69,10 +75,10 @@ class NpzConfig:
     path: str = field(default="", metadata={"identity": False, "digest": "sha256"})
     n: int | None = None
     sha256: str = ""
+    test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
-        if self.n is not None:
-            _check_n(self.n)
+        _check_n(1 if self.n is None else self.n, self.test_n)
         if not self.path:
             raise ValueError("path is empty: give the .npz file, data.path=FILE")
 
@@ -93,9 +99,10 @@ class OpenmlConfig:
         classes: the two classes; the second is labelled 1.
         cache: the folder of downloads. Its location is not part of an experiment's
             identity. `sweeps` fills in `data` under its output root.
-        sha256: SHA-256 of the n samples before centring and normalisation, sample by
-            sample, then of the n labels, all as little-endian float64; filled in when the
-            trial is composed, and checked when the samples are loaded.
+        sha256: SHA-256 of the samples before centring and normalisation, sample by
+            sample, then of their labels, all as little-endian float64, the held-out ones last;
+            filled in when the trial is composed, and checked when the samples are loaded.
+        test_n: number of held-out samples, as for `digits`.
     """
 
     name: str = ""
@@ -103,11 +110,12 @@ class OpenmlConfig:
     classes: tuple[int, int] = (0, 1)
     cache: str = field(default="", metadata={"identity": False})
     sha256: str = ""
+    test_n: int = field(default=0, metadata={"absent_at": 0})
 
     data_id: ClassVar[int]
 
     def __post_init__(self) -> None:
-        _check_n(self.n)
+        _check_n(self.n, self.test_n)
         _check_classes(self.classes)
 
 
@@ -132,9 +140,11 @@ class Cifar10Config(OpenmlConfig):
 DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Config
 
 
-def _check_n(n: int) -> None:
+def _check_n(n: int, test_n: int) -> None:
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
+    if test_n < 0:
+        raise ValueError(f"test_n must be at least 0, not {test_n}")
 
 
 def _check_classes(classes: tuple[int, int]) -> None:

@@ -11,10 +11,16 @@ from deq.data.columns import check_columns
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs x (d, n), columns of norm sqrt(d), and targets y (n,), both float64."""
+    """Inputs x (d, n), columns of norm sqrt(d), and targets y (n,), both float64.
+
+    Attributes:
+        x, y: inputs and targets.
+        test: held-out samples; None without any.
+    """
 
     x: Tensor
     y: Tensor
+    test: "Dataset | None" = None
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -24,6 +30,11 @@ def normalise(x: Tensor) -> Tensor:
         ValueError: a column is zero, or two are parallel: lambda_star would be 0.
     """
     check_columns(x.numpy())
+    return scale(x)
+
+
+def scale(x: Tensor) -> Tensor:
+    """Scale the columns of x (d, n) float64, none of them zero, to norm sqrt(d)."""
     # First scale by powers of two, which is exact, so that no square overflows or underflows.
     exponent = torch.frexp(x.abs().amax(dim=0)).exponent
     x = torch.from_numpy(np.ldexp(x.numpy(), -exponent.numpy()))
@@ -31,11 +42,11 @@ def normalise(x: Tensor) -> Tensor:
     return scaled
 
 
-def centre(rows: np.ndarray) -> Tensor:
-    """Return images (n, d) as columns (d, n), float64, with the mean image subtracted.
+def centre(rows: np.ndarray, n: int) -> Tensor:
+    """Return images (k, d) as columns (d, k), float64, with the mean of the first n subtracted.
 
     Pixels are not negative, so raw images lie in a narrow cone about their mean, and one
     eigenvalue of the Gram matrix would be far above all others.
     """
     x = torch.tensor(rows.T, dtype=torch.float64)
-    return x - x.mean(dim=1, keepdim=True)
+    return x - x[:, :n].clone().mean(dim=1, keepdim=True)

@@ -21,18 +21,18 @@ def check_digits(config: DigitsConfig) -> None:
         ValueError: n is larger than the data set.
     """
     counts = [COUNTS[digit] for digit in config.classes]
-    check_enough(config.name, config.n, config.classes, counts)
+    check_enough(config.name, (config.n, config.test_n), config.classes, counts)
 
 
 def read_digits(config: DigitsConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Read images (n, 64) and labels y (n,).
+    """Read images (k, 64) and labels y (k,), the held-out ones last.
 
     Raises:
-        ValueError: n is larger than the data set.
+        ValueError: k is larger than the data set.
     """
     table = _table()
     images = {digit: table[table[:, -1] == digit, :-1] for digit in config.classes}
-    return first_of_each(images, config.name, config.n, config.classes)
+    return first_of_each(images, config.name, (config.n, config.test_n), config.classes)
 
 
 def _table() -> np.ndarray:

@@ -25,7 +25,7 @@ def npz_digest(config: NpzConfig) -> str:
 
 
 def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Read the file's arrays x (d, n) and y (n,) as float64.
+    """Read the file's arrays x (d, k) and y (k,) as float64, the held-out samples last.
 
     Raises:
         ValueError: the file has another digest than `sha256`, or lacks such arrays.
@@ -45,12 +45,14 @@ def read_npz(config: NpzConfig) -> tuple[np.ndarray, np.ndarray]:
         )
     if x.size == 0:
         raise ValueError(f"data.path={config.path} holds no samples: x is {tuple(x.shape)}")
-    if config.n is not None and config.n > x.shape[1]:
+    n = x.shape[1] - config.test_n if config.n is None else config.n
+    if n < 1 or n + config.test_n > x.shape[1]:
+        held_out = f" and data.test_n={config.test_n} are" if config.test_n else " is"
         raise ValueError(
-            f"data.n={config.n} is larger than the data set: {config.path} has {x.shape[1]} samples"
+            f"data.n={config.n}{held_out} larger than the data set: {config.path} has "
+            f"{x.shape[1]} samples"
         )
-    n = config.n or x.shape[1]
-    return x[:, :n], y[:n]
+    return x[:, : n + config.test_n], y[: n + config.test_n]
 
 
 def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:

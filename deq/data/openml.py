@@ -43,9 +43,9 @@ def _archive(config: OpenmlConfig) -> Archive:
 
 
 def _samples(config: OpenmlConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return raw samples (n, d) and labels -1 and 1 (n,)."""
+    """Return raw samples (k, d) and labels -1 and 1 (k,), the held-out ones last."""
     images = _archive(config).images(config.classes)
-    return first_of_each(images, config.name, config.n, config.classes)
+    return first_of_each(images, config.name, (config.n, config.test_n), config.classes)
 
 
 def _sha256(rows: np.ndarray, y: np.ndarray) -> str:

@@ -21,6 +21,8 @@ WINDOWS, WINDOW_SQUARES = 60, 120
 # With a kink as well: responses of ten monitored entries a sample, and sixteen matrices of
 # samples and entries (switching.PARTS). Counted too.
 ENTRIES, ENTRY_SQUARES = 30, 16 * 121
+# With data.test_n: tensors of all samples while their fixed points are solved from cold starts.
+HELD_OUT = 8
 # Vectors of length m in the diagnostics: those of Lanczos and rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -55,6 +57,9 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     if windows and has_kink(config.model.activation):
         tensors, squares = tensors + ENTRIES, squares + ENTRY_SQUARES
     training = size * m * (n * tensors + VECTORS) + 8 * n * n * squares
+    held_out = config.data.test_n
+    if held_out:  # a cold solve of all samples, its prediction, and U
+        training += size * m * (HELD_OUT * (n + held_out) + d) + 8 * 2 * (n + held_out) ** 2
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     peak = size * m * m + max(training, drawing)
     if config.dtype == "float32" and config.solver.finish == "float64":

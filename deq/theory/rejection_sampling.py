@@ -5,6 +5,7 @@ holds; docs/theory.md, sections 1 and 3.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,21 +27,43 @@ NEAR = 0.3
 Weights = tuple[Tensor, Tensor, Tensor]
 
 
+class Networks(NamedTuple):
+    """Drawn networks of a pack.
+
+    Attributes:
+        w, u, a: W (B, m, m), U (B, m, d), a (B, m).
+        drawn: number of networks that each trial drew.
+        rejected: for each trial, why none of them was accepted; empty where one was.
+    """
+
+    w: Tensor
+    u: Tensor
+    a: Tensor
+    drawn: list[int]
+    rejected: list[str]
+
+
 def starting_weights(
     configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
 ) -> Weights:
-    """Draw W (B, m, m), U (B, m, d), a (B, m) of trials of one shape.
+    """Draw W (B, m, m), U (B, m, d), a (B, m) of trials of one shape, see `draw_networks`."""
+    networks = draw_networks(configs, datasets, device)
+    return networks.w, networks.u, networks.a
+
+
+def draw_networks(
+    configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
+) -> Networks:
+    """Draw the networks of trials of one shape.
 
     A trial with `init=redraw` draws from its own seed's stream until conditions (7) to (9)
-    hold at some delta. Its result does not depend on the other trials.
+    hold at some delta, or until it has drawn `max_draws` networks; then it has the last one.
+    Its result does not depend on the other trials.
 
     Args:
         configs: the trials.
         datasets: what each trains on.
         device: of the weights.
-
-    Raises:
-        ValueError: the conditions held for none of a trial's `max_draws` networks.
     """
     streams = [torch.Generator().manual_seed(config.seed) for config in configs]
     w, u, a = draw_pack(
@@ -50,33 +73,42 @@ def starting_weights(
         dtype=configs[0].torch_dtype,
         device=device,
     )
-    _redraw(configs, datasets, streams, (w, u, a))
-    return w, u, a
+    networks = Networks(w, u, a, [1] * len(configs), [""] * len(configs))
+    _redraw(configs, datasets, streams, networks)
+    return networks
 
 
 def _redraw(
     configs: Sequence[TrialConfig],
     datasets: Sequence[Dataset],
     streams: Sequence[torch.Generator],
-    weights: Weights,
+    networks: Networks,
 ) -> None:
-    """Redraw weights in place until the conditions of every trial with `init=redraw` hold."""
-    w, u, a = weights
+    """Redraw in place until the conditions of every trial with `init=redraw` hold, or it gives up.
+
+    Args:
+        configs: the trials.
+        datasets: what each trains on.
+        streams: each trial's random number generator.
+        networks: the first network of each trial; its weights, `drawn` and `rejected` are updated.
+    """
+    w, u, a = networks[:3]
     waiting = [b for b, config in enumerate(configs) if config.model.init == "redraw"]
     best: dict[int, InitialCondition] = {}
-    draws = 1
     while waiting:
         parts = (w[waiting], u[waiting], a[waiting])
         own, data = [configs[b] for b in waiting], [datasets[b] for b in waiting]
         for b, condition in zip(waiting, conditions(own, data, parts), strict=True):
             if condition and (b not in best or condition.worst > best[b].worst):
                 best[b] = condition
-        waiting = [b for b in waiting if b not in best or not best[b].held]
-        for b in waiting:
-            if draws >= configs[b].model.max_draws:
-                raise ValueError(_failure_message(configs[b], best.get(b)))
-            draw(configs[b].model, streams[b], w[b], u[b], a[b])
-        draws += 1
+        refused = [b for b in waiting if b not in best or not best[b].held]
+        waiting = [b for b in refused if networks.drawn[b] < configs[b].model.max_draws]
+        for b in refused:
+            if b in waiting:
+                draw(configs[b].model, streams[b], w[b], u[b], a[b])
+                networks.drawn[b] += 1
+            else:
+                networks.rejected[b] = _rejection(configs[b], best.get(b))
 
 
 def conditions(
@@ -122,7 +154,7 @@ def _equilibria(config: TrialConfig, w: Tensor, p: Tensor) -> tuple[Tensor, list
     return phi.function(solution.value).mT, exists
 
 
-def _failure_message(config: TrialConfig, best: InitialCondition | None) -> str:
+def _rejection(config: TrialConfig, best: InitialCondition | None) -> str:
     model = config.model
     tries = f"model.init=redraw: none of {model.max_draws} networks of seed {config.seed}"
     if best is None:

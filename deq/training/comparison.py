@@ -20,6 +20,7 @@ from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
 from deq.training.forecast import Forecast, predict
 from deq.training.gradient_descent import Descent
+from deq.training.held_out import Dynamics, losses
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
         device: cpu, cuda, cuda:1.
 
     Raises:
-        ValueError: the data set cannot be used, the step size does not exist, or no drawn
-            network met the initial condition (`model.init=redraw`).
+        ValueError: the data set cannot be used, or the step size does not exist.
     """
     descent = Descent([config], [dataset or load(config.data)], device)
     for _ in descent:
@@ -99,17 +99,21 @@ def compare(course: Course) -> Outcome:
     if course.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
     summary, notes = _cost(course)
+    if course.config.model.init == "redraw":
+        summary["theory/networks_drawn"] = course.drawn
     if course.initial is None:
         notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
         return Outcome(course.status, course.reason, _measured(course), summary, notes)
     forecast = predict(course.config, course.dataset, course.initial, course.eta)
     trajectory = columns(course, forecast)
     log_floor = _log_floor(course, course.initial, trajectory)
+    theory = forecast.theory()
     for numbers, missing in (
-        forecast.theory(),
+        theory,
         bound_flags(trajectory, log_floor),
         weight_flags(trajectory, course.initial, forecast.lipschitz),
-        _movement(course, trajectory),
+        _movement(course, trajectory, theory[0].get("theory/delta")),
+        _generalisation(course),
         _rates(course, forecast, trajectory, log_floor),
     ):
         summary, notes = summary | numbers, notes | missing
@@ -210,11 +214,19 @@ def _rates(
     return summary | end, notes | missing
 
 
-def _movement(course: Course, trajectory: dict[str, Tensor]) -> Numbers:
+def _generalisation(course: Course) -> Numbers:
+    """Return the losses at the held-out samples, if there are any."""
+    assert course.initial is not None
+    at = Dynamics(course.eta, course.rows[-1]["step"])
+    return losses(course.config, course.dataset, course.initial, course.held_out, at)
+
+
+def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None) -> Numbers:
     """Return how far the weights and the tangent kernel moved to the trial's end."""
     drift = trajectory["kernel_drift"]
     measured = drift[~drift.isnan()].tolist()
-    return {
+    summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
+    return summary | {
         "train/distance": course.moved,
         "train/distance_relative": course.moved / course.size,
         "theory/kernel_drift": measured[-1] if measured else math.nan,

@@ -10,6 +10,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.solvers.solution import Solved
 from deq.theory.convergence import Initial
+from deq.training.held_out import HeldOut
 from deq.training.state import State
 from deq.training.weights import Weights
 
@@ -28,6 +29,7 @@ class Status(StrEnum):
     ILL_POSED = "ill_posed"
     STALLED = "stalled"
     STOPPED = "stopped"  # by the caller: see Descent.stop
+    REJECTED = "rejected"  # no drawn network met the initial condition: model.init=redraw
 
 
 # Columns of the trajectory, one row per GD step; NaN where a quantity was not measured.
@@ -77,6 +79,7 @@ class Course:
         reason: one sentence on why it ended.
         initial: what the theory reads at t = 0; None when there was no equilibrium.
         seconds: this trial's share of the time spent.
+        drawn: number of networks that were drawn, see ModelConfig.init.
         products: products with W so far, a thin one (n x n with n x m) counted n / m.
         window_check: greatest deviation that the checks of windows found; -inf without a check.
         window_tol: the loosest tolerance of a window, greater than the one asked for where
@@ -88,6 +91,8 @@ class Course:
         windows_refused: windows that were not taken because their check failed.
         moved: ||theta - theta(0)||_2 over W, U and a at its end; NaN before.
         size: ||theta(0)||_2, likewise.
+        farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2, likewise.
+        held_out: what is known at its held-out samples, see `training/held_out`.
         keep_weights: whether to set `weights` when it ends.
         weights: those of the last row, or, for a stopped trial, of the step after it. None
             if they are not kept, or if the trial ended before the checkpoint was written
@@ -102,12 +107,15 @@ class Course:
     reason: str = ""
     initial: Initial | None = None
     seconds: float = 0.0
+    drawn: int = 1
     products: float = 0.0
     window_check: float = -math.inf
     window_tol: float = -math.inf
     windows_refused: int = 0
     moved: float = math.nan
     size: float = math.nan
+    farthest: float = math.nan
+    held_out: HeldOut = field(default_factory=dict)
     crossing: int = 0
     sliding: int = 0
     undecided: int = 0
@@ -120,7 +128,8 @@ class Course:
     # Attributes of the state beside rows, status and initial; weights are not part of it.
     COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
     ENTRIES = ("crossing", "sliding", "undecided", "weighty")
-    PLAIN = ("eta", "reason", *COUNTS, *ENTRIES, "moved", "size", "_best", "_best_step")
+    MOVED = ("moved", "size", "farthest", "held_out")
+    PLAIN = ("eta", "reason", "drawn", *COUNTS, *ENTRIES, *MOVED, "_best", "_best_step")
 
     def state(self) -> State:
         """Return everything but config, dataset and weights, as plain data and tensors."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,22 @@ from deq.models.equilibrium import draw_blocks
 from deq.theory.rejection_sampling import starting_weights
 
 
-def distance(
-    config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Tensor
-) -> tuple[float, float]:
-    """Return ||theta - theta(0)||_2 and ||theta(0)||_2 over W, U and a.
+class Distance(NamedTuple):
+    """Distance of weights from the initial ones.
+
+    Attributes:
+        moved: ||theta - theta(0)||_2 over W, U and a.
+        size: ||theta(0)||_2.
+        farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2.
+    """
+
+    moved: float
+    size: float
+    farthest: float
+
+
+def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Tensor) -> Distance:
+    """Return the distance of a trial's weights from its initial ones.
 
     U moves by C X^T, so that with the singular values s of X and its right singular vectors V,
     ||U - U_0||_F = ||diag(1/s) V^T (P - P_0)||_F; see `weights`.
@@ -31,7 +44,7 @@ def distance(
     v, s, _ = torch.linalg.svd(x, full_matrices=False)
     kept = s > max(x.shape) * torch.finfo(w.dtype).eps * s[0]
     inverse = v[:, kept].T / s[kept, None]
-    moved = size = 0.0
+    moved, size = dict.fromkeys("wua", 0.0), 0.0
     for name, first, start in _initial_blocks(config, dataset):
         rows = slice(first, first + len(start))
         if name == "u":
@@ -40,9 +53,10 @@ def distance(
             change = (w[rows].cpu() - start).double()
         else:
             change = (a.cpu() - start).double()
-        moved += float(change.square().sum())
+        moved[name] += float(change.square().sum())
         size += float(start.double().square().sum())
-    return math.sqrt(moved), math.sqrt(size)
+    squares = moved.values()
+    return Distance(math.sqrt(sum(squares)), math.sqrt(size), math.sqrt(max(squares)))
 
 
 def _initial_blocks(config: TrialConfig, dataset: Dataset) -> Iterator[tuple[str, int, Tensor]]:

@@ -192,6 +192,7 @@ class Forecast:
             return
         least = self.limit.lambda_star
         summary["theory/lambda_star"] = least
+        summary["theory/lambda_0_over_m_lambda_star"] = self.initial.lambda_0 / (width * least)
         rate = bound_rate(self.eta, width * least)
         _put(summary, notes, "rate/population_bound", rate, self._void(width * least, True))
 
@@ -210,7 +211,8 @@ def forecast(
 
     Raises:
         ValueError: the data set cannot be used, the step size does not exist, the network
-            has no equilibrium, or no drawn network met the initial condition.
+            has no equilibrium, or no drawn network met the initial condition
+            (`model.init=redraw`).
     """
     dataset = dataset or load(config.data)
     descent = Descent([config], [dataset], device)

@@ -9,6 +9,7 @@ import torch
 from deq.config import PACK_KEYS, TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import forbid_tf32
+from deq.theory.rejection_sampling import Networks
 from deq.training.course import Course, Status
 from deq.training.group import Group
 from deq.training.pack import Pack
@@ -48,8 +49,7 @@ class Descent:
             keep_weights: whether a course holds its trial's weights once it has ended.
 
         Raises:
-            ValueError: the trials differ in shape, or a trial with `init=redraw` found no
-                network that meets the initial condition.
+            ValueError: the trials differ in shape.
         """
         if len({shape(c, s) for c, s in zip(configs, datasets, strict=True)}) > 1:
             raise ValueError("a pack holds trials of one shape, activation, dtype and solver")
@@ -143,7 +143,14 @@ def _groups(courses: Sequence[Course], device: torch.device) -> list[Group]:
     """Group the trials: those of single steps together, each that uses windows by itself."""
 
     def pack(part: list[Course]) -> Pack:
-        return Pack([course.config for course in part], [course.dataset for course in part], device)
+        def on_drawn(networks: Networks) -> None:
+            for course, drawn, why in zip(part, networks.drawn, networks.rejected, strict=True):
+                course.drawn = drawn
+                if why:
+                    course.end(Status.REJECTED, why)
+
+        configs, datasets = [c.config for c in part], [c.dataset for c in part]
+        return Pack(configs, datasets, device, on_drawn)
 
     single = [course for course in courses if course.config.train.integrator == "steps"]
     windows = [course for course in courses if course.config.train.integrator == "windows"]

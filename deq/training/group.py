@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deq.solvers.solution import Solution, Solved
 from deq.theory.convergence import Initial
+from deq.training import held_out
 from deq.training.course import Course, Row, Status, blank_row
 from deq.training.diagnostics import Diagnostics, Spectra
 from deq.training.distance import distance
@@ -14,7 +15,7 @@ from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack, half_square
 from deq.training.state import State, load_state_dict
 from deq.training.step_size import step_size
-from deq.training.weights import Weights
+from deq.training.weights import Weights, input_weights
 
 
 class Group:
@@ -45,8 +46,11 @@ class Group:
     def measure(self, step: int) -> None:
         """Measure at `step` and end the trials that are done.
 
-        A trial leaves the pack as soon as it has ended.
+        A trial leaves the pack as soon as it has ended; at step 0 those whose networks were
+        all rejected do.
         """
+        if not self.keep_training():
+            return
         rows = [blank_row(step) for _ in self.courses]
         solved = self.lookahead.step()
         if solved is None:
@@ -96,13 +100,23 @@ class Group:
         return places
 
     def _set_last(self, k: int, course: Course) -> None:
-        """Set what a trial that ends reads of its weights."""
+        """Set what a trial that ends reads of its weights; a rejected network has none."""
+        if course.status is Status.REJECTED:
+            return
         pack = self.pack
         if course.keep_weights:
             course.weights = pack.weights(k, course.config, course.dataset)
-        course.moved, course.size = distance(
+        course.moved, course.size, course.farthest = distance(
             course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k]
         )
+        if course.dataset.test is not None and course.initial is not None:
+            course.held_out |= held_out.end(course.config, course.dataset, self._shared(k))
+
+    def _shared(self, k: int) -> Weights:
+        """Return trial k's weights, W and a without a copy on a CPU."""
+        pack, course = self.pack, self.courses[k]
+        u = input_weights(course.config, course.dataset, pack.p[k])
+        return Weights(pack.w[k].cpu(), u, pack.a[k].cpu())
 
     def _solve(self, rows: list[Row]) -> list[Row]:
         """Solve for equilibria and adjoints; return the rows of the trials that have both."""
@@ -167,6 +181,8 @@ class Group:
             )
             course.eta = step_size(course.config, course.initial, course.dataset)
             self.pack.eta[k] = course.eta
+            if course.dataset.test is not None:
+                course.held_out = held_out.start(course.config, course.dataset, self._shared(k))
 
 
 def _first_tangents(courses: Sequence[Course], device: torch.device) -> Tensor | None:

@@ -13,7 +13,7 @@ sample.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from deq.solvers.fixed_point import Map, solve
 from deq.solvers.mixed import Affine, MixedMap
 from deq.solvers.prediction import Extrapolation, Predictor, Secant
 from deq.solvers.solution import Solution
-from deq.theory.rejection_sampling import starting_weights
+from deq.theory.rejection_sampling import Networks, draw_networks
 from deq.training.state import State, load_state_dict
 from deq.training.weights import Weights, input_weights
 
@@ -63,15 +63,23 @@ class Pack:
     STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
 
     def __init__(
-        self, configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
+        self,
+        configs: Sequence[TrialConfig],
+        datasets: Sequence[Dataset],
+        device: torch.device,
+        on_drawn: Callable[[Networks], None] = lambda networks: None,
     ) -> None:
+        """Draw the networks, which `on_drawn` is called with."""
         config = configs[0]
         dtype = config.torch_dtype
         self.solver, self.phi = config.solver, activation(config.model.activation)
         x = torch.stack([s.x for s in datasets]).to(device)  # (B, d, n) float64
         self.xx = x.mT @ x
         self.y = torch.stack([s.y for s in datasets]).to(device)
-        self.w, u, self.a = starting_weights(configs, datasets, device)
+        networks = draw_networks(configs, datasets, device)
+        on_drawn(networks)
+        self.w, u, self.a = networks[:3]
+        del networks
         self.norm_x: list[float] = torch.linalg.matrix_norm(x).tolist()
         self.norm_u: list[float] = operator_norm(u).tolist()  # at step 0
         self.p = torch.bmm(x.mT.to(dtype), u.mT)

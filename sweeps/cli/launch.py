@@ -173,6 +173,8 @@ def _show(
     if search_results:
         output.say(f"{search_results.title}:")
         output.table(search_results.header, search_results.rows)
+        for remark in search_results.remarks:
+            output.say(f"{remark}.")
     for outcome in finished.lines:
         if outcome.error:
             failed = "" if outcome.status == outcomes.STOPPED_BY_PERSON else "failed: "

@@ -12,6 +12,8 @@ from sweeps.metrics import STOPPED, SUMMARY
 
 METRICS = tuple(metric.name for metric in (*SUMMARY, *STOPPED))
 STABLE = "stable"
+# Statuses of results that are not stable: no loss was found that stays finite.
+_UNSTABLE = ("diverged", "ill_posed", "rejected")
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -72,6 +74,6 @@ class Condition:
     def held(self, status: str, summary: Mapping[str, Any]) -> bool:
         """Whether a result meets the condition; one without the metric never does."""
         if not self.metric:
-            return status not in ("diverged", "ill_posed")
+            return status not in _UNSTABLE
         value = summary.get(self.metric)
         return value is not None and _RELATIONS[self.relation](value, self.bound)

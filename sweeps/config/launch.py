@@ -19,6 +19,7 @@ Figure = Literal[
     "activations",
     "stability",
     "convergence",
+    "generalisation",
     "sigma_w",
     "output_scale",
     "frontier",

@@ -188,10 +188,16 @@ class Driver:
         return config, losses
 
     def _forget(self, planned: Plan) -> None:
-        """With --force, delete all that is stored of the trials that will be trained."""
-        if not self._options.force:
-            return
+        """Delete all that is stored of trials that will be trained again.
+
+        With --force that is every trial that will be trained; otherwise those that have a result
+        already, which does not count any more (see `Result.settled`).
+        """
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
+        if not self._options.force:
+            hashes = list(self._ledger.results(hashes))
+        if not hashes:
+            return
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
         weights.delete_weights(self._weights, hashes)

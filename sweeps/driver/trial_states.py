@@ -41,6 +41,8 @@ def load_states(
 ) -> TrialStates:
     """Load states from the ledger, and results that it lacks (of other machines) from MLflow.
 
+    The result of a rejected trial does not count when more networks may be drawn now.
+
     Args:
         trials: the trials.
         ledger: the ledger.
@@ -51,11 +53,13 @@ def load_states(
     Raises:
         TrackingError: MLflow does not answer.
     """
-    hashes = {trial.config_hash for trial in trials}
+    draws = {trial.config_hash: trial.plain["model"].get("max_draws", 0) for trial in trials}
+    hashes = set(draws)
     results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished_results(experiment, hashes - set(results))
-    return TrialStates(results, ledger.failures(hashes))
+    settled = {digest: r for digest, r in results.items() if r.settled(draws[digest])}
+    return TrialStates(settled, ledger.failures(hashes))
 
 
 def outcomes_of(

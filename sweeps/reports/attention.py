@@ -16,6 +16,7 @@ KINDS = {
     "missing": "not run",
     "diverged": "diverged",
     "ill_posed": "without an equilibrium (ill_posed)",
+    "rejected": "whose drawn networks all failed conditions (7) to (9) (rejected)",
     "stalled": "stalled",
     "no rate": "without a measured rate",
     "stopped": "stopped early",
@@ -63,7 +64,7 @@ def _remarks_on(outcome: TrialOutcome) -> list[tuple[str, str]]:
     elif outcome.status == STOPPED:
         at = outcome.summary[STOPPED_AT]
         kinds_and_texts.append(("stopped", f"stopped early at step {at:g}: its rate is censored"))
-    elif outcome.status in ("diverged", "ill_posed", "stalled"):
+    elif outcome.status in ("diverged", "ill_posed", "rejected", "stalled"):
         kinds_and_texts.append((outcome.status, outcome.status))
     elif outcome.finished and "rate/measured" not in outcome.summary:
         kinds_and_texts.append(("no rate", "no rate was measured (its MLflow page says why)"))

@@ -17,6 +17,7 @@ from sweeps.planning.outcomes import (
     seed_groups,
 )
 from sweeps.search.bisection import Bracket, bracket
+from sweeps.search.growth import Growth, growths
 
 FEW = 3  # cells whose results fit in one line
 
@@ -72,12 +73,14 @@ class SearchSummary:
     Attributes:
         title, header, rows: the table.
         brief_columns: number of columns, from the first, that `brief` shows.
+        remarks: sentences on the whole table.
     """
 
     title: str
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     brief_columns: int = 3
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def plain(self) -> list[dict[str, str]]:
@@ -99,9 +102,12 @@ def summarize(config: SearchConfig, outcomes: Sequence[TrialOutcome]) -> SearchS
         title = f"Best so far: the {which} {config.metric}"
         return SearchSummary(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
-        rows = [_boundary_row(boundary) for boundary in boundaries(config, outcomes)]
+        found = boundaries(config, outcomes)
+        rows = [_boundary_row(boundary) for boundary in found]
         title = f"Frontier of {config.key} for `{config.condition.strip()}`"
-        return SearchSummary(title, ["cell", "frontier", "held at", "failed at"], rows, 2)
+        header = ["cell", "frontier", "held at", "failed at"]
+        remarks = [growth.sentence(config.key) for growth in growths_of(config, found)]
+        return SearchSummary(title, header, rows, 2, remarks)
     return None
 
 
@@ -138,6 +144,11 @@ def boundaries(config: FrontierConfig, outcomes: Sequence[TrialOutcome]) -> list
         _boundary(config, labels(cell), cell, of_cell)
         for cell, of_cell in group_by_others(outcomes, config.key)
     ]
+
+
+def growths_of(config: FrontierConfig, found: Sequence[Boundary]) -> list[Growth]:
+    """Power laws of the frontiers against the main axis."""
+    return growths(config, [(each.cell, each.bracket, each.line) for each in found])
 
 
 def _boundary(

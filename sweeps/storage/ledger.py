@@ -27,6 +27,9 @@ _FORGET = [
     f"DELETE FROM {table} WHERE config_hash = ?"  # noqa: S608
     for table in ("results", "failures", "figures", "outbox")
 ]
+# Status of a trial with model.init=redraw none of whose networks met the initial condition, and
+# the summary metric that counts them.
+REJECTED, DRAWN = "rejected", "theory/networks_drawn"
 # No hash has a letter after f: the end of the range of hashes that begin with a prefix.
 _AFTER_F = "g"
 
@@ -37,6 +40,14 @@ class Result:
 
     status: str
     summary: dict[str, float]
+
+    def settled(self, max_draws: int) -> bool:
+        """Whether it stays as it is when so many networks may be drawn.
+
+        The limit is no part of a trial's identity, so a rejected trial may be trained again
+        under a higher limit.
+        """
+        return self.status != REJECTED or self.summary.get(DRAWN, max_draws) >= max_draws
 
 
 @dataclass(frozen=True)

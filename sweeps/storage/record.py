@@ -79,7 +79,7 @@ class Record:
         config_hash: its identity.
         cell_hash: its identity without the seed.
         config: the plain resolved trial config.
-        status: converged, budget, diverged, ill_posed or stalled.
+        status: converged, budget, diverged, ill_posed, stalled or rejected.
         reason: one sentence on its status.
         summary: summary metrics by MLflow name.
         notes: reasons why numbers are absent, by their name.

@@ -26,7 +26,7 @@ TAGS = {
     "sweeps.config_hash": "the trial's identity, 64 hex digits",
     "sweeps.cell_hash": "the same without the seed: it groups repeats",
     "sweeps.sweep": "the name of the sweep that recorded it",
-    "sweeps.status": "converged, budget, diverged, ill_posed, stalled, or stopped early",
+    "sweeps.status": "converged, budget, diverged, ill_posed, stalled, rejected, or stopped early",
     "sweeps.reason": "one sentence on why it ended so",
     "sweeps.version": "of deq-sweeps",
     "sweeps.device": "where it trained: cpu, cuda:0",

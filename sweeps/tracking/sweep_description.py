@@ -104,4 +104,5 @@ def _findings(findings: SearchSummary | None) -> str:
     if findings is None or not findings.rows:
         return ""
     rows = [[escaped(cell) for cell in row] for row in findings.rows]
-    return _titled(findings.title, findings.header, rows)
+    table_text = _titled(findings.title, findings.header, rows)
+    return "\n\n".join([table_text, *(f"{escaped(remark)}." for remark in findings.remarks)])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy
 import pytest
@@ -20,8 +21,10 @@ from deq.theory.convergence import (
     theorem_step,
 )
 from deq.theory.rejection_sampling import conditions, starting_weights
-from deq.training.comparison import train
+from deq.training.comparison import compare, train
+from deq.training.course import Status
 from deq.training.forecast import forecast, predict
+from deq.training.gradient_descent import Descent
 
 CPU = torch.device("cpu")
 
@@ -317,10 +320,38 @@ def test_gaussian_is_the_first_draw():
         ({"sigma_w2": 1.0, "allow_ill_posed": True, "max_draws": 2}, r"lower model.sigma_w2"),
     ],
 )
-def test_the_error_after_the_last_draw_names_remedies(model, match):
-    with pytest.raises(ValueError, match=match) as error:
-        starting_weights([redrawing(**model)], [SMALL], CPU)
-    assert "\n" not in str(error.value)
+def test_giving_up_is_an_outcome_that_names_remedies(model, match):
+    result = train(redrawing(**model), SMALL)
+    assert result.status is Status.REJECTED
+    assert re.search(match, result.reason)
+    assert "\n" not in result.reason
+    assert result.summary["theory/networks_drawn"] == model["max_draws"]
+    assert result.reason in result.notes["rate"]
+    assert len(result.trajectory["step"]) == 0
+
+
+def test_a_rejected_trial_leaves_the_others_of_its_pack_as_they_are():
+    """The number of draws is that of a plain loop over the seed's own stream."""
+    configs = [redrawing(seed, max_draws=2) for seed in range(6)]
+    configs = [dataclasses.replace(c, train=TrainConfig(steps=5)) for c in configs]
+    descent = Descent(configs, [SMALL] * 6, keep_weights=True)
+    for _ in descent:
+        pass
+    statuses = [course.status for course in descent.courses]
+    assert {Status.REJECTED, Status.BUDGET} == set(statuses)
+    for config, course in zip(configs, descent.courses, strict=True):
+        networks, accepted = torch.Generator().manual_seed(config.seed), []
+        for _ in range(2):
+            parts = [t.double() for t in (torch.empty(1, 64, 64), torch.empty(1, 64, 3))]
+            parts.append(torch.empty(1, 64).double())
+            draw(config.model, networks, *(part[0] for part in parts))
+            accepted.append(conditions([config], [SMALL], tuple(parts))[0].held)
+        together, alone = compare(course), train(config, SMALL)
+        first = accepted.index(True) + 1 if any(accepted) else 2
+        assert together.summary["theory/networks_drawn"] == first
+        assert (together.status is Status.REJECTED) == (not any(accepted))
+        assert torch.equal(together.trajectory["loss"], alone.trajectory["loss"])
+        assert (course.weights is None) == (not any(accepted))
 
 
 @pytest.mark.parametrize("seed", range(3))

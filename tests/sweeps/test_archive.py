@@ -28,8 +28,8 @@ from sweeps.storage.record import Trajectory
 
 pytestmark = pytest.mark.slow
 
-SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.max_draws=1"]
-SWEPT += ["model.init=gaussian,redraw"]
+SWEPT = [*SMALL, "cluster=inline", "study=shared", "seed=0,1", "model.sigma_w2=0.2"]
+SWEPT += ["model.allow_ill_posed=true", "train.eta_unit=tangent,theorem"]
 
 
 def output_of(*words, code=0):
@@ -62,7 +62,7 @@ def test_an_archive_can_be_read_by_other_tools(archive):
         name: (member["sha256"], member["bytes"]) for name, member in manifest["files"].items()
     }
     sweep = json.loads(found["sweep.json"])
-    assert sweep["axes"] == {"seed": [0, 1], "model.init": ["gaussian", "redraw"]}
+    assert sweep["axes"] == {"seed": [0, 1], "train.eta_unit": ["tangent", "theorem"]}
     assert len(sweep["failures"]) == 2
     parquets = [name for name in found if name.endswith(".parquet")]
     assert len(parquets) == 2

@@ -41,18 +41,18 @@ def test_compose_gives_the_one_trial():
 
 
 def test_a_sweep_is_loaded_as_a_table(tmp_path):
-    words = [*SMALL, "model.init=redraw,gaussian", "model.max_draws=1", "seed=0,1"]
-    words.append("cluster=inline")
+    words = [*SMALL, "model.sigma_w2=0.2", "model.allow_ill_posed=true"]
+    words += ["train.eta_unit=theorem,tangent", "seed=0,1", "cluster=inline"]
     assert inside("run", *words, cwd=tmp_path).returncode == 1
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     table = library.load(folder.name[:8], output=tmp_path / "outputs")
-    assert table["model.init"].tolist() == ["redraw", "redraw", "gaussian", "gaussian"]
+    assert table["train.eta_unit"].tolist() == ["theorem"] * 2 + ["tangent"] * 2
     assert table["status"].tolist() == ["failed", "failed", "budget", "budget"]
-    assert table["trial"].tolist()[2] == "init=gaussian seed=0"
+    assert table["trial"].tolist()[2] == "eta_unit=tangent seed=0"
     assert math.isnan(table["rate/measured"][0])
     assert table["rate/measured"][2] > 0
-    assert "redraw" in table["error"][0]
-    config = library.compose([*SMALL, "seed=1"])
+    assert "eta_unit=theorem needs" in table["error"][0]
+    config = library.compose([*SMALL, "model.sigma_w2=0.2", "model.allow_ill_posed=true", "seed=1"])
     assert table["config_hash"][3] == library.config_hash(config)
     assert table["cell_hash"][3] == table["cell_hash"][2] == library.cell_hash(config)
     with pytest.raises(library.ConfigError, match="no sweep"):

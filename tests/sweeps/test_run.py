@@ -92,7 +92,8 @@ def test_the_store_has_the_contracts_names(recorded):
         stepped = {column.metric for column in metrics.COLUMNS if column.metric}
         stepped |= {curve.name for curve in metrics.CURVES}
         summary = {metric.name for metric in metrics.SUMMARY}
-        absent = {"solver/window_check", "train/stopped_at"}
+        absent = {"solver/window_check", "train/stopped_at", "theory/networks_drawn"}
+        absent |= {m.name for m in metrics.SUMMARY if m.name.startswith("test/")}
         absent |= {f"solver/{name}" for name in ("crossing", "sliding", "undecided")}
         if run.data.params["model.activation"] == "relu":
             absent.add("theory/c_a_bounded")  # of bounded activations only
@@ -141,19 +142,43 @@ def test_the_output_root_can_be_moved(recorded, tmp_path):
 
 
 def test_a_trial_that_raises_fails_alone(tmp_path):
-    """No network of this size meets the conditions: drawing weights fails on the worker."""
-    words = ["run", *SMALL, "model.init=redraw,gaussian", "model.max_draws=2"]
+    """The theorem's step size does not exist where L ||W||_2 >= 1: training fails on the worker."""
+    words = ["run", *SMALL, "model.sigma_w2=0.2", "model.allow_ill_posed=true"]
+    words.append("train.eta_unit=theorem,tangent")
     done = sweeps(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "init=redraw failed: ValueError: model.init=redraw: none of 2 networks" in done.stdout
+    assert "eta_unit=theorem failed: ValueError: train.eta_unit=theorem needs" in done.stdout
     parents, trials = runs(client(tmp_path / "outputs"))
-    assert [run.data.params["model.init"] for run in trials] == ["gaussian"]
+    assert [run.data.params["train.eta_unit"] for run in trials] == ["tangent"]
     assert parents[0].info.status == "FAILED"
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 1
     assert "1 failed before" in again.stdout
     assert "0 to train" in again.stdout
     assert "1 to train" in inside(*words, "--dry-run", "--retry-failed", cwd=tmp_path).stdout
+
+
+def test_a_trial_whose_networks_are_all_rejected_has_a_result(tmp_path):
+    """No network of this size meets the conditions: the outcome, until more draws are allowed."""
+    words = ["run", *SMALL, "cluster=inline", "model.init=redraw", "seed=0,1"]
+    few = [*words, "model.max_draws=2"]
+    done = inside(*few, cwd=tmp_path)
+    assert (done.returncode, "2 failed" in done.stdout) == (0, False), done.stderr
+    (parent,), trials = runs(client(tmp_path / "outputs"))
+    assert {run.data.tags["sweeps.status"] for run in trials} == {"rejected"}
+    assert {run.info.status for run in (parent, *trials)} == {"FINISHED"}
+    assert {run.data.metrics["theory/networks_drawn"] for run in trials} == {2.0}
+    note = trials[0].data.tags["mlflow.note.content"]
+    assert "none of 2 networks of seed" in note
+    assert "0 to train" in inside(*few, "--dry-run", cwd=tmp_path).stdout
+    fewer = [*words, "model.max_draws=1"]
+    assert "0 to train" in inside(*fewer, "--dry-run", cwd=tmp_path).stdout
+    more = [*words, "model.max_draws=3"]
+    assert "2 to train" in inside(*more, "--dry-run", cwd=tmp_path).stdout
+    assert inside(*more, cwd=tmp_path).returncode == 0
+    assert "0 to train" in inside(*more, "--dry-run", cwd=tmp_path).stdout
+    _, trials = runs(client(tmp_path / "outputs"))
+    assert [run.data.metrics["theory/networks_drawn"] for run in trials] == [3.0, 3.0]
 
 
 def test_packed_trials_are_recorded_one_by_one(tmp_path):

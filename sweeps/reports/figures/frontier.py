@@ -1,11 +1,14 @@
 """Frontier search: the interval that contains each cell's frontier, against the main axis."""
 
+import math
+
 from sweeps.config.search import FrontierConfig
 from sweeps.planning.outcomes import labels_of
 from sweeps.planning.plan import main_axis
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, leaf, value
-from sweeps.search.summary import Boundary, boundaries
+from sweeps.search.growth import Growth
+from sweeps.search.summary import Boundary, boundaries, growths_of
 
 ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
 
@@ -14,7 +17,7 @@ def draw(study: Study) -> bytes:
     """Bars from the last value that held to the first that failed; PNG.
 
     There is one series for each choice of the other keys. An arrow marks a frontier outside
-    the searched interval.
+    the searched interval. Lines are fitted power laws, dashed ones the growth of Theorem 2.
     """
     search = study.search
     if not isinstance(search, FrontierConfig):
@@ -40,6 +43,7 @@ def draw(study: Study) -> bytes:
         for each in group:
             if each.bracket and each.bracket.ends is None:
                 _arrow(axes, each, _x(each, axis), colour)
+    _growths(axes, growths_of(search, with_bracket))
     _prediction(axes, study, search.key)
     style.log2_ticks(axes, [_x(each, axis) for each in with_bracket] if axis else [])
     axes.set(xlabel=leaf(axis) if axis else "", ylabel=search.key)
@@ -47,6 +51,22 @@ def draw(study: Study) -> bytes:
         style.log_y(axes)
     style.legend(axes)
     return style.png(figure)
+
+
+def _growths(axes: style.Axes, found: list[Growth]) -> None:
+    """Draw the fitted power laws, and Theorem 2's growth through the middle of each."""
+    for i, growth in enumerate(found):
+        xs = sorted(growth.ends)
+        middle = math.sqrt(math.prod(xs))
+        level = growth.law.scale * middle**growth.law.exponent
+        for law, dash, name in (
+            (growth.law, "-", "fitted"),
+            (growth.theorem, "--", "growth of Theorem 2"),
+        ):
+            if law:
+                ys = [level * (x / middle) ** law.exponent for x in xs]
+                text = f"{name}: ${leaf(growth.axis)}^{{{law.exponent:.2f}}}$"
+                axes.plot(xs, ys, dash, color=style.colour(i), lw=1, label=text)
 
 
 def _arrow(axes: style.Axes, boundary: Boundary, x: float, colour: str) -> None:
