@@ -17,7 +17,7 @@ WIDTH, GOAL = "model.width", "train.loss_tol"
 HELD = "theory/condition_held"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
-    *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/delta", "train/distance"),
+    *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
 )
@@ -251,7 +251,7 @@ CLAIMS = (
         _guaranteed(
             "",
             "greatest distance over delta: {}",
-            lambda frame: frame["train/distance"] / frame["theory/delta"],
+            _column("theory/distance_over_delta"),
             greatest=True,
         ),
     ),

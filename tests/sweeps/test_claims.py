@@ -36,7 +36,7 @@ def least(value):
 
 
 def moved(value):
-    return {"train/distance": value, "theory/delta": 0.5}
+    return {"theory/distance_over_delta": value}
 
 
 def above(value):
@@ -48,7 +48,7 @@ def above(value):
     [
         ("equilibrium", equilibrium(1.0), equilibrium(0.0), None),
         ("lambda", least(0.75), least(0.25), ("0.75", "0.25")),
-        ("distance", moved(0.25), moved(0.75), ("0.5", "1.5")),
+        ("distance", moved(0.5), moved(1.5), ("0.5", "1.5")),
         ("bound", above(-1.0), above(2.0), ("-1", "2")),
     ],
 )
