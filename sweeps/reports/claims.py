@@ -20,6 +20,7 @@ METRICS = (
     *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
+    "theory/networks_drawn",
 )
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
@@ -186,6 +187,17 @@ def _with_width(
     return judge
 
 
+def _redrawn(frame: "DataFrame") -> Finding:
+    drawn = frame["theory/networks_drawn"].dropna()
+    if drawn.empty:
+        return Finding(0, 0, "")
+    rejected = int((frame["status"][drawn.index] == "rejected").sum())
+    means = drawn.groupby(frame[WIDTH][drawn.index]).mean()
+    ends = dict.fromkeys((means.index[0], means.index[-1]))
+    text = ", ".join(f"{short(means[width])} at width {width}" for width in ends)
+    return Finding(len(drawn), len(drawn) - rejected, f"networks drawn, on average: {text}")
+
+
 def _optimum(frame: "DataFrame") -> Finding:
     ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM)]
     if ended.empty:
@@ -283,6 +295,14 @@ CLAIMS = (
         "where sigma_w2 is below its limit",
         "width_scaling",
         _population,
+    ),
+    Claim(
+        "redraw",
+        "redrawing ends: some network satisfies conditions (7) to (9)",
+        TRUONG,
+        "with model.init=redraw",
+        "redraw",
+        _redrawn,
     ),
     Claim(
         "optimum",

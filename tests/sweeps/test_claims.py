@@ -102,6 +102,14 @@ def test_a_global_optimum_is_asked_for_and_reached():
     assert finding("final_rate", reached, slow, cut).verdict == "seen in 1 of 2"
 
 
+def test_redrawing_that_gives_up_counts_against_it():
+    few, many = ({"theory/networks_drawn": count} for count in (2.0, 8.0))
+    trials = [trial(many, 64), trial(few, 64), trial(many, 128, status="rejected"), trial({}, 128)]
+    found = finding("redraw", *trials)
+    assert found.verdict == "seen in 2 of 3"
+    assert found.measured.endswith("5 at width 64, 8 at width 128")
+
+
 @pytest.mark.parametrize(
     ("name", "key", "better", "worse"),
     [
@@ -126,6 +134,7 @@ def test_a_report_lists_the_claims_that_its_trials_speak_of():
 
 def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     words = ["verify", "cluster=inline", "model.width=8,16", "data.n=4", "seed=0", "train.steps=6"]
+    words += ["model.max_draws=2"]
     done = inside(*words, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
@@ -134,7 +143,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     assert rows["initial"]["networks"] == 4
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 4
+    assert again.stdout.count("nothing to do") == 5
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 
