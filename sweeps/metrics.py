@@ -22,12 +22,15 @@ class Metric:
         meaning: its definition.
         unit: empty for a pure number.
         work: True if it counts the solver's work and is no result; see `Column`.
+        scale: the metric whose size a difference between two runs is compared with, for a
+            metric that can be as small as rounding; "1" for the number 1; empty for itself.
     """
 
     name: str
     meaning: str
     unit: str = ""
     work: bool = False
+    scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ SUMMARY = (
         "minus the slope of log Phi, fitted to the last half of the steps above its floor",
         RATE,
     ),
-    Metric("rate/measured_stderr", "its standard error: noise, and bend over the window", RATE),
+    Metric(
+        "rate/measured_stderr",
+        "its standard error: noise, and bend over the window",
+        RATE,
+        scale="rate/measured",
+    ),
     Metric("rate/measured_r2", "share of the variance of log Phi that the fitted line explains"),
     Metric("rate/measured_over_bound", "rate/measured divided by rate/bound"),
     Metric("rate/measured_over_linearized", "rate/measured divided by rate/linearized"),
@@ -104,7 +112,7 @@ SUMMARY = (
         "rate/effective_eigenvalue",
         "(1 - exp(-rate/2)) / eta: the eigenvalue of H whose mode decays at the measured rate",
     ),
-    Metric("rate/oscillation", "amplitude of log Phi's period-two part", NATS),
+    Metric("rate/oscillation", "amplitude of log Phi's period-two part", NATS, scale="1"),
     Metric("rate/window_start", "first step of the fit's window", "GD step"),
     Metric("rate/window_stop", "last step of the fit's window", "GD step"),
     Metric("theory/lambda_0", "lambda_min(G(0))"),
@@ -117,10 +125,22 @@ SUMMARY = (
         "theory/lambda_0_over_m_lambda_star",
         "lambda_0 / (m lambda_*): Theorem 2 has it at 0.5 and above, with high probability",
     ),
-    Metric("theory/lambda_star_error", "bound on the error of lambda_*"),
+    Metric(
+        "theory/lambda_star_error", "bound on the error of lambda_*", scale="theory/lambda_star"
+    ),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
-    Metric("theory/kernel_drift", "||H(T) - H(0)||_F / ||H(0)||_F, T the last measured step"),
+    Metric(
+        "theory/sphere_drift",
+        "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "
+        "for model.activation=identity",
+        scale="1",
+    ),
+    Metric(
+        "theory/kernel_drift",
+        "||H(T) - H(0)||_F / ||H(0)||_F, T the last measured step",
+        scale="1",
+    ),
     Metric(
         "theory/delta",
         "the delta at which the least of slacks (7) to (10) is greatest; "
@@ -159,6 +179,7 @@ SUMMARY = (
         "theory/bound_violation",
         "max over t of log Phi(t) - log Phi(0) - t log(1 - eta lambda_0 / 2): <= 0 where it held",
         NATS,
+        scale="1",
     ),
     Metric("theory/lambda_held", "whether lambda_t >= lambda_0 / 2 at every measured step", FLAG),
     Metric("theory/well_posed_held", "whether L ||W(t)||_2 < 1 at every measured step", FLAG),

@@ -229,6 +229,7 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     return summary | {
         "train/distance": course.moved,
         "train/distance_relative": course.moved / course.size,
+        "theory/sphere_drift": course.sphere,
         "theory/kernel_drift": measured[-1] if measured else math.nan,
     }, {}
 

@@ -20,18 +20,21 @@ class Distance(NamedTuple):
         moved: ||theta - theta(0)||_2 over W, U and a.
         size: ||theta(0)||_2.
         farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2.
+        sphere: relative change of ||I - W||_F^2 + ||U||_F^2, which gradient flow conserves for
+            the identity (docs/theory.md, section 10).
     """
 
     moved: float
     size: float
     farthest: float
+    sphere: float
 
 
 def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Tensor) -> Distance:
     """Return the distance of a trial's weights from its initial ones.
 
-    U moves by C X^T, so that with the singular values s of X and its right singular vectors V,
-    ||U - U_0||_F = ||diag(1/s) V^T (P - P_0)||_F; see `weights`.
+    U moves by C X^T. With X = L diag(s) V^T its change in the basis L is diag(1/s) V^T (P - P_0),
+    samples as rows; see `weights`.
 
     Args:
         config: the trial.
@@ -44,19 +47,30 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
     v, s, _ = torch.linalg.svd(x, full_matrices=False)
     kept = s > max(x.shape) * torch.finfo(w.dtype).eps * s[0]
     inverse = v[:, kept].T / s[kept, None]
-    moved, size = dict.fromkeys("wua", 0.0), 0.0
+    moved, size = dict.fromkeys("wua", 0.0), dict.fromkeys("wua", 0.0)
+    across = trace = 0.0  # 2 <theta(0), theta - theta(0)> over U and W - I; trace of W(0)
     for name, first, start in _initial_blocks(config, dataset):
         rows = slice(first, first + len(start))
         if name == "u":
-            change = inverse @ (p[:, rows].cpu() - x.to(start.dtype) @ start.T).double()
+            before = x.to(start.dtype) @ start.T
+            change = inverse @ (p[:, rows].cpu() - before).double()
+            across += 2 * float((inverse @ before.double() * change).sum())
         elif name == "w":
             change = (w[rows].cpu() - start).double()
+            across += 2 * float((start * change).sum() - change.diagonal(first).sum())
+            trace += float(start.diagonal(first).sum())
         else:
             change = (a.cpu() - start).double()
         moved[name] += float(change.square().sum())
-        size += float(start.double().square().sum())
+        size[name] += float(start.double().square().sum())
     squares = moved.values()
-    return Distance(math.sqrt(sum(squares)), math.sqrt(size), math.sqrt(max(squares)))
+    radius = size["w"] - 2 * trace + len(w) + size["u"]
+    return Distance(
+        math.sqrt(sum(squares)),
+        math.sqrt(sum(size.values())),
+        math.sqrt(max(squares)),
+        (across + moved["w"] + moved["u"]) / radius,
+    )
 
 
 def _initial_blocks(config: TrialConfig, dataset: Dataset) -> Iterator[tuple[str, int, Tensor]]:

@@ -106,7 +106,7 @@ class Group:
         pack = self.pack
         if course.keep_weights:
             course.weights = pack.weights(k, course.config, course.dataset)
-        course.moved, course.size, course.farthest = distance(
+        course.moved, course.size, course.farthest, course.sphere = distance(
             course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k]
         )
         if course.dataset.test is not None and course.initial is not None:

@@ -22,6 +22,7 @@ Figure = Literal[
     "generalisation",
     "sigma_w",
     "output_scale",
+    "conservation",
     "frontier",
     "best",
 ]

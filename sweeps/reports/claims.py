@@ -20,7 +20,7 @@ METRICS = (
     *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
-    "theory/networks_drawn",
+    *("theory/networks_drawn", "theory/sphere_drift", "train/eta"),
 )
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
@@ -104,6 +104,7 @@ def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
     frame = metrics_frame(outcomes, METRICS)
     plain = [outcome.planned.plain for outcome in outcomes]
     frame[WIDTH] = [each["model"]["width"] for each in plain]
+    frame["activation"] = [each["model"]["activation"] for each in plain]
     frame[GOAL] = [each["train"]["loss_tol"] for each in plain]
     keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
     frame["others"] = [repr(sorted(each.items())) for each in keys]
@@ -168,6 +169,23 @@ def _population(frame: "DataFrame") -> Finding:
         return Finding(0, 0, "")
     text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
     return _together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
+
+
+def _conserved(frame: "DataFrame") -> Finding:
+    """Fit the exponent in eta, relative to the mean of the networks that differ in it only."""
+    rows = frame[(frame["activation"] == "identity") & (frame["theory/sphere_drift"] > 0)]
+    logs = rows["theory/sphere_drift"].map(math.log)
+    etas = rows["train/eta"].map(math.log)
+    centred = [(v - v.groupby(rows[WIDTH]).transform("mean")).map(math.exp) for v in (etas, logs)]
+    law = deq.power_law(*(v.tolist() for v in centred))
+    if law is None or law.stderr > COARSE:
+        return Finding(0, 0, "")
+    drift = rows["theory/sphere_drift"]
+    text = (
+        f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
+        f"eta^({short(law.exponent)} +- {short(law.stderr)})"
+    )
+    return _together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
 
 
 def _with_width(
@@ -319,6 +337,15 @@ CLAIMS = (
         "where train.loss_tol was reached",
         "global_convergence",
         _final_rate,
+    ),
+    Claim(
+        "sphere",
+        "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear DEQ: gradient descent "
+        "changes it in proportion to eta",
+        "Dandapanthula and Ramdas 2025; docs/theory.md, section 10",
+        "with model.activation=identity, at three step sizes or more",
+        "conservation",
+        _conserved,
     ),
     Claim(
         "linearised",

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeps.metrics import COLUMNS, NATS, SUMMARY
+from sweeps.metrics import COLUMNS, SUMMARY
 from sweeps.storage.record import Record
 
 # Columns and metrics that count the solver's work, such as iterations; they are no results.
 WORK = {entry.name for entry in (*COLUMNS, *SUMMARY) if entry.work}
-# Metrics that are logarithms: below magnitude 1 their difference is compared with 1.
-LOGARITHMS = {metric.name for metric in SUMMARY if metric.unit == NATS}
+# Metrics that can be as small as rounding, by what a difference of theirs is compared with.
+SCALES = {metric.name: metric.scale for metric in SUMMARY if metric.scale}
 # Relative deviation up to which two runs are equal, e.g. packed and alone, or with another
 # number of threads.
 TOLERANCE = 1e-6
@@ -108,7 +108,9 @@ def _compare_metric(first: Record, second: Record, name: str) -> Comparison:
     a, b = first.summary.get(name), second.summary.get(name)
     if a == b or name.startswith("time/") or name in WORK:
         return Comparison(IDENTICAL, 0.0, name, None)
-    size = max(abs(v) for v in (a, b, float(name in LOGARITHMS)) if v is not None)
+    scale = SCALES.get(name, name)
+    around = (first.summary.get(scale), second.summary.get(scale), float(scale == "1"))
+    size = max(abs(v) for v in (a, b, *around) if v is not None)
     deviation = _relative(a, b, size)
     return Comparison(_kind(deviation), deviation, name, None)
 

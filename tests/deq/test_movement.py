@@ -108,3 +108,30 @@ def test_the_end_is_the_last_tenth_above_the_floor():
     assert rates["rate/asymptotic_end"] == pytest.approx(-2 * math.log(0.99))
     least[1990] = -0.1
     assert end_rates(0.1, trajectory, fit)[0] == {}
+
+
+def test_a_linear_network_leaves_its_sphere_by_the_squares_of_its_steps():
+    """Gradient descent with explicit inverses: the engine's drift, and the sum of the squares."""
+    trial = config(
+        data=SphereConfig(n=5, d=7),
+        model=ModelConfig(24, "identity"),
+        train=TrainConfig(steps=12, eta=0.2),
+        solver=SolverConfig(tol=1e-13),
+    )
+    data, steps = load(trial.data), trial.train.steps
+    course, outcome = trained(trial)
+    w, u, a = (part[0] for part in starting_weights([trial], [data], torch.device("cpu")))
+    eye, grown = torch.eye(24, dtype=torch.float64), 0.0
+    first = float((eye - w).square().sum() + u.square().sum())
+    for _ in range(steps):
+        inverse = torch.linalg.inv(eye - w)
+        z = inverse @ u @ data.x
+        e = a @ z - data.y
+        v = inverse.T @ a[:, None] * e
+        changes = course.eta * v @ z.T, course.eta * v @ data.x.T, course.eta * (z @ e)
+        grown += sum(float(change.square().sum()) for change in changes[:2])
+        w, u, a = (part - change for part, change in zip((w, u, a), changes, strict=True))
+    last = float((eye - w).square().sum() + u.square().sum())
+    assert grown > 1e-4 * first
+    assert last - first == pytest.approx(grown, rel=1e-9)
+    assert outcome.summary["theory/sphere_drift"] == pytest.approx(last / first - 1, rel=1e-8)

@@ -14,9 +14,12 @@ HELD = {"theory/condition_held": 1.0}
 NOT = {"theory/condition_held": 0.0}
 
 
-def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0):
+def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh"):
     """The outcome of a trial with these metrics."""
-    plain = {"model": {"width": width}, "train": {"loss_tol": loss_tol}}
+    plain = {
+        "model": {"width": width, "activation": activation},
+        "train": {"loss_tol": loss_tol},
+    }
     digest = f"{width}-{seed}-{len(summary)}"
     varying = {"model.width": width, "seed": seed}
     planned = PlannedTrial(digest, str(width), digest, varying, plain, 0, 1)
@@ -102,6 +105,20 @@ def test_a_global_optimum_is_asked_for_and_reached():
     assert finding("final_rate", reached, slow, cut).verdict == "seen in 1 of 2"
 
 
+@pytest.mark.parametrize(("exponent", "verdict"), [(1.0, "seen"), (0.5, "not seen")])
+def test_the_sphere_of_a_linear_network_is_left_in_proportion_to_the_step_size(exponent, verdict):
+    def at(eta, activation, power):
+        return trial(
+            {"train/eta": eta, "theory/sphere_drift": 0.1 * eta**power}, activation=activation
+        )
+
+    trials = [at(eta, "identity", exponent) for eta in (0.01, 0.1, 1.0)]
+    others = [at(eta, "tanh", 0.0) for eta in (0.01, 0.1, 1.0)]
+    assert finding("sphere", *trials, *others).verdict == verdict
+    assert finding("sphere", *others).verdict == "not tested"
+    assert finding("sphere", *trials[:1]).verdict == "not tested"
+
+
 def test_redrawing_that_gives_up_counts_against_it():
     few, many = ({"theory/networks_drawn": count} for count in (2.0, 8.0))
     trials = [trial(many, 64), trial(few, 64), trial(many, 128, status="rejected"), trial({}, 128)]
@@ -143,7 +160,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     assert rows["initial"]["networks"] == 4
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 5
+    assert again.stdout.count("nothing to do") == 6
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 

@@ -100,6 +100,17 @@ def test_differences_in_the_engines_work_do_not_make_results_differ():
     assert compare(quiet[0], quiet[2]).kind == DIFFERENT
 
 
+def test_a_standard_error_is_compared_with_the_rate_that_it_belongs_to():
+    """Where the fit is nearly exact it is rounding alone."""
+
+    def fitted(stderr):
+        rate = {"rate/measured": 0.2, "rate/measured_stderr": stderr}
+        return replace(RECORD, summary=RECORD.summary | rate)
+
+    assert compare(fitted(1e-12), fitted(4e-12)).kind == EQUAL
+    assert compare(fitted(1e-3), fitted(2e-3)).kind == DIFFERENT
+
+
 def test_trials_trained_in_a_pack_are_equal_when_trained_alone(tmp_path):
     words = ["model.width=128", "model.activation=tanh", "train.steps=60", "seed=0,1", "pack=2"]
     done = inside("run", *words, "cluster=inline", "--json", cwd=tmp_path)
