@@ -22,6 +22,7 @@ STUDIES = {
     "output_scale": "output_scale",
     "theorem": "rates",
     "global_convergence": "convergence",
+    "conservation": "conservation",
     "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",

@@ -1,8 +1,6 @@
 """Commands that launch, stop and send sweeps: run, resume, stop, sync."""
 
 import json
-import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -211,13 +209,12 @@ def _to_plain(finished: "Finished") -> dict[str, Any]:
 
 def _locations(finished: "Finished", launch: "LaunchConfig") -> list[str]:
     """Lines that name the place of the record and its links."""
+    from sweeps.driver.launch_result import ui_command
+
     output = launch.paths.output
     lines = []
-    if launch.tracking.name == "local":
-        # As a variable any path is valid; `paths.output=` would need Hydra's quoting.
-        default = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
-        root = "" if default else f"SWEEPS_OUTPUT={shlex.quote(output)} "
-        lines.append(f"Recorded in {output}/mlflow. To browse: {root}sweeps ui, then open")
+    if command := ui_command(launch.tracking, output):
+        lines.append(f"Recorded in {output}/mlflow. To browse: {command}, then open")
     else:
         lines.append("Recorded in MLflow:")
     lines.append(f"  {finished.links['trials']}  (the trials)")

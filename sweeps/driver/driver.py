@@ -11,7 +11,7 @@ from sweeps.config.search import is_adaptive
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.interruption import InterruptionNotes
-from sweeps.driver.launch_result import Finished, Options, final_status
+from sweeps.driver.launch_result import Finished, Options, final_status, ui_command
 from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.register import register_sweep, update_sweep
@@ -108,10 +108,22 @@ class Driver:
             spec = self._spec() | self._sweep.spec()
             entry = register_sweep(self._tracker, self._ledger, self._experiment, planned, spec)
             self._starting.registered()
+            if planned.packs:
+                self._say_where_to_watch(entry)
             planned, lines, waits = self._train_and_close(entry, planned, train)
-        experiment, run = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
-        links = self._tracker.links(experiment, self._name, run)
+        links = self._links(entry)
         return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
+
+    def _links(self, entry: SweepEntry) -> dict[str, str]:
+        """Return the addresses of the sweep's pages in MLflow."""
+        experiment, run = self._ledger.page(self._tracker.name, entry.study, entry.sweep)
+        return self._tracker.links(experiment, self._name, run)
+
+    def _say_where_to_watch(self, entry: SweepEntry) -> None:
+        """Print the address of the trials' charts, which grow while the trials train."""
+        command = ui_command(self._launched.tracking, self._launched.paths.output)
+        before = f"{command}, then open " if command else ""
+        self._terminal.say(f"To watch: {before}{self._links(entry)['trials']}")
 
     def _sync_before(self) -> None:
         """Close runs of drivers that died, and send what MLflow lacks of the study."""

@@ -1,7 +1,10 @@
 """Options of a launch, and its result."""
 
+import os
+import shlex
 from dataclasses import dataclass, field
 
+from sweeps.config.launch import TrackingConfig
 from sweeps.driver.sync import PendingItems
 from sweeps.planning.outcomes import STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import Plan
@@ -53,6 +56,15 @@ class Finished:
     def stopped(self) -> int:
         """Number of trials that a person stopped."""
         return sum(line.status == STOPPED_BY_PERSON for line in self.lines)
+
+
+def ui_command(tracking: TrackingConfig, output: str) -> str:
+    """Return the command that serves MLflow's UI of an output root; empty where a server does."""
+    if tracking.name != "local":
+        return ""
+    # As a variable any path is valid; `paths.output=` would need Hydra's quoting.
+    default = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
+    return f"{'' if default else f'SWEEPS_OUTPUT={shlex.quote(output)} '}sweeps ui"
 
 
 def final_status(outcomes: list[TrialOutcome]) -> str:
