@@ -1,8 +1,10 @@
 """Commands that show records and the environment: status, doctor, report, ui."""
 
 import contextlib
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +19,17 @@ from sweeps.cli.group import (
 )
 
 
+class Seconds(click.FloatRange):
+    """A range of seconds, which no NaN is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; fail for NaN, which click compares with nothing."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return number
+
+
 @cli.command()
 @click.argument(
     "overrides", nargs=-1, metavar="[SWEEP] [OVERRIDES]...", shell_complete=complete_sweep
@@ -26,7 +39,7 @@ from sweeps.cli.group import (
 @click.option("--watch", is_flag=True, help="Update until the sweep ends, or Ctrl-C.")
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1, max=86_400),
     default=2.0,
     show_default=True,
     help="With --watch: seconds between two updates.",

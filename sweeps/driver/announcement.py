@@ -43,4 +43,5 @@ def missing_weights(planned: Plan, with_weights: Collection[ResultKey]) -> list[
     if not lacking:
         return []
     trials = count_noun(len(lacking), "finished trial") + (" was" if len(lacking) == 1 else " were")
-    return [f"{trials} recorded without weights: --force trains finished trials again."]
+    remedy = "`sweeps run` with --force trains finished trials again"
+    return [f"{trials} recorded without weights: {remedy}."]

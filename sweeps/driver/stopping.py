@@ -40,9 +40,17 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
         driver = _driver_of(folder, entry)
         trials = _unfinished_trials(entry, ledger, hashes)
     requests, stop = StopRequests.of(folder), StopRequest(current_user())
+    for trial in trials:
+        if trial.config_hash in requests.read():
+            raise ConfigError(
+                f"{trial.name} ({trial.short_hash}) was asked to stop before: `sweeps status "
+                f"{entry.sweep}` says whether it has ended"
+            )
     with explained_errors(requests.folder):
         for name in [trial.config_hash for trial in trials] or [SWEEP]:
             requests.write(name, stop)
+    if not hashes and not entry.run_id:
+        return [f"Sweep {entry.sweep} ({driver}) ends before it trains anything."]
     if not hashes:
         resume = f"`sweeps resume {entry.sweep}` goes on from there"
         return [f"Sweep {entry.sweep} ({driver}) writes its checkpoints and ends; {resume}."]

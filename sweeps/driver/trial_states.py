@@ -53,7 +53,10 @@ def load_states(
     Raises:
         TrackingError: MLflow does not answer.
     """
-    draws = {trial.config_hash: trial.plain["model"].get("max_draws", 0) for trial in trials}
+    # A sweep that is starting lists its trials without their configs.
+    draws = {
+        trial.config_hash: trial.plain.get("model", {}).get("max_draws", 0) for trial in trials
+    }
     hashes = set(draws)
     results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:

@@ -30,7 +30,7 @@ from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch
 from sweeps.execution.worker import train_on_worker
 from sweeps.redaction import without_secrets
-from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, Watchdog
+from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, StopRequests, Watchdog
 
 # Seconds that Tune may take to end when it is interrupted; next, between two looks at its cluster.
 GRACE, PAUSE = 30.0, 0.5
@@ -150,7 +150,7 @@ class Tune:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=str(self._folder),
-                    callbacks=[Listener(packs, retries, inbox)],
+                    callbacks=[Listener(packs, retries, inbox, self._requests)],
                     stop=stop,
                     failure_config=tune.FailureConfig(max_failures=retries),
                     verbose=0,
@@ -199,8 +199,11 @@ class Stop(tune.Stopper):  # type: ignore[misc]
 class Listener(tune.Callback):  # type: ignore[misc]
     """Puts reports of workers, and packs whose worker died for good, into the inbox."""
 
-    def __init__(self, packs: Packs, retries: int, inbox: Inbox) -> None:
+    def __init__(
+        self, packs: Packs, retries: int, inbox: Inbox, requests: StopRequests | None
+    ) -> None:
         self._packs, self._retries, self._inbox = packs, retries, inbox
+        self._requests = requests
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles callbacks into its snapshots, which are never restored."""
@@ -218,9 +221,12 @@ class Listener(tune.Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Put a line into the inbox on a pack that gets a new worker, since its worker died."""
         pack, (how, _cause) = self._packs[trial.config["pack"]], _last_error(trial)
+        hashes = [one.config_hash for one in pack]
         retry = f"retry {trial.num_failures} of {self._retries}"
         line = f"its worker died ({how}): it gets a new one, {retry}"
-        for note in notes([one.config_hash for one in pack], [line]):
+        if self._requests and self._requests.read().keys() & set(hashes):
+            line = "it was to stop and hung within a step: its worker was ended"
+        for note in notes(hashes, [line]):
             self._inbox.put(note)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

@@ -92,7 +92,7 @@ def cite(entry: SweepEntry, provenance: Iterable[Provenance]) -> str:
     parts = [
         f"{head}, {counts.total()} with a result,\n"
         f"trained from {_day(first)} to {_day(last)} (UTC) with deq-sweeps.",
-        f"To launch it again, with the code named below:\n\n    {entry.spec['command']}\n\n"
+        f"{_command(entry)}\n\n"
         f"The name {entry.sweep} is the hash of the trials' configurations, so it is the same\n"
         "on every machine (`sweeps run ... --dry-run` prints it).",
     ]
@@ -101,6 +101,19 @@ def cite(entry: SweepEntry, provenance: Iterable[Provenance]) -> str:
         parts.append(about + _conditions(examples[key]))
     parts.append("The theory that its trials are compared with:\n\n" + BIBTEX)
     return "\n\n".join(parts)
+
+
+def _command(entry: SweepEntry) -> str:
+    """How to launch the sweep; one with config files of its own from its record."""
+    command, files = entry.spec["command"], entry.spec.get("sources", {})
+    if not files:
+        return f"To launch it again, with the code named below:\n\n    {command}"
+    return (
+        "To launch it again, with the code named below, where its record or its archive is:\n\n"
+        f"    sweeps resume {entry.sweep}\n\n"
+        f"It was launched by\n\n    {command}\n\n"
+        f"with config files of its own, which the record holds: {', '.join(sorted(files))}."
+    )
 
 
 def _conditions(provenance: Provenance) -> str:

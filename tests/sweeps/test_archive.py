@@ -355,6 +355,10 @@ def test_a_citation_lists_every_environment_and_the_theory():
     ):
         assert words in text
     assert "none with a result" in cite(entry, [])
+    own = replace(entry, spec=spec | {"sources": {"experiment/mine.yaml": "seed: 1"}})
+    text = cite(own, [Provenance("cpu", 0, 10**9, clean)])
+    assert "    sweeps resume 0123456789ab\n" in text
+    assert "which the record holds: experiment/mine.yaml." in text
 
 
 def test_cite_prints_the_text_of_the_archive(archive):

@@ -209,6 +209,9 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path):
         wait_for(tmp_path, lambda s: s["trials"][0]["state"] == "stopped by a person")
         again = inside("stop", sweep[:8], "000000", cwd=tmp_path)
         assert "names 0 trials" in again.stderr
+        again = inside("stop", sweep[:8], first[:10], cwd=tmp_path)
+        assert again.returncode == 2
+        assert "asked to stop before" in again.stderr
         asked = inside("stop", sweep[:8], cwd=tmp_path)
         assert (asked.returncode, asked.stderr) == (0, "")
         _, said = driver.communicate(timeout=120)
@@ -295,6 +298,13 @@ def test_a_sweep_that_could_not_start_leaves_no_folder(tmp_path):
     assert not (tmp_path / "outputs" / "sweeps").exists()
 
 
+@pytest.mark.parametrize("every", ["nan", "inf", "0", "two"])
+def test_the_seconds_between_two_updates_are_a_number(every, tmp_path):
+    done = inside("status", "--watch", "--every", every, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--every" in done.stderr
+
+
 def watching(cwd, sweep):
     return started("status", sweep, "--watch", "--every", "0.2", cwd=cwd)
 
@@ -352,6 +362,8 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("seed=1 failed: ")]
     assert line.startswith("seed=1 failed: cluster.trial_timeout=20: ended after ")
     assert line.endswith(" s, within a step that did not end")
+    assert "seed=1: it was to stop and hung within a step: its worker was ended" in done.stdout
+    assert "its worker died" not in done.stdout
     _, trials = runs(client(tmp_path / "outputs"))
     assert sorted(run.data.params["seed"] for run in trials) == ["0", "2"]
     plan = inside("run", *words, "--dry-run", cwd=tmp_path)
