@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+import deq
 from sweeps.cli import cli, main
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
@@ -98,6 +99,9 @@ def test_the_reason_for_an_absent_number_is_printed():
         (["--loss", "1"], r"\(0, 1\)"),
         (["--loss", "nan"], r"\(0, 1\)"),
         ([*SMALL, "model.init=redraw", "model.max_draws=2"], "none of 2 networks"),
+        ([*SMALL, "--depth", "0"], "--depth=0: give a number of layers in 1 "),
+        ([*SMALL, "--figure", "x.png"], "--figure=x.png: .* --depth"),
+        ([*SMALL, "--depth", "3", "--figure", "/none/x.png"], "--figure=/none/x.png: "),
         ([*SMALL, "model.init=again"], "redraw"),
         (["data.n=8", "model.width=100000000"], "needs .* of memory.* lower model.width"),
         ([*SMALL, "model.max_draws=0"], "max_draws must be at least 1"),
@@ -113,6 +117,21 @@ def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()
     assert re.search(match, line), line
+
+
+def test_depths_are_printed_drawn_and_given_as_json(tmp_path_factory):
+    words = [*SMALL, "--depth", "6", "model.activation=relu,tanh"]
+    figure = tmp_path_factory.mktemp("figure") / "depth.png"
+    text = output_of(*words, "--figure", str(figure))
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    trials = json.loads(output_of(*words, "--json"))["trials"]
+    assert [trial["trial"] for trial in trials] == ["relu", "tanh"]
+    for trial in trials:
+        (row,) = [line.split() for line in text.splitlines() if line.startswith(trial["trial"])]
+        assert float(row[1]) == pytest.approx(trial["factor"], rel=1e-3)
+        assert len(trial["change"]) == len(trial["least_untied"]) == 6
+        (one,) = request([*SMALL, f"model.activation={trial['trial']}"]).trials
+        assert deq.finite_depth(one.trial, 6).change == trial["change"]
 
 
 def test_the_error_names_the_refused_trial():
