@@ -18,6 +18,8 @@ STUDIES = {
     "stability": "stability",
     "frontier_eta": "frontier",
     "width_frontier": "frontier",
+    "momentum": "rates",
+    "batch_size": "rates",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "theorem": "rates",

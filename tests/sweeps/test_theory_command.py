@@ -150,6 +150,17 @@ def test_redraw_changes_the_hash_and_max_draws_does_not():
     assert digest("model.init=redraw") == digest("model.init=redraw", "model.max_draws=7")
 
 
+def test_new_keys_change_the_hash_away_from_their_defaults_only():
+    def digest(*words):
+        (composed,) = request(["data.n=8", *words]).trials
+        return config_hash(composed.trial)
+
+    defaults = ["train.momentum=0", "train.batch=null", "train.batch=8", "data.test_n=0"]
+    assert {digest(), *map(digest, defaults)} == {digest()}
+    others = ["train.momentum=0.5", "train.batch=4", "data.test_n=2"]
+    assert len({digest(), *map(digest, others)}) == 4
+
+
 def test_a_dry_run_names_the_cheaper_integrator():
     words = ["run", "--dry-run", "train.steps=20000", "data.n=32"]
     mixed = ["model.activation=tanh", "solver.name=anderson,picard"]
