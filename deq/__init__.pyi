@@ -30,6 +30,7 @@ from .theory.width import sufficient_width
 from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
 from .training.course import COLUMNS, Course, Status
+from .training.finite_depth import FiniteDepth, finite_depth
 from .training.forecast import Forecast, curves_of, forecast, last_half
 from .training.gradient_descent import Descent
 from .training.integrator_cost import IntegratorCost, integrator_cost
@@ -50,6 +51,7 @@ __all__ = [
     "Descent",
     "DiagnosticsConfig",
     "DigitsConfig",
+    "FiniteDepth",
     "Forecast",
     "IntegratorCost",
     "Mean",
@@ -74,6 +76,7 @@ __all__ = [
     "cost",
     "curves_of",
     "digest",
+    "finite_depth",
     "forecast",
     "hardware",
     "integrator_cost",

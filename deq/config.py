@@ -27,7 +27,15 @@ SMOOTH_TOL, KINKED_TOL = 1e-6, 1e-4
 # Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Keys on which two trials must agree to train in one pack, beside the shape of their data.
-PACK_KEYS = ("model.width", "model.activation", "solver", "diagnostics", "dtype")
+PACK_KEYS = (
+    "model.width",
+    "model.activation",
+    "train.momentum",
+    "train.batch",
+    "solver",
+    "diagnostics",
+    "dtype",
+)
 # Bytes per number by dtype.
 BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4}
 
@@ -146,6 +154,11 @@ class TrainConfig:
         integrator_tol: with windows, the error of yhat - y relative to ||yhat - y||, at every
             step; by default 1e-6, with a kink 1e-4. Where rounding is larger it is looser, and
             the trial's notes say so.
+        momentum: beta of heavy ball, theta(t+1) = theta(t) - eta grad Phi + beta (theta(t) -
+            theta(t-1)), in [0, 1); 0: gradient descent.
+        batch: number of samples, drawn anew for each step, that the step's gradient is taken over,
+            scaled by n / batch; null: all n. Every step still solves for all samples, so that
+            loss and spectra are those of the whole set: it measures dynamics, and saves nothing.
     """
 
     steps: int = 500
@@ -154,8 +167,19 @@ class TrainConfig:
     loss_tol: float = 1e-20
     integrator: Integrator = field(default="steps", metadata={"absent_at": "steps"})
     integrator_tol: float | None = field(default=None, metadata={"absent_at": None})
+    momentum: float = field(default=0.0, metadata={"absent_at": 0.0})
+    batch: int | None = field(default=None, metadata={"absent_at": None})
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is gradient descent on all samples, which the theorem is about."""
+        return self.momentum == 0 and self.batch is None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch must be at least 1, not {self.batch}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if not 0 < self.eta < math.inf:  # true for NaN as well
@@ -223,6 +247,7 @@ class TrialConfig:
             )
         if self.train.integrator == "windows":
             self._check_windows()
+        self._check_step_rule()
         self._drop_default_tol()
         floor = 2 * EPS[self.dtype]
         if self.solver.tol < floor:
@@ -239,8 +264,27 @@ class TrialConfig:
         if chosen is not None and (steps or chosen == self._default_tol()):
             object.__setattr__(self, "train", replace(self.train, integrator_tol=None))
 
+    def _check_step_rule(self) -> None:
+        """Refuse a batch that is too large; set one of all samples to None: one form, one hash."""
+        n, batch = self.data.n, self.train.batch
+        if batch is not None and n is not None:
+            if batch > n:
+                raise ValueError(f"train.batch={batch} is larger than data.n={n}: lower it")
+            if batch == n:
+                object.__setattr__(self, "train", replace(self.train, batch=None))
+        if self.train.momentum and self.solver.precision == "mixed":
+            raise ValueError(
+                "solver.precision=mixed works without train.momentum only: set "
+                "solver.precision=full, or train.momentum=0"
+            )
+
     def _check_windows(self) -> None:
         """Refuse trials for which windows are not built."""
+        if not self.train.plain:
+            raise ValueError(
+                "train.integrator=windows works with full-batch gradient descent only: set "
+                "train.integrator=steps, or leave out train.momentum and train.batch"
+            )
         activation = self.model.activation
         if has_kink(activation) and activation not in KINKED:
             raise ValueError(

@@ -18,6 +18,8 @@ STUDIES = {
     "stability": "stability",
     "frontier_eta": "frontier",
     "width_frontier": "frontier",
+    "momentum": "rates",
+    "batch_size": "rates",
     "sigma_w": "sigma_w",
     "output_scale": "output_scale",
     "theorem": "rates",
@@ -27,6 +29,9 @@ STUDIES = {
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",
 }
+# The study that trains nothing.
+DEPTH = ["theory", "--depth", "20", "model.activation=relu,tanh", "model.width=512", "data.n=32"]
+DEPTH.append("--figure")
 
 
 def main() -> None:
@@ -37,6 +42,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
         sweep = json.loads(done.stdout)["sweep"]
         shutil.copy(OUTPUT / "sweeps" / sweep / f"{figure}.png", FOLDER / f"{study}.png")
+    subprocess.run([sys.executable, "-m", "sweeps", *DEPTH, f"{FOLDER / 'depth.png'}"], check=True)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,12 @@ SUMMARY = (
         "rate/effective_eigenvalue",
         "(1 - exp(-rate/2)) / eta: the eigenvalue of H whose mode decays at the measured rate",
     ),
+    Metric(
+        "rate/heavy_ball",
+        "-2 log((sqrt k - 1) / (sqrt k + 1)), k the condition number of H(0): the greatest "
+        "linearised rate with momentum",
+        RATE,
+    ),
     Metric("rate/oscillation", "amplitude of log Phi's period-two part", NATS, scale="1"),
     Metric("rate/window_start", "first step of the fit's window", "GD step"),
     Metric("rate/window_stop", "last step of the fit's window", "GD step"),
@@ -215,6 +221,13 @@ SUMMARY = (
     Metric("time/seconds_per_step", "the same, divided by the recorded steps", "s / GD step"),
     Metric("train/distance", "||theta(T) - theta(0)||_2 over W, U and a, T the last step"),
     Metric("train/distance_relative", "train/distance divided by ||theta(0)||_2"),
+    Metric(
+        "theory/heavy_ball_momentum", "((sqrt k - 1) / (sqrt k + 1))^2: train.momentum that has it"
+    ),
+    Metric(
+        "theory/heavy_ball_eta",
+        "(2 / (sqrt lambda_max(H(0)) + sqrt lambda_min(H(0))))^2: the step size that has it",
+    ),
     Metric(
         "theory/distance_over_delta",
         "greatest of ||W(T) - W(0)||_F, ||U(T) - U(0)||_F, ||a(T) - a(0)||_2, divided by "

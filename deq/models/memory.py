@@ -61,6 +61,8 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     if held_out:  # a cold solve of all samples, its prediction, and U
         training += size * m * (HELD_OUT * (n + held_out) + d) + 8 * 2 * (n + held_out) ** 2
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
+    if config.train.momentum:  # the velocity of W, and of P
+        training += size * m * (m + n)
     peak = size * m * m + max(training, drawing)
     if config.dtype == "float32" and config.solver.finish == "float64":
         # The float64 pack is twice as large, and exists beside the float32 one for a moment.

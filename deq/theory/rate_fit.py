@@ -132,7 +132,7 @@ def is_resolved(rate: float, steps: Tensor, log_loss: Tensor, per_step: float = 
 
 
 def end_rates(
-    eta: float, trajectory: dict[str, Tensor], fit: RateFit
+    eta: float, trajectory: dict[str, Tensor], fit: RateFit, momentum: float = 0.0
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return rates at the end of a fit's window, by metric name, and why they are missing.
 
@@ -144,12 +144,13 @@ def end_rates(
         eta: absolute step size.
         trajectory: columns step, loss and lambda_min_tangent, (T,).
         fit: of the whole trajectory, with a window.
+        momentum: beta of heavy ball.
     """
     assert fit.stop is not None, "the fit has no window"
     steps, least = trajectory["step"], trajectory["lambda_min_tangent"]
     rate = window_rate(steps, trajectory["loss"].log(), END * fit.stop, fit.stop)
     known = least[(steps <= fit.stop) & ~least.isnan()]
-    limit = asymptotic_rate(eta, float(known[-1])) if len(known) else None
+    limit = asymptotic_rate(eta, float(known[-1]), momentum) if len(known) else None
     if rate is None or limit is None:
         why = "too few steps, or no decaying slowest mode, at the end of the fit's window"
         return {}, {"rate/measured_end": why}

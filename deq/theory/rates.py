@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deq.theory.convergence import Initial
+from deq.theory.heavy_ball import log_errors, modulus
 from deq.theory.population import Population
 
 # Steps whose modes are summed at once, so that memory does not grow with their number.
@@ -25,9 +26,12 @@ def bound_rate(eta: float, lambda_0: float) -> float | None:
     return -math.log1p(-x) if 0 < x < 1 else None
 
 
-def asymptotic_rate(eta: float, h: float) -> float | None:
-    """Return -2 log|1 - eta h|, the rate of a mode of eigenvalue h; None if it does not decay."""
-    factor = abs(1 - eta * h)
+def asymptotic_rate(eta: float, h: float, momentum: float = 0.0) -> float | None:
+    """Return -2 log|1 - eta h|, the rate of a mode of eigenvalue h; None if it does not decay.
+
+    With momentum the factor 1 - eta h is replaced by `heavy_ball.modulus`.
+    """
+    factor = modulus(eta, h, momentum) if momentum else abs(1 - eta * h)
     if h <= 0 or not 0 < factor < 1:
         return None
     return -2 * math.log(factor)
@@ -46,11 +50,13 @@ class LinearDynamics:
         eigenvalues: (n,) float64, h_k of H, ascending.
         squares: (n,) float64, c_k^2, the squared error in each mode at t = 0.
         eta: the step size.
+        momentum: beta of heavy ball.
     """
 
     eigenvalues: Tensor
     squares: Tensor
     eta: float
+    momentum: float = 0.0
 
     @property
     def rounding(self) -> float:
@@ -62,14 +68,20 @@ class LinearDynamics:
         return RATE_ROUNDING * (1 + len(self.eigenvalues) * self.eta * greatest)
 
     @classmethod
-    def of_network(cls, initial: Initial, eta: float) -> "LinearDynamics":
+    def of_network(cls, initial: Initial, eta: float, momentum: float = 0.0) -> "LinearDynamics":
         """Return the dynamics of a network: H(0) = sum_k h_k u_k u_k^T, c_k = u_k.e(0)."""
         h, u = torch.linalg.eigh(initial.tangent)
-        return cls(h, (u.mT @ initial.error) ** 2, eta)
+        return cls(h, (u.mT @ initial.error) ** 2, eta, momentum)
 
     @classmethod
     def of_population(
-        cls, limit: Population, y: Tensor, width: int, sigma_a: float, eta: float
+        cls,
+        limit: Population,
+        y: Tensor,
+        width: int,
+        sigma_a: float,
+        eta: float,
+        momentum: float = 0.0,
     ) -> "LinearDynamics":
         """Return the dynamics of the infinite-width limit, with the expectation of c_k^2.
 
@@ -84,14 +96,16 @@ class LinearDynamics:
             width: m, of which H_inf is a function.
             sigma_a: scale of the output weights.
             eta: absolute step size.
+            momentum: beta of heavy ball.
         """
         h, u = torch.linalg.eigh(limit.tangent(width))
         variance = sigma_a**2 * ((limit.gram @ u) * u).sum(0).clamp_min(0)
-        return cls(h, (u.mT @ y.double()) ** 2 + variance, eta)
+        return cls(h, (u.mT @ y.double()) ** 2 + variance, eta, momentum)
 
     def log_loss(self, steps: Tensor) -> Tensor:
         """Return log Phi_lin(t) = log 1/2 sum_k (1 - eta h_k)^{2t} c_k^2; (T,).
 
+        With momentum (1 - eta h_k)^t is replaced by the solution of the heavy ball's recursion.
         Summed as logarithms, so that values below the least float do not vanish.
 
         Args:
@@ -101,7 +115,11 @@ class LinearDynamics:
         parts = []
         for part in torch.split(steps, _CHUNK):
             # 0^0 = 1: at t = 0 a mode with 1 - eta h = 0 counts.
-            exponents = torch.nan_to_num(part[:, None] * decay, nan=0.0) + self.squares.log()
+            if self.momentum:
+                moved = 2 * log_errors(self.eta, self.eigenvalues, self.momentum, part)
+            else:
+                moved = torch.nan_to_num(part[:, None] * decay, nan=0.0)
+            exponents = moved + self.squares.log()
             parts.append(torch.logsumexp(exponents, dim=1))
         return torch.cat(parts) - math.log(2)
 
@@ -109,7 +127,8 @@ class LinearDynamics:
         """Return the first step with Phi_lin(t) <= loss Phi_lin(0); None if above `most`.
 
         log Phi_lin is convex in t (a logsumexp of lines), also if eta h_k > 2 makes it rise
-        in the end. Bisection finds its minimum, then the step before the minimum.
+        in the end. Bisection finds its minimum, then the step before the minimum. With momentum the
+        loss may oscillate, and the step is one at which it passes the target.
         """
         if loss >= 1:
             return 0
@@ -118,7 +137,7 @@ class LinearDynamics:
             return float(self.log_loss(torch.tensor([t], dtype=torch.float64)))
 
         target = value(0) + math.log(loss)
-        least = _first(lambda t: value(t + 1) >= value(t), most)
+        least = most if self.momentum else _first(lambda t: value(t + 1) >= value(t), most)
         if not value(least) <= target:  # true for NaN as well
             return None
         return _first(lambda t: value(t) <= target, least)

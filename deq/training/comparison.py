@@ -205,19 +205,22 @@ def _rates(
     summary |= {
         "rate/measured": fit.rate,
         "rate/measured_stderr": fit.stderr,
-        "rate/effective_eigenvalue": effective_eigenvalue(course.eta, fit.rate),
     }
+    momentum = course.config.train.momentum
+    if not momentum:
+        eigenvalue = effective_eigenvalue(course.eta, fit.rate)
+        summary["rate/effective_eigenvalue"] = eigenvalue
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
-    end, missing = end_rates(course.eta, trajectory, fit)
+    end, missing = end_rates(course.eta, trajectory, fit, momentum)
     return summary | end, notes | missing
 
 
 def _generalisation(course: Course) -> Numbers:
     """Return the losses at the held-out samples, if there are any."""
     assert course.initial is not None
-    at = Dynamics(course.eta, course.rows[-1]["step"])
+    at = Dynamics(course.eta, course.rows[-1]["step"], course.config.train.momentum)
     return losses(course.config, course.dataset, course.initial, course.held_out, at)
 
 

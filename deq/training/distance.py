@@ -21,7 +21,7 @@ class Distance(NamedTuple):
         size: ||theta(0)||_2.
         farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2.
         sphere: relative change of ||I - W||_F^2 + ||U||_F^2, which gradient flow conserves for
-            the identity (docs/theory.md, section 10).
+            the identity (docs/theory.md, section 12).
     """
 
     moved: float

@@ -12,6 +12,7 @@ from deq.config import TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial, InitialCondition
+from deq.theory.heavy_ball import optimum
 from deq.theory.population import MARGIN, Population, population
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
@@ -50,7 +51,7 @@ class Forecast:
     @functools.cached_property
     def linearized(self) -> LinearDynamics:
         """Linear dynamics of H(0) and e(0)."""
-        return LinearDynamics.of_network(self.initial, self.eta)
+        return LinearDynamics.of_network(self.initial, self.eta, self.config.train.momentum)
 
     @functools.cached_property
     def population(self) -> LinearDynamics | None:
@@ -59,7 +60,12 @@ class Forecast:
             return None
         model = self.config.model
         return LinearDynamics.of_population(
-            self.limit, self.dataset.y, model.width, model.sigma_a, self.eta
+            self.limit,
+            self.dataset.y,
+            model.width,
+            model.sigma_a,
+            self.eta,
+            self.config.train.momentum,
         )
 
     @property
@@ -101,9 +107,20 @@ class Forecast:
             "train/eta": self.eta,
             "theory/lambda_0": lambda_0,
             "theory/lambda_0_over_m": lambda_0 / width,
-            "theory/condition_held": float(self.condition_held),
         }
         notes: dict[str, str] = {}
+        if self.config.train.plain:
+            summary["theory/condition_held"] = float(self.condition_held)
+        else:
+            notes["theory/condition_held"] = (
+                "the theorem is about gradient descent on all samples without momentum"
+            )
+        h = self.linearized.eigenvalues.tolist()
+        best = optimum(h[0], h[-1])
+        if best is not None and h[0] > self.linearized.rounding / self.eta:
+            summary["theory/heavy_ball_eta"] = best.eta
+            summary["theory/heavy_ball_momentum"] = best.momentum
+            summary["rate/heavy_ball"] = best.rate
         _put(summary, notes, "rate/bound", self.bound, self._void(lambda_0, self.initial.resolved))
         _put_mode(summary, notes, "rate/asymptotic", self.linearized)
         self._condition(summary, notes)
@@ -261,7 +278,7 @@ def _put_mode(
 ) -> None:
     h = float(dynamics.eigenvalues[0])
     why = f"the slowest mode does not decay: eta lambda_min(H) = {dynamics.eta * h:.3g}"
-    rate = asymptotic_rate(dynamics.eta, h)
+    rate = asymptotic_rate(dynamics.eta, h, dynamics.momentum)
     if rate is not None and rate <= dynamics.rounding:
         rate, why = None, f"{why}, which is rounding"
     _put(summary, notes, name, rate, why)

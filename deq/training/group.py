@@ -8,6 +8,7 @@ from torch import Tensor
 from deq.solvers.solution import Solution, Solved
 from deq.theory.convergence import Initial
 from deq.training import held_out
+from deq.training.batches import batch_weights
 from deq.training.course import Course, Row, Status, blank_row
 from deq.training.diagnostics import Diagnostics, Spectra
 from deq.training.distance import distance
@@ -41,6 +42,7 @@ class Group:
         """Measure at `step`, end the trials that are done, take one GD step with the rest."""
         self.measure(step)
         if self.courses:
+            self.pack.batch_weights = _batch_weights(self.courses, step, self.pack.e)
             self.lookahead.descend()
 
     def measure(self, step: int) -> None:
@@ -183,6 +185,15 @@ class Group:
             self.pack.eta[k] = course.eta
             if course.dataset.test is not None:
                 course.held_out = held_out.start(course.config, course.dataset, self._shared(k))
+
+
+def _batch_weights(courses: Sequence[Course], step: int, like: Tensor) -> Tensor | None:
+    """Weights of the samples in each trial's next gradient, (B, n); None for full batches."""
+    size, n = courses[0].config.train.batch, like.shape[1]
+    if size is None:
+        return None
+    rows = [batch_weights(course.config.seed, step, n, size) for course in courses]
+    return torch.stack(rows).to(like)
 
 
 def _first_tangents(courses: Sequence[Course], device: torch.device) -> Tensor | None:

@@ -23,10 +23,11 @@ HeldOut = dict[str, Tensor]
 
 
 class Dynamics(NamedTuple):
-    """Step size and number of steps of gradient descent."""
+    """Step size, number of steps and momentum of gradient descent."""
 
     eta: float
     steps: float
+    momentum: float = 0.0
 
 
 def start(config: TrialConfig, dataset: Dataset, weights: Weights) -> HeldOut:
@@ -91,14 +92,22 @@ def weights_after(kernel: Tensor, y: Tensor, at: Dynamics) -> Tensor:
     """Return alpha (n,) of kernel gradient descent, whose prediction at x is k(x, X) alpha.
 
     alpha = sum_k u_k (1 - (1 - eta h_k)^T) / h_k u_k^T y after T steps from 0. As T grows it
-    becomes kernel^-1 y, that of kernel regression.
+    becomes kernel^-1 y, that of kernel regression. With momentum the steps are taken one by one.
 
     Args:
         kernel: (n, n) = sum_k h_k u_k u_k^T.
         y: (n,) targets.
-        at: eta and T.
+        at: eta, T and momentum.
     """
     h, u = torch.linalg.eigh(kernel)
+    if at.momentum:
+        target = u.mT @ y
+        modes = before = torch.zeros_like(target)
+        for _ in range(int(at.steps)):
+            step = at.eta * (target - h * modes) + at.momentum * (modes - before)
+            modes, before = modes + step, modes
+        combined: Tensor = u @ modes
+        return combined
     x = at.eta * h
     filled = torch.where(x < 1, -torch.expm1(at.steps * torch.log1p(-x)), 1 - (1 - x) ** at.steps)
     share = torch.where(x.abs() > _TINY, filled / x, float(at.steps))  # in units of eta

@@ -65,6 +65,7 @@ def integrator_cost(config: TrialConfig, n: int) -> IntegratorCost:
     kinked = has_kink(model.activation)
     steps = ((KINKED_STEP if kinked else 3) + x) * count + 10.5 * cold
     built = not kinked or (model.activation in KINKED and model.sigma_w2 < model.well_posed_below)
+    built = built and config.train.plain
     if solver.name != "picard" or solver.precision != "full" or not built:
         return IntegratorCost(flop, steps, None)
     digits = -math.log10(config.integrator_tol)

@@ -109,8 +109,9 @@ class Lookahead:
         return SolvedStep(forward, adjoint, *figures[2 * FIGURES :])
 
     def descend(self) -> None:
-        """Take the pack's GD step."""
-        if self._succeeded:
+        """Take the pack's GD step; from a graph only if it is the same one each time."""
+        plain = self.pack.velocity is None and self.pack.batch_weights is None
+        if self._succeeded and plain:
             self._run("descend", self.pack.descend)
         else:
             self.pack.descend()

@@ -30,6 +30,7 @@ from deq.solvers.prediction import Extrapolation, Predictor, Secant
 from deq.solvers.solution import Solution
 from deq.theory.rejection_sampling import Networks, draw_networks
 from deq.training.state import State, load_state_dict
+from deq.training.velocity import Velocity, move_to_front
 from deq.training.weights import Weights, input_weights
 
 # Greatest share of rms(e) by which errors in the equilibria may move a prediction.
@@ -56,11 +57,13 @@ class Pack:
         tol_wanted: (B,) float64, what `tol` would be if the dtype resolved it.
         norm_w: (B,) float64, ||W||_2 or an upper bound where products are mixed; else NaN.
         flipped: (B,) samples whose mask changed at a kink since the step before.
+        velocity: the heavy ball's; None without momentum.
+        batch_weights: (B, n) weights of the samples in the next step's gradient; None: all are 1.
     """
 
     SCALARS = ("eta", "norm_w", "tol", "tol_wanted", "flipped")  # one for each trial
     BATCHED = (*SCALARS, "xx", "y", "w", "a", "p", "z", "r", "e")
-    STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint")
+    STATE = (*BATCHED, "mask", "norm_x", "norm_u", "forward", "adjoint", "velocity")
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class Pack:
         """Draw the networks, which `on_drawn` is called with."""
         config = configs[0]
         dtype = config.torch_dtype
-        self.solver, self.phi = config.solver, activation(config.model.activation)
+        self._set_rules(config)
         x = torch.stack([s.x for s in datasets]).to(device)  # (B, d, n) float64
         self.xx = x.mT @ x
         self.y = torch.stack([s.y for s in datasets]).to(device)
@@ -90,11 +93,18 @@ class Pack:
         self.tol_wanted = self.tol.clone()
         self._start_solvers(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
 
+    def _set_rules(self, config: TrialConfig) -> None:
+        """Set what all trials of the pack share: solver, activation and rule of a step."""
+        self.solver, self.phi = config.solver, activation(config.model.activation)
+        momentum = config.train.momentum
+        self.velocity = Velocity(momentum) if momentum else None
+        self.batch_weights: Tensor | None = None
+
     @classmethod
     def restored(cls, config: TrialConfig, state: State) -> "Pack":
         """Rebuild a pack of this config's shape from its state."""
         pack = cls.__new__(cls)
-        pack.solver, pack.phi = config.solver, activation(config.model.activation)
+        pack._set_rules(config)
         pack.eta, pack.y = state["eta"], state["y"]
         pack._start_solvers(state["forward"]["last"], state["adjoint"]["last"])
         load_state_dict(pack, state)
@@ -102,7 +112,9 @@ class Pack:
 
     def _start_solvers(self, q: Tensor, v: Tensor) -> None:
         """Set the starts of the fixed points to q and v, without a history to predict from."""
-        predictor = Secant if math.isinf(self.phi.curvature) else Extrapolation
+        # A Secant needs the change of the map, which costs products where a step has a memory.
+        known = math.isinf(self.phi.curvature) and self.velocity is None
+        predictor = Secant if known else Extrapolation
         self.forward: Predictor = predictor(q)
         self.adjoint: Predictor = predictor(v)
         self.buffers = [torch.empty_like(q) for _ in range(3)]
@@ -220,6 +232,8 @@ class Pack:
     def descend(self) -> None:
         """Take one GD step; set the sources and the tolerance of the next fixed points."""
         share = self.e * self.eta[:, None].to(self.e.dtype)
+        if self.batch_weights is not None:
+            share *= self.batch_weights
         scaled = self.r * share[..., None]
         step = -torch.bmm(share[:, None, :], self.z)
         xx = self.xx.to(self.p.dtype)
@@ -230,13 +244,20 @@ class Pack:
             torch.baddbmm(
                 step, b.mul_(share[:, None, :]), self.z, alpha=-1, out=self.adjoint.source
             )
-        self.w.baddbmm_(scaled.mT, self.z, alpha=-1)
+        if self.velocity is None:
+            self.w.baddbmm_(scaled.mT, self.z, alpha=-1)
         if self.mixed:  # ||W + dW|| <= ||W|| + the norms of dW's rank-one terms
             sizes = (torch.linalg.vector_norm(v, dim=-1).double() for v in (scaled, self.z))
             self.norm_w = torch.linalg.vecdot(*sizes).add_(self.norm_w)
-        self.p.baddbmm_(xx, scaled, alpha=-1)
+        if self.velocity is None:
+            self.p.baddbmm_(xx, scaled, alpha=-1)
+        else:
+            self.velocity.move((self.w, self.p, self.a), scaled, self.z, xx)
         self._tighten_tolerance()
-        self.a += step[:, 0]
+        if self.velocity is None:
+            self.a += step[:, 0]
+        else:
+            self.velocity.move_output(self.a, step[:, 0])
 
     @property
     def thin_products(self) -> float:
@@ -283,6 +304,7 @@ class Pack:
             setattr(other, name, getattr(self, name)[k : k + 1].clone())
         for name in ("w", "a", "p"):
             setattr(other, name, getattr(self, name)[k : k + 1].double())
+        other.velocity = self.velocity and self.velocity.in_float64(k)
         other.norm_x, other.norm_u = self.norm_x[k : k + 1], self.norm_u[k : k + 1]
         other.tol = other.tol_wanted.clone()
         q, v = (side.last[k : k + 1].double() for side in (self.forward, self.adjoint))
@@ -297,11 +319,13 @@ class Pack:
     def select(self, keep: list[int]) -> None:
         """Keep these trials only; `keep` is ascending."""
         for name in self.BATCHED:
-            setattr(self, name, _move_to_front(getattr(self, name), keep))
+            setattr(self, name, move_to_front(getattr(self, name), keep))
         self.norm_x, self.norm_u = [self.norm_x[k] for k in keep], [self.norm_u[k] for k in keep]
-        self.mask = None if self.mask is None else _move_to_front(self.mask, keep)
+        self.mask = None if self.mask is None else move_to_front(self.mask, keep)
         for name in SCRATCH:
             setattr(self, name, [buffer[: len(keep)] for buffer in getattr(self, name)])
+        if self.velocity:
+            self.velocity.select(keep)
         self.forward.select(keep)
         self.adjoint.select(keep)
 
@@ -309,11 +333,3 @@ class Pack:
 def half_square(e: Tensor) -> Tensor:
     """Return Phi = 1/2 ||e||^2 of each trial; (B, n) to (B,) float64."""
     return 0.5 * e.double().square().sum(-1)
-
-
-def _move_to_front(x: Tensor, keep: list[int]) -> Tensor:
-    """Return x[keep] within x's own storage, so that no second W is held; `keep` ascending."""
-    for place, k in enumerate(keep):
-        if place != k:
-            x[place].copy_(x[k])
-    return x[: len(keep)]

@@ -10,8 +10,10 @@ import click
 
 from sweeps.cli.group import MULTIRUN, cli, compose, config_dir, warn_hidden, with_overrides
 from sweeps.config.nested import count_noun
+from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sweeps.config.request import Request
     from sweeps.inspect.nearest import Nearest
     from sweeps.planning.plan import Plan, PlannedTrial
 
@@ -52,23 +54,47 @@ def show(overrides: tuple[str, ...], resolve: bool, hashes: bool) -> None:
 @with_overrides
 @MULTIRUN
 @click.option("--loss", default=1e-6, show_default=True, help="Count steps to this relative loss.")
+@click.option("--depth", type=int, help="Compare with networks of depth 1 to this instead.")
+@click.option("--figure", type=click.Path(path_type=Path), help="With --depth, write it here, PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-def theory(overrides: tuple[str, ...], loss: float, as_json: bool) -> None:
+def theory(
+    overrides: tuple[str, ...], loss: float, depth: int | None, figure: Path | None, as_json: bool
+) -> None:
     """Predict trials by the theory, without training.
 
     The slack of each condition, the predicted rates, the steps to a given loss and the cost,
-    computed from the initial network and its equilibrium at step 0. Nothing is written.
+    computed from the initial network and its equilibrium at step 0. With --depth, how fast networks
+    of finite depth approach that equilibrium. Nothing is written but the figure.
     """
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect import forecast
 
     request = compose(overrides)
     warn_hidden(request)
+    if depth is not None:
+        _show_depths(request, depth, figure, as_json)
+        return
+    if figure:
+        raise ConfigError(f"--figure={figure}: the figure is that of --depth, give it too")
     trials = list(forecast.forecasts(request, loss))
     if as_json:
         click.echo(forecast.to_json(trials, loss))
     else:
         forecast.show(trials, loss, Terminal())
+
+
+def _show_depths(request: "Request", depth: int, figure: Path | None, as_json: bool) -> None:
+    """Print networks of finite depth beside each trial's equilibrium, and write their figure."""
+    from sweeps.driver.terminal import Terminal
+    from sweeps.inspect import depth as finite_depth
+
+    trials = list(finite_depth.depths(request, depth))
+    if figure:
+        finite_depth.write_figure(trials, figure)
+    if as_json:
+        click.echo(finite_depth.to_json(trials))
+    else:
+        finite_depth.show(trials, Terminal())
 
 
 def show_plan(plan: "Plan", as_json: bool, output: str) -> None:

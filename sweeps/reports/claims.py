@@ -342,7 +342,7 @@ CLAIMS = (
         "sphere",
         "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear DEQ: gradient descent "
         "changes it in proportion to eta",
-        "Dandapanthula and Ramdas 2025; docs/theory.md, section 10",
+        "Dandapanthula and Ramdas 2025; docs/theory.md, section 12",
         "with model.activation=identity, at three step sizes or more",
         "conservation",
         _conserved,

@@ -34,10 +34,10 @@ class Growth:
 
     name: str
     axis: str
-    law: deq.PowerLaw
+    law: "deq.PowerLaw"
     ends: tuple[float, float]
     count: int
-    theorem: deq.PowerLaw | None
+    theorem: "deq.PowerLaw | None"
 
     def sentence(self, key: str) -> str:
         """The exponents in words."""

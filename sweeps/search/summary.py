@@ -156,9 +156,9 @@ def _boundary(
 ) -> Boundary:
     condition = Condition.read(config.condition)
     answers = {
-        float(flatten(outcome.planned.plain)[config.key]): condition.held(
-            outcome.status, outcome.summary
-        )
+        float(
+            outcome.planned.varying.get(config.key) or flatten(outcome.planned.plain)[config.key]
+        ): condition.held(outcome.status, outcome.summary)
         for outcome in outcomes
         if outcome.finished
     }

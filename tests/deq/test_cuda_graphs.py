@@ -4,6 +4,8 @@ A CUDA graph replays kernels on fixed addresses without Python. Here a tape does
 CPU: it records every operation with its tensors, and repeats it on them.
 """
 
+import dataclasses
+
 import pytest
 import torch
 from small_trials import finished
@@ -123,6 +125,21 @@ def test_replayed_graphs_give_the_same_trajectory(name, precision, taped, monkey
     recorded = losses(configs)
     assert taped.count("descend") > 15
     assert len(taped) > 2 * len(set(taped))  # each part was replayed, not recorded anew
+    monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
+    assert recorded == losses(configs)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+@pytest.mark.parametrize("rule", [{"momentum": 0.5}, {"batch": 4}, {"momentum": 0.3, "batch": 5}])
+def test_steps_with_a_memory_or_a_batch_are_not_replayed(name, rule, taped, monkeypatch):
+    """Their other parts are, and the trajectory is the same to the last bit."""
+    configs = [
+        dataclasses.replace(one, train=dataclasses.replace(one.train, **rule))
+        for one in (config(name, eta=0.1), config(name, seed=1, eta=0.2, steps=25))
+    ]
+    recorded = losses(configs)
+    assert "descend" not in taped
+    assert len(taped) > 2 * len(set(taped)) > 0
     monkeypatch.setattr(lookahead, "launches_matter", lambda pack: False)
     assert recorded == losses(configs)
 

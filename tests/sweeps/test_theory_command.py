@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+import deq
 from sweeps.cli import cli, main
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
@@ -98,6 +99,9 @@ def test_the_reason_for_an_absent_number_is_printed():
         (["--loss", "1"], r"\(0, 1\)"),
         (["--loss", "nan"], r"\(0, 1\)"),
         ([*SMALL, "model.init=redraw", "model.max_draws=2"], "none of 2 networks"),
+        ([*SMALL, "--depth", "0"], "--depth=0: give a number of layers in 1 "),
+        ([*SMALL, "--figure", "x.png"], "--figure=x.png: .* --depth"),
+        ([*SMALL, "--depth", "3", "--figure", "/none/x.png"], "--figure=/none/x.png: "),
         ([*SMALL, "model.init=again"], "redraw"),
         (["data.n=8", "model.width=100000000"], "needs .* of memory.* lower model.width"),
         ([*SMALL, "model.max_draws=0"], "max_draws must be at least 1"),
@@ -115,6 +119,21 @@ def test_mistakes_are_one_line_and_exit_2(monkeypatch, capsys, words, match):
     assert re.search(match, line), line
 
 
+def test_depths_are_printed_drawn_and_given_as_json(tmp_path_factory):
+    words = [*SMALL, "--depth", "6", "model.activation=relu,tanh"]
+    figure = tmp_path_factory.mktemp("figure") / "depth.png"
+    text = output_of(*words, "--figure", str(figure))
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    trials = json.loads(output_of(*words, "--json"))["trials"]
+    assert [trial["trial"] for trial in trials] == ["relu", "tanh"]
+    for trial in trials:
+        (row,) = [line.split() for line in text.splitlines() if line.startswith(trial["trial"])]
+        assert float(row[1]) == pytest.approx(trial["factor"], rel=1e-3)
+        assert len(trial["change"]) == len(trial["least_untied"]) == 6
+        (one,) = request([*SMALL, f"model.activation={trial['trial']}"]).trials
+        assert deq.finite_depth(one.trial, 6).change == trial["change"]
+
+
 def test_the_error_names_the_refused_trial():
     asked = request([*SMALL, "model.init=gaussian,redraw", "model.max_draws=1"])
     with pytest.raises(ConfigError, match=r"^init=redraw: "):
@@ -129,6 +148,17 @@ def test_redraw_changes_the_hash_and_max_draws_does_not():
     assert digest() == digest("model.init=gaussian") == digest("model.max_draws=7")
     assert digest("model.init=redraw") != digest()
     assert digest("model.init=redraw") == digest("model.init=redraw", "model.max_draws=7")
+
+
+def test_new_keys_change_the_hash_away_from_their_defaults_only():
+    def digest(*words):
+        (composed,) = request(["data.n=8", *words]).trials
+        return config_hash(composed.trial)
+
+    defaults = ["train.momentum=0", "train.batch=null", "train.batch=8", "data.test_n=0"]
+    assert {digest(), *map(digest, defaults)} == {digest()}
+    others = ["train.momentum=0.5", "train.batch=4", "data.test_n=2"]
+    assert len({digest(), *map(digest, others)}) == 4
 
 
 def test_a_dry_run_names_the_cheaper_integrator():

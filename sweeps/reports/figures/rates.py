@@ -69,5 +69,7 @@ def _named(key: str) -> str:
         "model.sigma_a": r"$\sigma_a$",
         "train.eta": r"step size $\eta$, in its unit",
         "data.n": "samples $n$",
+        "train.momentum": r"momentum $\beta$",
+        "train.batch": "batch size",
     }
     return labels.get(key, leaf(key))

@@ -63,8 +63,11 @@ class Study:
 
 
 def value(outcome: TrialOutcome, key: str) -> Any:
-    """A trial's value of a config key."""
-    return flatten(outcome.planned.plain).get(key)
+    """A trial's value of a config key, as the sweep has it: an own form may be another one.
+
+    For example, train.batch = n is stored as null.
+    """
+    return outcome.planned.varying.get(key, flatten(outcome.planned.plain).get(key))
 
 
 def leaf(key: str) -> str:

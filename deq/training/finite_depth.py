@@ -1,0 +1,166 @@
+"""How fast networks of finite depth approach the equilibrium; docs/theory.md, section 10."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deq.activations.lookup import activation
+from deq.config import TrialConfig
+from deq.data import load
+from deq.data.dataset import Dataset
+from deq.linalg.eigenvalues import least_eigenvalue
+from deq.linalg.operator_norm import operator_norm
+from deq.models.equilibrium import draw
+from deq.theory.kernels import gram
+from deq.theory.layers import layer_grams, layer_limits
+from deq.theory.population import population
+from deq.theory.rejection_sampling import starting_weights
+from deq.training.trained import Trained
+
+# Changes below this share are rounding, and not fitted.
+ROUNDING = 1e-12
+# lambda_min(G^(l)) within this share of lambda_0 counts as its equilibrium's.
+CLOSE = 0.01
+
+
+@dataclass(frozen=True)
+class FiniteDepth:
+    """Networks of depth l = 1 .. L beside the equilibrium; lists have one number for each l.
+
+    Attributes:
+        lambda_0: lambda_min(G) at the equilibrium.
+        lambda_star: lambda_min(K).
+        change: ||G^(l) - G||_F / ||G||_F, tied weights: those of the trial's network.
+        change_limit: ||K^(l) - K||_F / ||K||_F.
+        error: ||G^(l)/m - K^(l)||_F, tied weights.
+        error_untied: the same with weights W^(l) that are drawn anew for each layer.
+        least, least_untied: lambda_min(G^(l)), tied and untied.
+        least_limit: lambda_min(K^(l)).
+        contraction: L ||W||_2: no more than this factor per layer in ||Z^(l) - Z||_F.
+        contraction_limit: 2 sigma_w2 L^2, the same of |K_ij^(l) - K_ij|, for q at its limit.
+    """
+
+    lambda_0: float
+    lambda_star: float
+    change: list[float]
+    change_limit: list[float]
+    error: list[float]
+    error_untied: list[float]
+    least: list[float]
+    least_untied: list[float]
+    least_limit: list[float]
+    contraction: float
+    contraction_limit: float
+
+    @property
+    def factor(self) -> float | None:
+        """Factor per layer of `change`, fitted over its last half above rounding."""
+        return _factor(self.change)
+
+    @property
+    def factor_limit(self) -> float | None:
+        """The same of `change_limit`."""
+        return _factor(self.change_limit)
+
+    @property
+    def cut_half(self) -> int | None:
+        """Depth from which lambda_min(G^(l)) >= lambda_0 / 2; None if beyond L."""
+        return _from(self.least, lambda value: value >= self.lambda_0 / 2)
+
+    @property
+    def cut_close(self) -> int | None:
+        """Depth from which lambda_min(G^(l)) is within 1 percent of lambda_0; None if beyond L."""
+        room = CLOSE * abs(self.lambda_0)
+        return _from(self.least, lambda value: abs(value - self.lambda_0) <= room)
+
+
+def finite_depth(config: TrialConfig, depth: int, dataset: Dataset | None = None) -> FiniteDepth:
+    """Compare a trial's network at t = 0 with networks of depth 1 to `depth`.
+
+    Args:
+        config: the trial.
+        depth: the greatest depth L.
+        dataset: its inputs; by default those of `config.data`.
+
+    Raises:
+        ValueError: the depth is below 1, the data set cannot be used, or there is no
+            equilibrium or no population limit.
+    """
+    if depth < 1:
+        raise ValueError(f"the depth must be at least 1, not {depth}")
+    dataset, model = dataset or load(config.data), config.model
+    phi, x, m = activation(model.activation), dataset.x, model.width
+    w, u, a = (part[0] for part in starting_weights([config], [dataset], torch.device("cpu")))
+    limit = population(x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a)
+    g = gram(Trained(config, w, u, a).equilibrium(x))
+    p = u @ x.to(u.dtype)
+    tied = _first(depth, layer_grams(phi, p, lambda: w))
+    limits = _first(depth, layer_limits(x, phi, model.sigma_w2))
+    norm = float(operator_norm(w[None])[0])
+    untied = _first(depth, layer_grams(phi, p, _UntiedWeights(config, w, u, a).next))
+    return FiniteDepth(
+        lambda_0=float(least_eigenvalue(g)),
+        lambda_star=limit.lambda_star,
+        change=_distances(tied, [g] * depth, g),
+        change_limit=_distances(limits, [limit.gram] * depth, limit.gram),
+        error=_distances([g / m for g in tied], limits),
+        error_untied=_distances([g / m for g in untied], limits),
+        least=_least(tied),
+        least_untied=_least(untied),
+        least_limit=_least(limits),
+        contraction=phi.lipschitz * norm,
+        contraction_limit=2 * model.sigma_w2 * phi.lipschitz**2,
+    )
+
+
+class _UntiedWeights:
+    """Draws the W of further layers from the trial's stream, after its first network."""
+
+    def __init__(self, config: TrialConfig, w: Tensor, u: Tensor, a: Tensor) -> None:
+        self._config = config
+        self._stream = torch.Generator().manual_seed(config.seed)
+        self._parts = [torch.empty_like(part) for part in (w, u, a)]
+        draw(config.model, self._stream, *self._parts)
+
+    def next(self) -> Tensor:
+        """Return the next network's W; its storage is used again."""
+        draw(self._config.model, self._stream, *self._parts)
+        return self._parts[0]
+
+
+def _first(depth: int, layers: Iterator[Tensor]) -> list[Tensor]:
+    return list(itertools.islice(layers, depth))
+
+
+def _distances(
+    ours: Sequence[Tensor], others: Sequence[Tensor], unit: Tensor | None = None
+) -> list[float]:
+    """Frobenius norms of differences, relative to `unit`'s."""
+    size = 1.0 if unit is None else float(torch.linalg.matrix_norm(unit))
+    pairs = zip(ours, others, strict=True)
+    return [float(torch.linalg.matrix_norm(one - other)) / size for one, other in pairs]
+
+
+def _least(grams: Sequence[Tensor]) -> list[float]:
+    return [float(least_eigenvalue(g)) for g in grams]
+
+
+def _factor(changes: Sequence[float]) -> float | None:
+    """Geometric factor: exp of the slope of log change over the last half above rounding."""
+    points = [(layer, math.log(v)) for layer, v in enumerate(changes) if v > ROUNDING]
+    points = points[len(points) // 2 :]
+    if len(points) < 2:
+        return None
+    (first, start), (last, stop) = points[0], points[-1]
+    return math.exp((stop - start) / (last - first))
+
+
+def _from(values: Sequence[float], holds: Callable[[float], bool]) -> int | None:
+    """First depth from which on all values have the property; None if the last has not."""
+    failing = [depth for depth, value in enumerate(values, 1) if not holds(value)]
+    depth = failing[-1] + 1 if failing else 1
+    return depth if depth <= len(values) else None

@@ -1,0 +1,113 @@
+"""Networks of finite depth, recomputed in numpy: loops over layers, and arcsine kernels."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_trials import config
+
+import deq
+from deq.config import ModelConfig
+from deq.data import SphereConfig, load
+
+DATA = SphereConfig(n=6, d=8, seed=4)
+
+
+def own_layers(x, sigma_w2, depth):
+    """K^(l) of erf by its closed form, layer by layer, scalars in Python."""
+    n, layers = x.shape[1], []
+    cos = x.T @ x / x.shape[0]
+    k = [[0.0] * n for _ in range(n)]
+    for _ in range(depth):
+        q = 2 * (sigma_w2 * k[0][0] + 1)
+        k = [
+            [
+                2 / math.pi * math.asin(2 * (2 * (sigma_w2 * k[i][j] + cos[i, j])) / (1 + 2 * q))
+                for j in range(n)
+            ]
+            for i in range(n)
+        ]
+        layers.append(np.array(k))
+    return layers
+
+
+def own_draws(trial, d):
+    """Generator of the networks of a trial's seed, W and U as numpy arrays."""
+    stream, m = torch.Generator().manual_seed(trial.seed), trial.model.width
+
+    def rows(count, length):
+        drawn = [torch.randn(length, dtype=torch.float64, generator=stream) for _ in range(count)]
+        return np.stack([row.numpy() for row in drawn])
+
+    while True:
+        w, u, _ = rows(m, m), rows(m, d), rows(1, m)
+        yield w * math.sqrt(2 * trial.model.sigma_w2 / m), u * math.sqrt(2 / d)
+
+
+@pytest.fixture(scope="module")
+def both():
+    """(trial, its inputs, what the library says of it at depths to 14)."""
+    trial = config(data=DATA, model=ModelConfig(40, "erf", sigma_w2=0.05), seed=3)
+    return trial, load(DATA).x.numpy(), deq.finite_depth(trial, 14)
+
+
+def test_limits_are_those_of_the_arcsine_kernel(both):
+    trial, x, ours = both
+    layers = own_layers(x, 0.05, 80)
+    k = layers[-1]
+    expected = [np.linalg.norm(layer - k) / np.linalg.norm(k) for layer in layers[:14]]
+    assert np.allclose(ours.change_limit, expected, rtol=1e-6, atol=1e-14)
+    least = [np.linalg.eigvalsh(layer)[0] for layer in layers[:14]]
+    assert np.allclose(ours.least_limit, least, atol=1e-13)
+    assert ours.lambda_star == pytest.approx(np.linalg.eigvalsh(k)[0], abs=1e-12)
+    # Geometric: no slower than the stated factor.
+    assert 0 < ours.factor_limit < ours.contraction_limit
+    assert trial.model.sigma_w2 * 2 * 4 / math.pi == pytest.approx(ours.contraction_limit)
+
+
+def test_grams_are_those_of_loops_over_layers(both):
+    trial, x, ours = both
+    erf, networks = np.vectorize(math.erf), own_draws(trial, 8)
+    w, u = next(networks)
+    z = np.zeros((40, 6))
+    tied, untied, limits = [], [], own_layers(x, 0.05, 14)
+    for _ in range(60):
+        z = erf(w @ z + u @ x)
+        tied.append(z.T @ z)
+    g = tied[-1]
+    z = erf(u @ x)
+    for _ in range(14):
+        untied.append(z.T @ z)
+        z = erf(next(networks)[0] @ z + u @ x)
+    change = [np.linalg.norm(layer - g) / np.linalg.norm(g) for layer in tied[:14]]
+    assert np.allclose(ours.change, change, rtol=1e-6, atol=1e-13)
+    for name, grams in (("", tied[:14]), ("_untied", untied)):
+        errors = [np.linalg.norm(g / 40 - k) for g, k in zip(grams, limits, strict=True)]
+        assert np.allclose(getattr(ours, f"error{name}"), errors, rtol=1e-9)
+        least = [np.linalg.eigvalsh(g)[0] for g in grams]
+        assert np.allclose(getattr(ours, f"least{name}"), least, rtol=1e-8)
+    assert ours.factor < ours.contraction < 1
+    lambda_0 = np.linalg.eigvalsh(g)[0]
+    for cut, room in ((ours.cut_half, 0.5), (ours.cut_close, 0.01)):
+        least = [np.linalg.eigvalsh(g)[0] for g in tied]
+        outside = [
+            depth
+            for depth, value in enumerate(least, 1)
+            if (value < lambda_0 / 2 if room == 0.5 else abs(value - lambda_0) > room * lambda_0)
+        ]
+        assert cut == max(outside, default=0) + 1
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "cos", "softplus"])
+def test_limits_tend_to_the_population_gram(activation):
+    trial = config(data=DATA, model=ModelConfig(24, activation))
+    ours = deq.finite_depth(trial, 25)
+    assert ours.change_limit[-1] < 1e-9
+    assert ours.least_limit[-1] == pytest.approx(ours.lambda_star, abs=1e-9)
+    assert ours.cut_close is None or ours.cut_close >= (ours.cut_half or 1)
+
+
+def test_no_depth_is_refused():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        deq.finite_depth(config(), 0)
