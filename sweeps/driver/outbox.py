@@ -27,6 +27,8 @@ from sweeps.tracking.tracker import Tracker
 LiveUpdate = tuple[PlannedTrial, Live] | Ending
 # Seconds until an MLflow that did not answer is tried again.
 RETRY_AFTER = 20.0
+# Seconds between two sendings: results that come meanwhile are written in one batch.
+PAUSE = 0.5
 # Number of results that are sent before the ledger notes that they were.
 BATCH = 16
 
@@ -98,6 +100,7 @@ class OutboxWorker:
                 self._wake.clear()
                 why = self._send(ledger)
                 self._on_state(why)
+                self._stop.wait(PAUSE)
             self._close_ended()
 
     def _send(self, ledger: Ledger) -> str:

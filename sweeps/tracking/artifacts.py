@@ -67,9 +67,13 @@ def write_artifacts(
     if weights:
         _link_or_copy(weights, folder / WEIGHTS)
     if record.trajectory["loss"]:
-        from sweeps.reports.figures import trial  # imports matplotlib
+        (folder / FIGURE).write_bytes(figure or _drawn(record))
 
-        (folder / FIGURE).write_bytes(figure or trial.draw(record))
+
+def _drawn(record: Record) -> bytes:
+    from sweeps.reports.figures import trial  # imports matplotlib
+
+    return trial.draw(record)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
