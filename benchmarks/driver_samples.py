@@ -1,6 +1,7 @@
 """Runs the command `sweeps run` in a process of its own, and samples its driver."""
 
 import contextlib
+import math
 import os
 import resource
 import sqlite3
@@ -126,16 +127,21 @@ def at(samples: list[Sample], sent: int) -> Sample:
 def rate(samples: list[Sample]) -> float:
     """Return trials per second, from the first sample with any sent to the first with all."""
     first, last = at(samples, 1), at(samples, samples[-1].sent)
-    return (last.sent - first.sent) / (last.at - first.at)
+    return _ratio(last.sent - first.sent, last.at - first.at)
 
 
 def cpu_each(samples: list[Sample], first: int, last: int) -> float:
     """Return the driver's CPU milliseconds per trial between two counts."""
     a, b = at(samples, first), at(samples, last)
-    return 1e3 * (b.cpu - a.cpu) / (b.sent - a.sent)
+    return 1e3 * _ratio(b.cpu - a.cpu, b.sent - a.sent)
 
 
 def all_cpu_each(samples: list[Sample], first: int, last: int) -> float:
     """Return the CPU milliseconds per trial of all processes between two counts."""
     a, b = at(samples, first), at(samples, last)
-    return 1e3 * (b.all_cpu - a.all_cpu) / (b.sent - a.sent)
+    return 1e3 * _ratio(b.all_cpu - a.all_cpu, b.sent - a.sent)
+
+
+def _ratio(amount: float, of: float) -> float:
+    """Return a ratio; NaN if two counts of a small sweep were reached in one sample."""
+    return amount / of if of else math.nan

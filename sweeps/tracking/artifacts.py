@@ -29,7 +29,7 @@ TAGS = {
     "sweeps.status": "converged, budget, diverged, ill_posed, stalled, rejected, or stopped early",
     "sweeps.reason": "one sentence on why it ended so",
     "sweeps.version": "of deq-sweeps",
-    "sweeps.device": "where it trained: cpu, cuda:0",
+    "sweeps.device": "where it trained: cpu or cuda",
 }
 # Tags that only some runs have.
 OTHER_TAGS = {
