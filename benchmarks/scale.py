@@ -1,12 +1,16 @@
 """Cost of a sweep of thousands of trivial trials, with goals.
 
     python -m benchmarks.scale [--json] [--trials 10000] [--sample 320] [--peer 16] [--repeats 3]
+    python -m benchmarks.scale --nodes 20 [--trials 10000]
 
 Every figure is measured on the command `sweeps run` in a process of its own: its plan
 (`--dry-run`), the whole path (trained by Ray Tune, stored in the ledger, sent to MLflow,
 reported), and the same command again. Progress is the number of trials that the ledger marks
 as sent to MLflow; memory and CPU time are the driver's, from /proc. Alternately with a smaller
 sweep, Ray Tune records trials of the same kind with its own MLflow callback.
+
+With --nodes the large sweep trains on a simulated Ray cluster instead: so many nodes of one CPU
+each, all of them processes of this machine.
 """
 
 import argparse
@@ -14,27 +18,31 @@ import contextlib
 import json
 import os
 import re
-import resource
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.driver_samples import (
+    OUTPUT,
+    ROOT,
+    Sample,
+    all_cpu_each,
+    at,
+    cpu_each,
+    rate,
+    sampled,
+    seconds,
+    sent_trials,
+)
+from benchmarks.simulated_cluster import simulated_cluster
 from benchmarks.timing import Spread, report, with_goals
 
-ROOT = Path(__file__).parents[1]
-# Seconds between two samples of a driver.
-EVERY = 0.25
-# Clock ticks per second and bytes per page, the units of /proc.
-TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-# File with a command's output.
-OUTPUT = "output.txt"
 # Goals by figure.
 GOALS = {
     "planning, s": "under 10",
@@ -57,6 +65,7 @@ class Case:
         repeats: number of repeats.
         width, samples, steps: of each trial.
         keep: folder in which the large sweep is kept; a complete one is not trained again.
+        nodes: number of nodes of the simulated cluster; 0: no cluster.
     """
 
     trials: int = 10_000
@@ -67,133 +76,13 @@ class Case:
     samples: int = 4
     steps: int = 5
     keep: Path | None = None
+    nodes: int = 0
 
     def overrides(self, count: int) -> list[str]:
         """Return the overrides of this many trials."""
         shape = [f"model.width={self.width}", f"data.n={self.samples}", f"train.steps={self.steps}"]
         shape += ["data=sphere", f"diagnostics.every={self.steps}"]
         return [f"seed=range(0,{count})", *shape]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A measurement of a running driver.
-
-    Attributes:
-        at: seconds of wall time.
-        cpu: CPU seconds used by the driver so far.
-        all_cpu: CPU seconds of all its processes, Ray's workers and services included.
-        memory: the driver's resident memory in MB.
-        sent: number of trials sent to MLflow.
-    """
-
-    at: float
-    cpu: float
-    all_cpu: float
-    memory: float
-    sent: int
-
-
-@contextlib.contextmanager
-def sweep(folder: Path, overrides: list[str], *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the command; its output goes to the file OUTPUT.
-
-    Raises:
-        RuntimeError: the command failed.
-    """
-    with (
-        (folder / OUTPUT).open("w") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "sweeps", "run", *flags, *overrides],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        yield process
-    if process.returncode:
-        raise RuntimeError((folder / OUTPUT).read_text()[-2000:])
-
-
-def seconds(folder: Path, overrides: list[str], *flags: str) -> tuple[float, float]:
-    """Return wall and CPU seconds of a command, imports included."""
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    with sweep(folder, overrides, *flags):
-        pass
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - started, cpu
-
-
-def sampled(folder: Path, overrides: list[str]) -> list[Sample]:
-    """Run a sweep to its end; return samples of its driver."""
-    samples: list[Sample] = []
-    spent: dict[int, float] = {}
-    with sweep(folder, overrides) as process:
-        while process.poll() is None:
-            with contextlib.suppress(OSError, KeyError, ValueError, sqlite3.Error):
-                sent = _sent(folder / "outputs" / "ledger.db")
-                usage = _process_usage(process.pid, spent)
-                samples.append(Sample(time.perf_counter(), *usage, sent))
-            time.sleep(EVERY)
-    return samples
-
-
-def _process_usage(pid: int, spent: dict[int, float]) -> tuple[float, float, float]:
-    """Return CPU seconds of a process, of it with its descendants, and its resident MB.
-
-    `spent` keeps the CPU seconds of descendants that have ended since.
-
-    Raises:
-        OSError, KeyError, ValueError: the process has ended.
-    """
-    parents, cpu = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # the process has just ended
-            numbers = stat.read_text().rpartition(")")[2].split()
-            parents[int(stat.parent.name)] = int(numbers[1])
-            cpu[int(stat.parent.name)] = (int(numbers[11]) + int(numbers[12])) / TICKS
-    family = {pid}
-    while grown := {p for p, parent in parents.items() if parent in family} - family:
-        family |= grown
-    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    if not resident:
-        raise ValueError("the process has ended")
-    spent |= {p: cpu[p] for p in family}
-    return cpu[pid], sum(spent.values()), resident * PAGE / 1e6
-
-
-def _sent(ledger: Path) -> int:
-    """Return the number of trials that the ledger marks as sent to MLflow."""
-    if not ledger.exists():
-        return 0
-    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
-        (count,) = db.execute("SELECT count(*) FROM outbox WHERE run_id IS NOT NULL").fetchone()
-    return int(count)
-
-
-def at(samples: list[Sample], sent: int) -> Sample:
-    """Return the first sample with this many trials sent."""
-    return next(sample for sample in samples if sample.sent >= sent)
-
-
-def rate(samples: list[Sample]) -> float:
-    """Return trials per second, from the first sample with any sent to the first with all."""
-    first, last = at(samples, 1), at(samples, samples[-1].sent)
-    return (last.sent - first.sent) / (last.at - first.at)
-
-
-def cpu_each(samples: list[Sample], first: int, last: int) -> float:
-    """Return the driver's CPU milliseconds per trial between two counts."""
-    a, b = at(samples, first), at(samples, last)
-    return 1e3 * (b.cpu - a.cpu) / (b.sent - a.sent)
-
-
-def all_cpu_each(samples: list[Sample], first: int, last: int) -> float:
-    """Return the CPU milliseconds per trial of all processes between two counts."""
-    a, b = at(samples, first), at(samples, last)
-    return 1e3 * (b.all_cpu - a.all_cpu) / (b.sent - a.sent)
 
 
 def peer(overrides: list[str], *flags: str) -> float:
@@ -242,7 +131,7 @@ def _large(case: Case, folder: Path) -> list[tuple[str, Any]]:
     overrides, n = case.overrides(case.trials), case.trials
     planning = [seconds(folder, overrides, "--dry-run") for _ in range(case.repeats)]
     trained = []
-    if _sent(folder / "outputs" / "ledger.db") < n:
+    if sent_trials(folder / "outputs" / "ledger.db") < n:
         trained = _trained(sampled(folder, overrides), n)
     again = [seconds(folder, overrides) for _ in range(case.repeats)]
     output = (folder / OUTPUT).read_text()
@@ -276,6 +165,41 @@ def _trained(samples: list[Sample], n: int) -> list[tuple[str, Any]]:
         ("driver CPU a trial, last over first", late / early),
         ("CPU a trial, all processes, ms", all_cpu_each(samples, first, n)),
     ]
+
+
+def cluster(case: Case) -> list[tuple[str, Any]]:
+    """Measure the large sweep on a simulated cluster."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, simulated_cluster(case.nodes) as address:
+        ready = time.perf_counter() - started
+        there = ["cluster=ray", f"cluster.address={address}"]
+        samples = sampled(Path(folder), [*case.overrides(case.trials), *there])
+        rows = mlflow_rows(Path(folder) / "outputs")
+    if samples[-1].sent != case.trials:
+        raise RuntimeError(f"{samples[-1].sent} of {case.trials} trials were sent")
+    first = max(1, case.trials // 10)
+    each = rows / case.trials
+    return [
+        (f"cluster of {case.nodes} nodes ready, s", ready),
+        (f"whole path, {case.trials} trials, trials a second", rate(samples)),
+        ("whole path, from start to end, s", samples[-1].at - samples[0].at),
+        (
+            f"driver CPU a trial, {first} to {case.trials}, ms",
+            cpu_each(samples, first, case.trials),
+        ),
+        (f"driver memory at {first} trials, MB", at(samples, first).memory),
+        (f"driver memory at {case.trials} trials, MB", at(samples, case.trials).memory),
+        ("rows of a trial in MLflow's database", each),
+        ("rows written to MLflow's database a second", each * rate(samples)),
+    ]
+
+
+def mlflow_rows(output: Path) -> int:
+    """Return the number of rows of runs, tags, params and metrics in an embedded store."""
+    tables = ("runs", "tags", "params", "metrics", "latest_metrics")
+    with contextlib.closing(sqlite3.connect(output / "mlflow" / "mlflow.db")) as db:
+        counts = [f"SELECT count(*) FROM {table}" for table in tables]  # noqa: S608
+        return sum(db.execute(count).fetchone()[0] for count in counts)
 
 
 def pages(folder: Path, trials: int, output: str) -> list[tuple[str, Any]]:
@@ -313,6 +237,7 @@ def main() -> None:
     """Measure the requested parts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object for each part")
+    parser.add_argument("--nodes", type=int, default=0, help="measure a simulated cluster only")
     for name in ("trials", "sample", "peer", "repeats", "width", "samples", "steps"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Case, name))
     parser.add_argument("--keep", type=Path, help="keep the large sweep here, or reuse it")
@@ -321,7 +246,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     as_json, chosen = options.pop("json"), options.pop("parts")
     case = Case(**options)
-    for measure in (parts[name] for name in chosen):
+    for measure in [cluster] if case.nodes else [parts[name] for name in chosen]:
         before = machine()
         title = f"{measure.__name__}: m {case.width}, n {case.samples}, {case.steps} steps"
         lines = [("machine before", before), *measure(case), ("machine after", machine())]

@@ -120,6 +120,13 @@ def test_rates_and_costs_use_the_samples_between_first_and_last_sent():
     assert scale.all_cpu_each(samples, 3, 10) == 2e3 * 1.5 / 6
 
 
+@pytest.mark.services
+def test_a_sweep_on_a_simulated_cluster_is_measured():
+    lines = dict(scale.cluster(scale.Case(trials=3, steps=3, nodes=1)))
+    assert lines["rows of a trial in MLflow's database"] > 100
+    assert 50 < lines["driver memory at 3 trials, MB"] < 2000
+
+
 def test_a_sweep_is_sampled_and_the_peer_trains_the_same_trials(tmp_path):
     case = scale.Case(steps=3)
     samples = scale.sampled(tmp_path, [*case.overrides(6), "cluster=inline"])

@@ -70,18 +70,20 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     return peak
 
 
-def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
+def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu", share: float = 1.0) -> int:
     """Return the number of trials of this shape to train in one pack.
 
     On a CPU 16 up to width 128, where a step's overhead exceeds its work, else 1; measured
     by `python -m benchmarks.packing`. On a GPU as many as fill its multiprocessors with the
-    tiles of one product, within half of its free memory; this rule is not measured yet.
+    tiles of one product, within half of the memory that is free on its share of the GPU; this
+    rule is not measured yet.
 
     Args:
         config: the trial.
         d: input size.
         n: number of samples.
         device: cpu, cuda, cuda:1.
+        share: part of a GPU that the pack gets, up to 1; other packs get the rest.
     """
     m = config.model.width
     if not device.startswith("cuda"):
@@ -91,4 +93,4 @@ def pack_size(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     wanted = TILES * torch.cuda.get_device_properties(device).multi_processor_count
     filling = math.ceil(wanted / (math.ceil(m / TILE) * math.ceil(n / TILE)))
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(filling, int(free // 2 // memory(config, d, n, device))))
+    return max(1, min(filling, int(share * free // 2 // memory(config, d, n, device))))

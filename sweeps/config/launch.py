@@ -11,6 +11,8 @@ from sweeps.redaction import without_secrets
 
 # Longest name of a study, which is an experiment's name: the limit of MLflow's databases.
 MOST_LETTERS = 200
+# Smallest fraction of a GPU that Ray tells from none.
+SMALLEST = 1e-4
 # Figures that a report may begin with: the modules of sweeps/reports/figures that draw one.
 Figure = Literal[
     "rates",
@@ -37,7 +39,7 @@ class ClusterConfig:
             process of the command.
         address: HOST:PORT of an existing cluster's head.
         cpus_per_trial: CPUs, and threads that train on them.
-        gpus_per_trial: GPUs: a fraction of one, or whole ones.
+        gpus_per_trial: GPUs: a fraction of one, or whole ones; a pack trains on the first.
         memory_gb_per_trial: GB (10^9 bytes) that a node reserves for the trial.
         resources: amounts of the cluster's custom resources, by name.
         max_retries: how often a pack is retried whose worker died.
@@ -64,6 +66,8 @@ class ClusterConfig:
             raise ValueError(
                 "gpus_per_trial, memory_gb_per_trial and max_retries must be at least 0"
             )
+        if 0 < self.gpus_per_trial < SMALLEST:
+            raise ValueError(f"gpus_per_trial={self.gpus_per_trial:g}: at least {SMALLEST:g}, or 0")
         if not 0 <= self.trial_timeout < math.inf:
             raise ValueError(f"trial_timeout must be at least 0, not {self.trial_timeout:g}")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:

@@ -52,6 +52,7 @@ class Driver:
         ledger: Ledger,
         own: OwnRay,
         starting: StartingSweep,
+        workers: int,
     ) -> None:
         """Prepare; nothing is planned yet.
 
@@ -64,6 +65,7 @@ class Driver:
             ledger: the ledger of the output root.
             own: the Ray of this machine, which may have started already.
             starting: what other commands see of the sweep until it is registered.
+            workers: number of packs that train at a time.
 
         Raises:
             TrackingError: MLflow does not give the study's experiment.
@@ -84,6 +86,7 @@ class Driver:
             asked=[] if options.force else asked_before(ledger, launched, self._name),
             checkpointed=list(self._checkpoints.packs().values()),
             retry_failed=options.retry_failed,
+            workers=workers,
         )
 
     def complete(self) -> Finished:

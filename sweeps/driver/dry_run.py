@@ -8,6 +8,7 @@ from sweeps.driver.announcement import missing_weights
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.trial_states import TrialStates, asked_before, load_states
 from sweeps.execution.executor import missing_gpus
+from sweeps.execution.resources import local_workers
 from sweeps.planning.plan import Plan, PlannedTrial, trials_of
 from sweeps.search.factory import sweep_name
 from sweeps.storage.checkpoints import checkpoints_of
@@ -31,7 +32,10 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
     trials = trials_of(request)
     if missing := missing_gpus(request.launch.cluster):
         _log.warning("this plan cannot be carried out here: %s", missing)
-    planned = plan_by_ledger(request.launch, trials, force=force, retry_failed=retry_failed)
+    workers = local_workers(request.launch.cluster)  # no cluster is asked
+    planned = plan_by_ledger(
+        request.launch, trials, force=force, retry_failed=retry_failed, workers=workers
+    )
     if request.launch.record.weights and planned.finished:
         with reading(ledger_path(request.launch)) as ledger:
             for line in missing_weights(planned, ledger.with_weights()):
@@ -40,9 +44,21 @@ def dry_plan(request: Request, *, force: bool = False, retry_failed: bool = Fals
 
 
 def plan_by_ledger(
-    launch: LaunchConfig, trials: list[PlannedTrial], *, force: bool, retry_failed: bool
+    launch: LaunchConfig,
+    trials: list[PlannedTrial],
+    *,
+    force: bool,
+    retry_failed: bool,
+    workers: int,
 ) -> Plan:
     """Plan these trials by what the ledger holds; MLflow is not asked.
+
+    Args:
+        launch: how to search, train and record.
+        trials: the listed trials, or the cells that are searched.
+        force: train finished trials again.
+        retry_failed: train failed trials again.
+        workers: number of packs that train at a time.
 
     Raises:
         OutputRootError: the ledger cannot be read.
@@ -64,5 +80,6 @@ def plan_by_ledger(
             asked=asked_before(ledger, launch, name) if ledger else [],
             checkpointed=packs,
             retry_failed=retry_failed,
+            workers=workers,
         )
         return sweep.next_round()

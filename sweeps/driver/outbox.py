@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from sweeps.driver.reconciliation import reconcile
 from sweeps.errors import TrackingError
@@ -28,6 +27,8 @@ from sweeps.tracking.tracker import Tracker
 LiveUpdate = tuple[PlannedTrial, Live] | Ending
 # Seconds until an MLflow that did not answer is tried again.
 RETRY_AFTER = 20.0
+# Seconds between two sendings: results that come meanwhile are written in one batch.
+PAUSE = 0.5
 # Number of results that are sent before the ledger notes that they were.
 BATCH = 16
 
@@ -99,6 +100,7 @@ class OutboxWorker:
                 self._wake.clear()
                 why = self._send(ledger)
                 self._on_state(why)
+                self._stop.wait(PAUSE)
             self._close_ended()
 
     def _send(self, ledger: Ledger) -> str:
@@ -188,19 +190,15 @@ def _send_sweep(
 def _send_batch(
     tracker: Tracker, ledger: Ledger, page: SweepPage, items: Sequence[OutboxItem]
 ) -> None:
-    """Send a batch of results, and the dataset inputs of their runs in one request."""
-    sent: list[tuple[OutboxItem, str]] = []
-    data: dict[str, dict[str, Any]] = {}
+    """Send a batch of results; mark those that were sent, also if one is refused."""
+    batch = tracker.batch(page)
     try:
-        for item in items:
-            record = ledger.get(item.config_hash, item.stopped_in)
-            assert record is not None
-            figure = ledger.figure(item.config_hash, item.stopped_in)
-            kept = weights.path_of(ledger.path.parent, record)
-            run = tracker.publish_result(page, item.name, record, figure, kept)
-            sent.append((item, run))
-            data[run] = record.config["data"]
-    finally:  # also for the results that were sent before one was refused
-        tracker.inputs.log(page.experiment, data)
-        for item, run in sent:
-            ledger.mark_sent(tracker.name, item, run)
+        with batch:
+            for item in items:
+                record = ledger.get(item.config_hash, item.stopped_in)
+                assert record is not None
+                figure = ledger.figure(item.config_hash, item.stopped_in)
+                kept = weights.path_of(ledger.path.parent, record)
+                batch.add(item.name, record, figure, kept)
+    finally:
+        ledger.mark_sent(tracker.name, zip(items, batch.written, strict=False))

@@ -58,13 +58,13 @@ def run(
         TrackingError: MLflow cannot be reached; nothing was trained.
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
-    check_cluster(launched.cluster)  # refused before anything is written
+    workers = check_cluster(launched.cluster)  # refused before anything is written
     force, retry = options.force, options.retry_failed
     starting = StartingSweep(launched, options, terminal, sweep_name(launched, trials))
 
     @contextlib.contextmanager
     def shown() -> Iterator[None]:
-        planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry)
+        planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry, workers=workers)
         starting.announced = announcement(planned)
         terminal.say(starting.announced)
         with starting.shown(planned, server.tracker_name(launched.tracking)):
@@ -78,5 +78,7 @@ def run(
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
             tracker, ledger = stack.enter_context(opened(launched, shown))
-            driver = Driver(launched, trials, options, terminal, tracker, ledger, own, starting)
+            driver = Driver(
+                launched, trials, options, terminal, tracker, ledger, own, starting, workers
+            )
         return driver.complete()

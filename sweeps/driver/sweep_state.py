@@ -1,10 +1,9 @@
 """State of a sweep between rounds: the trials its search asked for, and the state of each."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.config.request import ClusterConfig, LaunchConfig
+from sweeps.config.request import LaunchConfig
 from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search
@@ -31,6 +30,7 @@ class SweepState:
         asked: Sequence[PlannedTrial] = (),
         checkpointed: Sequence[Sequence[str]] = (),
         retry_failed: bool,
+        workers: int = 1,
     ) -> None:
         """Begin with no trials.
 
@@ -41,10 +41,11 @@ class SweepState:
             asked: trials that an earlier launch of this sweep asked for.
             checkpointed: hashes of the trials of each pack that has a checkpoint.
             retry_failed: train failed trials again.
+            workers: number of packs that train at a time.
         """
         self._search: Search = create_search(launch, cells, asked)
         self._launch, self._lookup, self._retry = launch, lookup, retry_failed
-        self._checkpointed = checkpointed
+        self._checkpointed, self._workers = checkpointed, workers
         self.sweep = sweep_name(launch, cells)
         self.trials: list[PlannedTrial] = []
         self.states = TrialStates()
@@ -100,16 +101,9 @@ class SweepState:
             sweep=self.sweep,
             study=self._launch.study,
             pack=self._launch.pack,
-            workers=_worker_count(self._launch.cluster),
+            workers=self._workers,
             finished=self.states.results,
             failed=failed,
             checkpointed=self._checkpointed,
             more=self._search.more,
         )
-
-
-def _worker_count(cluster: ClusterConfig) -> int:
-    """Return how many packs train at a time on this machine; a cluster has at least as many."""
-    if cluster.name == "inline":
-        return 1
-    return max(1, (os.cpu_count() or 1) // cluster.cpus_per_trial)

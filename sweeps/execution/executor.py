@@ -19,6 +19,7 @@ from sweeps.errors import ConfigError
 from sweeps.execution.events import Message
 from sweeps.execution.git import code_version
 from sweeps.execution.own_ray import OwnRay
+from sweeps.execution.resources import fits, local_workers, places, too_much
 from sweeps.execution.retry import Packs, train_with_retries
 from sweeps.execution.settings import WorkerSettings
 from sweeps.storage.stop_requests import Guard
@@ -41,19 +42,27 @@ Early = tuple[AshaConfig, Mapping[str, RungLosses]]
 Train = Callable[[Packs], Iterator[Message]]
 
 
-def check_cluster(config: ClusterConfig) -> None:
+def check_cluster(config: ClusterConfig) -> int:
     """Check within seconds that a cluster answers and accepts us, or that the GPUs are here.
 
-    Raises:
-        ConfigError: a cluster is not named, does not answer or refuses us; or this machine
-            lacks the GPUs that a trial asks for.
-    """
-    if config.name == "ray":
-        from sweeps.execution.ray_address import check_address
+    Returns:
+        The number of packs that can train at a time.
 
-        check_address(config.address)
-    elif missing := missing_gpus(config):
-        raise ConfigError(missing)
+    Raises:
+        ConfigError: a cluster is not named, does not answer or refuses us; or no node, or not
+            this machine, has the resources that a trial asks for.
+    """
+    if config.name != "ray":
+        if missing := missing_gpus(config):
+            raise ConfigError(missing)
+        return local_workers(config)
+    from sweeps.execution.ray_address import check_address
+
+    nodes = check_address(config.address)
+    fitting = [node for node in nodes if fits(config, node)]
+    if not fitting:
+        raise ConfigError(too_much(config, nodes))
+    return sum(places(config, node) for node in fitting)
 
 
 def missing_gpus(config: ClusterConfig) -> str:
@@ -107,7 +116,7 @@ def training(
         from sweeps.execution.ray_cluster import ready
         from sweeps.execution.tune import Tune
 
-        with ready(config, packs, folder, own) as code:
+        with ready(config, packs, folder, own, settings.device) as code:
             if early:
                 settings = replace(settings, stopping=Stopping(early[0], asha.RemoteAsha(*early)))
             tune = Tune(config, folder, code, settings)

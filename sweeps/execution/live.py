@@ -65,7 +65,9 @@ class LiveSender:
         shown: the points that were sent so far.
     """
 
-    def __init__(self, every: float, started: int, folder: Path | None, *, resumed: bool) -> None:
+    def __init__(
+        self, every: float, started: int, folder: Path | None, *, resumed: bool, device: str
+    ) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
@@ -73,12 +75,13 @@ class LiveSender:
             started: when the pack began, in milliseconds since the epoch.
             folder: folder of the pack's checkpoints; None if it writes none.
             resumed: whether the pack continues from a checkpoint.
+            device: cpu or cuda.
         """
         self._every, self._started, self._last = every, started, time.monotonic()
         self._path = folder / FILE if folder else None
         self.shown = SentPoints.read(self._path) if self._path and resumed else SentPoints()
         self._trials: dict[int, _Trial] = {}
-        self._sampler = Sampler()
+        self._sampler = Sampler(device)
 
     def points(self, courses: dict[int, deq.Course]) -> Iterator[tuple[int, list[Point]]]:
         """Yield the new points of each trial, by its index, if it is time."""

@@ -68,6 +68,7 @@ class PackTraining:
             self._writer.started,
             self._writer.folder,
             resumed=checkpoint is not None,
+            device=self._settings.device,
         )
         first, steps = checkpoint.step if checkpoint else 0, self._trials[0].config.train.steps
         yield from [Progress(digest, first, steps, math.nan) for digest in self._hashes]

@@ -15,8 +15,11 @@ from sweeps.execution.versions import local_versions, mismatch
 CONNECT, ANSWER = 5, 10
 
 
-def check_address(address: str) -> None:
+def check_address(address: str) -> list[dict[str, float]]:
     """Check that a Ray head at this address can be joined from this machine.
+
+    Returns:
+        The resources of each node, by Ray's names.
 
     Raises:
         ConfigError: the address is missing, does not answer, is not that of a Ray head, refuses
@@ -44,6 +47,8 @@ def check_address(address: str) -> None:
             f"cluster.address={address}: no node of the cluster is on this machine, and Ray "
             f"joins through one: `ray start --address={address} --num-cpus=0`, then again"
         )
+    resources: list[dict[str, float]] = head["resources"]
+    return resources
 
 
 def split(address: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ import importlib.util
 import logging
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sweeps.errors import ConfigError
 from sweeps.execution import local_ray
 from sweeps.execution.git import code_version
 from sweeps.execution.own_ray import OwnRay
+from sweeps.execution.resources import fits, too_much
 from sweeps.execution.retry import Packs
 from sweeps.execution.versions import PINNED, local_versions, mismatch
 from sweeps.redaction import without_secrets
@@ -30,7 +31,9 @@ Code = dict[str, str]  # as `git.code_version` returns it
 
 
 @contextlib.contextmanager
-def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Iterator[Code | None]:
+def ready(
+    config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay, device: str
+) -> Iterator[Code | None]:
     """Connect to a Ray that can train these packs, while the block runs.
 
     Args:
@@ -38,6 +41,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Ite
         packs: the packs.
         folder: the sweep's folder under the output root.
         own: the Ray of this machine, for a sweep without a cluster.
+        device: cpu or cuda; where the workers train.
 
     Yields:
         The version of the code that was sent to the workers; None if they run the same files
@@ -45,7 +49,7 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Ite
 
     Raises:
         ConfigError: no node has the resources of a trial; on a cluster, a node has other
-            versions or does not see the files.
+            versions, does not see the files, or cannot train on the device.
     """
     # Ray would print how a worker died; here that becomes the trial's error.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
@@ -54,14 +58,8 @@ def ready(config: ClusterConfig, packs: Packs, folder: Path, own: OwnRay) -> Ite
         if not nodes:
             raise ConfigError(too_much(config, [n["Resources"] for n in ray.nodes()]))
         if config.name == "ray":
-            _inspect(nodes, folder, _files(packs))
+            _inspect(nodes, folder, _files(packs), device)
         yield code_version() if config.name == "ray" else None
-
-
-def needs(config: ClusterConfig) -> dict[str, float]:
-    """Return the resources of one pack, by Tune's names."""
-    processors = {"cpu": float(config.cpus_per_trial), "gpu": config.gpus_per_trial}
-    return processors | {"memory": config.memory_gb_per_trial * 1e9} | config.resources
 
 
 @contextlib.contextmanager
@@ -103,31 +101,6 @@ def _source(module: str) -> str:
     return str(origin.parent if origin.name == "__init__.py" else origin)
 
 
-def fits(config: ClusterConfig, resources: Mapping[str, float]) -> bool:
-    """Return whether a node with these resources can train a trial."""
-    available = {_tune_name(name): amount for name, amount in resources.items()}
-    return all(available.get(name, 0) >= amount for name, amount in needs(config).items())
-
-
-def _tune_name(name: str) -> str:
-    return name.lower() if name in ("CPU", "GPU") else name
-
-
-def too_much(config: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> str:
-    """Return one line: what a trial asks for, and the most that any of these nodes has of it."""
-    wanted = [f"{name} {amount:g}" for name, amount in needs(config).items() if amount]
-    most = {
-        name: max(node.get(key, 0) for node in nodes)
-        for name in needs(config)
-        for key in [name.upper() if name in ("cpu", "gpu") else name]
-    }
-    available = ", ".join(f"{name} {amount:g}" for name, amount in most.items())
-    return (
-        f"no node has what a trial asks for ({', '.join(wanted)}); the most that one has is "
-        f"{available}: lower cluster.*_per_trial or cluster.resources"
-    )
-
-
 def answers(timeout: float = 1.0) -> bool:
     """Return whether the head of the Ray that this process is connected to takes connections.
 
@@ -148,11 +121,12 @@ def _files(packs: Packs) -> list[str]:
     return sorted(path for path in paths if path and Path(path).exists())
 
 
-def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str]) -> None:
+def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str], device: str) -> None:
     """Check the versions of every node, and that it sees the output root and the data files.
 
     Raises:
-        ConfigError: a node has other versions, or does not see a file.
+        ConfigError: a node has other versions, does not see a file, or is to train on GPUs with
+            a torch that is built for the CPU only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     marker = (folder / ".shared").resolve()
@@ -162,11 +136,17 @@ def _inspect(nodes: list[dict[str, Any]], folder: Path, files: list[str]) -> Non
         answers = {_name(node): _ask(node, marker, files) for node in nodes}
         for name, answer in answers.items():
             try:
-                versions, read, missing = ray.get(answer, timeout=INSPECTION)
+                versions, build, read, missing = ray.get(answer, timeout=INSPECTION)
             except (TaskUnschedulableError, NodeDiedError):
                 continue  # the node has just died; the cluster takes seconds to notice
             if wrong := mismatch(local_versions(), versions):
                 raise ConfigError(f"node {name} of the cluster: {wrong}")
+            if device != "cpu" and build == "cpu":
+                raise ConfigError(
+                    f"node {name} of the cluster: its torch is built for the CPU, and a trial asks "
+                    "for a GPU: install a torch built for CUDA there, or leave "
+                    "cluster.gpus_per_trial at 0"
+                )
             if read != token:
                 raise ConfigError(
                     f"node {name} of the cluster does not see paths.output={folder.parent.parent}: "
@@ -190,15 +170,16 @@ def _ask(node: dict[str, Any], marker: Path, files: list[str]) -> Any:
         from importlib.metadata import PackageNotFoundError, version
         from pathlib import Path
 
-        versions = {"Python": platform.python_version()}
+        versions, builds = {"Python": platform.python_version()}, {}
         for name in names:
             try:
-                versions[name] = version(name).partition("+")[0]
+                versions[name], _, builds[name] = version(name).partition("+")
             except PackageNotFoundError:
                 versions[name] = "none"
         file = Path(marker)
         read = file.read_text() if file.exists() else ""
-        return versions, read, [name for name in files if not Path(name).exists()]
+        unseen = [name for name in files if not Path(name).exists()]
+        return versions, builds.get("torch", ""), read, unseen
 
     strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(inspected)

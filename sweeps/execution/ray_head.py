@@ -12,7 +12,7 @@ from ray.exceptions import AuthenticationError
 
 
 def main(address: str) -> dict[str, object]:
-    """Return the versions that the cluster was started with, and its nodes' addresses."""
+    """Return the versions that the cluster was started with, its nodes' addresses and resources."""
     try:
         client = _raylet.GcsClient(  # type: ignore[attr-defined]
             address=address
@@ -20,12 +20,13 @@ def main(address: str) -> dict[str, object]:
         text = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=5)
     except AuthenticationError:
         return {"refused": True}
-    nodes = client.get_all_node_info(timeout=5).values()
+    nodes = [node for node in client.get_all_node_info(timeout=5).values() if not node.state]
     metadata = json.loads(text or b"{}")
     return {
         "ray": metadata.get("ray_version", ""),
         "Python": metadata.get("python_version", ""),
-        "nodes": [node.node_manager_address for node in nodes if not node.state],
+        "nodes": [node.node_manager_address for node in nodes],
+        "resources": [dict(node.resources_total) for node in nodes],
     }
 
 

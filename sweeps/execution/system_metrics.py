@@ -1,7 +1,7 @@
 """CPU, memory and GPU use of a worker, under the names of MLflow's System metrics tab.
 
 MLflow samples the whole machine. Here CPU and memory are those of the process that trains, and
-only the GPUs that were given to it are sampled.
+only the GPUs that were given to it are sampled: none if it trains on the CPU.
 """
 
 import contextlib
@@ -19,8 +19,13 @@ MEGABYTE = 1e6
 class Sampler:
     """Samples how much of the machine this process uses."""
 
-    def __init__(self) -> None:
-        """Begin to measure; the first sample's CPU use counts from now."""
+    def __init__(self, device: str) -> None:
+        """Begin to measure; the first sample's CPU use counts from now.
+
+        Args:
+            device: cpu or cuda; where this process trains.
+        """
+        self._on_gpu = device.startswith("cuda")
         self._process = psutil.Process()
         self._process.cpu_percent()
 
@@ -31,7 +36,7 @@ class Sampler:
             f"{SYSTEM}cpu_utilization_percentage": self._process.cpu_percent(),
             f"{SYSTEM}system_memory_usage_megabytes": used / MEGABYTE,
             f"{SYSTEM}system_memory_usage_percentage": 100 * used / psutil.virtual_memory().total,
-            **_gpus(),
+            **(_gpus() if self._on_gpu else {}),
         }
 
 

@@ -24,7 +24,8 @@ from sweeps.execution.abandoned import abandon
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
 from sweeps.execution.pack_training import notes
-from sweeps.execution.ray_cluster import Code, answers, needs
+from sweeps.execution.ray_cluster import Code, answers
+from sweeps.execution.resources import needs
 from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch

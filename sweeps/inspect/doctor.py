@@ -126,7 +126,7 @@ def _existing(output: Path) -> Path:
     return next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
 
 
-def _connection(name: str, address: str, check: Callable[[], None]) -> Check:
+def _connection(name: str, address: str, check: Callable[[], object]) -> Check:
     """Check that a server answers."""
     try:
         check()

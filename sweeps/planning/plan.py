@@ -98,8 +98,11 @@ def trials_of(request: Request, among: Iterable[str] = ()) -> list[PlannedTrial]
     cluster = request.launch.cluster
     on_gpu = cluster.gpus_per_trial > 0 and bool(deq.hardware()["gpu"])
     device = "cuda" if on_gpu else "cpu"
+    # Packs that share a GPU share its memory.
+    share = min(1.0, cluster.gpus_per_trial) if on_gpu else 1.0
     # The memory of another machine is not known here.
-    limit = deq.memory_of(device) if cluster.name in ("local", "inline") else None
+    here = cluster.name in ("local", "inline")
+    limit = share * deq.memory_of(device) if here else None
     labels = Labels([*among, *(key for composed in request.trials for key in composed.varying)])
     by_hash: dict[str, PlannedTrial] = {}
     for composed in request.trials:
@@ -112,7 +115,7 @@ def trials_of(request: Request, among: Iterable[str] = ()) -> list[PlannedTrial]
                 varying=composed.varying,
                 plain=trial_to_plain(composed.trial),
                 bytes=deq.memory(composed.trial, *composed.shape, device),
-                pack=deq.pack_size(composed.trial, *composed.shape, device),
+                pack=deq.pack_size(composed.trial, *composed.shape, device, share),
             )
             _refuse_too_large(by_hash[digest], limit)
     return list(by_hash.values())
@@ -204,7 +207,7 @@ def _is_number(value: Any, kind: type | UnionType) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _refuse_too_large(trial: PlannedTrial, limit: int | None) -> None:
+def _refuse_too_large(trial: PlannedTrial, limit: float | None) -> None:
     if limit is not None and trial.bytes > limit:
         less = "take dtype=float32, " if trial.plain["dtype"] == "float64" else ""
         raise ConfigError(

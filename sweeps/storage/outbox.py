@@ -49,16 +49,19 @@ class Outbox:
         )
         return [OutboxItem(*row) for row in rows]
 
-    def mark_sent(self, tracker: str, item: OutboxItem, run_id: str) -> None:
-        """Record the MLflow run that holds this result now, and drop its figure."""
-        key = (item.config_hash, item.stopped_in)
+    def mark_sent(self, tracker: str, sent: Iterable[tuple[OutboxItem, str]]) -> None:
+        """Record the MLflow run that holds each of these results now, and drop their figures."""
+        runs = [(run, tracker, i.study, i.config_hash, i.stopped_in) for i, run in sent]
         with transaction(self._db):
-            self._db.execute(
+            self._db.executemany(
                 "UPDATE outbox SET run_id = ? WHERE tracker = ? AND study = ? "
                 "AND config_hash = ? AND stopped_in = ?",
-                (run_id, tracker, item.study, *key),
+                runs,
             )
-            self._db.execute("DELETE FROM figures WHERE config_hash = ? AND stopped_in = ?", key)
+            self._db.executemany(
+                "DELETE FROM figures WHERE config_hash = ? AND stopped_in = ?",
+                [run[3:] for run in runs],
+            )
 
     def sent_runs(self, tracker: str, study: str) -> dict[str, ResultKey]:
         """Results of a study that were sent, by the id of their MLflow run."""

@@ -29,7 +29,7 @@ TAGS = {
     "sweeps.status": "converged, budget, diverged, ill_posed, stalled, rejected, or stopped early",
     "sweeps.reason": "one sentence on why it ended so",
     "sweeps.version": "of deq-sweeps",
-    "sweeps.device": "where it trained: cpu, cuda:0",
+    "sweeps.device": "where it trained: cpu or cuda",
 }
 # Tags that only some runs have.
 OTHER_TAGS = {
@@ -67,9 +67,13 @@ def write_artifacts(
     if weights:
         _link_or_copy(weights, folder / WEIGHTS)
     if record.trajectory["loss"]:
-        from sweeps.reports.figures import trial  # imports matplotlib
+        (folder / FIGURE).write_bytes(figure or _drawn(record))
 
-        (folder / FIGURE).write_bytes(figure or trial.draw(record))
+
+def _drawn(record: Record) -> bytes:
+    from sweeps.reports.figures import trial  # imports matplotlib
+
+    return trial.draw(record)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from sweeps.redaction import without_secrets
 from sweeps.storage.ledger import Result
 from sweeps.storage.record import Columns, Record
 from sweeps.tracking import lease, store, stored
+from sweeps.tracking.batch import ResultBatch
 from sweeps.tracking.client import ErrorGuard, context_tags, open_client
 from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns
@@ -34,7 +35,6 @@ class Tracker:
         name: its name in the ledger: the output root may move, and passwords stay out.
         pages: writes sweeps' pages.
         presence: finds what was sent.
-        inputs: writes dataset inputs.
     """
 
     def __init__(self, config: TrackingConfig, output: Path) -> None:
@@ -61,7 +61,7 @@ class Tracker:
         self._trials = TrialRuns(client, context_tags(), exclusive=self.local)
         self._live = LiveRuns(client, self._trials, exclusive=self.local)
         self.presence = Presence(client, guard, exclusive=self.local)
-        self.inputs = Inputs(client, guard, exclusive=self.local)
+        self._inputs = Inputs(client, guard, exclusive=self.local)
         lease_seconds = None if self.local else config.lease
         self.pages = SweepPages(client, guard, self.presence, lease_seconds)
 
@@ -181,31 +181,15 @@ class Tracker:
         with self._guard("a request for a trajectory"):
             return self._trials.trajectory(experiment, config_hash)
 
-    def publish_result(
-        self,
-        page: SweepPage,
-        name: str,
-        record: Record,
-        figure: bytes = b"",
-        weights: Path | None = None,
-    ) -> str:
-        """Send a finished trial; sending it again changes nothing.
+    def batch(self, page: SweepPage) -> ResultBatch:
+        """Return a context manager that sends finished trials of a sweep.
 
         Args:
-            page: the page of its sweep.
-            name: the trial's name.
-            record: the result.
-            figure: its figure (PNG); drawn now if it is empty.
-            weights: file of its weights, if they were kept.
-
-        Returns:
-            The id of the trial's run.
-
-        Raises:
-            TrackingError: MLflow did not take it.
+            page: the page of the sweep.
         """
-        with self._guard("a result"):
-            return self._trials.send(page, name, record, figure, weights)
+        return ResultBatch(
+            self._client, self._guard, self._trials, self._inputs, page, exclusive=self.local
+        )
 
     def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
         """Send new points of a trial that trains.

@@ -12,6 +12,7 @@ from sweeps.storage.ledger import Result
 from sweeps.storage.record import Columns, Record, columns_of
 from sweeps.storage.step_metrics import Point, is_summary, points_of
 from sweeps.tracking import artifacts
+from sweeps.tracking.bulk import Bulk, NewRun
 from sweeps.tracking.runs import (
     STOPPED_RUNS,
     TRIALS,
@@ -99,7 +100,13 @@ class TrialRuns:
         self._cache |= {(experiment, digest): None for digest in hashes}
 
     def send(
-        self, page: SweepPage, name: str, record: Record, figure: bytes, weights: Path | None
+        self,
+        page: SweepPage,
+        name: str,
+        record: Record,
+        figure: bytes,
+        weights: Path | None,
+        bulk: Bulk | None = None,
     ) -> str:
         """Write a finished trial's run, or finish the run that was begun for this record.
 
@@ -109,12 +116,15 @@ class TrialRuns:
             record: the result.
             figure: its figure (PNG); drawn now if it is empty.
             weights: file of its weights, if they were kept.
+            bulk: collects the rows of a new run; None: they are written now.
 
         Returns:
             The run's id.
         """
         run = self._existing_run(page.experiment, record, weights)
         tags = _tags(page, name, record, weights)
+        if run is None and bulk is not None:
+            return self._collect(bulk, record, figure, weights, tags)
         if run is None:
             run, tags = self.create(page.experiment, record.started, tags), {}
         if not run.finished:
@@ -169,6 +179,29 @@ class TrialRuns:
             return artifacts.all_in(folder, files)
         return has_files(self._client, run.run_id, files)
 
+    def _collect(
+        self,
+        bulk: Bulk,
+        record: Record,
+        figure: bytes,
+        weights: Path | None,
+        tags: dict[str, str],
+    ) -> str:
+        """Write the artifacts of a new run, and leave its rows to `bulk`; return its id."""
+        run = NewRun(
+            location=bulk.location,
+            status=final_status(stopped=bool(record.stopped_in)),
+            started=record.started,
+            finished=record.finished,
+            tags=self._context | tags,
+            config=record.config,
+            points=_points(record),
+        )
+        ref = RunRef(run.run_id, run.folder, finished=True, started=record.started)
+        self._write_artifacts(ref, record, figure, weights)
+        bulk.add(run)
+        return run.run_id
+
     def _write(
         self,
         run: RunRef,
@@ -178,11 +211,9 @@ class TrialRuns:
         tags: dict[str, str],
     ) -> None:
         """Write the whole content of a trial's run; writing it again changes nothing."""
-        summary = sorted(record.summary.items())
-        points = [Point(key, value, 0, record.started) for key, value in summary]
         if run.stopped_by:
             self._client.delete_tag(run.run_id, artifacts.STOPPED_BY)
-        log(self._client, run.run_id, points + points_of(record), record.config, tags)
+        log(self._client, run.run_id, _points(record), record.config, tags)
         self._write_artifacts(run, record, figure, weights)
         status = final_status(stopped=bool(record.stopped_in))
         self._client.set_terminated(run.run_id, status, record.finished)
@@ -210,6 +241,12 @@ def _of(record: Record) -> str:
         return of_hash(record.config_hash)
     of_sweep = f"{STOPPED_RUNS} and tags.`sweeps.sweep` = '{record.stopped_in}'"
     return f"{of_sweep} and tags.`sweeps.config_hash` = '{record.config_hash}'"
+
+
+def _points(record: Record) -> list[Point]:
+    """Return the points of a record: its summary, its step metrics, the use of its machine."""
+    summary = sorted(record.summary.items())
+    return [Point(key, value, 0, record.started) for key, value in summary] + points_of(record)
 
 
 def _result(run: Any) -> Result:

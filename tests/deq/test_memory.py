@@ -108,15 +108,17 @@ def test_pack_size_on_a_gpu_is_limited_by_its_memory(monkeypatch):
     """132 multiprocessors as on an H100; the device is mocked."""
     small, large = trial("relu", width=256), trial("relu", width=30000)
 
-    def on_gpu(config, n, free):
+    def on_gpu(config, n, free, share=1.0):
         monkeypatch.setattr(
             torch.cuda,
             "get_device_properties",
             lambda device: SimpleNamespace(multi_processor_count=132),
         )
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
-        return pack_size(config, 100, n, "cuda")
+        return pack_size(config, 100, n, "cuda", share)
 
     assert on_gpu(small, 128, 80e9) == 132  # two tiles each
     assert on_gpu(small, 128, 2 * 10.5 * memory(small, 100, 128, "cuda")) == 10
     assert on_gpu(large, 1000, 8e9) == 1
+    # Two packs that share a GPU do not fill it: each gets half of what one alone would get.
+    assert on_gpu(small, 128, 4 * 10.5 * memory(small, 100, 128, "cuda"), share=0.5) == 10

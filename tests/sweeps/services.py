@@ -180,10 +180,11 @@ class RayCluster:
         count = len(self.nodes)
         until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name}")
 
-    def worker(self, name, *, before=(), **env):
-        """Start a worker of one CPU that has a resource of its own name."""
+    def worker(self, name, *, cpus=1, gpus=0, before=(), **env):
+        """Start a worker that has a resource of its own name; its GPUs are logical."""
         own = json.dumps({name: 1})
-        words = [f"--address={self.address}", "--num-cpus=1", f"--resources={own}"]
+        words = [f"--address={self.address}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
+        words += [f"--resources={own}"]
         self.start(name, *words, "--node-ip-address=127.0.0.1", before=before, **env)
 
     def __exit__(self, *raised):

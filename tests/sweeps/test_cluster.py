@@ -15,10 +15,10 @@ from services import RAY, RayCluster, until
 
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
-from sweeps.execution import ray_address
+from sweeps.execution import ray_address, resources
 from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
-from sweeps.execution.ray_cluster import fits, too_much
+from sweeps.execution.resources import fits, local_workers, places, too_much
 
 pytestmark = pytest.mark.services
 
@@ -170,6 +170,33 @@ def test_resources_that_no_node_has_are_refused():
     said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
     assert "(cpu 1, gpu 0.5)" in said
     assert "cpu 4, gpu 0, memory 8e+09" in said
+
+
+def test_packs_are_counted_by_the_scarcest_resource():
+    """A fraction of a GPU lies on one GPU: three of 0.4 do not fit on two."""
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": 8e9, "spot": 1.0}
+    for given, count in (
+        ({}, 8),
+        ({"cpus_per_trial": 3}, 2),
+        ({"gpus_per_trial": 1}, 2),
+        ({"gpus_per_trial": 2}, 1),
+        ({"gpus_per_trial": 0.4}, 4),
+        ({"gpus_per_trial": 0.6}, 2),
+        ({"gpus_per_trial": 0.1}, 8),
+        ({"memory_gb_per_trial": 4}, 2),
+        ({"resources": {"spot": 0.1}}, 8),
+        ({"resources": {"spot": 0.3}}, 3),
+    ):
+        assert places(ClusterConfig(**given), node) == count, given
+
+
+def test_packs_of_this_machine_are_counted_by_its_gpus_too(monkeypatch):
+    monkeypatch.setattr(resources, "gpu_count", lambda: 2)
+    monkeypatch.setattr(resources.os, "cpu_count", lambda: 16)
+    for given, count in (({}, 16), ({"gpus_per_trial": 1}, 2), ({"gpus_per_trial": 0.5}, 4)):
+        assert local_workers(ClusterConfig(**given)) == count
+    assert local_workers(ClusterConfig(name="inline")) == 1
+    assert local_workers(ClusterConfig(cpus_per_trial=99)) == 1
 
 
 def test_a_node_that_does_not_see_the_output_root_is_refused(cluster, hidden):

@@ -181,6 +181,7 @@ def test_every_differing_version_is_named_with_both_values():
     ("words", "match"),
     [
         (["cluster.gpus_per_trial=1.5"], "whole GPUs"),
+        (["cluster.gpus_per_trial=1e-5"], "at least 0.0001"),
         (["+cluster.resources.GPU=1"], "keys of their own"),
         (["+cluster.resources.spot=0"], "positive"),
         (["cluster.memory_gb_per_trial=-1"], "at least 0"),

@@ -341,7 +341,7 @@ for i in range(100000):
     ledger.enqueue("local", [item])
     made = "", {}, "budget", "", {"a": 1.0}, {}, "cpu", 0, 0, {"i": i}
     ledger.save(Record(digest, *made, Trajectory.of(columns)))
-    ledger.mark_sent("local", item, "run")
+    ledger.mark_sent("local", [(item, "run")])
     print(digest, flush=True)
 """
 

@@ -82,7 +82,7 @@ class LedgerModel(RuleBasedStateMachine):
     def send(self, data):
         place = data.draw(st.sampled_from(self.expected_pending()))
         self.count += 1
-        self.ledger.mark_sent(place[0], self.outbox[place][0], f"run {self.count}")
+        self.ledger.mark_sent(place[0], [(self.outbox[place][0], f"run {self.count}")])
         self.outbox[place][1] = f"run {self.count}"
         self.figures.pop(place[2], None)
 

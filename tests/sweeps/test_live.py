@@ -1,10 +1,14 @@
 """Points that are sent while a trial trains are part of its finished run."""
 
 import itertools
+import re
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from sweeps.config.request import request
+from sweeps.execution import system_metrics
 from sweeps.execution.events import Done, Live
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import train_on_worker
@@ -102,3 +106,35 @@ def test_a_short_trial_and_live_seconds_0_send_no_points():
         messages = list(train_on_worker(plains(), WorkerSettings("cpu", 1, live_seconds=seconds)))
         assert not [m for m in messages if isinstance(m, Live)]
         assert not [p for p in points_of(record(messages)) if p.key.startswith("system/")]
+
+
+class Nvml(SimpleNamespace):
+    """A stand-in of pynvml on a machine with eight GPUs; the use of each is its number."""
+
+    NVMLError = OSError
+
+    def __init__(self):
+        super().__init__(
+            nvmlInit=lambda: None,
+            nvmlDeviceGetCount=lambda: 8,
+            nvmlDeviceGetHandleByIndex=lambda index: index,
+            nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=gpu * 1e6, total=8e6),
+            nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=gpu),
+        )
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "sampled"),
+    [("cpu", "4,5", []), ("cuda", "4,5", [4, 5]), ("cuda", "", [])],
+)
+def test_only_the_gpus_that_a_trial_trains_on_are_sampled(monkeypatch, device, visible, sampled):
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    system_metrics._handles.cache_clear()
+    try:
+        found = system_metrics.Sampler(device).sample()
+    finally:
+        system_metrics._handles.cache_clear()
+    use = [v for k, v in found.items() if re.fullmatch(r"system/gpu_\d_utilization_percentage", k)]
+    assert use == sampled
+    assert "system/cpu_utilization_percentage" in found

@@ -217,13 +217,20 @@ def test_only_the_memory_of_this_machine_is_a_limit(monkeypatch, cluster):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "there", "device"), [(0, True, "cpu"), (1, False, "cpu"), (0.5, True, "cuda")]
+    ("gpus", "there", "device", "share"),
+    [(0, True, "cpu", 1), (1, False, "cpu", 1), (0.5, True, "cuda", 0.5), (2, True, "cuda", 1)],
 )
-def test_needs_are_those_of_the_device_that_trains(monkeypatch, gpus, there, device):
+def test_needs_are_those_of_the_device_that_trains(monkeypatch, gpus, there, device, share):
+    """Packs that share a GPU share its memory."""
     seen = []
     monkeypatch.setattr(deq, "hardware", lambda: {"gpu": "a GPU" if there else ""})
-    monkeypatch.setattr(deq, "memory_of", seen.append)
-    monkeypatch.setattr(deq, "memory", lambda *given: seen.append(given[-1]) or 1)
-    monkeypatch.setattr(deq, "pack_size", lambda *given: seen.append(given[-1]) or 1)
-    trials_of(request([*SMALL, f"cluster.gpus_per_trial={gpus}"]))
-    assert seen == [device] * 3
+    monkeypatch.setattr(deq, "memory_of", lambda device: seen.append(device) or 1000)
+    needed = 1000 * share
+    monkeypatch.setattr(deq, "memory", lambda *given: seen.append(given[-1]) or needed)
+    monkeypatch.setattr(deq, "pack_size", lambda *given: seen.extend(given[-2:]) or 1)
+    asked = request([*SMALL, f"cluster.gpus_per_trial={gpus}"])
+    trials_of(asked)
+    assert seen == [device, device, device, share]
+    needed += 1
+    with pytest.raises(ConfigError, match="of memory, and there are"):
+        trials_of(asked)

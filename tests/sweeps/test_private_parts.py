@@ -7,6 +7,7 @@ at that module first. Private parts that have a test of their own elsewhere:
 - MLflow's page tokens and its limit of ids in a query (`tracking/presence.py`):
   test_reconciliation.py
 - MLflow's migrations, read as text (`tracking/schema.py`): test_durable.py
+- MLflow's tables of runs give the same as its API (`tracking/bulk.py`): test_bulk.py
 - MLflow's tables of inputs give the same as its API (`tracking/inputs.py`): test_inputs.py
 - ASHA with trials that only have an id (`execution/asha.py`): test_early_stopping.py
 - Ray's address and token (`execution/local_ray.py`): test_own_ray.py
@@ -160,7 +161,7 @@ def test_a_ray_head_can_be_asked_by_its_native_client(ray_texts):
 
 
 def test_mlflows_client_has_the_store_and_the_store_its_engine(tmp_path):
-    """tracking/client.py, tracking/inputs.py"""
+    """tracking/client.py, tracking/inputs.py, tracking/bulk.py"""
     store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")._tracking_client.store
     assert isinstance(store, SqlAlchemyStore)
     with store.ManagedSessionMaker(read_only=False) as session:

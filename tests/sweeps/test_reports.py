@@ -64,7 +64,7 @@ def test_a_figure_is_kept_until_its_trial_was_sent(record, tmp_path):
     ledger.save(record, b"png")
     assert ledger.figure(record.config_hash) == b"png"
     assert ledger.pending_items("local") == [pending_items]
-    ledger.mark_sent("local", pending_items, "run")
+    ledger.mark_sent("local", [(pending_items, "run")])
     assert ledger.figure(record.config_hash) == b""
     assert ledger.pending_items("local") == []
     ledger.close()
