@@ -3,7 +3,8 @@
 MLflow's client takes a run in three requests and builds an object for each of its rows, which is
 most of the driver's CPU time in a sweep of short trials. In the embedded store, which only this
 process writes to, the rows are inserted directly. That uses private parts of MLflow; a test
-compares the rows with those that the client writes.
+compares the rows with those that the client writes, and where MLflow's tables have other
+columns the client writes them.
 """
 
 import contextlib
@@ -18,6 +19,18 @@ from sweeps.storage.step_metrics import Point
 from sweeps.tracking.runs import on_disk
 
 Row = dict[str, Any]
+# MLflow's tables of runs as this module fills them: the columns of each.
+_POINT = {"run_uuid", "key", "value", "timestamp", "step", "is_nan"}
+_PAIR = {"run_uuid", "key", "value"}
+TABLES = {
+    "SqlRun": {"run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id"}
+    | {"source_version", "status", "start_time", "end_time", "deleted_time", "lifecycle_stage"}
+    | {"artifact_uri", "experiment_id"},
+    "SqlTag": _PAIR,
+    "SqlParam": _PAIR,
+    "SqlMetric": _POINT,
+    "SqlLatestMetric": _POINT,
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,12 @@ class Bulk:
 
     @classmethod
     def of(cls, client: Any, experiment: str) -> "Bulk | None":
-        """Return one for an experiment; None if only the client can write to the experiment."""
+        """Return one for an experiment; None if only the client can write to the experiment.
+
+        An MLflow whose tables have other columns is written to by its client.
+        """
+        if not known_tables():
+            return None
         found = client.get_experiment(experiment)
         if found.lifecycle_stage != "active" or on_disk(found.artifact_location) is None:
             return None
@@ -109,6 +127,16 @@ class Bulk:
         with self._store.ManagedSessionMaker(read_only=False) as session:
             for model, rows in tables.items():
                 session.connection().execute(model.__table__.insert(), rows)
+
+
+def known_tables() -> bool:
+    """Return whether the tables of the installed MLflow have the columns that are filled here."""
+    from mlflow.store.tracking.dbmodels import models
+
+    return all(
+        set(getattr(models, name).__table__.columns.keys()) == columns
+        for name, columns in TABLES.items()
+    )
 
 
 def _run_row(run: NewRun, experiment: int) -> Row:

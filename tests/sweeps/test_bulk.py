@@ -11,7 +11,7 @@ from sweeps.config.early_stopping import STOPPED_AT
 from sweeps.config.launch import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.storage.record import Trajectory
-from sweeps.tracking import artifacts
+from sweeps.tracking import artifacts, bulk
 from sweeps.tracking.bulk import Bulk
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.tracker import Tracker
@@ -88,6 +88,16 @@ def test_the_rows_are_those_that_mlflows_client_writes(tmp_path, monkeypatch):
     assert written[0] == written[1]
     assert [len(written[0][table]) for table in ("runs", "inputs")] == [len(RECORDS)] * 2
     assert all(written[0].values())
+
+
+def test_tables_with_other_columns_are_left_to_mlflows_client(tmp_path, monkeypatch):
+    """A later MLflow may want more of a row than is written here."""
+    tracker, page = opened(tmp_path)
+    assert Bulk.of(tracker._client, page.experiment)
+    tables = {**bulk.TABLES, "SqlTag": {*bulk.TABLES["SqlTag"], "workspace"}}
+    monkeypatch.setattr(bulk, "TABLES", tables)
+    assert Bulk.of(tracker._client, page.experiment) is None
+    assert len(send(tracker.batch(page), RECORDS[0])) == 1
 
 
 def test_a_batch_of_results_is_read_as_any_other(tmp_path):
