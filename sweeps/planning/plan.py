@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
-from sweeps.config.nested import format_bytes, value_at
+from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
@@ -217,13 +217,20 @@ def _refuse_too_large(trial: PlannedTrial, limit: float | None) -> None:
         )
 
 
+def _value(plain: Any, key: str) -> Any:
+    """Value at a dotted key; None where a trial of an earlier version has no such key."""
+    for part in key.split("."):
+        plain = plain.get(part) if isinstance(plain, dict) else None
+    return plain
+
+
 def _packs(
     trials: Sequence[PlannedTrial], size: int | Literal["auto"], share: int
 ) -> list[list[PlannedTrial]]:
     """Packs of trials that can train together, at most `size` or, with auto, `share` in each."""
     groups: dict[str, list[PlannedTrial]] = {}
     for trial in trials:
-        shared = [value_at(trial.plain, key) for key in _SHARED]
+        shared = [_value(trial.plain, key) for key in _SHARED]
         groups.setdefault(repr(shared), []).append(trial)
     packs = []
     for group in groups.values():
