@@ -22,7 +22,8 @@ DOORS = {
         for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")
     },
     "mlflow": {
-        f"sweeps/tracking/{name}.py" for name in ("client", "inputs", "runs", "schema", "server")
+        f"sweeps/tracking/{name}.py"
+        for name in ("bulk", "client", "inputs", "runs", "schema", "server")
     },
     "matplotlib": {"sweeps/reports/figures/style.py"},
     "optuna": {"sweeps/search/optuna.py"},
