@@ -218,7 +218,7 @@ def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
         + [str(getattr(s, name)) for name in (*COUNTS, "unsent")]
         for s in sweeps
     ]
-    terminal.table(header, rows, left=5)
+    terminal.table(header, rows, left=5, drop=("started", "MLflow", "study"))
     for s in sweeps:
         terminal.say(f"{s.sweep}  {s.command}")
         for text in _activity(s):
