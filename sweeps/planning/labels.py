@@ -21,8 +21,12 @@ class Labels:
         """Name that states these values, e.g. `width=128 relu seed=0`; `default` without any."""
         return " ".join(self._part(key, value) for key, value in varying.items()) or "default"
 
+    def key(self, key: str) -> str:
+        """Short name of a key."""
+        return self._short.get(key, key)
+
     def _part(self, key: str, value: Any) -> str:
-        short = self._short.get(key, key)
+        short = self.key(key)
         return value_text(value) if short == "activation" else f"{short}={value_text(value)}"
 
 

@@ -39,6 +39,11 @@ def test_a_name_says_what_varies_in_the_shortest_unambiguous_way(varying, name):
     assert Labels(varying)(varying) == name
 
 
+def test_the_name_of_a_key_does_not_depend_on_values():
+    labels = Labels(["model.activation", "model.width"])
+    assert labels.key("model.activation") == "activation"
+
+
 def test_a_name_tells_its_keys_from_those_it_does_not_show():
     assert Labels(["data.seed", "seed"])({"data.seed": 1}) == "data.seed=1"
 
