@@ -19,7 +19,9 @@ class Labels:
 
     def __call__(self, varying: dict[str, Any]) -> str:
         """Name that states these values, e.g. `width=128 relu seed=0`; `default` without any."""
-        return " ".join(self._part(key, value) for key, value in varying.items()) or "default"
+        # An own activation, MODULE:NAME, comes last: a list of names may cut their end off.
+        items = sorted(varying.items(), key=lambda item: ":" in str(item[1]))
+        return " ".join(self._part(key, value) for key, value in items) or "default"
 
     def key(self, key: str) -> str:
         """Short name of a key."""

@@ -52,7 +52,7 @@ def root(tmp_path, monkeypatch):
         ("run -m model.activation=tanh,ge", ["model.activation=tanh,gelu"]),
         ("run train.eta_unit=t", ["train.eta_unit=tangent", "train.eta_unit=theorem"]),
         ("run search=optuna search.metric=rate/measured_s", ["search.metric=rate/measured_stderr"]),
-        ("run data=sphere data.", ["data.n=", "data.d=", "data.seed="]),
+        ("run data=sphere data.", ["data.n=", "data.test_n=", "data.d=", "data.seed="]),
         ("run data=digits data.s", []),
         ("run --ret", ["--retry-failed"]),
         ("completion ", ["bash", "zsh"]),

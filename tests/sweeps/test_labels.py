@@ -26,6 +26,7 @@ from sweeps.tracking.tracker import Tracker
     ("varying", "name"),
     [
         ({"model.width": 128, "model.activation": "relu", "seed": 0}, "width=128 relu seed=0"),
+        ({"model.activation": "mine:softsign", "seed": 0}, "seed=0 mine:softsign"),
         ({"train.eta": 0.1, "train.loss_tol": 1e-20}, "eta=0.1 loss_tol=1e-20"),
         ({"train.eta": 0.1234567}, "eta=0.1234567"),
         ({"train.eta": 0.1 + 0.2}, "eta=0.30000000000000004"),
