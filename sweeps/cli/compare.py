@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.complete_ids import complete_sweep, complete_trial
-from sweeps.cli.group import cli, compose, is_override, with_config_dir, with_overrides
+from sweeps.cli.group import cli, compose_launch, is_override, with_config_dir, with_overrides
 
 if TYPE_CHECKING:
     from sweeps.config.request import LaunchConfig
@@ -62,7 +62,7 @@ def reproduce(
 
     hashes = [word for word in words if not is_override(word)]
     _check_usage(hashes, sweep, sample)
-    launch = compose(list(filter(is_override, words))).launch
+    launch = compose_launch(list(filter(is_override, words)))
     names = finished_of(sweep, launch) if sweep else {}
     chosen = runs.sample(list(names), sample, seed) if sweep else hashes
     terminal = Terminal(stderr=as_json)
@@ -138,7 +138,7 @@ def diff(first: str, second: str, overrides: tuple[str, ...], as_json: bool) -> 
     from sweeps.inspect.lookup import record_of
     from sweeps.planning import diff
 
-    launch = compose(overrides).launch
+    launch = compose_launch(overrides)
     a, b = (record_of(prefix, launch, steps=False) for prefix in (first, second))
     differences = diff.difference(a, b)
     if as_json:

@@ -28,11 +28,27 @@ def complete_override(
 ) -> list[CompletionItem[str]]:
     """Complete a group, a key or a value; after `KEY=A,` another value of the axis."""
     del parameter
-    key, equals, value = incomplete.partition("=")
     folders = _folders(context)
+    if incomplete.startswith("+"):
+        return _own_groups(incomplete.removeprefix("+"), folders)
+    key, equals, value = incomplete.partition("=")
     return (
         _values(key, value, folders) if equals else _keys(incomplete, typed_words(context), folders)
     )
+
+
+def _own_groups(incomplete: str, folders: Sequence[Path]) -> list[CompletionItem[str]]:
+    """Complete after `+`: the user's own groups, and their choices."""
+    key, equals, value = incomplete.partition("=")
+    own = {group: names for group, names in groups(folders).items() if group not in groups()}
+    if equals:
+        items = _values(key, value, folders) if key in own else []
+        return [CompletionItem(f"+{item.value}") for item in items]
+    return [
+        CompletionItem(f"+{group}=", help=f"one of {', '.join(names)}")
+        for group, names in own.items()
+        if group.startswith(incomplete)
+    ]
 
 
 def _folders(context: click.Context) -> Sequence[Path]:
@@ -72,7 +88,9 @@ def _keys(
     shipped = groups()
     chosen = dict(word.partition("=")[::2] for word in words)
     meanings = {
-        f"{group}=": f"one of {', '.join(names)}" for group, names in groups(folders).items()
+        f"{group}=": f"one of {', '.join(names)}"
+        for group, names in groups(folders).items()
+        if group in shipped
     }
     for key, entry in _keys_file().items():
         group = key.partition(".")[0]

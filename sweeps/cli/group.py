@@ -9,7 +9,7 @@ from sweeps import __version__
 from sweeps.cli.complete_overrides import CONFIG_DIR, complete_override
 
 if TYPE_CHECKING:
-    from sweeps.config.request import Request
+    from sweeps.config.request import LaunchConfig, Request
 
 # Exit codes: MLflow has not received all results yet; a person interrupted the sweep or
 # stopped some of its trials.
@@ -76,6 +76,21 @@ def compose(overrides: Sequence[str]) -> "Request":
     from sweeps.config.request import request  # imports Hydra
 
     return request(overrides, config_dir())
+
+
+def compose_launch(overrides: Sequence[str]) -> "LaunchConfig":
+    """Compose the overrides of a command that composes no trial.
+
+    Raises:
+        ConfigError: as `compose`; or an override is part of a trial, and would be ignored.
+    """
+    from sweeps.config.trial_keys import is_part_of_trial  # imports the config's types
+    from sweeps.errors import ConfigError
+
+    for word in overrides:
+        if is_part_of_trial(word.lstrip("+~").partition("=")[0]):
+            raise ConfigError(f"{word}: it is part of a trial, and this command composes none")
+    return compose(overrides).launch
 
 
 def warn_hidden(request: "Request") -> None:

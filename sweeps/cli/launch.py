@@ -13,6 +13,7 @@ from sweeps.cli.group import (
     UNSENT,
     cli,
     compose,
+    compose_launch,
     config_dir,
     is_override,
     warn_hidden,
@@ -57,7 +58,8 @@ def run(
 
     Exit codes: 0 complete, 1 a trial failed or the disk is full, 2 the command is wrong and
     nothing was started, 3 every trial has a result but MLflow has not received all of them
-    (`sweeps sync` sends the rest), 130 interrupted, or stopped in part by `sweeps stop`.
+    (`sweeps sync` sends the rest), 130 interrupted, or stopped by `sweeps
+    stop`, the sweep or some of its trials.
     """
     if why and not only_plan:
         raise click.UsageError("--why explains a plan: give --dry-run too")
@@ -124,7 +126,7 @@ def stop(sweep: str, words: tuple[str, ...]) -> None:
     """
     from sweeps.driver.stopping import request_stop
 
-    config = compose(list(filter(is_override, words))).launch
+    config = compose_launch(list(filter(is_override, words)))
     hashes = [word for word in words if not is_override(word)]
     for text in request_stop(config, sweep, hashes):
         click.echo(text)
@@ -140,7 +142,7 @@ def sync(overrides: tuple[str, ...]) -> None:
     """
     from sweeps.driver.sync import sync
 
-    done = sync(compose(overrides).launch)
+    done = sync(compose_launch(overrides))
     for study, count in done.sent.items():
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
     for study, missing in done.resent.items():

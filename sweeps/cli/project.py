@@ -9,8 +9,8 @@ from sweeps.cli.group import cli
 
 
 @cli.command()
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path())
+def init(folder: str) -> None:
     """Write a small project of your own.
 
     It is written into DIR, by default the current folder. It holds an experiment that can be
@@ -19,7 +19,10 @@ def init(folder: Path) -> None:
     """
     from sweeps.config import project_template
 
-    for name in project_template.write_project(folder):
-        click.echo(f"wrote {folder / name}")
-    change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    if not folder.strip():
+        raise click.UsageError("DIR is empty: name a folder, or leave it out for this one")
+    place = Path(folder)
+    for name in project_template.write_project(place):
+        click.echo(f"wrote {place / name}")
+    change = "" if place == Path() else f"cd {shlex.quote(folder)} && "
     click.echo(f"To run it: {change}sweeps run experiment=first")

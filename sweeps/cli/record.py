@@ -11,12 +11,15 @@ import click
 from sweeps.cli.complete_ids import complete_sweep
 from sweeps.cli.group import (
     cli,
-    compose,
+    compose_launch,
     config_dir,
     is_override,
     with_config_dir,
     with_overrides,
 )
+
+# Seconds between two updates of `status --watch`.
+EVERY = 2.0
 
 
 class Seconds(click.FloatRange):
@@ -40,11 +43,9 @@ class Seconds(click.FloatRange):
 @click.option(
     "--every",
     type=Seconds(min=0.1, max=86_400),
-    default=2.0,
-    show_default=True,
-    help="With --watch: seconds between two updates.",
+    help="With --watch: seconds between two updates; 2 by default.",
 )
-def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float) -> None:
+def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float | None) -> None:
     """Show the state of sweeps: `sweeps status [SWEEP]`.
 
     SWEEP is a name, or six or more of its digits. Without it all sweeps of the output root
@@ -56,13 +57,15 @@ def status(overrides: tuple[str, ...], as_json: bool, watch: bool, every: float)
 
     if watch and as_json:
         raise click.UsageError("--watch is for a terminal: use it without --json")
+    if every is not None and not watch:
+        raise click.UsageError("--every is for --watch: give both")
     names = [word for word in overrides if not is_override(word)]
     if len(names) > 1:
         raise click.UsageError(f"give one sweep, not {' and '.join(names)}")
-    config = compose(list(filter(is_override, overrides))).launch
+    config = compose_launch(list(filter(is_override, overrides)))
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            sweep_status.watch(config, "".join(names), every, Terminal())
+            sweep_status.watch(config, "".join(names), every or EVERY, Terminal())
         return
     for text in close_expired_on_server(config):
         click.echo(text, err=True)
@@ -85,7 +88,7 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect.doctor import run_checks, to_json
 
-    results = run_checks(compose(overrides).launch, config_dir())
+    results = run_checks(compose_launch(overrides), config_dir())
     if as_json:
         click.echo(to_json(results))
     else:
@@ -106,7 +109,7 @@ def report_(sweep: str, overrides: tuple[str, ...]) -> None:
     """
     from sweeps.driver.sync import rewrite_report
 
-    click.echo(rewrite_report(compose(overrides).launch, sweep))
+    click.echo(rewrite_report(compose_launch(overrides), sweep))
 
 
 @cli.command()
@@ -122,7 +125,7 @@ def ui(overrides: tuple[str, ...], port: int) -> None:
     """Serve the MLflow UI of the embedded store."""
     from sweeps.tracking import store
 
-    output = Path(compose(overrides).launch.paths.output)
+    output = Path(compose_launch(overrides).paths.output)
     store.check_servable(output, port)
     click.echo(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")
     sys.exit(store.serve(output, port))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
-from sweeps.cli.group import UNSENT, cli, compose, with_overrides
+from sweeps.cli.group import UNSENT, cli, compose_launch, with_overrides
 
 
 @cli.command(name="export")
@@ -29,7 +29,7 @@ def export_(sweep: str, overrides: tuple[str, ...], target: Path | None) -> None
     """
     from sweeps.archive.writer import export
 
-    click.echo(export(compose(overrides).launch, sweep, target))
+    click.echo(export(compose_launch(overrides), sweep, target))
 
 
 @cli.command(name="import")
@@ -45,7 +45,7 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """
     from sweeps.archive.importing import import_archive
 
-    report = import_archive(file, compose(overrides).launch)
+    report = import_archive(file, compose_launch(overrides))
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
     else:
@@ -75,4 +75,4 @@ def cite(sweep: str, overrides: tuple[str, ...]) -> None:
     """
     from sweeps.inspect import citation
 
-    click.echo(citation.of_sweep(compose(overrides).launch, sweep), nl=False)
+    click.echo(citation.of_sweep(compose_launch(overrides), sweep), nl=False)

@@ -1,5 +1,6 @@
 """Folders of config files, the user's and ours, and the choices of their groups."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,11 @@ def _named(config_dir: str | Path) -> Path:
     Raises:
         ConfigError: the folder cannot be used.
     """
-    folder, option = Path(config_dir).absolute(), f"--config-dir {config_dir}"
+    folder, option = Path(config_dir).absolute(), f"--config-dir {shlex.quote(str(config_dir))}"
+    if not str(config_dir).strip():
+        raise ConfigError(f"{option}: name a folder, or leave the option out")
     try:
-        exists = bool(str(config_dir).strip()) and folder.exists()
+        exists = folder.exists()
     except OSError as error:  # a name too long, or another user's folder
         raise ConfigError(f"{option}: {error.strerror}") from error
     if not exists:

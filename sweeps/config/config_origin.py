@@ -58,9 +58,10 @@ def user_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[Path]:
 
 
 def _choices(override: str) -> list[tuple[str, str]]:
-    """(group, choice) pairs of an override that may choose."""
+    """(group, choice) pairs of an override that may choose; Hydra takes NAME.yaml for NAME."""
     key, _, value = override.lstrip("+").partition("=")
-    return [(key.partition("@")[0], name.strip()) for name in value.split(",")]
+    names = [name.strip().removesuffix(".yaml") for name in value.split(",")]
+    return [(key.partition("@")[0], name) for name in names]
 
 
 def _defaults(file: Path, group: str) -> Iterator[tuple[str, str]]:

@@ -133,6 +133,8 @@ def _text(error: BaseException) -> str:
 def _on_key(override: str, key: str, text: str, folders: Sequence[Path]) -> str:
     if not text.startswith("Could not override"):
         return text if override in text else f"{override}: {text}"
+    if key in config_files.groups(folders) and key not in config_files.groups():
+        return f"{override}: {key} is a group of your own: choose from it by '+{override}'"
     if is_mapping(key):
         return f"{override}: its mapping takes a new key with a plus only, '+{override}'"
     return f"{override}: no such key{_belonging(key, folders)}"

@@ -56,7 +56,9 @@ def files_of(
     """
     ours = conf_dir()
     defaults = loader.compute_defaults_list("config", overrides, RunMode.RUN).defaults
-    for name in dict.fromkeys(f"{default.config_path}.yaml" for default in defaults):
+    # Hydra takes NAME.yaml for NAME.
+    paths = (str(default.config_path).removesuffix(".yaml") for default in defaults)
+    for name in dict.fromkeys(f"{path}.yaml" for path in paths):
         place = next((f for f in (*folders, ours, *searched) if (f / name).is_file()), ours)
         if place != ours:
             text = (place / name).read_text(encoding="utf-8")

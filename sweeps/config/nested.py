@@ -36,6 +36,11 @@ def count_noun(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def percent(value: float) -> str:
+    """A percentage with two significant digits, and never as a power of ten."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 # Names that other libraries have for our keys.
 OTHER_NAMES = {
     "cluster.cpus": "cluster.cpus_per_trial",

@@ -21,7 +21,9 @@ def write_project(folder: Path) -> list[str]:
     files = _files(resources.files("sweeps") / "templates" / "project")
     taken = [folder / name for name in (*files, f"{PROJECT_FOLDER}/{MAIN}")]
     existing = [path for path in taken if os.path.lexists(path)]
-    existing += [path.parent for path in taken if path.parent.exists() and not path.parent.is_dir()]
+    # A parent that is a file, or a link to nothing.
+    parents = dict.fromkeys(parent for path in taken for parent in path.parents)
+    existing += [p for p in parents if os.path.lexists(p) and not p.is_dir()]
     if existing:
         raise ConfigError(f"{existing[0]} is there already: name another folder")
     try:

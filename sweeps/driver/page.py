@@ -37,7 +37,9 @@ def publish_page(
     Raises:
         TrackingError: MLflow did not take the page; the files are written.
     """
-    links = tracker.links(entry.experiment, entry.sweep, entry.run_id)
+    addresses = tracker.links(entry.experiment, entry.sweep, entry.run_id)
+    # Relative: the page may be served at another address than the one printed.
+    links = {name: f"#{address.partition('#')[2]}" for name, address in addresses.items()}
     search = search_of(entry)
     text = describe(entry.spec["command"], lines, links, summarize(search, lines))
     files = report_files(entry, lines, trajectory_lookup(entry, ledger, tracker))

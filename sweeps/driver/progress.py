@@ -5,6 +5,8 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
+from sweeps.config.nested import percent
+
 if TYPE_CHECKING:  # a command shows a waiting text before it imports these
     from sweeps.execution.events import Message, Progress
     from sweeps.planning.plan import Plan
@@ -15,6 +17,10 @@ STUCK_AFTER = 60.0
 FOR_WORKER = "waiting for a worker"
 # Share of the work that must be done before a rate is shown.
 LEAST_SHARE = 1e-6
+# Seconds of training before a rate is shown.
+LEAST_TIME = 5.0
+# A rate is shown if the rates so far and lately differ by this factor at most.
+MOST_FACTOR = 2.0
 
 
 class SweepProgress:
@@ -40,6 +46,10 @@ class SweepProgress:
         self._running: dict[str, Progress] = {}
         self._stepped: dict[str, float] = {}
         self._work_done, self._begun, self._idle = 0.0, 0.0, time.monotonic()
+        # Work that checkpoints brought along.
+        self._brought = 0.0
+        # (seconds, work) at two moments, the earlier one at half of the time so far or before.
+        self._marks = ((0.0, 0.0), (0.0, 0.0))
 
     def plan(self, planned: "Plan", reused: Collection[str]) -> None:
         """Begin a round.
@@ -108,22 +118,25 @@ class SweepProgress:
         return {digest: seconds for digest, seconds in since.items() if seconds >= STUCK_AFTER}
 
     def share(self) -> float:
-        """Return the share of this launch's planned work that is done, by cost."""
-        whole = self._work_done + sum(list(self._left.values()))
-        done = self._work_done + self._under_way()
-        return done / whole if whole else 1.0
+        """Return the share of this launch's trials that is done, by cost; with checkpoints."""
+        done = self._work_done + self._under_way() + self._brought
+        return done / self._whole() if self._whole() else 1.0
 
-    def rate(self) -> float:
-        """Return the share of the planned work that is done per second; 0 at first."""
-        elapsed = time.monotonic() - self._begun
-        return self.share() / elapsed if self._begun and elapsed > 0 else 0.0
+    def rate(self) -> float | None:
+        """Return the share that is done per second; None until it is known to a factor of 2."""
+        seconds, work = self._elapsed(), self._work_done + self._under_way()
+        if seconds < LEAST_TIME or work < LEAST_SHARE * self._whole():
+            return None
+        before, work_before = self._marks[0]
+        so_far, lately = work / seconds, (work - work_before) / (seconds - before)
+        if not so_far / MOST_FACTOR <= lately <= so_far * MOST_FACTOR:
+            return None
+        return so_far / self._whole()
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the planned work is done at the rate so far; None at first."""
-        share = self.share()
-        if share < LEAST_SHARE or not self._begun:
-            return None
-        return (time.monotonic() - self._begun) * (1 - share) / share
+        """Return the seconds until the planned work is done; None until the rate is known."""
+        rate = self.rate()
+        return None if rate is None else (1 - self.share()) / rate
 
     def sentence(self) -> str:
         """Return counts and the time left: "12 done, 2 running, 0 failed, 3 reused of 40; ..."."""
@@ -139,9 +152,10 @@ class SweepProgress:
 
     def speed(self) -> str:
         """Return the work done and its rate, "31 % of the work, 2.4 % a minute"; "" at first."""
-        if not self._left or self.share() < LEAST_SHARE or not self._begun:
+        if not self._left or self.share() < LEAST_SHARE:
             return ""
-        return f"{100 * self.share():.0f} % of the work, {6000 * self.rate():.2g} % a minute"
+        share, rate = f"{100 * self.share():.0f} % of the work", self.rate()
+        return share if rate is None else f"{share}, {percent(6000 * rate)} % a minute"
 
     def _step(self, at: "Progress") -> None:
         digest, now = at.config_hash, time.monotonic()
@@ -152,9 +166,12 @@ class SweepProgress:
         if before is None or before.step != at.step:
             self._stepped[digest] = now
         # Steps that came with a checkpoint are not work of this launch.
-        first = self._first.setdefault(digest, at.step / at.steps)
-        self._left[digest] = self._costs[digest] * max(1 - first, 0.0)
+        if digest not in self._first:
+            self._first[digest] = at.step / at.steps
+            self._brought += self._costs[digest] * min(self._first[digest], 1.0)
+        self._left[digest] = self._costs[digest] * max(1 - self._first[digest], 0.0)
         self._running[digest] = at
+        self._mark()
 
     def _end(self, digest: str, step: int = 1, steps: int = 1) -> int:
         """End a trial at a step of its budget. Return 1, for the caller's count.
@@ -166,9 +183,24 @@ class SweepProgress:
         self._begun = self._begun or time.monotonic()
         if self._left.pop(digest, None) is not None:
             self._work_done += self._work(digest, step, steps)
+        self._mark()
         if not self._running:
             self._idle = time.monotonic()
         return 1
+
+    def _mark(self) -> None:
+        """Keep the time and the work, each time that the time has doubled."""
+        seconds = self._elapsed()
+        if seconds >= max(2 * self._marks[1][0], LEAST_TIME / 2):
+            self._marks = (self._marks[1], (seconds, self._work_done + self._under_way()))
+
+    def _elapsed(self) -> float:
+        """Return the seconds since the first trial began; 0 before."""
+        return time.monotonic() - self._begun if self._begun else 0.0
+
+    def _whole(self) -> float:
+        """Return the work of this launch's trials, with what checkpoints brought along."""
+        return self._work_done + self._brought + sum(list(self._left.values()))
 
     def _under_way(self) -> float:
         """Return the work that the running trials have done."""

@@ -3,17 +3,16 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.driver.columns import as_text, fitting_columns, wrapping_columns
 from sweeps.driver.progress import SweepProgress
 
-# Width of a table where the output is no terminal.
-WIDTH = 140
 # Most rows of a table: more are too many to read, and take seconds to lay out.
 MOST_ROWS = 500
 # Seconds of waiting after which a line is printed, where rows are not redrawn.
@@ -31,7 +30,8 @@ class Terminal:
 
     def __init__(self, *, stderr: bool = False) -> None:
         stream = sys.stderr if stderr else sys.stdout
-        self._console = Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
+        self._console = Console(stderr=stderr)
+        self._is_terminal = stream.isatty()
         self.progress = SweepProgress()
         self._refusal = ""
         self._live: list[Callable[[], Rows]] = []
@@ -57,25 +57,48 @@ class Terminal:
         self._refusal = why
 
     def table(
-        self, header: list[str], rows: list[list[str]], *, left: int = 2, rest: str = ""
+        self,
+        header: list[str],
+        rows: list[list[str]],
+        *,
+        left: int = 2,
+        drop: Sequence[str] = (),
+        rest: str = "",
     ) -> None:
-        """Print a table.
+        """Print a table; on a narrow terminal without some columns, which a line names.
 
         Args:
             header: names of the columns.
             rows: its rows; with `rest`, at most MOST_ROWS are printed.
-            left: number of columns that are aligned left; the others hold numbers.
+            left: number of columns of text; the others hold numbers. Text wraps if it must.
+            drop: columns to leave out first; after them the numbers, from the right.
             rest: where the user finds the rows that are not printed.
         """
-        most = MOST_ROWS if rest else len(rows)
+        shown = rows[:MOST_ROWS] if rest else rows
+        if self._is_terminal:
+            self._fitted(header, shown, left, drop)
+        else:
+            self.say(as_text(header, shown, left))
+        if len(rows) > len(shown):
+            self.say(f"... and {len(rows) - len(shown)} more: {rest}")
+
+    def _fitted(
+        self, header: list[str], rows: list[list[str]], left: int, drop: Sequence[str]
+    ) -> None:
+        """Print the columns of a table that fit the terminal."""
+        room = self._console.width
+        kept = fitting_columns(header, rows, left=left, drop=drop, room=room)
+        names, shown = [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        wraps = wrapping_columns(names, shown, room=room)
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for i, name in enumerate(header):
-            table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
-        for row in rows[:most]:
-            table.add_row(*row)
+        for i, name, wrap in zip(kept, names, wraps, strict=True):
+            justify: JustifyMethod = "left" if i < left else "right"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=not wrap)
+        for row in shown:
+            table.add_row(*map(Text, row))
         self._console.print(table)
-        if len(rows) > most:
-            self.say(f"... and {len(rows) - most} more: {rest}")
+        if out := [name for name in header if name not in names]:
+            self.say(f"Left out, as the terminal is narrow: {', '.join(out)}.")
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -131,6 +154,8 @@ class Terminal:
                 lines += row
             else:
                 table.add_row(*map(Text, row))
+        for column in table.columns:
+            column.overflow = "fold"  # or a long name would be cut
         if waits := self.progress.waiting_text():
             lines.append(waits)
         return Group(*map(Text, lines), table)

@@ -195,7 +195,9 @@ def _with_checkpoints(trials: list[TrialStatus], steps: dict[str, int]) -> list[
         if _count_as(trial.state) != "left":
             return trial
         note = resume_note(steps.get(trial.config_hash))
-        return replace(trial, note="; ".join(filter(None, [trial.note, note])))
+        # The checkpoint's step is the one after the step it was stopped at: one number will do.
+        reason = trial.note.partition(" at step ")[0]
+        return replace(trial, note="; ".join(filter(None, [reason, note])))
 
     return [noted(trial) for trial in trials]
 
@@ -218,7 +220,7 @@ def show(sweeps: list[SweepStatus], terminal: Terminal) -> None:
         + [str(getattr(s, name)) for name in (*COUNTS, "unsent")]
         for s in sweeps
     ]
-    terminal.table(header, rows, left=5)
+    terminal.table(header, rows, left=5, drop=("started", "MLflow", "study"))
     for s in sweeps:
         terminal.say(f"{s.sweep}  {s.command}")
         for text in _activity(s):

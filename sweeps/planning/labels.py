@@ -19,10 +19,16 @@ class Labels:
 
     def __call__(self, varying: dict[str, Any]) -> str:
         """Name that states these values, e.g. `width=128 relu seed=0`; `default` without any."""
-        return " ".join(self._part(key, value) for key, value in varying.items()) or "default"
+        # An own activation, MODULE:NAME, comes last: a list of names may cut their end off.
+        items = sorted(varying.items(), key=lambda item: ":" in str(item[1]))
+        return " ".join(self._part(key, value) for key, value in items) or "default"
+
+    def key(self, key: str) -> str:
+        """Short name of a key."""
+        return self._short.get(key, key)
 
     def _part(self, key: str, value: Any) -> str:
-        short = self._short.get(key, key)
+        short = self.key(key)
         return value_text(value) if short == "activation" else f"{short}={value_text(value)}"
 
 

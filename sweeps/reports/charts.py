@@ -146,15 +146,15 @@ def _curve(
         legendgroup=_text(curves.group),
         showlegend=in_legend,
         meta={"kind": kind, "trial": trial, "hash": digest},
-        hovertemplate=f"<b>{_text(trial)}</b><br>{digest}<br>{kind}: %{{y:.4g}} at step %{{x}}"
-        "<extra></extra>",
+        hovertemplate=f"<b>{_text(trial)}</b><br>{digest}<br>{kind}: %{{y:.4g}}"
+        "<br>%{xaxis.title.text}: %{x}<extra></extra>",
     )
 
 
 def _point_charts(study: Study, table: Table) -> list[Chart]:
     """Charts with one point for each trial."""
     labels = Labels(table.keys)
-    keys = [(key, "width m" if key == "model.width" else _key(labels, key)) for key in table.keys]
+    keys = [(key, "width m" if key == "model.width" else labels.key(key)) for key in table.keys]
     caption = _share(len(table.outcomes), len(study.lines))
     predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS))
     point_charts = []
@@ -232,7 +232,10 @@ def _series(
     i: int, name: str, colour: str, meta: dict[str, Any], *, median: bool = True
 ) -> list[go.Scatter]:
     """The i-th series: a point for each row, and a line through the medians."""
-    hover = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{y:.4g} at %{x}<extra></extra>"
+    hover = (
+        "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>"
+        "%{yaxis.title.text}: %{y:.4g}<br>%{xaxis.title.text}: %{x}<extra></extra>"
+    )
     text = {"name": _text(name), "legendgroup": _text(name)}
     marker = {
         "color": colour,
@@ -301,11 +304,6 @@ def _figure(
 def _choices(table: Table, metrics: Sequence[str]) -> list[Choice]:
     """(metric, name) of the metrics that some trial has."""
     return [(metric, METRICS[metric]) for metric in metrics if metric in table.columns]
-
-
-def _key(labels: Labels, key: str) -> str:
-    """Short name of a config key."""
-    return labels({key: ""}).removesuffix("=") or key.rpartition(".")[2]
 
 
 def _colours(count: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.frames import metrics_frame
-from sweeps.reports.spread import short
+from sweeps.reports.spread import FEW, between, short
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
@@ -150,12 +150,14 @@ def _initial(frame: "DataFrame") -> Finding:
     if ratio.empty:
         return Finding(0, 0, "")
     widest = ratio[frame[WIDTH][ratio.index] == frame[WIDTH][ratio.index].max()]
-    share = deq.proportion(int((widest >= 0.5).sum()), len(widest))
+    held = int((widest >= 0.5).sum())
     text = (
-        f"lambda_0 / (m lambda_*) from {short(ratio.min())}; at the greatest width in "
-        f"{int((widest >= 0.5).sum())} of {len(widest)} (probability {short(share.low)} to "
-        f"{short(share.high)}, 95 %)"
+        f"lambda_0 / (m lambda_*) from {short(ratio.min())}; at the greatest width at least 1/2 "
+        f"in {held} of {len(widest)}"
     )
+    if len(widest) >= FEW:
+        share = deq.proportion(held, len(widest))
+        text += f" (probability {between(share.low, share.high)}, 95 %)"
     return Finding(len(ratio), int((ratio >= 0.5).sum()), text)
 
 
@@ -230,9 +232,9 @@ def _final_rate(frame: "DataFrame") -> Finding:
     ratio = frame["rate/measured_end_over_asymptotic"][frame["status"] == "converged"].dropna()
     if ratio.empty:
         return Finding(0, 0, "")
-    text = f"measured over -2 log(1 - eta lambda_min(H)): {short(ratio.min())} to "
+    text = "measured rate divided by -2 log(1 - eta lambda_min(H)):"
     near = int(((ratio - 1).abs() <= NEAR).sum())
-    return Finding(len(ratio), near, f"{text}{short(ratio.max())}")
+    return Finding(len(ratio), near, f"{text} {between(ratio.min(), ratio.max())}")
 
 
 def _together(networks: int, held: bool, measured: str) -> Finding:

@@ -29,17 +29,26 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 
+def between(low: float, high: float) -> str:
+    """A range, as "0.5 to 7"; one number if the shown digits of its ends are equal."""
+    return short(low) if short(low) == short(high) else f"{short(low)} to {short(high)}"
+
+
 def spread(values: Sequence[float]) -> str:
     """Describe the values: all of them if they are few, else quartiles and extremes."""
     ordered = sorted(values)
     if len(ordered) == 1:
         return f"{short(ordered[0])} in the one trial"
+    if short(ordered[0]) == short(ordered[-1]):
+        return f"{short(ordered[0])} in all {len(ordered)} trials"
     if len(ordered) < FEW:
         return f"{listed([short(v) for v in ordered])} in the {len(ordered)} trials"
     low, middle, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    half = f"{short(low)} and {short(high)}"
+    half = f"between {half}" if short(low) != short(high) else f"at {short(low)}"
     return (
-        f"median {short(middle)} over {len(ordered)} trials, half of them between {short(low)} "
-        f"and {short(high)}, all between {short(ordered[0])} and {short(ordered[-1])}"
+        f"median {short(middle)} over {len(ordered)} trials, half of them {half}, "
+        f"all between {short(ordered[0])} and {short(ordered[-1])}"
     )
 
 
@@ -48,15 +57,18 @@ def of_seeds(values: Sequence[float]) -> list[str]:
 
     For fewer than FEW seeds the spread is the list of values. Otherwise it is the standard
     deviation and the 95 % confidence interval of the mean; if that interval goes below zero
-    although all values are positive, the smallest and largest value replace it.
+    although all values are positive, the smallest and largest value replace it. Values with
+    equal digits have no spread.
     """
     mean = deq.mean(values)
     if mean.deviation is None or mean.half_width is None:
         return [format_number(mean.value), "one seed"]
     if mean.count < FEW:
         return [format_number(mean.value), ", ".join(short(v) for v in values)]
+    if short(min(values)) == short(max(values)):
+        return [format_number(mean.value), f"the same in all {mean.count}"]
     low, high = mean.value - mean.half_width, mean.value + mean.half_width
-    interval = f"95 %: {short(low)} to {short(high)}"
+    interval = f"95 %: {between(low, high)}"
     if low <= 0 < min(values):
         interval = f"all {short(min(values))} to {short(max(values))}"
     return [format_number(mean.value), f"sd {short(mean.deviation)}", interval]

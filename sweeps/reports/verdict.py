@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import deq
+from sweeps.config.nested import count_noun, percent
 from sweeps.metrics import slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counts_by_kind, remarks
 from sweeps.reports.frames import metrics_frame
-from sweeps.reports.spread import evenly, listed, short, spread
+from sweeps.reports.spread import FEW, between, evenly, listed, short, spread
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
@@ -95,7 +96,7 @@ def _headline(frame: "DataFrame", compared: "DataFrame") -> str:
         return "No trial has a measured rate."
     ratios = []
     if len(compared):
-        few = f" (in {len(compared)} trials)" if len(compared) < len(rated) else ""
+        few = f" (in {count_noun(len(compared), 'trial')})" if len(compared) < len(rated) else ""
         ratio = short(compared[OVER_LINEARIZED].median())
         ratios.append(f"{ratio} times the linearised prediction{few}")
     if rated[OVER_BOUND].notna().any():
@@ -106,7 +107,7 @@ def _headline(frame: "DataFrame", compared: "DataFrame") -> str:
         return measured or "No measured rate has a prediction beside it."
     guarantee = "guaranteed there and nowhere else" if held.any() else "guaranteed in none"
     return (
-        f"{measured}Conditions (7) to (10), all four, hold in {_count(held)} trials: "
+        f"{measured}Conditions (7) to (10), all four, hold in {_trials(held)}: "
         f"the bound is {guarantee}."
     )
 
@@ -139,19 +140,22 @@ def _along_axis(ratios: "Series[float]", outcomes: Sequence[TrialOutcome]) -> li
     by_value = ratios.groupby(values).median()
     medians = [(_value(v), m) for v, m in zip(sorted(set(values)), by_value, strict=True)]
     some = ", ".join(f"{short(m)} at {at}" for at, m in evenly(medians, MAX_VALUES))
-    ends = [f"{abs(m - 1) * 100:.2g} % from 1 at {at}" for at, m in (medians[0], medians[-1])]
+    ends = [f"{percent(abs(m - 1) * 100)} % from 1 at {at}" for at, m in (medians[0], medians[-1])]
     answer = f"Median measured / linearised rate: {some}. That is {', '.join(ends)}."
     return [(f"With the {'width' if axis == WIDTH else axis}", answer)]
 
 
 def _bound(frame: "DataFrame") -> str:
     ratios = frame[frame.rated][OVER_BOUND].dropna().tolist()
-    measured = f"Measured rate / bound: {spread(ratios)}. " if ratios else ""
-    return (
-        f"{measured}The loss stayed under the bound in {_count(frame[BOUND_HELD].dropna())} "
-        "trials. The bound is guaranteed only where conditions (7) to (10) hold: in "
-        f"{_count(frame[HELD].dropna())} trials."
-    )
+    texts = [f"Measured rate / bound: {spread(ratios)}."] if ratios else []
+    under, held = frame[BOUND_HELD].dropna(), frame[HELD].dropna()
+    if len(under):
+        texts.append(f"The loss stayed under the bound in {_trials(under)}.")
+    if len(held):
+        texts.append(
+            f"The bound is guaranteed only where conditions (7) to (10) hold: in {_trials(held)}."
+        )
+    return " ".join(texts) or "No trial has a bound."
 
 
 def _converged(frame: "DataFrame", outcomes: Sequence[TrialOutcome]) -> list[tuple[str, str]]:
@@ -161,17 +165,21 @@ def _converged(frame: "DataFrame", outcomes: Sequence[TrialOutcome]) -> list[tup
     if not ratios:
         return []
     moved = [
-        f"{text} {short(values.min())} to {short(values.max())}"
+        f"{text} {between(values.min(), values.max())}"
         for text, values in (
-            ("||H(T) - H(0)||_F / ||H(0)||_F is", ended[DRIFT].dropna()),
-            ("||theta(T) - theta(0)|| / ||theta(0)|| is", ended[MOVED].dropna()),
+            ("||H(T) - H(0)||_F / ||H(0)||_F =", ended[DRIFT].dropna()),
+            ("||theta(T) - theta(0)|| / ||theta(0)|| =", ended[MOVED].dropna()),
         )
         if len(values)
     ]
     answer = (
-        f"{len(ended)} of {len(outcomes)} trials reached train.loss_tol. Their rate at the end "
-        f"over -2 log(1 - eta lambda_min(H)) there: {spread(ratios)}. {listed(moved)}."
+        f"{len(ended)} of {count_noun(len(outcomes), 'trial')} reached train.loss_tol. The "
+        "linearised model loses its slowest mode at the rate -2 log(1 - eta lambda_min(H)), where "
+        "H is the tangent kernel at the end. Measured rate at the end divided by that rate: "
+        f"{spread(ratios)}."
     )
+    if moved:
+        answer += f" Change from step 0 to the last step T: {'; '.join(moved)}."
     return [("At convergence", answer)]
 
 
@@ -182,7 +190,7 @@ def _lambda(frame: "DataFrame") -> str:
     if not groups:
         return "No trial has both numbers."
     below = [
-        f"{name} (only {held} of {total} trials)" if held else name
+        f"{name} (only {held} of {count_noun(total, 'trial')})" if held else name
         for name, held, total in groups
         if held < total
     ]
@@ -193,15 +201,21 @@ def _lambda(frame: "DataFrame") -> str:
 
 
 def _probabilities(groups: Sequence[tuple[str, int, int]]) -> str:
-    """Probability that it holds, over the seeds of each group, with its interval.
+    """Number of seeds of each group in which it holds; its probability if they are not few.
 
     Args:
         groups: name, number of trials in which it held, and number of trials.
     """
     several = evenly([group for group in groups if group[2] > 1], MAX_NAMES)
-    shares = [(name, deq.proportion(held, total)) for name, held, total in several]
-    texts = [f"{name} {short(p.value)} ({short(p.low)} to {short(p.high)})" for name, p in shares]
-    return f" Its probability over seeds (95 %): {', '.join(texts)}." if texts else ""
+    texts = [f"{name}: {_share(held, total)}" for name, held, total in several]
+    return f" Seeds in which it holds: {'; '.join(texts)}." if texts else ""
+
+
+def _share(held: int, total: int) -> str:
+    if total < FEW:
+        return f"{held} of {total}"
+    share = deq.proportion(held, total)
+    return f"{held} of {total} (probability {between(share.low, share.high)}, 95 %)"
 
 
 def _conditions(frame: "DataFrame") -> list[Condition]:
@@ -209,7 +223,7 @@ def _conditions(frame: "DataFrame") -> list[Condition]:
     for name, key in SLACKS.items():
         slacks = frame[key].dropna()
         if len(slacks):
-            ends = f"{short(slacks.min())} to {short(slacks.max())}"
+            ends = between(slacks.min(), slacks.max())
             holds = frame[key].map(functools.partial(slack_holds, key))
             where = _where(frame[frame[key].notna()], holds)
             rows.append(Condition(name, _count(holds[slacks.index]), ends, where))
@@ -226,7 +240,7 @@ def _where(frame: "DataFrame", held: "Series[bool]") -> str:
     if all(held == total for _, held, total in groups):
         return "everywhere"
     names = [
-        name if held == total else f"{name} ({held} of {total} trials)"
+        name if held == total else f"{name} ({held} of {count_noun(total, 'trial')})"
         for name, held, total in groups
         if held
     ]
@@ -243,6 +257,11 @@ def _by_group(frame: "DataFrame", held: "Series[bool]") -> list[tuple[str, int, 
 def _count(held: "Series[bool]") -> str:
     """Number of trials in which something held, and of all: "2 of 5"."""
     return f"{int(held.sum())} of {len(held)}"
+
+
+def _trials(held: "Series[bool]") -> str:
+    """Number of trials in which something held, and of all: "2 of 5 trials"."""
+    return f"{int(held.sum())} of {count_noun(len(held), 'trial')}"
 
 
 def _names(names: Sequence[str]) -> str:

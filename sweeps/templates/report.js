@@ -135,7 +135,7 @@ async function draw(chart, table) {
     const [name, digest] = trial ? [trial, hash] : [point.customdata[2], point.customdata[1]];
     const code = document.createElement("code");
     code.textContent = digest;
-    picked.replaceChildren(`${name}, hash `, code, `: ${point.y} at ${point.x}`);
+    picked.replaceChildren(`${name}, hash `, code, `, ${layout.yaxis.title.text}: ${point.y}, ${layout.xaxis.title.text}: ${point.x}`);
   });
 }
 

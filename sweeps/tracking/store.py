@@ -108,6 +108,7 @@ def serve(output: Path, port: int) -> int:
     command += ["--port", str(port), "--workers", "1", "--backend-store-uri", address]
     command += ["--artifacts-destination", (root / "artifacts").resolve().as_uri()]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    quiet["PYTHONWARNINGS"] = "ignore"  # its own deprecation warnings hide the address
     with subprocess.Popen(command, env=os.environ | quiet) as server:
         try:
             return server.wait()

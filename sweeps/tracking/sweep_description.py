@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sweeps.config.nested import count_noun
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
@@ -41,7 +42,7 @@ def describe(
     blocks = [
         escaped(conclusion.headline),
         f"**Needs attention**: {attention}." if attention else "",
-        f"**{len(lines)} trials**: {ended}. "
+        f"**{count_noun(len(lines), 'trial')}**: {ended}. "
         f"[Charts of them]({links['trials']}), [table of them]({links['table']}).",
         _findings(findings),
         _groups(lines),

@@ -1,5 +1,6 @@
 """Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
+from sweeps.config.nested import percent
 from sweeps.metrics import STRICT, slack_holds
 from sweeps.planning.outcomes import format_number
 from sweeps.reports.spread import listed, short
@@ -55,8 +56,8 @@ def _against_prediction(s: dict[str, float]) -> str:
     ratio = s[MEASURED] / s[LINEARIZED]
     if not 0.1 < ratio < 2:
         return f"{short(ratio)} times the linearised prediction"
-    percent = f"{abs(ratio - 1) * 100:.2g} %"
-    return f"{percent} {'below' if ratio < 1 else 'above'} the linearised prediction"
+    difference = f"{percent(abs(ratio - 1) * 100)} %"
+    return f"{difference} {'below' if ratio < 1 else 'above'} the linearised prediction"
 
 
 def _against_bound(s: dict[str, float]) -> str:

@@ -26,6 +26,7 @@ from sweeps.tracking.tracker import Tracker
     ("varying", "name"),
     [
         ({"model.width": 128, "model.activation": "relu", "seed": 0}, "width=128 relu seed=0"),
+        ({"model.activation": "mine:softsign", "seed": 0}, "seed=0 mine:softsign"),
         ({"train.eta": 0.1, "train.loss_tol": 1e-20}, "eta=0.1 loss_tol=1e-20"),
         ({"train.eta": 0.1234567}, "eta=0.1234567"),
         ({"train.eta": 0.1 + 0.2}, "eta=0.30000000000000004"),
@@ -37,6 +38,11 @@ from sweeps.tracking.tracker import Tracker
 )
 def test_a_name_says_what_varies_in_the_shortest_unambiguous_way(varying, name):
     assert Labels(varying)(varying) == name
+
+
+def test_the_name_of_a_key_does_not_depend_on_values():
+    labels = Labels(["model.activation", "model.width"])
+    assert labels.key("model.activation") == "activation"
 
 
 def test_a_name_tells_its_keys_from_those_it_does_not_show():

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 from command import ENV
 
+from sweeps.config.nested import percent
 from sweeps.config.request import request
 from sweeps.driver import progress, terminal
 from sweeps.driver.live_view import LiveView
@@ -67,11 +68,44 @@ def test_the_time_left_is_estimated_by_cost(clock):
     said = "0 done, 0 running, 1 failed, 3 reused of 2; about 3 min left"
     assert found.sentence() == said
     assert found.speed() == "6 % of the work, 35 % a minute"
-    # What a checkpoint brought along was not done in these seconds.
+    # What a checkpoint brought along is done, but not in these seconds.
     found.on_event(Progress(large, 50, 100, 1.0))
-    assert found.share() == pytest.approx(1 / 9)
+    assert found.share() == pytest.approx(9 / 17)
+    assert found.seconds_left() == pytest.approx(80)
+    assert found.speed() == "53 % of the work, 35 % a minute"
     found.on_event(Stopped(large, "alice"))
     assert found.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
+
+
+def test_the_time_left_is_shown_once_the_rate_is_steady(clock):
+    """After a resume; a trial that is slow at first and then ten times as fast."""
+    (one, two), both = planned("seed=0,1", "train.steps=1000")
+    found = SweepProgress()
+    found.plan(both, [])
+    found.on_event(Progress(one, 520, 1000, 1.0))
+    found.on_event(Progress(two, 900, 1000, 1.0))
+    # The checkpoints' work counts from the first moment.
+    assert found.speed() == "71 % of the work"
+    step, texts = 520.0, []
+    for speed in [0.5] * 8 + [5.0] * 60:
+        clock.now += 1
+        step += speed
+        found.on_event(Progress(one, int(step), 1000, 1.0))
+        texts.append(found.seconds_left())
+    assert texts[:4] == [None] * 4
+    assert found.speed().endswith(" a minute")
+    shown = [left for left in texts[8:] if left is not None]
+    # The true time left: 176 steps of one trial and 100 of the other, at 5 steps a second.
+    assert shown[-1] / 2 < (1000 - step + 100) / 5 < shown[-1] * 2
+    # It stops: the time left is unknown.
+    clock.now += 150
+    found.on_event(Progress(one, int(step), 1000, 1.0))
+    clock.now += 150
+    assert found.seconds_left() is None
+
+
+def test_a_percentage_is_no_power_of_ten():
+    assert [percent(v) for v in (0.0123, 2.44, 35.2, 218.7)] == ["0.012", "2.4", "35", "219"]
 
 
 def test_the_waiting_text_names_the_innermost_wait(clock):

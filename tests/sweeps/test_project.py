@@ -81,6 +81,8 @@ def test_show_doctor_errors_and_completion_know_them(project, monkeypatch):
         f"{group}.yaml: {project}/conf/{group}.yaml" for group in ("experiment/first", "data/mine")
     ]
     assert sorted(shown[:2]) == sorted(f"# {place}" for place in places)
+    with_ending = inside("show", "experiment=first.yaml", cwd=project).stdout.splitlines()
+    assert with_ending[:2] == shown[:2]
     checks = json.loads(inside("doctor", "--json", cwd=project).stdout)
     (row,) = [check["found"] for check in checks if check["name"] == "config files"]
     assert row == f"{project}/conf (data, experiment); then sweeps' own"
@@ -172,7 +174,7 @@ def test_a_folder_that_cannot_be_used_is_refused(project):
     (project / "empty").mkdir()
     refused = {
         "nowhere": "there is no such folder",
-        "": "there is no such folder",
+        "": "name a folder",
         "x" * 5000: "too long",
         "conf/data/mine.yaml": "it is a file",
         "empty": "no experiment/NAME.yaml",
@@ -206,13 +208,22 @@ def test_our_own_conf_is_no_users(monkeypatch):
     assert request(["experiment=quickstart"], "conf").files == []
 
 
-def test_groups_of_ones_own(project):
+def test_groups_of_ones_own(project, monkeypatch):
     """`+GROUP=A,B` appends one to the defaults, as in Hydra, and may be an axis."""
     written(project / "conf", size_of__small="# @package _global_\nmodel: {width: 8}\n")
     written(project / "conf", size_of__large="# @package _global_\nmodel: {width: 9}\n")
     done = inside("show", "+size_of=small,large", "--resolve", cwd=project)
     widths = [from_yaml(text)["model"]["width"] for text in done.stdout.split("---\n")]
     assert widths == [8, 9], done.stderr
+    refused = inside("show", "size_of=small", cwd=project).stderr
+    assert refused.endswith(
+        "size_of=small: size_of is a group of your own: choose from it by '+size_of=small'\n"
+    )
+    monkeypatch.chdir(project)
+    assert offered("run +") == offered("run +size_") == ["+size_of="]
+    assert offered("run +size_of=") == ["+size_of=large", "+size_of=small"]
+    assert offered("run +size_of=large,") == ["+size_of=large,small"]
+    assert offered("run size_") == []
     refused = inside("show", "+size_of=smal", cwd=project).stderr
     assert "no such size_of; the nearest is small; there is large, small" in refused
 
@@ -293,3 +304,29 @@ def test_init_replaces_nothing(there, tmp_path):
     assert there in done.stderr
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", ["", ".", "there"])
+def test_init_writes_nothing_where_it_cannot_write_all(folder, tmp_path):
+    link = tmp_path / ("there" if folder == "there" else "conf")
+    link.symlink_to(tmp_path / "nowhere")
+    done = inside("init", folder, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is there already" in done.stderr or "DIR is empty" in done.stderr
+    assert list(tmp_path.rglob("*")) == [link]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "--config-dir", ""], "--config-dir '': name a folder"),
+        (["status", "--every", "5"], "--every is for --watch"),
+        (["status", "model.width=3"], "model.width=3: it is part of a trial"),
+        (["stop", "abcdef", "model.width=3"], "model.width=3: it is part of a trial"),
+        (["sync", "seed=0,1"], "seed=0,1: it is part of a trial"),
+    ],
+)
+def test_an_argument_without_an_effect_is_refused(words, said, tmp_path):
+    done = inside(*words, cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert said in done.stderr

@@ -19,7 +19,8 @@ from sweeps.reports.spread import of_seeds
 
 def line(width=8, activation="relu", seed=0, *, status="budget", **summary):
     model = {"width": width, "activation": activation, "sigma_w2": 0.08, "sigma_a": 1.0}
-    plain = {"model": model, "train": {"eta": 0.5, "eta_unit": "tangent"}, "seed": seed}
+    train = {"eta": 0.5, "eta_unit": "tangent", "loss_tol": 1e-20}
+    plain = {"model": model, "train": train, "seed": seed}
     varying = {"model.width": width, "model.activation": activation, "seed": seed}
     name = f"width={width} {activation} seed={seed}"
     cell = f"{width}{activation}"

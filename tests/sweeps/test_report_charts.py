@@ -165,7 +165,10 @@ def test_pointing_shows_trial_and_hash_and_a_click_keeps_them(opened):
     kept = driver.find_element("css selector", "#chart-predicted .picked").text
     (one,) = [x for x in lines if x.planned.short_hash in hover]
     assert one.planned.name.partition(" ")[0] in hover
-    assert kept.startswith(f"{one.planned.name}, hash {one.planned.short_hash}")
+    assert "measured rate: " in hover
+    assert "linearised rate: " in hover
+    assert kept.startswith(f"{one.planned.name}, hash {one.planned.short_hash}, measured rate: ")
+    assert ", linearised rate: " in kept
 
 
 @pytest.mark.browser

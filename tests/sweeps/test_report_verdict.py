@@ -8,10 +8,12 @@ from command import SMALL, inside
 from test_report import LINES, line, rate
 
 import sweeps
+from sweeps.reports.spread import of_seeds, spread
 from sweeps.reports.verdict import verdict
 
 pytestmark = pytest.mark.slow
 
+LAMBDAS = "lambda_0 against m lambda_*"
 RATIO = "rate/measured_over_linearized"
 
 
@@ -98,11 +100,34 @@ def test_a_group_counts_only_if_every_seed_is_above_half_of_lambda_star():
         return line(width, seed=seed, **rate(0.1), **numbers)
 
     lines = [lambdas(8, 0, 0.1), lambdas(8, 1, 0.05), lambdas(16, 0, 0.1), lambdas(32, 0, 0.01)]
-    assert point(verdict(lines), "lambda_0 against m lambda_*") == (
+    assert point(verdict(lines), LAMBDAS) == (
         "lambda_0 >= m lambda_* / 2 in 1 of 3 groups of seeds; not in "
         "width=8 relu (only 1 of 2 trials) and width=32 relu. "
-        "Its probability over seeds (95 %): width=8 relu 0.5 (0.0126 to 0.987)."
+        "Seeds in which it holds: width=8 relu: 1 of 2."
     )
+    # A probability has an interval from five seeds on.
+    lines += [lambdas(8, seed, 0.1) for seed in (2, 3, 4)] + [lambdas(16, 1, 0.1)]
+    assert point(verdict(lines), LAMBDAS).endswith(
+        " Seeds in which it holds: width=8 relu: 4 of 5 (probability 0.284 to 0.995, 95 %); "
+        "width=16 relu: 2 of 2."
+    )
+
+
+def test_equal_values_and_absent_values_are_not_a_range():
+    same = {RATIO: 1.0, "theory/slack_7": 2.0, "theory/condition_held": 1.0}
+    lines = [line(8, seed=i, **rate(0.1), **same, **{"theory/bound_held": 1.0}) for i in range(8)]
+    result = verdict(lines)
+    answer = point(result, "Measured against linearised")
+    assert answer == "Measured / linearised rate: 1 in all 8 trials."
+    assert result.conditions[0].slack == "2"
+    assert of_seeds([1.0, 1.0, 1.0, 1.0, 1.0 + 1e-9]) == ["1", "the same in all 5"]
+    assert spread([1, 2, 2, 2, 2, 2, 9]) == (
+        "median 2 over 7 trials, half of them at 2, all between 1 and 9"
+    )
+    assert "in 1 of 1 trial." in point(verdict(lines[:1]), "Against the bound")
+    killed = verdict([line(8, status="stopped by a person")])
+    assert point(killed, "Against the bound") == "No trial has a bound."
+    assert "0 of 0" not in str(killed)
 
 
 @pytest.mark.parametrize("lines", [[], [line(8, status="diverged")]], ids=["none", "no rate"])
@@ -127,8 +152,9 @@ def test_converged_trials_have_their_rate_at_the_end():
     assert "At convergence" not in dict(verdict(lines).points)
     lines += [line(16, status="converged", **rate(0.1), **{ratio: 1.01}, **moved)]
     assert point(verdict(lines), "At convergence") == (
-        "1 of 2 trials reached train.loss_tol. Their rate at the end over "
-        "-2 log(1 - eta lambda_min(H)) there: 1.01 in the one trial. "
-        "||H(T) - H(0)||_F / ||H(0)||_F is 0.01 to 0.01 and "
-        "||theta(T) - theta(0)|| / ||theta(0)|| is 0.02 to 0.02."
+        "1 of 2 trials reached train.loss_tol. The linearised model loses its slowest mode at "
+        "the rate -2 log(1 - eta lambda_min(H)), where H is the tangent kernel at the end. "
+        "Measured rate at the end divided by that rate: 1.01 in the one trial. "
+        "Change from step 0 to the last step T: ||H(T) - H(0)||_F / ||H(0)||_F = 0.01; "
+        "||theta(T) - theta(0)|| / ||theta(0)|| = 0.02."
     )

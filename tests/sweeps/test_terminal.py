@@ -1,0 +1,76 @@
+"""Tables on terminals of any width, and where the output is no terminal."""
+
+import io
+import re
+import sys
+from unittest import mock
+
+import pytest
+
+from sweeps.driver.terminal import Terminal
+from sweeps.planning.outcomes import COLUMNS
+
+HASH = "5f3a90c1d2e4"
+RUN = ["trial", "status", *COLUMNS]
+TRIAL = ["hash", "trial", "state", "note"]
+NAME = "my_activations_of_today:softsign width=1024 sigma_w2=0.08"
+NOTE = "stopped by jo; resume continues at step 10413 [of 20000]"
+
+
+class Screen(io.StringIO):
+    """Standard output that says whether it is a terminal."""
+
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.isatty = lambda: is_terminal
+
+
+def printed(header, rows, *, columns, is_terminal=True, **how):
+    """The lines of a table on a terminal of so many columns."""
+    screen = Screen(is_terminal)
+    with (
+        mock.patch.object(sys, "stdout", screen),
+        mock.patch.dict("os.environ", COLUMNS=str(columns), TERM="xterm"),
+    ):
+        Terminal().table(header, rows, **how)
+    return re.sub(r"\x1b\[\d*m", "", screen.getvalue()).splitlines()
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    ("header", "rows", "left", "whole"),
+    [
+        (RUN, [[f"relu seed={i}", "converged", *["0.001634"] * 7] for i in "01"], 2, "converged"),
+        (TRIAL, [[HASH, "relu seed=0", "converged", NOTE]], 4, HASH),
+        (TRIAL, [[HASH, NAME, "stopped by a person", ""]], 4, HASH),
+    ],
+)
+def test_a_narrow_terminal_shows_names_and_states_in_full(header, rows, left, whole, columns):
+    lines = printed(header, rows, columns=columns, left=left)
+    assert all(len(line) <= columns for line in lines[:-1])
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert text.count(whole) == len(rows)
+    out = lines[-1].removeprefix("Left out, as the terminal is narrow: ").rstrip(".").split(", ")
+    shown = set(header) - set(out if out[0] in header else [])
+    # A column is left out whole and named, or shown whole; text may take several lines.
+    words = [word for row in rows for cell in row for word in cell.split() if len(word) < 7]
+    assert all(word in text for word in words if header is TRIAL)
+    assert {"hash", "trial", "status", "state", "note"} & set(header) <= shown
+    assert (len(shown) < len(header)) == (header is RUN and columns < 120)
+
+
+def test_numbers_go_from_the_right_after_the_columns_named():
+    header = ["sweep", "study", "started", "done", "left"]
+    row = ["abc", "default", "2026-11-26T14:00:00+01:00", "12", "3"]
+    last = printed(header, [row], columns=20, left=3, drop=("started", "study"))[-1]
+    assert last == "Left out, as the terminal is narrow: study, started."
+    narrow = printed(header, [row], columns=12, left=3, drop=("started", "study"))
+    assert narrow[0].split() == ["sweep", "done"]
+
+
+def test_nothing_is_cut_where_the_output_is_no_terminal():
+    row = [NAME * 4, "converged", *["0.001634"] * 7]
+    lines = printed(RUN, [row], columns=80, is_terminal=False)
+    assert len(lines) == 2
+    assert lines[1].split() == " ".join(row).split()
