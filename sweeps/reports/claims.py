@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import deq
+from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.frames import metrics_frame
 from sweeps.reports.spread import FEW, between, short
@@ -13,7 +14,7 @@ from sweeps.reports.spread import FEW, between, short
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
-WIDTH, GOAL = "model.width", "train.loss_tol"
+WIDTH, GOAL, ACTIVATION = "model.width", "train.loss_tol", "model.activation"
 HELD = "theory/condition_held"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
@@ -102,10 +103,9 @@ def score(claim: Claim, outcomes: Sequence[TrialOutcome]) -> Score:
 def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
     """METRICS, width and loss_tol of the trials that have a result and were not stopped early."""
     frame = metrics_frame(outcomes, METRICS)
-    plain = [outcome.planned.plain for outcome in outcomes]
-    frame[WIDTH] = [each["model"]["width"] for each in plain]
-    frame["activation"] = [each["model"]["activation"] for each in plain]
-    frame[GOAL] = [each["train"]["loss_tol"] for each in plain]
+    plain = [flatten(outcome.planned.plain) for outcome in outcomes]
+    for key in (WIDTH, GOAL, ACTIVATION):
+        frame[key] = [each.get(key) for each in plain]
     keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
     frame["others"] = [repr(sorted(each.items())) for each in keys]
     frame["status"] = [outcome.status for outcome in outcomes]
@@ -175,7 +175,7 @@ def _population(frame: "DataFrame") -> Finding:
 
 def _conserved(frame: "DataFrame") -> Finding:
     """Fit the exponent in eta, relative to the mean of the networks that differ in it only."""
-    rows = frame[(frame["activation"] == "identity") & (frame["theory/sphere_drift"] > 0)]
+    rows = frame[(frame[ACTIVATION] == "identity") & (frame["theory/sphere_drift"] > 0)]
     logs = rows["theory/sphere_drift"].map(math.log)
     etas = rows["train/eta"].map(math.log)
     centred = [(v - v.groupby(rows[WIDTH]).transform("mean")).map(math.exp) for v in (etas, logs)]
