@@ -11,6 +11,7 @@ import click
 from sweeps.cli.complete_ids import complete_sweep
 from sweeps.cli.group import (
     cli,
+    compose,
     compose_launch,
     config_dir,
     is_override,
@@ -88,7 +89,7 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect.doctor import run_checks, to_json
 
-    results = run_checks(compose_launch(overrides), config_dir())
+    results = run_checks(compose(overrides).launch, config_dir())
     if as_json:
         click.echo(to_json(results))
     else:
