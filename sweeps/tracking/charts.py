@@ -42,7 +42,7 @@ CURVES = {
     "spectrum/norm_w": (SPECTRA, "linear"),
 }
 # Sections that MLflow makes from the prefixes of the other metrics. They are closed at first.
-CLOSED = ("rate", "theory", "train", "spectrum", "solver", "time", "System metrics")
+CLOSED = ("rate", "theory", "train", "test", "spectrum", "solver", "time", "System metrics")
 
 
 def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
