@@ -238,3 +238,10 @@ def test_no_plan_is_shown_for_a_refused_output_root(tmp_path):
     (tmp_path / "file").write_text("")
     done = inside("run", *SMALL, "cluster=inline", "paths.output=file", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("every", ["nan", "inf", "0", "two"])
+def test_the_seconds_between_two_updates_are_a_number(every, tmp_path):
+    done = inside("status", "--watch", "--every", every, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--every" in done.stderr
