@@ -110,7 +110,8 @@ def test_finished_trials_without_weights_are_named_and_forced_to_have_some(
     launched, tmp_path, caplog
 ):
     shutil.copytree(launched / "outputs", tmp_path / "outputs")
-    line = "1 finished trial was recorded without weights: --force trains finished trials again."
+    line = "1 finished trial was recorded without weights: "
+    line += "`sweeps run` with --force trains finished trials again."
     inside(*INLINE, "seed=0,1,2", KEEP, "--dry-run", cwd=tmp_path)
     assert [entry.message for entry in caplog.records if entry.name == "sweeps.driver.dry_run"] == [
         line
