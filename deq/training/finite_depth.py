@@ -1,4 +1,4 @@
-"""How fast networks of finite depth approach the equilibrium; docs/theory.md, section 10."""
+"""Networks of finite depth and their way to the equilibrium; docs/theory.md, section 10."""
 
 import itertools
 import math
@@ -63,7 +63,7 @@ class FiniteDepth:
 
     @property
     def factor_limit(self) -> float | None:
-        """The same of `change_limit`."""
+        """Factor per layer of `change_limit`, fitted likewise."""
         return _factor(self.change_limit)
 
     @property

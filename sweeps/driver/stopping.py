@@ -40,8 +40,9 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
         driver = _driver_of(folder, entry)
         trials = _unfinished_trials(entry, ledger, hashes)
     requests, stop = StopRequests.of(folder), StopRequest(current_user())
+    before = requests.read()
     for trial in trials:
-        if trial.config_hash in requests.read():
+        if trial.config_hash in before:
             raise ConfigError(
                 f"{trial.name} ({trial.short_hash}) was asked to stop before: `sweeps status "
                 f"{entry.sweep}` says whether it has ended"

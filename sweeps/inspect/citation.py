@@ -104,7 +104,7 @@ def cite(entry: SweepEntry, provenance: Iterable[Provenance]) -> str:
 
 
 def _command(entry: SweepEntry) -> str:
-    """How to launch the sweep; one with config files of its own from its record."""
+    """Say how to launch the sweep: from its record if it has config files of its own."""
     command, files = entry.spec["command"], entry.spec.get("sources", {})
     if not files:
         return f"To launch it again, with the code named below:\n\n    {command}"

@@ -37,7 +37,7 @@ LING, TRUONG = "Ling et al. 2023", "Truong 2023"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the networks that satisfy a claim's assumptions show.
+    """Result of a claim in the networks that satisfy its assumptions.
 
     Attributes:
         networks: how many there are.
@@ -115,19 +115,19 @@ def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
 
 
 def _guaranteed(
-    flag: str, text: str, values: "Callable[[DataFrame], Series[float]]", *, greatest: bool
+    flag: str, text: str, metric: str, *, greatest: bool = False
 ) -> "Callable[[DataFrame], Finding]":
     """Judge a consequence of the theorem in the networks that satisfy (7) to (10).
 
     Args:
-        flag: metric that is 1 where it held; "" where `values` of at most 1 say so.
+        flag: metric that is 1 where it held; "" where a quantity of at most 1 says so.
         text: the measured quantity, with a place for its extreme value.
-        values: the quantity.
+        metric: the quantity.
         greatest: whether its greatest value is the worst.
     """
 
     def judge(frame: "DataFrame") -> Finding:
-        quantity = values(frame)
+        quantity = frame[metric]
         measured = frame[quantity.notna() & frame[HELD].notna()]
         held = measured[flag] == 1 if flag else quantity[measured.index] <= 1
         assumed = measured[HELD] == 1
@@ -257,8 +257,7 @@ CLAIMS = (
         _guaranteed(
             "theory/well_posed_held",
             "at every measured step",
-            _column("theory/well_posed_held"),
-            greatest=False,
+            "theory/well_posed_held",
         ),
     ),
     Claim(
@@ -270,8 +269,7 @@ CLAIMS = (
         _guaranteed(
             "theory/lambda_held",
             "least lambda_t / lambda_0: {}",
-            _column("theory/lambda_ratio_min"),
-            greatest=False,
+            "theory/lambda_ratio_min",
         ),
     ),
     Claim(
@@ -283,7 +281,7 @@ CLAIMS = (
         _guaranteed(
             "",
             "greatest distance over delta: {}",
-            _column("theory/distance_over_delta"),
+            "theory/distance_over_delta",
             greatest=True,
         ),
     ),
@@ -296,7 +294,7 @@ CLAIMS = (
         _guaranteed(
             "theory/bound_held",
             "greatest log(loss / bound): {}",
-            _column("theory/bound_violation"),
+            "theory/bound_violation",
             greatest=True,
         ),
     ),

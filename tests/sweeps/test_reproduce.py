@@ -101,7 +101,7 @@ def test_differences_in_the_engines_work_do_not_make_results_differ():
 
 
 def test_a_standard_error_is_compared_with_the_rate_that_it_belongs_to():
-    """Where the fit is nearly exact it is rounding alone."""
+    """It is rounding alone if the fit is nearly exact."""
 
     def fitted(stderr):
         rate = {"rate/measured": 0.2, "rate/measured_stderr": stderr}
