@@ -27,6 +27,7 @@ def run() -> None:
     sys.path.append(str(Path.cwd()))  # for the user's own activations in the current folder
     logging.basicConfig(format="sweeps: %(message)s", level=logging.WARNING)
     logging.getLogger("deq").setLevel(logging.INFO)  # progress of long computations
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its caches on a full disk
     try:
         cli.main(standalone_mode=False, complete_var=VARIABLE)
     except StoppedError as error:

@@ -11,6 +11,8 @@ MESSAGE_INTERRUPTED = "sweeps: interrupted; run the same command to continue fro
 MESSAGE_ENDED = b"sweeps: ended at once; run the same command to continue from the saved state\n"
 # Schedulers and containers send SIGTERM, a closed terminal sends SIGHUP.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Seconds after which the exception is raised again where Python dropped it.
+AGAIN = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -31,10 +33,12 @@ class SignalHandler:
 
     Attributes:
         received: True after the first signal.
+        is_over: True when the command has ended, so that a first signal has nothing to end.
     """
 
     def __init__(self) -> None:
         self.received = False
+        self.is_over = False
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -47,6 +51,23 @@ class SignalHandler:
             os.write(2, MESSAGE_ENDED)
             os._exit(130)
         self.received = True
+        if not self.is_over:
+            raise Interrupted
+
+    def on_dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Raise Interrupted again, a moment later, where it was raised in vain.
+
+        Python prints and drops an exception that is raised in a `__del__` or in the callback
+        of a weak reference, such as those of the import system. Another dropped exception is
+        printed as before.
+        """
+        if not isinstance(dropped.exc_value, Interrupted):
+            sys.__unraisablehook__(dropped)
+        elif not self.is_over:
+            signal.signal(signal.SIGALRM, self._raise)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
     def _mute(self) -> None:
@@ -71,6 +92,7 @@ def handling_signals() -> Iterator[None]:
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+    sys.unraisablehook = handler.on_dropped
     try:
         yield
     except BaseException as error:
@@ -81,3 +103,5 @@ def handling_signals() -> Iterator[None]:
         with contextlib.suppress(OSError, ValueError):
             print(MESSAGE_INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+    finally:
+        handler.is_over = True

@@ -3,10 +3,12 @@
 import base64
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
-from command import SMALL, client, inside, runs
+from command import ENV, SMALL, client, inside, runs
 
 from sweeps.driver.terminal import Terminal
 from sweeps.planning.outcomes import FAILED, TrialOutcome
@@ -237,6 +239,18 @@ def test_too_many_series_are_drawn_as_one():
     ((name, lines),) = Study(many, lambda _: None).others("model.sigma_w2")
     assert (name, lines) == ("all", many)
     assert len(Study(many[:20], lambda _: None).others("model.sigma_w2")) == 20
+
+
+def test_matplotlib_does_not_warn_of_its_caches_on_the_terminal(tmp_path):
+    """A folder that it cannot make, like one on a full disk, is no concern of the user."""
+    code = "import sys; from sweeps.cli import main; sys.argv[1:] = ['show', 'seed=1', '--hash']\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "from sweeps.reports.figures import style; print(style.mpl.get_cachedir())"
+    env = ENV | {"MPLCONFIGDIR": "/proc/none", "TMPDIR": str(tmp_path)}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith(str(tmp_path))
+    assert done.stderr == ""
 
 
 def test_a_long_table_ends_with_the_place_of_the_rest(capsys):

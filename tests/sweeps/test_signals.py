@@ -90,6 +90,54 @@ def test_a_signal_in_exec_and_one_that_becomes_another_error(sent):
         assert (done.returncode, done.stderr) == (130, LINE)
 
 
+# A signal that arrives where Python drops the exception that its handler raises.
+DROPPED = """import os, signal, time, weakref
+from sweeps.cli.signals import handling_signals
+
+class Thing:
+    pass
+
+def signal_here(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+
+with handling_signals():
+    thing = Thing()
+    {}
+    del thing
+    time.sleep(30)
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["reference = weakref.ref(thing, signal_here)", "Thing.__del__ = signal_here"],
+    ids=["weak reference", "__del__"],
+)
+def test_a_signal_whose_exception_python_drops(sent, where):
+    done = sent(["-c", DROPPED.format(where)], signal.SIGTERM, "nothing")
+    assert (done.returncode, done.stderr, done.stdout) == (130, LINE, "")
+
+
+def test_a_signal_after_the_command_has_ended_changes_nothing(sent):
+    """What the process does at its end, such as closing Ray, is not cut off by it."""
+    code = "import atexit, os, time\nfrom sweeps.cli.signals import handling_signals\n"
+    code += "atexit.register(lambda: (os.kill(os.getpid(), 15), time.sleep(0.1), print('closed')))"
+    code += "\nwith handling_signals():\n    print('done')"
+    done = sent(["-c", code], signal.SIGTERM, "nothing")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "done\nclosed\n")
+
+
+def test_another_dropped_exception_is_printed(sent):
+    code = "from sweeps.cli.signals import handling_signals\n"
+    code += "class Thing:\n    def __del__(self):\n        raise ValueError('mine')\n"
+    code += "with handling_signals():\n    Thing()"
+    done = sent(["-c", code], signal.SIGTERM, "nothing")
+    assert done.returncode == 0
+    assert "ValueError: mine" in done.stderr
+
+
 def test_under_nohup_a_closed_terminal_is_ignored(sent):
     done = sent(RUN, signal.SIGHUP, "torch", ignored=(signal.SIGHUP,))
     assert (done.returncode, done.stderr) == (0, "")
