@@ -68,7 +68,7 @@ package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs i
 		sweeps/templates/project/conf/experiment/first.yaml \
 		sweeps/templates/report.js sweeps/templates/report.css \
 		sweeps/py.typed deq/py.typed; do \
-		$(BIN)/python -m zipfile -l dist/*.whl | grep -q $$file || exit 1; done
+		$(BIN)/python -m zipfile -l dist/*.whl | grep $$file > /dev/null || exit 1; done
 
 env: ## Write .env with random secrets, for docker-compose.yml
 	@test ! -e .env || { echo ".env is there already: edit it, or remove it to get new secrets"; exit 1; }

@@ -13,6 +13,8 @@ w=$(mktemp -d /tmp/deq-containers.XXXXXX)
 ns=deq-containers-$$
 export DOCKER_HOST=unix://$w/docker.sock
 step() { printf '\n== %s [%ss]\n' "$*" "$SECONDS"; }
+# has PATTERN: reads its input to the end, as `grep -q` does not: under pipefail its writer would fail.
+has() { grep -e "$1" > /dev/null; }
 die() { echo "FAILED: $*" >&2; exit 1; }
 
 step "Debian packages: engine, debootstrap, iptables; Compose from PyPI"
@@ -45,7 +47,7 @@ cleanup() {
 trap cleanup EXIT
 
 step "stand-ins of the two base images, of Debian's packages"
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | head -1)  # where this machine gets its packages
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | sed -n 1p)  # where this machine gets its packages
 nice debootstrap --variant=minbase --include=ca-certificates bookworm "$w/rootfs" "$mirror" > "$w/debootstrap.log" 2>&1
 # Only for building: the machine's own network, no bridge and no rule of the firewall.
 engine host --bridge=none --iptables=false --ip-forward=false --ip-masq=false
@@ -123,7 +125,7 @@ image
 $docker images deq-sweeps:0.1.0
 echo '# an edit' >> sweeps/errors.py
 image
-grep -A3 'RUN python -c' "$w/build.log" | grep -q CACHED || die "an edit of the code installed the dependencies again"
+grep -A3 'RUN python -c' "$w/build.log" | has CACHED || die "an edit of the code installed the dependencies again"
 [ -z "${wheels:-}" ] || { kill "$wheels"; wheels=; }
 engine_stop
 
@@ -155,7 +157,7 @@ grep -q 'http://127.0.0.1:5000/#/experiments/1' "$w/sweep.log" || { cat "$w/swee
 ! grep -q 'http://mlflow:5000/#' "$w/sweep.log" || die "a link with the name of a container"
 ! grep -qi 'object store' "$w/sweep.log" || die "Ray warned of its object store"
 counted 9
-runs FINISHED | grep -q "$commit" || die "the commit is not recorded"
+runs FINISHED | has "$commit" || die "the commit is not recorded"
 for url in http://127.0.0.1:5000/api/2.0/mlflow/experiments/get?experiment_id=1 http://127.0.0.1:8265/api/jobs/; do
     [ "$(in_ns curl -s -o /dev/null -w '%{http_code}' "$url")" = 401 ] || die "$url answers without a password or token"
 done
@@ -166,12 +168,12 @@ $compose run --rm -T -e RAY_ADDRESS=nowhere:1 sweeps show experiment=quickstart 
 step "a worker killed after its trials' checkpoints: they go on from there"
 run model.activation=tanh model.width=256 seed=0,1 pack=1 train.steps=6000 checkpoint.every_seconds=2 study=checkpoints > "$w/killed.log" 2>&1 & sweep=$!
 for _ in $(seq 240); do [ "$(inside sh -c 'find /data/outputs -path "*checkpoints*" -type f | wc -l')" -ge 2 ] && break; sleep .5; done
-kill -9 "$(pid "$($compose ps -q ray-worker | head -1)")"
+kill -9 "$(pid "$($compose ps -q ray-worker | sed -n 1p)")"
 wait "$sweep" || { tail -30 "$w/killed.log"; die "the sweep whose worker was killed"; }
 grep -E '^Sweep|^\[' "$w/killed.log"
 sweeps show --help > /dev/null
 study=$(api 'experiments/get-by-name?experiment_name=checkpoints' | python3 -c 'import json,sys; print(json.load(sys.stdin)["experiment"]["experiment_id"])')
-api runs/search -d '{"experiment_ids": ["'"$study"'"], "max_results": 100}' | grep -q 'went on from step [1-9]' || die "no trial went on from a checkpoint"
+api runs/search -d '{"experiment_ids": ["'"$study"'"], "max_results": 100}' | has 'went on from step [1-9]' || die "no trial went on from a checkpoint"
 
 step "another command beside a running sweep leaves its workers alone"
 before=$($compose ps -q ray-worker | sort)
