@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import device, packing, scale, windows
+from benchmarks import device, packing, scale, small, windows
 from benchmarks.engine import Case, measure
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
@@ -51,6 +51,16 @@ def test_the_engine_is_measured_and_checked():
     assert lines["gradient error against float64, worst"] < 1e-3
     assert lines["TorchDEQ Picard, warm: gradient error, worst"] < 1e-3
     assert isinstance(lines["TorchDEQ Anderson, cold: times the engine's cost"], Spread)
+
+
+def test_a_step_of_a_small_pack_is_measured_over_its_products():
+    case = small.Case("tanh", 16, "float64", pack=2, goal=2.5)
+    lines = dict(small.measure(case, samples=8, steps=80))
+    assert 3.5 <= lines["its products, thin ones included"] < 30  # thin: 8 / 16
+    assert lines[small.RATIO].median > 1
+    with small.Operations() as operations:
+        torch.ones(3).add_(1)
+    assert operations.count == 2
 
 
 def test_mixed_precision_is_counted_and_checked():
