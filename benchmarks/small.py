@@ -73,7 +73,7 @@ CASES = [
 ]
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations of torch within its context."""
 
     count = 0
@@ -97,7 +97,7 @@ def measure(case: Case, samples: int, steps: int) -> list[tuple[str, Any]]:
         rows = [row for course in descent.courses for row in course.rows[-BLOCK:]]
         products.append(statistics.fmean(row["products"] for row in rows) + pack.thin_products)
         ratios.append(costs[-1] / (units[-1] * products[-1]))
-    with Operations() as operations:
+    with Operations() as operations:  # type: ignore[no-untyped-call]
         _take(taken, BLOCK)
     return [
         ("one product, CPU us", Spread.of([1e6 * u for u in units])),
