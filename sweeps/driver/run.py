@@ -19,6 +19,9 @@ from sweeps.redaction import without_secrets
 from sweeps.search.factory import sweep_name
 from sweeps.tracking import server
 
+# Seconds to wait for the first worker of a cluster, as when workers join its restarted head.
+JOINING = 60.0
+
 
 def launch(
     asked: Request,
@@ -58,7 +61,8 @@ def run(
         TrackingError: MLflow cannot be reached; nothing was trained.
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
-    workers = check_cluster(launched.cluster)  # refused before anything is written
+    with terminal.waiting("looking for workers"):  # refused before anything is written
+        workers = check_cluster(launched.cluster, patience=JOINING)
     force, retry = options.force, options.retry_failed
     starting = StartingSweep(launched, options, terminal, sweep_name(launched, trials))
 

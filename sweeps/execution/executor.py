@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -36,14 +37,22 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 _log = logging.getLogger(__name__)
 
+# Seconds between two looks at a cluster whose nodes have not joined yet.
+LOOK = 1.0
+
 # The early-stopping config, and the rung losses of trials that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, RungLosses]]
 # Trains packs; training begins when the first message is pulled.
 Train = Callable[[Packs], Iterator[Message]]
 
 
-def check_cluster(config: ClusterConfig) -> int:
-    """Check within seconds that a cluster answers and accepts us, or that the GPUs are here.
+def check_cluster(config: ClusterConfig, *, patience: float = 0.0) -> int:
+    """Check that a cluster answers and accepts us, or that the GPUs are on this machine.
+
+    Args:
+        config: the cluster.
+        patience: seconds to wait for the first node with a CPU, as when a cluster's nodes join
+            its new head.
 
     Returns:
         The number of packs that can train at a time.
@@ -58,7 +67,11 @@ def check_cluster(config: ClusterConfig) -> int:
         return local_workers(config)
     from sweeps.execution.ray_address import check_address
 
+    deadline = time.monotonic() + patience
     nodes = check_address(config.address)
+    while not any(node.get("CPU") for node in nodes) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+        nodes = check_address(config.address)
     fitting = [node for node in nodes if fits(config, node)]
     if not fitting:
         raise ConfigError(too_much(config, nodes))

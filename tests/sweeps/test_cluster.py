@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from services import RAY, RayCluster, until
 
 from sweeps.config.request import ClusterConfig
 from sweeps.errors import ConfigError
-from sweeps.execution import ray_address, resources
+from sweeps.execution import executor, ray_address, resources
 from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
 from sweeps.execution.resources import fits, local_workers, places, too_much
@@ -170,6 +171,21 @@ def test_resources_that_no_node_has_are_refused():
     said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
     assert "(cpu 1, gpu 0.5)" in said
     assert "cpu 4, gpu 0, memory 8e+09" in said
+
+
+def test_a_cluster_whose_nodes_have_not_joined_yet_is_waited_for(monkeypatch):
+    """Its head is up again before its workers are; a cluster with a CPU is judged at once."""
+    head, worker = {"CPU": 0.0, "memory": 1e9}, {"CPU": 2.0, "memory": 1e9}
+    looks = iter([[head], [head], [head, worker]])
+    monkeypatch.setattr(executor, "LOOK", 0.0)
+    monkeypatch.setattr(ray_address, "check_address", lambda address: next(looks))
+    config = ClusterConfig(name="ray", address="here:1")
+    with pytest.raises(ConfigError, match="no node has what a trial asks for"):
+        executor.check_cluster(config)
+    assert executor.check_cluster(config, patience=60) == 2
+    monkeypatch.setattr(ray_address, "check_address", lambda address: [head, worker])
+    with pytest.raises(ConfigError, match="cpu 4"):
+        executor.check_cluster(replace(config, cpus_per_trial=4), patience=1e9)
 
 
 def test_packs_are_counted_by_the_scarcest_resource():
