@@ -1,5 +1,6 @@
 """The group of all commands, and the options and helpers that commands share."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,10 +11,11 @@ from sweeps.cli.complete_overrides import CONFIG_DIR, complete_override
 
 if TYPE_CHECKING:
     from sweeps.config.request import LaunchConfig, Request
+    from sweeps.driver.launch_result import Finished
 
-# Exit codes: MLflow has not received all results yet; a person interrupted the sweep or
-# stopped some of its trials.
-UNSENT, INTERRUPTED = 3, 130
+# Exit codes: a trial failed; MLflow has not received all results yet; a person interrupted
+# the sweep or stopped some of its trials.
+FAILED, UNSENT, INTERRUPTED = 1, 3, 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,3 +105,13 @@ def warn_hidden(request: "Request") -> None:
 def is_override(word: str) -> bool:
     """True for `KEY=VALUE`, False for a name or a hash."""
     return "=" in word
+
+
+def exit_with(*sweeps: "Finished") -> None:
+    """Exit with the code of finished sweeps: that of the worst; return if all is well."""
+    if any(finished.failed for finished in sweeps):
+        sys.exit(FAILED)
+    if any(finished.stopped for finished in sweeps):
+        sys.exit(INTERRUPTED)
+    if any(finished.waits for finished in sweeps):
+        sys.exit(UNSENT)

@@ -8,13 +8,13 @@ import click
 
 from sweeps.cli.complete_ids import complete_sweep
 from sweeps.cli.group import (
-    INTERRUPTED,
     MULTIRUN,
     UNSENT,
     cli,
     compose,
     compose_launch,
     config_dir,
+    exit_with,
     is_override,
     warn_hidden,
     with_config_dir,
@@ -161,10 +161,7 @@ def _show(
     output: "Terminal",
     as_json: bool,
 ) -> None:
-    """Print the results of a sweep.
-
-    Exit 1 if a trial failed, 130 if a person stopped one, 3 if MLflow lacks results.
-    """
+    """Print the results of a sweep, and exit with its code."""
     from sweeps.planning import outcomes
     from sweeps.search.summary import summarize
 
@@ -184,13 +181,9 @@ def _show(
     if as_json:
         rows = search_results.plain if search_results else []
         click.echo(json.dumps(_to_plain(finished) | {"found": rows}, indent=2))
-    if finished.failed:
-        sys.exit(1)
-    if finished.stopped:
+    if finished.stopped and not finished.failed:
         output.say("The same command continues the stopped trials.")
-        sys.exit(INTERRUPTED)
-    if finished.waits:
-        sys.exit(UNSENT)
+    exit_with(finished)
 
 
 def _to_plain(finished: "Finished") -> dict[str, Any]:

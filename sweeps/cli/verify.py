@@ -1,15 +1,13 @@
 """Command that tests the theory's claims: verify."""
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeps.cli.group import INTERRUPTED, UNSENT, cli, compose, warn_hidden, with_overrides
+from sweeps.cli.group import cli, compose, exit_with, warn_hidden, with_overrides
 
 if TYPE_CHECKING:
-    from sweeps.driver.launch_result import Finished
     from sweeps.reports.claims import Score
 
 
@@ -45,7 +43,7 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([_plain(each, sweeps) for each in scores], indent=2))
     else:
         _show(scores, output.say)
-    _exit(list(done.values()))
+    exit_with(*done.values())
 
 
 def _show(scores: "list[Score]", say: Any) -> None:
@@ -73,13 +71,3 @@ def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
         "measured": found.measured,
         "verdict": found.verdict,
     }
-
-
-def _exit(done: "list[Finished]") -> None:
-    """Exit as `sweeps run` would for the worst of the sweeps."""
-    if any(finished.failed for finished in done):
-        sys.exit(1)
-    if any(finished.stopped for finished in done):
-        sys.exit(INTERRUPTED)
-    if any(finished.waits for finished in done):
-        sys.exit(UNSENT)
