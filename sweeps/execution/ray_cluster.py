@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import logging
 import secrets
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,19 +98,6 @@ def _source(module: str) -> str:
     assert spec.origin is not None
     origin = Path(spec.origin)
     return str(origin.parent if origin.name == "__init__.py" else origin)
-
-
-def answers(timeout: float = 1.0) -> bool:
-    """Return whether the head of the Ray that this process is connected to takes connections.
-
-    Ray itself waits for a lost head for a minute.
-    """
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout).close()
-    except OSError:
-        return False
-    return True
 
 
 def _files(packs: Packs) -> list[str]:

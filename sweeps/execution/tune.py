@@ -19,12 +19,12 @@ from ray.tune.execution import class_cache
 from deq.linalg.hardware import gpu_count
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
-from sweeps.errors import ClusterLostError
 from sweeps.execution.abandoned import abandon
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
+from sweeps.execution.head_watch import HeadWatch, answers
 from sweeps.execution.pack_training import notes
-from sweeps.execution.ray_cluster import Code, answers
+from sweeps.execution.ray_cluster import Code
 from sweeps.execution.resources import needs
 from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.settings import WorkerSettings
@@ -35,10 +35,6 @@ from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, StopRequests, Watc
 
 # Seconds that Tune may take to end when it is interrupted; next, between two looks at its cluster.
 GRACE, PAUSE = 30.0, 0.5
-
-# Seconds between looks at the cluster, and without an answer after which it is lost. Ray would
-# end this process without a word after a minute.
-LOOK_EVERY, LOST_AFTER = 5.0, 25.0
 
 # Tune would pass the driver's AWS credentials to every trial, and Ray would write them into the
 # nodes' logs. Nothing here is stored on AWS.
@@ -105,18 +101,11 @@ class Tune:
         """Yield what comes into the inbox, until Tune has ended or the sweep is to stop.
 
         Raises:
-            ClusterLostError: the cluster does not answer any more.
+            ClusterLostError: the head of the cluster is lost.
         """
-        checked = looked = answered = time.monotonic()
+        checked, head = time.monotonic(), HeadWatch()
         while True:
-            if (now := time.monotonic()) - looked >= LOOK_EVERY:
-                looked = now
-                answered = now if answers() else answered
-                if now - answered >= LOST_AFTER:
-                    raise ClusterLostError(
-                        f"Ray's head has not answered for {now - answered:.0f} s; what is finished "
-                        "is recorded, and the same command goes on when the cluster is back"
-                    )
+            head.check()
             if self._requests and time.monotonic() - checked >= EVERY:
                 checked = time.monotonic()
                 if SWEEP in self._requests.read():

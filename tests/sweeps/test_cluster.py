@@ -15,8 +15,8 @@ from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_p
 from services import RAY, RayCluster, until
 
 from sweeps.config.request import ClusterConfig
-from sweeps.errors import ConfigError
-from sweeps.execution import executor, ray_address, resources
+from sweeps.errors import ClusterLostError, ConfigError
+from sweeps.execution import executor, head_watch, ray_address, resources
 from sweeps.execution.git import code_version
 from sweeps.execution.ray_address import check_address
 from sweeps.execution.resources import fits, local_workers, places, too_much
@@ -259,7 +259,7 @@ def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(tmp
             dying.nodes["head"].kill()
             said = sweep.communicate(timeout=150)
     assert sweep.returncode == 1, said
-    assert "Ray's head has not answered for" in said[1]
+    assert "Ray's head has ended; what is finished is recorded" in said[1]
     assert "Traceback" not in said[1]
     parents, trials = runs(client(tmp_path / "outputs"), "dead")
     assert [run.info.status for run in parents] == ["KILLED"]
@@ -270,6 +270,37 @@ def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(tmp
     assert done.returncode == 0, done.stderr
     parents, trials = runs(client(tmp_path / "outputs"), "dead")
     assert [run.info.status for run in parents + trials] == ["FINISHED"] * 3
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [(ConnectionRefusedError, "head has ended"), (TimeoutError, "has not answered for 25 s")],
+)
+def test_a_head_that_ended_is_lost_at_once_and_a_silent_one_after_a_while(
+    raised, said, monkeypatch
+):
+    """A connection that was refused once, or a head that answers again, is no loss."""
+    clock, looks = [0.0], []
+    monkeypatch.setattr(head_watch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(head_watch, "_connect", lambda: looks.append(next(found)()))
+
+    def fine():
+        return None
+
+    def failing():
+        raise raised
+
+    watch, found = head_watch.HeadWatch(), iter([fine, failing, fine, *[failing] * 100])
+
+    def watched():
+        for _ in range(100):
+            clock[0] += head_watch.LOOK_EVERY
+            watch.check()
+
+    with pytest.raises(ClusterLostError, match=said):
+        watched()
+    assert len(looks) == 2
+    assert clock[0] == 3 + (2 if raised is ConnectionRefusedError else 25)
 
 
 def running(place):
