@@ -18,6 +18,7 @@ from sweeps.tracking.runs import (
     TRIALS,
     RunRef,
     SweepPage,
+    delete_tag,
     drop_duplicates,
     final_status,
     has_files,
@@ -211,8 +212,8 @@ class TrialRuns:
         tags: dict[str, str],
     ) -> None:
         """Write the whole content of a trial's run; writing it again changes nothing."""
-        if run.stopped_by:
-            self._client.delete_tag(run.run_id, artifacts.STOPPED_BY)
+        if run.stopped_by:  # as it was when it was last read
+            delete_tag(self._client, self._client.get_run(run.run_id), artifacts.STOPPED_BY)
         log(self._client, run.run_id, _points(record), record.config, tags)
         self._write_artifacts(run, record, figure, weights)
         status = final_status(stopped=bool(record.stopped_in))

@@ -3,16 +3,18 @@
 import contextlib
 import json
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from command import client, inside, runs, started, sweeps
+from records import RECORD
 from services import AUTH, until
 
 from sweeps.execution.events import Live
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.step_metrics import Point, points_of
-from sweeps.tracking.live_runs import LiveRuns
+from sweeps.tracking.live_runs import Ending, LiveRuns
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
@@ -169,9 +171,12 @@ def store(tmp_path):
 
     def show(started, page=pages[0]):
         live.show(page, trial, Live("a" * 64, started, "cpu", [Point("train/loss", 1.0, 0, 5)]))
+        return trials()
+
+    def trials():
         return [r for r in api.search_runs([experiment]) if "sweeps.kind" in r.data.tags]
 
-    return SimpleNamespace(api=api, pages=pages, show=show, live=live)
+    return SimpleNamespace(api=api, pages=pages, show=show, trials=trials)
 
 
 def test_a_trial_that_starts_anew_has_one_run(store):
@@ -190,3 +195,21 @@ def test_runs_of_another_living_driver_and_finished_runs_are_not_changed(store):
     assert ours.info.start_time == 3000
     store.api.set_terminated(ours.info.run_id, "FINISHED")
     assert [r.info.run_id for r in store.show(4000)] == [ours.info.run_id]
+
+
+def test_a_trial_that_was_stopped_and_goes_on_gets_its_end(store):
+    """Its run loses the mark of the stop when it trains again, and keeps its id."""
+    runs = TrialRuns(store.api, {}, exclusive=True)
+    live, digest = LiveRuns(store.api, runs, exclusive=True), "a" * 64
+    trial = SimpleNamespace(config_hash=digest, cell_hash="b" * 64, name="x", plain=PLAIN)
+    points = Live(digest, 1000, "cpu", [Point("train/loss", 1.0, 0, 1005)])
+    live.show(store.pages[0], trial, points)
+    live.close(Ending(digest, "KILLED", "stopped", "alice on here"))
+    (stopped,) = store.trials()
+    assert stopped.data.tags["sweeps.stopped_by"] == "alice on here"
+    live.show(store.pages[0], trial, points)
+    record = replace(RECORD, config_hash=digest, config=PLAIN, started=1000, finished=2000)
+    runs.send(store.pages[0], "x", record, b"figure", None)
+    (ended,) = store.trials()
+    assert (ended.info.run_id, ended.info.status) == (stopped.info.run_id, "FINISHED")
+    assert "sweeps.stopped_by" not in ended.data.tags
