@@ -107,6 +107,10 @@ def _named(config_dir: str | Path) -> Path:
         return folder
     if next(folder.glob("*/**/*.yaml"), None) is None:
         raise ConfigError(f"{option}: it holds no choice for a group, no experiment/NAME.yaml say")
+    if not _has_choices(folder) and _has_choices(folder / PROJECT_FOLDER):
+        raise ConfigError(
+            f"{option}: its files are in {PROJECT_FOLDER}/: name {folder / PROJECT_FOLDER}"
+        )
     if (folder / MAIN).exists():
         raise ConfigError(
             f"{option}: its {MAIN} would replace all defaults; put what you change into an "

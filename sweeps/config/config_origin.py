@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from sweeps.errors import ConfigError
 
 # An entry of a defaults list: `override /data: mine`, `/data: mine`, `data: mine`.
 _ENTRY = re.compile(r"^(?:override\s+)?/?([\w/]+)$")
+# Name of a choice.
+NAME = re.compile(r"[\w/.-]+")
 # Groups of keys that hold axes: the names in them are keys themselves.
 _AXES = ("axes", "paper")
 
@@ -55,6 +57,18 @@ def user_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[Path]:
         found[file] = None
         left += _defaults(file, group)
     return list(found)
+
+
+def missing_choice(
+    overrides: Sequence[str], folders: Sequence[Path], groups: Mapping[str, Sequence[str]]
+) -> tuple[Path, str, str] | None:
+    """The user's file that names a choice that does not exist, with its group and the choice."""
+    for file in user_files(overrides, folders):
+        for group, name in _defaults(file, file.parent.name):
+            is_name = NAME.fullmatch(name) and name not in ("_self_", "None")
+            if is_name and name not in groups.get(group, [name]):
+                return file, group, name
+    return None
 
 
 def _choices(override: str) -> list[tuple[str, str]]:

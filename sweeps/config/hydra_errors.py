@@ -9,14 +9,13 @@ from pathlib import Path
 from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
-from sweeps.config.config_origin import file_with, user_files
+from sweeps.config.config_origin import NAME, file_with, missing_choice, user_files
 from sweeps.config.nested import OTHER_NAMES, flatten, nearest
 from sweeps.config.trial_keys import is_mapping
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '(\w+)/([^']*)'")
-# Name of a choice, and text that an error quotes from a file.
-_NAME = re.compile(r"[\w/.-]+")
+# Text that an error quotes from a file.
 _QUOTED = re.compile(r"'([^']{4,})'")
 
 
@@ -38,8 +37,7 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         return fault
     text = _text(error)
     if missing and missing[1] in choices:
-        text = f"'{missing[1]}/{missing[2]}': no such {missing[1]}"
-        text += _existing(missing[2], *_readable(missing[1], choices[missing[1]], folders))
+        text = _no_choice_named(missing[1], missing[2], folders)
         file = file_with(missing[2], overrides, folders)
         return f"{file}: it names {text}" if file else text
     about = str(getattr(error, "full_key", None) or "")
@@ -69,6 +67,12 @@ def no_choice(override: str, group: str, choices: Sequence[str], broken: Sequenc
     """
     name = override.rpartition("=")[2].rpartition(",")[2].strip()
     return f"{override}: no such {group}{_existing(name, choices, broken)}"
+
+
+def _no_choice_named(group: str, name: str, folders: Sequence[Path]) -> str:
+    """Error message for a choice, named in a file, that does not exist."""
+    readable = _readable(group, config_files.groups(folders)[group], folders)
+    return f"'{group}/{name}': no such {group}{_existing(name, *readable)}"
 
 
 def _existing(name: str, choices: Sequence[str], broken: Sequence[str] = ()) -> str:
@@ -102,7 +106,7 @@ def _lacks(error: BaseException, override: str, choices: Sequence[str]) -> bool:
     if missing := _NO_CHOICE.search(str(error)):
         return override.lstrip("+~").startswith(f"{missing[1]}=") and missing[2] in override
     names = [name.strip() for name in override.partition("=")[2].split(",")]
-    plain = [name for name in names if _NAME.fullmatch(name) and name != "null"]
+    plain = [name for name in names if NAME.fullmatch(name) and name != "null"]
     return isinstance(error, YAML_ERRORS) and not set(plain) <= set(choices)
 
 
@@ -113,12 +117,20 @@ def _broken(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"
     if not isinstance(error, YAML_ERRORS):
         return ""
+    chosen = user_files(overrides, folders)
     anywhere = [file for folder in folders for file in sorted(folder.glob("*/**/*.yaml"))]
-    for file in [*user_files(overrides, folders), *anywhere]:
-        if fault := yaml_fault(file):
-            return f"{file}: {fault}"
+    # Hydra reads all files of a group to list its choices: a broken one hides a missing choice.
+    named = missing_choice(overrides, folders, config_files.groups(folders))
+    for files in (chosen, anywhere):
+        for file in files:
+            if fault := yaml_fault(file):
+                return f"{file}: {fault}"
+        if named:
+            file, group, name = named
+            return f"{file}: it names {_no_choice_named(group, name, folders)}"
     if isinstance(error, RecursionError):
-        return "a config file holds itself, by its defaults or an alias"
+        where = f"{chosen[0]}: it" if chosen else "a config file"
+        return f"{where} holds itself, by the defaults of the files that it names, or by an alias"
     return ""
 
 
