@@ -27,6 +27,7 @@ def with_config_dir(command: Command) -> Command:
         "-cd",
         metavar="DIR",
         type=click.Path(),
+        multiple=True,
         expose_value=False,
         callback=_store_config_dir,
         help="Your own folder of config files; it comes before conf/ in the current folder.",
@@ -41,10 +42,12 @@ def with_overrides(command: Command) -> Command:
 
 
 def _store_config_dir(
-    context: click.Context, parameter: click.Parameter, value: str | None
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> None:
     del parameter
-    context.meta[CONFIG_DIR] = value
+    if len(values) > 1:
+        raise click.UsageError(f"--config-dir {values[1]}: name one folder, not {len(values)}")
+    context.meta[CONFIG_DIR] = next(iter(values), None)
 
 
 MULTIRUN = click.option(

@@ -279,7 +279,8 @@ def _figure(
         "linecolor": "#888",
         "ticks": "outside",
         "exponentformat": "power",
-        "minexponent": 6,
+        "minexponent": 4,
+        "automargin": True,
     }
     dashes = {"color": GREY, "dash": "dash", "width": 1}
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}

@@ -30,7 +30,8 @@ def held(output: Path, who: Callable[[], str]) -> Iterator[None]:
         lock.acquire(timeout=WAIT_SECONDS)
     except Timeout as error:
         raise ConfigError(
-            f"{who()} on paths.output={output}: wait for it to end, or choose another paths.output"
+            f"{who()} on paths.output={output}: wait for it to end or `sweeps stop` it, or choose "
+            "another paths.output"
         ) from error
     try:
         yield

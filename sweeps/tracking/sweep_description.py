@@ -62,12 +62,18 @@ def _groups(lines: Sequence[TrialOutcome]) -> str:
     rows = [
         [
             escaped(group.name),
-            str(len(group.lines)),
+            _seeds(group),
             *(_values(group, key) for key in COLUMNS.values()),
         ]
         for group in outcomes.seed_groups(lines)
     ]
     return _titled("Means over seeds", ["trials", "seeds", *COLUMNS], rows)
+
+
+def _seeds(group: SeedGroup) -> str:
+    """Return the number of seeds; where some have no result, how many have one."""
+    finished, total = sum(outcome.finished for outcome in group.lines), len(group.lines)
+    return str(total) if finished == total else f"{finished} of {total}"
 
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -168,6 +168,7 @@ def test_a_sweeps_description_begins_with_the_verdict():
 def test_a_sweeps_description_names_what_needs_attention_after_the_verdict():
     odd = [line(8, 0, 0.8, FAILED), line(8, 1, 0.8, rate__measured=None)]
     text = describe("sweeps run", odd, LINKS)
+    assert "| width=8 | 1 of 2 | - | " in plain(text)
     assert text.startswith("No trial has a measured rate.\n\n**Needs attention**: ")
     assert "1 trial without a measured rate" in text.split("\n\n")[1]
     fine = line(8, 0, 0.8, theory__lambda_ratio_min=0.9)

@@ -190,6 +190,8 @@ def test_a_folder_that_cannot_be_used_is_refused(project):
             done = inside(command, "--config-dir", named, cwd=project)
             assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
             assert said in done.stderr, done.stderr
+    done = inside("show", "-cd", "conf", "-cd", "others", cwd=project)
+    assert done.stderr == "sweeps: --config-dir others: name one folder, not 2\n"
     with pytest.raises(ConfigError, match="no such folder"):
         request([], project / "nowhere")
     assert not (project / "outputs").exists()
