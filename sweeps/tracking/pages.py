@@ -6,7 +6,7 @@ from typing import Any
 from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
 from sweeps.planning import outcomes
 from sweeps.planning.labels import Labels, numbered
-from sweeps.planning.outcomes import TrialOutcome
+from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import main_axis
 from sweeps.search import summary
 from sweeps.storage.step_metrics import Point
@@ -29,7 +29,9 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
     """Return the metrics of a sweep's page.
 
     These are counts, and the means over seeds of every cell: a curve `METRIC/CELL` against the
-    whole-number axis with the most values (usually the width), which becomes MLflow's step.
+    whole-number axis with the most values (usually the width), which becomes MLflow's step. A cell
+    with a trial that is still to be trained has none yet: MLflow would keep its mean beside the
+    later one.
 
     Args:
         lines: outcome of each trial.
@@ -41,7 +43,7 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
         Point("sweep/failed", float(sum(line.status == outcomes.FAILED for line in lines)), 0),
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
-    cells = outcomes.seed_groups(lines)
+    cells = [cell for cell in outcomes.seed_groups(lines) if not _is_open(cell)]
     for key in CELL_METRICS:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
         points += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
@@ -62,6 +64,11 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
             for step, value in best.history
         ]
     return points
+
+
+def _is_open(cell: SeedGroup) -> bool:
+    """Return whether a trial of this cell was not trained, or not to its end."""
+    return any(line.status in (outcomes.MISSING, outcomes.STOPPED_BY_PERSON) for line in cell.lines)
 
 
 def _curves(

@@ -14,7 +14,7 @@ from sweeps.config.search import FrontierConfig, OptunaConfig
 from sweeps.config.space import Interval
 from sweeps.config.yaml_text import from_yaml, to_yaml
 from sweeps.planning.labels import Labels, numbered
-from sweeps.planning.outcomes import TrialOutcome
+from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.search.summary import best_points, boundaries
@@ -204,3 +204,12 @@ def test_the_rates_figure_joins_means_over_seeds_and_nothing_else(monkeypatch):
     rates.draw(Study(lines, lambda _: None))
     drawn = {c.get_label(): c.get_xydata().tolist() for c in kept[0].axes[0].lines}
     assert drawn["relu, measured"] == [[8, pytest.approx(0.15)]]
+
+
+def test_a_cell_that_is_still_to_be_trained_has_no_mean_yet():
+    """MLflow keeps every point: an interrupted sweep's mean would stay beside the later one."""
+    done = [line(8, seed=0, **rate(0.1)), line(16, seed=0, **rate(0.2))]
+    failed = line(8, seed=1, status=FAILED)
+    assert curves([*done, failed]) == {"relu": [(8, 0.1), (16, 0.2)]}
+    for status in (MISSING, STOPPED_BY_PERSON):
+        assert curves([*done, line(8, seed=1, status=status)]) == {"relu": [(16, 0.2)]}
