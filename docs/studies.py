@@ -25,6 +25,7 @@ STUDIES = {
     "theorem": "rates",
     "global_convergence": "convergence",
     "conservation": "conservation",
+    "depth_width": "depth_width",
     "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",

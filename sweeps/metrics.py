@@ -137,6 +137,22 @@ SUMMARY = (
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
     Metric(
+        "theory/depth_factor",
+        "diagnostics.depth: factor per layer l of ||G^(l) - G||_F, G^(l) of the network of depth l",
+    ),
+    Metric("theory/depth_bound", "L ||W(0)||_2, at most which this factor is for large l"),
+    Metric("theory/depth_factor_limit", "the same of ||K^(l) - K||_F, the infinite width's"),
+    Metric(
+        "theory/depth_bound_limit",
+        "2 sigma_w2 L^2, at most which this factor is for large l; if phi(0) is not 0 the greater "
+        "of this and its root",
+    ),
+    Metric(
+        "theory/depth_half",
+        "depth from which lambda_min(G^(l)) >= lambda_0 / 2, what the theorem needs",
+        "layers",
+    ),
+    Metric(
         "theory/sphere_drift",
         "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "
         "for model.activation=identity",

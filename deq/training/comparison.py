@@ -18,6 +18,7 @@ from deq.theory.rate_fit import RateFit, end_rates, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
+from deq.training.finite_depth import depth_numbers
 from deq.training.forecast import Forecast, predict
 from deq.training.gradient_descent import Descent
 from deq.training.held_out import Dynamics, losses
@@ -112,6 +113,7 @@ def compare(course: Course) -> Outcome:
         theory,
         bound_flags(trajectory, log_floor),
         weight_flags(trajectory, course.initial, forecast.lipschitz),
+        depth_numbers(course.config, course.dataset, course.initial.norm_w, forecast.limit),
         _movement(course, trajectory, theory[0].get("theory/delta")),
         _generalisation(course),
         _rates(course, forecast, trajectory, log_floor),

@@ -25,6 +25,7 @@ Figure = Literal[
     "sigma_w",
     "output_scale",
     "conservation",
+    "depth_width",
     "frontier",
     "best",
 ]

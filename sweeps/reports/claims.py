@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
+from sweeps.reports import limits
+from sweeps.reports.finding import COARSE, ERRORS, WIDTH, Finding, together
 from sweeps.reports.frames import metrics_frame
 from sweeps.reports.spread import FEW, between, short
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
-WIDTH, GOAL, ACTIVATION = "model.width", "train.loss_tol", "model.activation"
+GOAL, ACTIVATION = "train.loss_tol", "model.activation"
 HELD = "theory/condition_held"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
@@ -22,41 +24,13 @@ METRICS = (
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
     *("theory/networks_drawn", "theory/sphere_drift", "train/eta"),
+    *limits.METRICS,
 )
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
 # Greatest relative difference of a final rate from the rate of the slowest mode.
 NEAR = 0.1
-# Standard error of an exponent above which it says nothing.
-COARSE = 0.1
-# Differences of a fitted exponent from the claimed one, in standard errors, that are no
-# difference.
-ERRORS = 3.0
 LING, TRUONG = "Ling et al. 2023", "Truong 2023"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of a claim in the networks that satisfy its assumptions.
-
-    Attributes:
-        networks: how many there are.
-        held: in how many of them it held; all or none for a claim about all of them together.
-        measured: the measured quantity, in words.
-    """
-
-    networks: int
-    held: int
-    measured: str
-
-    @property
-    def verdict(self) -> str:
-        """One or two words."""
-        if not self.networks:
-            return "not tested"
-        if self.held == self.networks:
-            return "seen"
-        return f"seen in {self.held} of {self.networks}" if self.held else "not seen"
 
 
 @dataclass(frozen=True)
@@ -170,7 +144,7 @@ def _population(frame: "DataFrame") -> Finding:
     if law is None or law.stderr > COARSE:
         return Finding(0, 0, "")
     text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
-    return _together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
+    return together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
 
 
 def _conserved(frame: "DataFrame") -> Finding:
@@ -187,7 +161,7 @@ def _conserved(frame: "DataFrame") -> Finding:
         f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
         f"eta^({short(law.exponent)} +- {short(law.stderr)})"
     )
-    return _together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
+    return together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
 
 
 def _with_width(
@@ -202,7 +176,7 @@ def _with_width(
             return Finding(0, 0, "")
         first, last = medians.index[0], medians.index[-1]
         shown = text.format(short(medians[first]), first, short(medians[last]), last)
-        return _together(len(found), bool(medians[last] < medians[first]), shown)
+        return together(len(found), bool(medians[last] < medians[first]), shown)
 
     return judge
 
@@ -235,11 +209,6 @@ def _final_rate(frame: "DataFrame") -> Finding:
     text = "measured rate divided by -2 log(1 - eta lambda_min(H)):"
     near = int(((ratio - 1).abs() <= NEAR).sum())
     return Finding(len(ratio), near, f"{text} {between(ratio.min(), ratio.max())}")
-
-
-def _together(networks: int, held: bool, measured: str) -> Finding:
-    """Finding of a claim about all networks together."""
-    return Finding(networks, networks if held else 0, measured)
 
 
 def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
@@ -313,6 +282,15 @@ CLAIMS = (
         "where sigma_w2 is below its limit",
         "width_scaling",
         _population,
+    ),
+    Claim(
+        "depth",
+        "networks of depth l near the equilibrium geometrically: for large l each layer leaves of "
+        "||G^(l) - G||_F at most L ||W||_2, of ||K^(l) - K||_F, if phi(0) = 0, 2 sigma_w2 L^2",
+        f"{LING}; docs/theory.md, section 10",
+        "with diagnostics.depth, where L ||W||_2 < 1",
+        "depth_width",
+        limits.geometric,
     ),
     Claim(
         "redraw",

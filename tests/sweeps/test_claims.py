@@ -94,6 +94,19 @@ def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(exponent, verd
     assert f"m^({exponent:.3g}" in found.measured
 
 
+def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_unique():
+    def at(factor, limit, bound=0.5):
+        names = ("factor", "bound", "factor_limit", "bound_limit")
+        values = zip(names, (factor, bound, limit, 0.1), strict=True)
+        return trial({f"theory/depth_{name}": value for name, value in values})
+
+    slow, slow_limit, past = at(0.6, 0.05), at(0.2, 0.2), at(2.0, 0.05, bound=1.5)
+    found = finding("depth", at(0.2, 0.05), at(0.4, 0.1), slow, slow_limit, past)
+    assert found.verdict == "seen in 2 of 4"
+    assert "factor of G 0.2 to 0.6, at most 1.2 of the proven one" in found.measured
+    assert finding("depth", past).verdict == "not tested"
+
+
 def test_a_global_optimum_is_asked_for_and_reached():
     end = {"rate/measured_end_over_asymptotic": 1.05}
     far = {"rate/measured_end_over_asymptotic": 1.2}
@@ -163,7 +176,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     assert rows["initial"]["networks"] == 4
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 6
+    assert again.stdout.count("nothing to do") == 7
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 
