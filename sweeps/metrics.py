@@ -152,6 +152,14 @@ SUMMARY = (
         "depth from which lambda_min(G^(l)) >= lambda_0 / 2, what the theorem needs",
         "layers",
     ),
+    Metric("theory/depth_error", "greatest ||G^(l)/m - K^(l)||_F of all l <= diagnostics.depth"),
+    Metric("theory/depth_error_1", "||G^(l)/m - K||_F at depth l = 1"),
+    Metric("theory/depth_error_2", "the same at l = 2"),
+    Metric("theory/depth_error_4", "the same at l = 4"),
+    Metric("theory/output_square", "diagnostics.depth: mean of yhat(0)^2 over the samples"),
+    Metric("theory/output_fourth", "mean of yhat(0)^4: over networks it gives the kurtosis"),
+    Metric("theory/gram_diagonal", "mean of G_ii / m over the samples, at step 0"),
+    Metric("theory/gram_diagonal_square", "mean of (G_ii / m)^2"),
     Metric(
         "theory/sphere_drift",
         "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "

@@ -25,6 +25,8 @@ from deq.training.trained import Trained
 
 # Changes below this share are rounding, and not fitted.
 ROUNDING = 1e-12
+# Depths at which ||G^(l)/m - K||_F is a metric of its own.
+DEPTHS = (1, 2, 4)
 # lambda_min(G^(l)) within this share of lambda_0 counts as its equilibrium's.
 CLOSE = 0.01
 
@@ -134,25 +136,53 @@ def depth_numbers(
         return {}, {}
     network = _network(config, dataset)
     try:
-        g = gram(network.equilibrium(dataset.x))
+        z = network.equilibrium(dataset.x)
     except ValueError as error:
         return {}, {"theory/depth_factor": str(error)}
-    p = network.u @ dataset.x
+    g, p = gram(z), network.u @ dataset.x
     tied = _first(depth, layer_grams(phi, p, lambda: network.w))
     cut = _cut_half(_least(tied), float(least_eigenvalue(g)))
-    found = {
+    found = _moments(network.a @ z, g.diagonal() / len(network.w)) | {
         "theory/depth_factor": _factor(_distances(tied, [g] * depth, g)),
         "theory/depth_bound": phi.lipschitz * norm_w,
         "theory/depth_half": None if cut is None else float(cut),
     }
     if limit is not None:
-        limits = _first(depth, layer_limits(dataset.x, phi, config.model.sigma_w2))
-        change = _distances(limits, [limit.gram] * depth, limit.gram)
-        found["theory/depth_factor_limit"] = _factor(change)
-        found["theory/depth_bound_limit"] = limit_contraction(config.model)
+        found |= _beside_limit(network, dataset, tied, limit)
     why = f"networks of depth 1 to {depth} do not tell it: raise diagnostics.depth"
     notes = {name: why for name, value in found.items() if value is None}
     return {name: value for name, value in found.items() if value is not None}, notes
+
+
+def _moments(outputs: Tensor, energies: Tensor) -> dict[str, float | None]:
+    """Return what tells how Gaussian outputs are over many networks; docs/theory.md, section 13.
+
+    Args:
+        outputs: (n,) yhat.
+        energies: (n,) diagonal of G / m.
+    """
+    return {
+        "theory/output_square": float(outputs.square().mean()),
+        "theory/output_fourth": float(outputs.pow(4).mean()),
+        "theory/gram_diagonal": float(energies.mean()),
+        "theory/gram_diagonal_square": float(energies.square().mean()),
+    }
+
+
+def _beside_limit(
+    network: "_Network", dataset: Dataset, tied: Sequence[Tensor], limit: Population
+) -> dict[str, float | None]:
+    """Return the metrics of K^(l), and of G^(l) / m beside it and beside K."""
+    model, depth, m = network.config.model, len(tied), len(network.w)
+    limits = _first(depth, layer_limits(dataset.x, activation(model.activation), model.sigma_w2))
+    change = _distances(limits, [limit.gram] * depth, limit.gram)
+    scaled = [g / m for g in tied]
+    far = dict(enumerate(_distances(scaled, [limit.gram] * depth), 1))
+    return {
+        "theory/depth_factor_limit": _factor(change),
+        "theory/depth_bound_limit": limit_contraction(model),
+        "theory/depth_error": max(_distances(scaled, limits)),
+    } | {f"theory/depth_error_{at}": far[at] for at in DEPTHS if at <= depth}
 
 
 def limit_contraction(model: ModelConfig) -> float:

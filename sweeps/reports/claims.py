@@ -30,7 +30,7 @@ METRICS = (
 OPTIMUM = 1e-12
 # Greatest relative difference of a final rate from the rate of the slowest mode.
 NEAR = 0.1
-LING, TRUONG = "Ling et al. 2023", "Truong 2023"
+LING, TRUONG, GAO = "Ling et al. 2023", "Truong 2023", "Gao et al. 2023"
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,6 @@ def _initial(frame: "DataFrame") -> Finding:
         share = deq.proportion(held, len(widest))
         text += f" (probability {between(share.low, share.high)}, 95 %)"
     return Finding(len(ratio), int((ratio >= 0.5).sum()), text)
-
-
-def _population(frame: "DataFrame") -> Finding:
-    """Fit the exponent, relative to the mean of the networks that differ in width and seed only."""
-    rows = frame[frame["theory/gram_error"] > 0]
-    logs = rows["theory/gram_error"].map(math.log)
-    relative = (logs - logs.groupby(rows["others"]).transform("mean")).map(math.exp)
-    law = deq.power_law(rows[WIDTH].tolist(), relative.tolist())
-    if law is None or law.stderr > COARSE:
-        return Finding(0, 0, "")
-    text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
-    return together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
 
 
 def _conserved(frame: "DataFrame") -> Finding:
@@ -281,7 +269,7 @@ CLAIMS = (
         f"{LING}, section 4",
         "where sigma_w2 is below its limit",
         "width_scaling",
-        _population,
+        limits.root_of_width("theory/gram_error"),
     ),
     Claim(
         "depth",
@@ -291,6 +279,23 @@ CLAIMS = (
         "with diagnostics.depth, where L ||W||_2 < 1",
         "depth_width",
         limits.geometric,
+    ),
+    Claim(
+        "exchange",
+        "the limits of depth and width commute: G^(l) / m is near K^(l) at all depths l alike, "
+        "max_l ||G^(l)/m - K^(l)||_F falls as m^(-1/2)",
+        f"{GAO} (the exchange); docs/theory.md, section 13",
+        "with diagnostics.depth, where sigma_w2 is below its limit",
+        "depth_width",
+        limits.root_of_width("theory/depth_error", room=limits.ROOM),
+    ),
+    Claim(
+        "gaussian",
+        "over random networks the outputs tend to Gaussian ones with the width",
+        f"{GAO}; docs/theory.md, section 13",
+        f"with diagnostics.depth, standard error at most {limits.COARSE_KURTOSIS}",
+        "depth_width",
+        limits.gaussian,
     ),
     Claim(
         "redraw",

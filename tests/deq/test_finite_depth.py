@@ -41,8 +41,9 @@ def own_draws(trial, d):
         return np.stack([row.numpy() for row in drawn])
 
     while True:
-        w, u, _ = rows(m, m), rows(m, d), rows(1, m)
-        yield w * math.sqrt(2 * trial.model.sigma_w2 / m), u * math.sqrt(2 / d)
+        w, u, a = rows(m, m), rows(m, d), rows(1, m)[0]
+        scale = math.sqrt(2 * trial.model.sigma_w2 / m)
+        yield w * scale, u * math.sqrt(2 / d), a / math.sqrt(m)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_limits_are_those_of_the_arcsine_kernel(both):
 def test_grams_are_those_of_loops_over_layers(both):
     trial, x, ours = both
     erf, networks = np.vectorize(math.erf), own_draws(trial, 8)
-    w, u = next(networks)
+    w, u, _ = next(networks)
     z = np.zeros((40, 6))
     tied, untied, limits = [], [], own_layers(x, 0.05, 14)
     for _ in range(60):
@@ -122,7 +123,7 @@ def own_factor(changes):
 
 def test_a_trial_records_the_factors_of_its_own_network_and_of_the_limit(both):
     trial, x, _ = both
-    erf, (w, u) = np.vectorize(math.erf), next(own_draws(trial, 8))
+    erf, (w, u, a) = np.vectorize(math.erf), next(own_draws(trial, 8))
     z, tied = np.zeros((40, 6)), []
     for _ in range(60):
         z = erf(w @ z + u @ x)
@@ -145,6 +146,17 @@ def test_a_trial_records_the_factors_of_its_own_network_and_of_the_limit(both):
     least = [np.linalg.eigvalsh(layer)[0] for layer in tied]
     outside = [depth for depth, value in enumerate(least, 1) if value < least[-1] / 2]
     assert summary["theory/depth_half"] == max(outside, default=0) + 1
+    errors = [np.linalg.norm(layer / 40 - k) for layer, k in zip(tied, limits, strict=False)]
+    assert summary["theory/depth_error"] == pytest.approx(max(errors[:14]), rel=1e-9)
+    for depth in (1, 2, 4):
+        error = np.linalg.norm(tied[depth - 1] / 40 - limits[-1])
+        assert summary[f"theory/depth_error_{depth}"] == pytest.approx(error, rel=1e-9)
+    outputs, diagonal = a @ z, np.diag(g) / 40
+    for name, values in (("output", outputs**2), ("gram_diagonal", diagonal)):
+        end = "_fourth" if name == "output" else "_square"
+        first = f"theory/{name}{'_square' if name == 'output' else ''}"
+        assert summary[first] == pytest.approx(values.mean(), rel=1e-7)
+        assert summary[f"theory/{name}{end}"] == pytest.approx((values**2).mean(), rel=1e-7)
     shallow = deq.train(config(diagnostics=DiagnosticsConfig(depth=1)))
     assert "raise diagnostics.depth" in shallow.notes["theory/depth_factor"]
     assert not [name for name in deq.train(config()).summary if "depth" in name]

@@ -81,15 +81,23 @@ def test_the_initial_eigenvalue_is_compared_at_every_width():
     assert found.measured.endswith("in 5 of 5 (probability 0.478 to 1, 95 %)")
 
 
-@pytest.mark.parametrize(("exponent", "verdict"), [(-0.5, "seen"), (-0.25, "not seen")])
-def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(exponent, verdict):
+@pytest.mark.parametrize(
+    ("name", "metric", "exponent", "verdict"),
+    [
+        ("population", "gram_error", -0.5, "seen"),
+        ("population", "gram_error", -0.46, "not seen"),
+        ("exchange", "depth_error", -0.46, "seen"),
+        ("exchange", "depth_error", -0.25, "not seen"),
+    ],
+)
+def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(name, metric, exponent, verdict):
     """With one percent of noise, alternating."""
     trials = [
-        trial({"theory/gram_error": 3 * width**exponent * (1 + 0.01 * (-1) ** k)}, width, seed=k)
+        trial({f"theory/{metric}": 3 * width**exponent * (1 + 0.01 * (-1) ** k)}, width, seed=k)
         for width in (64, 128, 256, 512)
         for k in range(2)
     ]
-    found = finding("population", *trials)
+    found = finding(name, *trials)
     assert found.verdict == verdict
     assert f"m^({exponent:.3g}" in found.measured
 
@@ -105,6 +113,31 @@ def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_uniq
     assert found.verdict == "seen in 2 of 4"
     assert "factor of G 0.2 to 0.6, at most 1.2 of the proven one" in found.measured
     assert finding("depth", past).verdict == "not tested"
+
+
+@pytest.mark.parametrize(("heavy", "verdict"), [(1.0, "seen"), (1.5, "not seen")])
+def test_outputs_are_gaussian_where_their_kurtosis_is_that_of_gaussians(heavy, verdict):
+    """With noise, alternating, whose mean is exact."""
+
+    def networks(width, fourth, count):
+        return [
+            trial(
+                {
+                    "theory/output_square": 2.0 + 0.1 * (-1) ** k,
+                    "theory/output_fourth": 4 * fourth * (1 + 0.3 * (-1) ** k),
+                },
+                width,
+                seed=k,
+            )
+            for k in range(count)
+        ]
+
+    narrow, wide = networks(16, 5.0, 40), networks(512, 3 * heavy, 40)
+    found = finding("gaussian", *narrow, *wide)
+    assert found.verdict == verdict
+    assert "excess kurtosis 2 at width 16" in found.measured
+    assert finding("gaussian", *narrow).verdict == "not tested"
+    assert finding("gaussian", *narrow, *wide[:2]).verdict == "not tested"
 
 
 def test_a_global_optimum_is_asked_for_and_reached():
