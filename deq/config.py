@@ -210,10 +210,13 @@ class DiagnosticsConfig:
             lambda_min(H). Loss, residuals and solver steps are recorded at every step.
         depth: the most layers of the networks of finite depth that the network at step 0 is
             compared with; 0: none. It costs this many products with W, and one more W in memory.
+        high_dimension: whether K is compared with its explicit equivalents for inputs that are
+            nearly orthogonal. It costs eigenvalues of n x n matrices, once.
     """
 
     every: int = 10
     depth: int = field(default=0, metadata={"absent_at": 0})
+    high_dimension: bool = field(default=False, metadata={"absent_at": False})
 
     def __post_init__(self) -> None:
         if self.every < 1:

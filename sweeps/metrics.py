@@ -161,6 +161,23 @@ SUMMARY = (
     Metric("theory/gram_diagonal", "mean of G_ii / m over the samples, at step 0"),
     Metric("theory/gram_diagonal_square", "mean of (G_ii / m)^2"),
     Metric(
+        "theory/equivalent_error",
+        "diagnostics.high_dimension: spectral norm of K minus a_0 1 1^T + a_1 C + a_2 T + b I, C "
+        "the cosines of the inputs and T the means of their squares over pairs of classes",
+        scale="1",
+    ),
+    Metric(
+        "theory/equivalent_error_isotropic",
+        "2 sqrt(2 n) a_2 / d: what this norm is close to on the sphere in high dimension",
+        scale="1",
+    ),
+    Metric(
+        "theory/shallow_error",
+        "spectral norm of K minus the kernel of the explicit network of one hidden layer with the "
+        "same a_0, a_1, a_2 and K_ii",
+        scale="1",
+    ),
+    Metric(
         "theory/sphere_drift",
         "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "
         "for model.activation=identity",

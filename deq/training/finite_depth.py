@@ -23,8 +23,8 @@ from deq.theory.population import Population, population
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.trained import Trained
 
-# Changes below this share are rounding, and not fitted.
-ROUNDING = 1e-12
+# Changes below this share are not fitted: rounding would show in a factor of six digits.
+ROUNDING = 1e-8
 # Depths at which ||G^(l)/m - K||_F is a metric of its own.
 DEPTHS = (1, 2, 4)
 # lambda_min(G^(l)) within this share of lambda_0 counts as its equilibrium's.

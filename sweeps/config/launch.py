@@ -26,6 +26,7 @@ Figure = Literal[
     "output_scale",
     "conservation",
     "depth_width",
+    "high_dimension",
     "frontier",
     "best",
 ]

@@ -82,6 +82,9 @@ def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
         frame[key] = [each.get(key) for each in plain]
     keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
     frame["others"] = [repr(sorted(each.items())) for each in keys]
+    data = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
+    frame[limits.DIMENSION] = [each["d"] for each in data]
+    frame[limits.RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in data]
     frame["status"] = [outcome.status for outcome in outcomes]
     frame["finished"] = [outcome.finished for outcome in outcomes]
     kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
@@ -203,6 +206,8 @@ def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
     return lambda frame: frame[name]
 
 
+EQUIVALENTS = "Ling et al. 2024"
+IN_HIGH_DIMENSION = "with diagnostics.high_dimension, at three dimensions or more and one n / d"
 ALL_FOUR = "where (7) to (10) hold"
 CLAIMS = (
     Claim(
@@ -296,6 +301,24 @@ CLAIMS = (
         f"with diagnostics.depth, standard error at most {limits.COARSE_KURTOSIS}",
         "depth_width",
         limits.gaussian,
+    ),
+    Claim(
+        "equivalent",
+        "in high dimension K tends to a_0 1 1^T + a_1 C + a_2 T + b I in spectral norm: the error "
+        "falls at least as d^(-1/2)",
+        f"docs/theory.md, section 14, after {EQUIVALENTS}",
+        IN_HIGH_DIMENSION,
+        "high_dimension",
+        limits.falls_with_dimension("theory/equivalent_error", 0.5),
+    ),
+    Claim(
+        "shallow",
+        "in high dimension an explicit network of one hidden layer has the kernel K: the error "
+        "falls at least as 1 / d",
+        f"docs/theory.md, section 14, after {EQUIVALENTS}",
+        IN_HIGH_DIMENSION,
+        "high_dimension",
+        limits.falls_with_dimension("theory/shallow_error", 1.0),
     ),
     Claim(
         "redraw",

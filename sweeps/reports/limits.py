@@ -15,11 +15,16 @@ FACTOR, BOUND = "theory/depth_factor", "theory/depth_bound"
 LIMIT = "_limit"  # of the infinite width's
 FACTORS = (FACTOR, BOUND, FACTOR + LIMIT, BOUND + LIMIT)
 SQUARE, FOURTH = "theory/output_square", "theory/output_fourth"
-METRICS = (*FACTORS, "theory/depth_error", SQUARE, FOURTH)
+EQUIVALENT, SHALLOW = "theory/equivalent_error", "theory/shallow_error"
+METRICS = (*FACTORS, "theory/depth_error", SQUARE, FOURTH, EQUIVALENT, SHALLOW)
+# Columns of the frame: d, and n / d.
+DIMENSION, RATIO = "data.d", "data.n / data.d"
 # A factor above its bound by a smaller share is rounding of the last layers.
 ROUNDING = 1e-3
 # Difference of a fitted exponent from -1/2 that terms of higher order make at small widths.
 ROOM = 0.05
+# The same of a fitted exponent in d, whose terms of higher order fall more slowly.
+ROOM_DIMENSION = 0.1
 # Standard error of an excess kurtosis above which it says nothing.
 COARSE_KURTOSIS = 0.25
 
@@ -90,3 +95,36 @@ def _kurtoses(rows: "DataFrame") -> list[deq.Kurtosis | None]:
         deq.excess_kurtosis(part[SQUARE].tolist(), part[FOURTH].tolist())
         for _, part in rows.groupby("others")
     ]
+
+
+def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Finding]":
+    """Judge whether an error falls at least as d^(-power) for every activation and ratio n / d.
+
+    Args:
+        metric: the error.
+        power: the power.
+    """
+
+    def judge(frame: "DataFrame") -> Finding:
+        rows = frame[(frame[metric] > 0) & (frame[DIMENSION] > 0)]
+        parts = [part for _, part in rows.groupby(["model.activation", RATIO])]
+        laws = [
+            (deq.power_law(part[DIMENSION].tolist(), part[metric].tolist()), part)
+            for part in parts
+            if part[DIMENSION].nunique() > 2
+        ]
+        found = [(law, part) for law, part in laws if law is not None and law.stderr <= COARSE]
+        if not found:
+            return Finding(0, 0, "")
+        exponents = [law.exponent for law, _ in found]
+        errors = [law.stderr for law, _ in found]
+        text = (
+            f"falls as d^({between(min(exponents), max(exponents))}), standard errors of at most "
+            f"{short(max(errors))}"
+        )
+        held = all(
+            law.exponent + power <= max(ERRORS * law.stderr, ROOM_DIMENSION) for law, _ in found
+        )
+        return together(sum(len(part) for _, part in found), held, text)
+
+    return judge

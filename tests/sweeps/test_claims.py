@@ -14,11 +14,12 @@ HELD = {"theory/condition_held": 1.0}
 NOT = {"theory/condition_held": 0.0}
 
 
-def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh"):
+def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None):
     """The outcome of a trial with these metrics."""
     plain = {
         "model": {"width": width, "activation": activation},
         "train": {"loss_tol": loss_tol},
+        "data": data or {"n": 8},
     }
     digest = f"{width}-{seed}-{len(summary)}"
     varying = {"model.width": width, "seed": seed}
@@ -140,6 +141,29 @@ def test_outputs_are_gaussian_where_their_kurtosis_is_that_of_gaussians(heavy, v
     assert finding("gaussian", *narrow, *wide[:2]).verdict == "not tested"
 
 
+@pytest.mark.parametrize(
+    ("name", "metric", "slow", "fast"),
+    [
+        ("equivalent", "equivalent_error", -0.3, -1.0),
+        ("shallow", "shallow_error", -0.7, -1.3),
+    ],
+)
+def test_equivalents_of_the_kernel_are_judged_for_each_activation(name, metric, slow, fast):
+    def at(power, activation, d, n):
+        summary = {f"theory/{metric}": 3 * d**power}
+        return trial(summary, activation=activation, data={"d": d, "n": n})
+
+    dimensions = (64, 128, 256)
+    good = [at(fast, "tanh", d, d) for d in dimensions]
+    bad = [at(slow, "relu", d, d) for d in dimensions]
+    assert finding(name, *good).verdict == "seen"
+    assert finding(name, *good, *bad).verdict == "not seen"
+    assert finding(name, *good[:2]).verdict == "not tested"
+    ratios = [at(fast, "tanh", d, 16) for d in dimensions]  # n / d is not fixed
+    assert finding(name, *ratios).verdict == "not tested"
+    assert finding(name, trial({f"theory/{metric}": 1.0})).verdict == "not tested"
+
+
 def test_a_global_optimum_is_asked_for_and_reached():
     end = {"rate/measured_end_over_asymptotic": 1.05}
     far = {"rate/measured_end_over_asymptotic": 1.2}
@@ -200,16 +224,16 @@ def test_a_report_lists_the_claims_that_its_trials_speak_of():
 
 def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     words = ["verify", "cluster=inline", "model.width=8,16", "data.n=4", "seed=0", "train.steps=6"]
-    words += ["model.max_draws=2"]
+    words += ["model.max_draws=2", "model.activation=tanh"]
     done = inside(*words, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert list(rows) == list(BY_NAME)
     assert rows["optimum"]["verdict"] == "not tested"
-    assert rows["initial"]["networks"] == 4
+    assert rows["initial"]["networks"] == 2
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 7
+    assert again.stdout.count("nothing to do") == 8
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 

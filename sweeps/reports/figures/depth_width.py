@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import deq
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.reports.figures import style
+from sweeps.reports.figures import laws, style
 from sweeps.reports.figures.study import Study, means, value
 from sweeps.reports.figures.style import Axes
 
@@ -28,7 +28,7 @@ def draw(study: Study) -> bytes:
         _factors(factors, i, name, outcomes)
         _errors(errors, i, name, outcomes)
         _kurtosis(kurtosis, i, name, outcomes)
-    _reference(errors, study)
+    laws.reference(errors, means(study.lines, WIDTH, ERRORS[-1][0]), -0.5, "$m^{-1/2}$")
     style.log_y(errors)
     factors.axhline(1, color=style.GREY, lw=1, label="proven")
     kurtosis.axhline(0, color=style.GREY, lw=1, label="Gaussian")
@@ -59,28 +59,9 @@ def _errors(axes: Axes, i: int, name: str, outcomes: Sequence[TrialOutcome]) -> 
     """Mean distance from K at several depths and at the equilibrium, with the latter's slope."""
     for metric, text, dash in ERRORS:
         points = means(outcomes, WIDTH, metric)
-        slope = _slope(points) if points and metric == ERRORS[-1][0] else ""
+        slope = laws.slope(points) if metric == ERRORS[-1][0] else ""
         label = f"{name}, {text}{slope}"
         style.plot(axes, points, label=label, ls=dash, lw=1.4, color=style.colour(i))
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> str:
-    """The fitted power law, for the legend."""
-    law = deq.power_law(*zip(*points, strict=True))
-    return "" if law is None else f": $m^{{{law.exponent:.2f} \\pm {law.stderr:.2f}}}$"
-
-
-def _reference(axes: Axes, study: Study) -> None:
-    """Draw the slope -1/2 through the middle of the equilibria's distances."""
-    points = means(study.lines, WIDTH, ERRORS[-1][0])
-    law = deq.power_law(*zip(*points, strict=True)) if points else None
-    if law is None:
-        return
-    ends = (points[0][0], points[-1][0])
-    middle = (ends[0] * ends[1]) ** 0.5
-    level = law.scale * middle**law.exponent
-    line = [(m, level * (m / middle) ** -0.5) for m in ends]
-    style.plot(axes, line, color=style.GREY, lw=1, label="$m^{-1/2}$")
 
 
 def _kurtosis(axes: Axes, i: int, name: str, outcomes: Sequence[TrialOutcome]) -> None:
