@@ -197,7 +197,7 @@ def limit_contraction(model: ModelConfig) -> float:
 
 
 class _Network(NamedTuple):
-    """A trial's network at t = 0 in float64, whatever it trains in: finer than small changes."""
+    """A trial's network at t = 0, in float64 whatever its dtype is, to resolve small changes."""
 
     config: TrialConfig
     w: Tensor
