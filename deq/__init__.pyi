@@ -25,7 +25,16 @@ from .data.dataset import Dataset
 from .linalg.hardware import hardware, memory_of, set_threads
 from .models.memory import memory, pack_size
 from .theory.population import Population, population
-from .theory.statistics import Mean, PowerLaw, Proportion, mean, power_law, proportion
+from .theory.statistics import (
+    Kurtosis,
+    Mean,
+    PowerLaw,
+    Proportion,
+    excess_kurtosis,
+    mean,
+    power_law,
+    proportion,
+)
 from .theory.width import sufficient_width
 from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
@@ -54,6 +63,7 @@ __all__ = [
     "FiniteDepth",
     "Forecast",
     "IntegratorCost",
+    "Kurtosis",
     "Mean",
     "MnistConfig",
     "ModelConfig",
@@ -76,6 +86,7 @@ __all__ = [
     "cost",
     "curves_of",
     "digest",
+    "excess_kurtosis",
     "finite_depth",
     "forecast",
     "hardware",

@@ -24,6 +24,8 @@ Integrator = Literal["steps", "windows"]
 FINEST, COARSEST = 1e-10, 1e-3
 # Tolerances of windows by default: without a kink, and with one.
 SMOOTH_TOL, KINKED_TOL = 1e-6, 1e-4
+# Most layers of a network of finite depth: far fewer leave a distance that is rounding.
+MOST_LAYERS = 10_000
 # Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
 # Keys on which two trials must agree to train in one pack, beside the shape of their data.
@@ -206,13 +208,21 @@ class DiagnosticsConfig:
     Attributes:
         every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and
             lambda_min(H). Loss, residuals and solver steps are recorded at every step.
+        depth: the most layers of the networks of finite depth that the network at step 0 is
+            compared with; 0: none. It costs this many products with W, and one more W in memory.
+        high_dimension: whether K is compared with its explicit equivalents for inputs that are
+            nearly orthogonal. It costs eigenvalues of n x n matrices, once.
     """
 
     every: int = 10
+    depth: int = field(default=0, metadata={"absent_at": 0})
+    high_dimension: bool = field(default=False, metadata={"absent_at": False})
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every must be at least 1, not {self.every}")
+        if not 0 <= self.depth <= MOST_LAYERS:
+            raise ValueError(f"depth must be in 0 .. {MOST_LAYERS}, not {self.depth}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ STUDIES = {
     "theorem": "rates",
     "global_convergence": "convergence",
     "conservation": "conservation",
+    "depth_width": "depth_width",
+    "high_dimension": "high_dimension",
     "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",
     "truong_fig1_synthetic": "curves",

@@ -137,6 +137,47 @@ SUMMARY = (
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
     Metric(
+        "theory/depth_factor",
+        "diagnostics.depth: factor per layer l of ||G^(l) - G||_F, G^(l) of the network of depth l",
+    ),
+    Metric("theory/depth_bound", "L ||W(0)||_2, at most which this factor is for large l"),
+    Metric("theory/depth_factor_limit", "the same of ||K^(l) - K||_F, the infinite width's"),
+    Metric(
+        "theory/depth_bound_limit",
+        "2 sigma_w2 L^2, at most which this factor is for large l; if phi(0) is not 0 the greater "
+        "of this and its root",
+    ),
+    Metric(
+        "theory/depth_half",
+        "depth from which lambda_min(G^(l)) >= lambda_0 / 2, what the theorem needs",
+        "layers",
+    ),
+    Metric("theory/depth_error", "greatest ||G^(l)/m - K^(l)||_F of all l <= diagnostics.depth"),
+    Metric("theory/depth_error_1", "||G^(l)/m - K||_F at depth l = 1"),
+    Metric("theory/depth_error_2", "the same at l = 2"),
+    Metric("theory/depth_error_4", "the same at l = 4"),
+    Metric("theory/output_square", "diagnostics.depth: mean of yhat(0)^2 over the samples"),
+    Metric("theory/output_fourth", "mean of yhat(0)^4: over networks it gives the kurtosis"),
+    Metric("theory/gram_diagonal", "mean of G_ii / m over the samples, at step 0"),
+    Metric("theory/gram_diagonal_square", "mean of (G_ii / m)^2"),
+    Metric(
+        "theory/equivalent_error",
+        "diagnostics.high_dimension: spectral norm of K minus a_0 1 1^T + a_1 C + a_2 T + b I, C "
+        "the cosines of the inputs and T the means of their squares over pairs of classes",
+        scale="1",
+    ),
+    Metric(
+        "theory/equivalent_error_isotropic",
+        "2 sqrt(2 n) a_2 / d: what this norm is close to on the sphere in high dimension",
+        scale="1",
+    ),
+    Metric(
+        "theory/shallow_error",
+        "spectral norm of K minus the kernel of the explicit network of one hidden layer with the "
+        "same a_0, a_1, a_2 and K_ii",
+        scale="1",
+    ),
+    Metric(
         "theory/sphere_drift",
         "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "
         "for model.activation=identity",

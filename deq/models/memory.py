@@ -23,6 +23,8 @@ WINDOWS, WINDOW_SQUARES = 60, 120
 ENTRIES, ENTRY_SQUARES = 30, 16 * 121
 # With data.test_n: tensors of all samples while their fixed points are solved from cold starts.
 HELD_OUT = 8
+# With diagnostics.depth: tensors (m, n) of a cold solve and of the layers.
+DEPTH_TENSORS = 8
 # Vectors of length m in the diagnostics: those of Lanczos and rows of a gradient.
 VECTORS = 330
 # n x n matrices in float64 at the peak of the diagnostics.
@@ -60,6 +62,8 @@ def memory(config: TrialConfig, d: int, n: int, device: str = "cpu") -> int:
     held_out = config.data.test_n
     if held_out:  # a cold solve of all samples, its prediction, and U
         training += size * m * (HELD_OUT * (n + held_out) + d) + 8 * 2 * (n + held_out) ** 2
+    if config.diagnostics.depth and not device.startswith("cuda"):  # the first W, in float64 too
+        training += 8 * m * (m + d + DEPTH_TENSORS * n) + (size * m * m if size < 8 else 0)
     drawing = size * (m * d + m * n + d * n) + 8 * d * n
     if config.train.momentum:  # the velocity of W, and of P
         training += size * m * (m + n)

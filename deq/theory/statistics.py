@@ -1,4 +1,4 @@
-"""Statistics of repeated measurements: confidence intervals, probabilities and power laws."""
+"""Statistics of repeated measurements: intervals, probabilities, power laws and kurtosis."""
 
 import math
 import statistics
@@ -112,3 +112,35 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
     spread = math.fsum((u - centre) ** 2 for u in us)
     rest = math.fsum((v - intercept - slope * u) ** 2 for u, v in points)
     return PowerLaw(math.exp(intercept), slope, math.sqrt(rest / (len(points) - 2) / spread))
+
+
+@dataclass(frozen=True)
+class Kurtosis:
+    """An estimated excess kurtosis E[y^4] / E[y^2]^2 - 3, with its standard error."""
+
+    value: float
+    stderr: float
+    count: int
+
+
+def excess_kurtosis(squares: Sequence[float], fourths: Sequence[float]) -> Kurtosis | None:
+    """Return the excess kurtosis of a centred variable from independent repeats; by jackknife.
+
+    Args:
+        squares: for each repeat a value of mean E[y^2], such as its mean of y^2 over samples.
+        fourths: for each repeat a value of mean E[y^4].
+
+    Returns:
+        None for fewer than three repeats, or if without one of them E[y^2] is 0.
+    """
+    n, two, four = len(squares), math.fsum(squares), math.fsum(fourths)
+    if n < 3:
+        return None
+    both = zip(squares, fourths, strict=True)
+    pairs = [((two - square) / (n - 1), (four - fourth) / (n - 1)) for square, fourth in both]
+    if min(square for square, _ in pairs) <= 0:
+        return None
+    without = [fourth / square**2 - 3 for square, fourth in pairs]
+    whole, centre = n * four / two**2 - 3, statistics.fmean(without)
+    spread = math.fsum((value - centre) ** 2 for value in without)
+    return Kurtosis(n * whole - (n - 1) * centre, math.sqrt((n - 1) / n * spread), n)

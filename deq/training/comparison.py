@@ -14,10 +14,12 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial
 from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
+from deq.theory.high_dimension import equivalent_numbers
 from deq.theory.rate_fit import RateFit, end_rates, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
+from deq.training.finite_depth import depth_numbers
 from deq.training.forecast import Forecast, predict
 from deq.training.gradient_descent import Descent
 from deq.training.held_out import Dynamics, losses
@@ -112,6 +114,8 @@ def compare(course: Course) -> Outcome:
         theory,
         bound_flags(trajectory, log_floor),
         weight_flags(trajectory, course.initial, forecast.lipschitz),
+        depth_numbers(course.config, course.dataset, course.initial.norm_w, forecast.limit),
+        _equivalents(course, forecast),
         _movement(course, trajectory, theory[0].get("theory/delta")),
         _generalisation(course),
         _rates(course, forecast, trajectory, log_floor),
@@ -215,6 +219,13 @@ def _rates(
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     end, missing = end_rates(course.eta, trajectory, fit, momentum)
     return summary | end, notes | missing
+
+
+def _equivalents(course: Course, forecast: Forecast) -> Numbers:
+    """Return how far K is from its equivalents, if that is asked for and K exists."""
+    if not course.config.diagnostics.high_dimension or forecast.limit is None:
+        return {}, {}
+    return equivalent_numbers(forecast.limit, course.config.model, course.dataset.y), {}
 
 
 def _generalisation(course: Course) -> Numbers:

@@ -4,25 +4,29 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from deq.activations.lookup import activation
-from deq.config import TrialConfig
+from deq.config import ModelConfig, TrialConfig
 from deq.data import load
 from deq.data.dataset import Dataset
 from deq.linalg.eigenvalues import least_eigenvalue
 from deq.linalg.operator_norm import operator_norm
 from deq.models.equilibrium import draw
+from deq.theory.flags import Numbers
 from deq.theory.kernels import gram
 from deq.theory.layers import layer_grams, layer_limits
-from deq.theory.population import population
+from deq.theory.population import Population, population
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.trained import Trained
 
-# Changes below this share are rounding, and not fitted.
-ROUNDING = 1e-12
+# Changes below this share are not fitted: rounding would show in a factor of six digits.
+ROUNDING = 1e-8
+# Depths at which ||G^(l)/m - K||_F is a metric of its own.
+DEPTHS = (1, 2, 4)
 # lambda_min(G^(l)) within this share of lambda_0 counts as its equilibrium's.
 CLOSE = 0.01
 
@@ -41,7 +45,7 @@ class FiniteDepth:
         least, least_untied: lambda_min(G^(l)), tied and untied.
         least_limit: lambda_min(K^(l)).
         contraction: L ||W||_2: no more than this factor per layer in ||Z^(l) - Z||_F.
-        contraction_limit: 2 sigma_w2 L^2, the same of |K_ij^(l) - K_ij|, for q at its limit.
+        contraction_limit: the same of ||K^(l) - K||_F for large l; see `limit_contraction`.
     """
 
     lambda_0: float
@@ -69,7 +73,7 @@ class FiniteDepth:
     @property
     def cut_half(self) -> int | None:
         """Depth from which lambda_min(G^(l)) >= lambda_0 / 2; None if beyond L."""
-        return _from(self.least, lambda value: value >= self.lambda_0 / 2)
+        return _cut_half(self.least, self.lambda_0)
 
     @property
     def cut_close(self) -> int | None:
@@ -94,14 +98,13 @@ def finite_depth(config: TrialConfig, depth: int, dataset: Dataset | None = None
         raise ValueError(f"the depth must be at least 1, not {depth}")
     dataset, model = dataset or load(config.data), config.model
     phi, x, m = activation(model.activation), dataset.x, model.width
-    w, u, a = (part[0] for part in starting_weights([config], [dataset], torch.device("cpu")))
     limit = population(x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a)
-    g = gram(Trained(config, w, u, a).equilibrium(x))
-    p = u @ x.to(u.dtype)
-    tied = _first(depth, layer_grams(phi, p, lambda: w))
+    network = _network(config, dataset)
+    g, p = gram(network.equilibrium(x)), network.u @ x
+    tied = _first(depth, layer_grams(phi, p, lambda: network.w))
     limits = _first(depth, layer_limits(x, phi, model.sigma_w2))
-    norm = float(operator_norm(w[None])[0])
-    untied = _first(depth, layer_grams(phi, p, _UntiedWeights(config, w, u, a).next))
+    norm = float(operator_norm(network.w[None])[0])
+    untied = _first(depth, layer_grams(phi, p, _UntiedWeights(network).next))
     return FiniteDepth(
         lambda_0=float(least_eigenvalue(g)),
         lambda_star=limit.lambda_star,
@@ -113,22 +116,116 @@ def finite_depth(config: TrialConfig, depth: int, dataset: Dataset | None = None
         least_untied=_least(untied),
         least_limit=_least(limits),
         contraction=phi.lipschitz * norm,
-        contraction_limit=2 * model.sigma_w2 * phi.lipschitz**2,
+        contraction_limit=limit_contraction(model),
     )
+
+
+def depth_numbers(
+    config: TrialConfig, dataset: Dataset, norm_w: float, limit: Population | None
+) -> Numbers:
+    """Return a trial's metrics of networks of depth 1 to `diagnostics.depth`, and why some miss.
+
+    Args:
+        config: the trial.
+        dataset: its inputs.
+        norm_w: ||W||_2 at t = 0.
+        limit: its population limit; None without one.
+    """
+    depth, phi = config.diagnostics.depth, activation(config.model.activation)
+    if not depth:
+        return {}, {}
+    network = _network(config, dataset)
+    try:
+        z = network.equilibrium(dataset.x)
+    except ValueError as error:
+        return {}, {"theory/depth_factor": str(error)}
+    g, p = gram(z), network.u @ dataset.x
+    tied = _first(depth, layer_grams(phi, p, lambda: network.w))
+    cut = _cut_half(_least(tied), float(least_eigenvalue(g)))
+    found = _moments(network.a @ z, g.diagonal() / len(network.w)) | {
+        "theory/depth_factor": _factor(_distances(tied, [g] * depth, g)),
+        "theory/depth_bound": phi.lipschitz * norm_w,
+        "theory/depth_half": None if cut is None else float(cut),
+    }
+    if limit is not None:
+        found |= _beside_limit(network, dataset, tied, limit)
+    why = f"networks of depth 1 to {depth} do not tell it: raise diagnostics.depth"
+    notes = {name: why for name, value in found.items() if value is None}
+    return {name: value for name, value in found.items() if value is not None}, notes
+
+
+def _moments(outputs: Tensor, energies: Tensor) -> dict[str, float | None]:
+    """Return what tells how Gaussian outputs are over many networks; docs/theory.md, section 13.
+
+    Args:
+        outputs: (n,) yhat.
+        energies: (n,) diagonal of G / m.
+    """
+    return {
+        "theory/output_square": float(outputs.square().mean()),
+        "theory/output_fourth": float(outputs.pow(4).mean()),
+        "theory/gram_diagonal": float(energies.mean()),
+        "theory/gram_diagonal_square": float(energies.square().mean()),
+    }
+
+
+def _beside_limit(
+    network: "_Network", dataset: Dataset, tied: Sequence[Tensor], limit: Population
+) -> dict[str, float | None]:
+    """Return the metrics of K^(l), and of G^(l) / m beside it and beside K."""
+    model, depth, m = network.config.model, len(tied), len(network.w)
+    limits = _first(depth, layer_limits(dataset.x, activation(model.activation), model.sigma_w2))
+    change = _distances(limits, [limit.gram] * depth, limit.gram)
+    scaled = [g / m for g in tied]
+    far = dict(enumerate(_distances(scaled, [limit.gram] * depth), 1))
+    return {
+        "theory/depth_factor_limit": _factor(change),
+        "theory/depth_bound_limit": limit_contraction(model),
+        "theory/depth_error": max(_distances(scaled, limits)),
+    } | {f"theory/depth_error_{at}": far[at] for at in DEPTHS if at <= depth}
+
+
+def limit_contraction(model: ModelConfig) -> float:
+    """Return the proven factor per layer of ||K^(l) - K||_F for large l.
+
+    It is 2 sigma_w2 L^2 where phi(0) = 0, else the greater of this and sqrt(2 sigma_w2) L, that of
+    the variances q^(l).
+    """
+    phi = activation(model.activation)
+    entries = 2 * model.sigma_w2 * phi.lipschitz**2
+    return entries if phi.at_zero == 0 else max(entries, math.sqrt(entries))
+
+
+class _Network(NamedTuple):
+    """A trial's network at t = 0, in float64 whatever its dtype is, to resolve small changes."""
+
+    config: TrialConfig
+    w: Tensor
+    u: Tensor
+    a: Tensor
+
+    def equilibrium(self, x: Tensor) -> Tensor:
+        """Return Z (m, n)."""
+        return Trained(*self).equilibrium(x)
+
+
+def _network(config: TrialConfig, dataset: Dataset) -> _Network:
+    parts = starting_weights([config], [dataset], torch.device("cpu"))
+    return _Network(config, *(part[0].double() for part in parts))
 
 
 class _UntiedWeights:
     """Draws the W of further layers from the trial's stream, after its first network."""
 
-    def __init__(self, config: TrialConfig, w: Tensor, u: Tensor, a: Tensor) -> None:
-        self._config = config
-        self._stream = torch.Generator().manual_seed(config.seed)
-        self._parts = [torch.empty_like(part) for part in (w, u, a)]
-        draw(config.model, self._stream, *self._parts)
+    def __init__(self, network: _Network) -> None:
+        self._model = network.config.model
+        self._stream = torch.Generator().manual_seed(network.config.seed)
+        self._parts = [torch.empty_like(part) for part in (network.w, network.u, network.a)]
+        draw(self._model, self._stream, *self._parts)
 
     def next(self) -> Tensor:
         """Return the next network's W; its storage is used again."""
-        draw(self._config.model, self._stream, *self._parts)
+        draw(self._model, self._stream, *self._parts)
         return self._parts[0]
 
 
@@ -157,6 +254,10 @@ def _factor(changes: Sequence[float]) -> float | None:
         return None
     (first, start), (last, stop) = points[0], points[-1]
     return math.exp((stop - start) / (last - first))
+
+
+def _cut_half(least: Sequence[float], lambda_0: float) -> int | None:
+    return _from(least, lambda value: value >= lambda_0 / 2)
 
 
 def _from(values: Sequence[float], holds: Callable[[float], bool]) -> int | None:

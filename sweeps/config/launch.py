@@ -25,6 +25,8 @@ Figure = Literal[
     "sigma_w",
     "output_scale",
     "conservation",
+    "depth_width",
+    "high_dimension",
     "frontier",
     "best",
 ]

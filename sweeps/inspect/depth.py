@@ -13,7 +13,7 @@ from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, trials_of
 
-HEADER = ["trial", "factor", "L ||W||_2", "factor of K", "2 sigma_w2 L^2", "half", "within 1 %"]
+HEADER = ["trial", "factor", "L ||W||_2", "factor of K", "its bound", "half", "within 1 %"]
 # Most layers: the distance is rounding long before.
 MOST = 10_000
 

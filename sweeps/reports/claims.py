@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
+from sweeps.reports import limits
+from sweeps.reports.finding import COARSE, ERRORS, WIDTH, Finding, together
 from sweeps.reports.frames import metrics_frame
 from sweeps.reports.spread import FEW, between, short
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
-WIDTH, GOAL, ACTIVATION = "model.width", "train.loss_tol", "model.activation"
+GOAL, ACTIVATION = "train.loss_tol", "model.activation"
 HELD = "theory/condition_held"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
@@ -22,41 +24,13 @@ METRICS = (
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
     *("theory/networks_drawn", "theory/sphere_drift", "train/eta"),
+    *limits.METRICS,
 )
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
 # Greatest relative difference of a final rate from the rate of the slowest mode.
 NEAR = 0.1
-# Standard error of an exponent above which it says nothing.
-COARSE = 0.1
-# Differences of a fitted exponent from the claimed one, in standard errors, that are no
-# difference.
-ERRORS = 3.0
-LING, TRUONG = "Ling et al. 2023", "Truong 2023"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of a claim in the networks that satisfy its assumptions.
-
-    Attributes:
-        networks: how many there are.
-        held: in how many of them it held; all or none for a claim about all of them together.
-        measured: the measured quantity, in words.
-    """
-
-    networks: int
-    held: int
-    measured: str
-
-    @property
-    def verdict(self) -> str:
-        """One or two words."""
-        if not self.networks:
-            return "not tested"
-        if self.held == self.networks:
-            return "seen"
-        return f"seen in {self.held} of {self.networks}" if self.held else "not seen"
+LING, TRUONG, GAO = "Ling et al. 2023", "Truong 2023", "Gao et al. 2023"
 
 
 @dataclass(frozen=True)
@@ -108,6 +82,9 @@ def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
         frame[key] = [each.get(key) for each in plain]
     keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
     frame["others"] = [repr(sorted(each.items())) for each in keys]
+    data = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
+    frame[limits.DIMENSION] = [each["d"] for each in data]
+    frame[limits.RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in data]
     frame["status"] = [outcome.status for outcome in outcomes]
     frame["finished"] = [outcome.finished for outcome in outcomes]
     kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
@@ -161,18 +138,6 @@ def _initial(frame: "DataFrame") -> Finding:
     return Finding(len(ratio), int((ratio >= 0.5).sum()), text)
 
 
-def _population(frame: "DataFrame") -> Finding:
-    """Fit the exponent, relative to the mean of the networks that differ in width and seed only."""
-    rows = frame[frame["theory/gram_error"] > 0]
-    logs = rows["theory/gram_error"].map(math.log)
-    relative = (logs - logs.groupby(rows["others"]).transform("mean")).map(math.exp)
-    law = deq.power_law(rows[WIDTH].tolist(), relative.tolist())
-    if law is None or law.stderr > COARSE:
-        return Finding(0, 0, "")
-    text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
-    return _together(len(rows), abs(law.exponent + 0.5) <= ERRORS * law.stderr, text)
-
-
 def _conserved(frame: "DataFrame") -> Finding:
     """Fit the exponent in eta, relative to the mean of the networks that differ in it only."""
     rows = frame[(frame[ACTIVATION] == "identity") & (frame["theory/sphere_drift"] > 0)]
@@ -187,7 +152,7 @@ def _conserved(frame: "DataFrame") -> Finding:
         f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
         f"eta^({short(law.exponent)} +- {short(law.stderr)})"
     )
-    return _together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
+    return together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
 
 
 def _with_width(
@@ -202,7 +167,7 @@ def _with_width(
             return Finding(0, 0, "")
         first, last = medians.index[0], medians.index[-1]
         shown = text.format(short(medians[first]), first, short(medians[last]), last)
-        return _together(len(found), bool(medians[last] < medians[first]), shown)
+        return together(len(found), bool(medians[last] < medians[first]), shown)
 
     return judge
 
@@ -237,15 +202,12 @@ def _final_rate(frame: "DataFrame") -> Finding:
     return Finding(len(ratio), near, f"{text} {between(ratio.min(), ratio.max())}")
 
 
-def _together(networks: int, held: bool, measured: str) -> Finding:
-    """Finding of a claim about all networks together."""
-    return Finding(networks, networks if held else 0, measured)
-
-
 def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
     return lambda frame: frame[name]
 
 
+EQUIVALENTS = "Ling et al. 2024"
+IN_HIGH_DIMENSION = "with diagnostics.high_dimension, at three dimensions or more and one n / d"
 ALL_FOUR = "where (7) to (10) hold"
 CLAIMS = (
     Claim(
@@ -312,7 +274,51 @@ CLAIMS = (
         f"{LING}, section 4",
         "where sigma_w2 is below its limit",
         "width_scaling",
-        _population,
+        limits.root_of_width("theory/gram_error"),
+    ),
+    Claim(
+        "depth",
+        "networks of depth l near the equilibrium geometrically: for large l each layer leaves of "
+        "||G^(l) - G||_F at most L ||W||_2, of ||K^(l) - K||_F, if phi(0) = 0, 2 sigma_w2 L^2",
+        f"{LING}; docs/theory.md, section 10",
+        "with diagnostics.depth, where L ||W||_2 < 1",
+        "depth_width",
+        limits.geometric,
+    ),
+    Claim(
+        "exchange",
+        "the limits of depth and width commute: G^(l) / m is near K^(l) at all depths l alike, "
+        "max_l ||G^(l)/m - K^(l)||_F falls as m^(-1/2)",
+        f"{GAO} (the exchange); docs/theory.md, section 13",
+        "with diagnostics.depth, where sigma_w2 is below its limit",
+        "depth_width",
+        limits.root_of_width("theory/depth_error", room=limits.ROOM),
+    ),
+    Claim(
+        "gaussian",
+        "over random networks the outputs tend to Gaussian ones with the width",
+        f"{GAO}; docs/theory.md, section 13",
+        f"with diagnostics.depth, standard error at most {limits.COARSE_KURTOSIS}",
+        "depth_width",
+        limits.gaussian,
+    ),
+    Claim(
+        "equivalent",
+        "in high dimension K tends to a_0 1 1^T + a_1 C + a_2 T + b I in spectral norm: the error "
+        "falls at least as d^(-1/2)",
+        f"docs/theory.md, section 14, after {EQUIVALENTS}",
+        IN_HIGH_DIMENSION,
+        "high_dimension",
+        limits.falls_with_dimension("theory/equivalent_error", 0.5),
+    ),
+    Claim(
+        "shallow",
+        "in high dimension an explicit network of one hidden layer has the kernel K: the error "
+        "falls at least as 1 / d",
+        f"docs/theory.md, section 14, after {EQUIVALENTS}",
+        IN_HIGH_DIMENSION,
+        "high_dimension",
+        limits.falls_with_dimension("theory/shallow_error", 1.0),
     ),
     Claim(
         "redraw",

@@ -1,6 +1,7 @@
 """Stated and used memory; pack sizes."""
 
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +10,10 @@ from small_trials import finished
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deq import memory, pack_size
-from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.training import lookahead
+from deq.training.comparison import compare
 from deq.training.gradient_descent import Descent
 
 
@@ -81,6 +83,20 @@ def test_mixed_precision_uses_at_most_the_stated_memory(name):
         finished(Descent([config], [data]))
     assert 0.7 * memory(config, 20, 40) < storages.peak <= memory(config, 20, 40)
     assert storages.many == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_networks_of_finite_depth_use_at_most_the_stated_memory(dtype):
+    """Beside the pack, whose other trials may still train."""
+    diagnostics = DiagnosticsConfig(depth=6)
+    config = replace(trial("tanh", dtype, width=900, steps=2), diagnostics=diagnostics)
+    data = load(SphereConfig(n=8, d=20))
+    with Storages(watched=0) as storages:
+        descent = finished(Descent([config], [data]))
+        held = [descent, torch.empty(900, 900, dtype=config.torch_dtype)]  # the pack's W
+        compare(descent.courses[0])
+    assert len(held) == 2
+    assert 0.6 * memory(config, 20, 8) < storages.peak <= memory(config, 20, 8)
 
 
 def test_trials_leave_a_pack_without_a_second_w():

@@ -5,9 +5,10 @@ import random
 import statistics
 
 import mpmath
+import numpy as np
 import pytest
 
-from deq.theory.statistics import mean, power_law, proportion
+from deq.theory.statistics import excess_kurtosis, mean, power_law, proportion
 
 
 def test_the_interval_has_its_stated_coverage():
@@ -82,3 +83,30 @@ def test_too_few_points_give_no_power_law():
     assert power_law([1.0, 2.0], [1.0, 2.0]) is None
     assert power_law([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]) is None
     assert power_law([1.0, 2.0, 3.0], [1.0, 0.0, 3.0]) is None
+
+
+def test_the_excess_kurtosis_is_the_jackknife_of_its_definition():
+    rng = np.random.default_rng(5)
+    scales = rng.gamma(3, size=(40, 1))
+    y = rng.normal(size=(40, 7)) * np.sqrt(scales)
+    squares, fourths = (y**2).mean(axis=1), (y**4).mean(axis=1)
+
+    def kurtosis(kept):
+        return (y[kept] ** 4).mean() / (y[kept] ** 2).mean() ** 2 - 3
+
+    everyone = np.arange(40)
+    without = np.array([kurtosis(everyone != k) for k in everyone])
+    found = excess_kurtosis(squares.tolist(), fourths.tolist())
+    assert found.value == pytest.approx(40 * kurtosis(everyone) - 39 * without.mean())
+    assert found.stderr == pytest.approx(np.sqrt(39 * without.var()))
+    assert found.count == 40
+    # A Gaussian of random variance s has 3 Var(s) / E[s]^2: here 3 / 3.
+    many = rng.gamma(3, size=4000)
+    outputs = rng.normal(size=(4000, 50)) * np.sqrt(many)[:, None]
+    of_all = excess_kurtosis((outputs**2).mean(1).tolist(), (outputs**4).mean(1).tolist())
+    assert abs(of_all.value - 1) < 4 * of_all.stderr < 0.5
+
+
+@pytest.mark.parametrize("squares", [[], [1.0, 2.0], [0.0, 0.0, 0.0, 4.0]])
+def test_too_few_networks_have_no_kurtosis(squares):
+    assert excess_kurtosis(squares, [3.0 for _ in squares]) is None

@@ -14,11 +14,12 @@ HELD = {"theory/condition_held": 1.0}
 NOT = {"theory/condition_held": 0.0}
 
 
-def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh"):
+def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None):
     """The outcome of a trial with these metrics."""
     plain = {
         "model": {"width": width, "activation": activation},
         "train": {"loss_tol": loss_tol},
+        "data": data or {"n": 8},
     }
     digest = f"{width}-{seed}-{len(summary)}"
     varying = {"model.width": width, "seed": seed}
@@ -81,17 +82,86 @@ def test_the_initial_eigenvalue_is_compared_at_every_width():
     assert found.measured.endswith("in 5 of 5 (probability 0.478 to 1, 95 %)")
 
 
-@pytest.mark.parametrize(("exponent", "verdict"), [(-0.5, "seen"), (-0.25, "not seen")])
-def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(exponent, verdict):
+@pytest.mark.parametrize(
+    ("name", "metric", "exponent", "verdict"),
+    [
+        ("population", "gram_error", -0.5, "seen"),
+        ("population", "gram_error", -0.46, "not seen"),
+        ("exchange", "depth_error", -0.46, "seen"),
+        ("exchange", "depth_error", -0.25, "not seen"),
+    ],
+)
+def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(name, metric, exponent, verdict):
     """With one percent of noise, alternating."""
     trials = [
-        trial({"theory/gram_error": 3 * width**exponent * (1 + 0.01 * (-1) ** k)}, width, seed=k)
+        trial({f"theory/{metric}": 3 * width**exponent * (1 + 0.01 * (-1) ** k)}, width, seed=k)
         for width in (64, 128, 256, 512)
         for k in range(2)
     ]
-    found = finding("population", *trials)
+    found = finding(name, *trials)
     assert found.verdict == verdict
     assert f"m^({exponent:.3g}" in found.measured
+
+
+def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_unique():
+    def at(factor, limit, bound=0.5):
+        names = ("factor", "bound", "factor_limit", "bound_limit")
+        values = zip(names, (factor, bound, limit, 0.1), strict=True)
+        return trial({f"theory/depth_{name}": value for name, value in values})
+
+    slow, slow_limit, past = at(0.6, 0.05), at(0.2, 0.2), at(2.0, 0.05, bound=1.5)
+    found = finding("depth", at(0.2, 0.05), at(0.4, 0.1), slow, slow_limit, past)
+    assert found.verdict == "seen in 2 of 4"
+    assert "factor of G 0.2 to 0.6, at most 1.2 of the proven one" in found.measured
+    assert finding("depth", past).verdict == "not tested"
+
+
+@pytest.mark.parametrize(("heavy", "verdict"), [(1.0, "seen"), (1.5, "not seen")])
+def test_outputs_are_gaussian_where_their_kurtosis_is_that_of_gaussians(heavy, verdict):
+    """With noise, alternating, whose mean is exact."""
+
+    def networks(width, fourth, count):
+        return [
+            trial(
+                {
+                    "theory/output_square": 2.0 + 0.1 * (-1) ** k,
+                    "theory/output_fourth": 4 * fourth * (1 + 0.3 * (-1) ** k),
+                },
+                width,
+                seed=k,
+            )
+            for k in range(count)
+        ]
+
+    narrow, wide = networks(16, 5.0, 40), networks(512, 3 * heavy, 40)
+    found = finding("gaussian", *narrow, *wide)
+    assert found.verdict == verdict
+    assert "excess kurtosis 2 at width 16" in found.measured
+    assert finding("gaussian", *narrow).verdict == "not tested"
+    assert finding("gaussian", *narrow, *wide[:2]).verdict == "not tested"
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "slow", "fast"),
+    [
+        ("equivalent", "equivalent_error", -0.3, -1.0),
+        ("shallow", "shallow_error", -0.7, -1.3),
+    ],
+)
+def test_equivalents_of_the_kernel_are_judged_for_each_activation(name, metric, slow, fast):
+    def at(power, activation, d, n):
+        summary = {f"theory/{metric}": 3 * d**power}
+        return trial(summary, activation=activation, data={"d": d, "n": n})
+
+    dimensions = (64, 128, 256)
+    good = [at(fast, "tanh", d, d) for d in dimensions]
+    bad = [at(slow, "relu", d, d) for d in dimensions]
+    assert finding(name, *good).verdict == "seen"
+    assert finding(name, *good, *bad).verdict == "not seen"
+    assert finding(name, *good[:2]).verdict == "not tested"
+    ratios = [at(fast, "tanh", d, 16) for d in dimensions]  # n / d is not fixed
+    assert finding(name, *ratios).verdict == "not tested"
+    assert finding(name, trial({f"theory/{metric}": 1.0})).verdict == "not tested"
 
 
 def test_a_global_optimum_is_asked_for_and_reached():
@@ -154,16 +224,16 @@ def test_a_report_lists_the_claims_that_its_trials_speak_of():
 
 def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     words = ["verify", "cluster=inline", "model.width=8,16", "data.n=4", "seed=0", "train.steps=6"]
-    words += ["model.max_draws=2"]
+    words += ["model.max_draws=2", "model.activation=tanh"]
     done = inside(*words, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert list(rows) == list(BY_NAME)
     assert rows["optimum"]["verdict"] == "not tested"
-    assert rows["initial"]["networks"] == 4
+    assert rows["initial"]["networks"] == 2
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 6
+    assert again.stdout.count("nothing to do") == 8
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 

@@ -1,0 +1,130 @@
+"""Judges of the claims about networks of growing depth, width and dimension."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import deq
+from sweeps.reports.finding import COARSE, ERRORS, WIDTH, Finding, together
+from sweeps.reports.spread import between, short
+
+if TYPE_CHECKING:
+    from sweeps.reports.frames import DataFrame
+
+FACTOR, BOUND = "theory/depth_factor", "theory/depth_bound"
+LIMIT = "_limit"  # of the infinite width's
+FACTORS = (FACTOR, BOUND, FACTOR + LIMIT, BOUND + LIMIT)
+SQUARE, FOURTH = "theory/output_square", "theory/output_fourth"
+EQUIVALENT, SHALLOW = "theory/equivalent_error", "theory/shallow_error"
+METRICS = (*FACTORS, "theory/depth_error", SQUARE, FOURTH, EQUIVALENT, SHALLOW)
+# Columns of the frame: d, and n / d.
+DIMENSION, RATIO = "data.d", "data.n / data.d"
+# A factor above its bound by a smaller share is rounding of the last layers.
+ROUNDING = 1e-3
+# Difference of a fitted exponent from -1/2 that terms of higher order make at small widths.
+ROOM = 0.05
+# The same of a fitted exponent in d, whose terms of higher order fall more slowly.
+ROOM_DIMENSION = 0.1
+# Standard error of an excess kurtosis above which it says nothing.
+COARSE_KURTOSIS = 0.25
+
+
+def geometric(frame: "DataFrame") -> Finding:
+    """Judge whether depth l nears the equilibrium no slower than is proven, in each network."""
+    rows = frame[frame[BOUND] < 1].dropna(subset=list(FACTORS))
+    if rows.empty:
+        return Finding(0, 0, "")
+    share, share_limit = (rows[FACTOR + end] / rows[BOUND + end] for end in ("", LIMIT))
+    held = int(((share <= 1 + ROUNDING) & (share_limit <= 1 + ROUNDING)).sum())
+    parts = [
+        f"factor of {name} {between(rows[FACTOR + end].min(), rows[FACTOR + end].max())}, at most "
+        f"{short(part.max())} of the proven one"
+        for name, end, part in (("G", "", share), ("K", LIMIT, share_limit))
+    ]
+    return Finding(len(rows), held, "; ".join(parts))
+
+
+def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Finding]":
+    """Judge whether an error falls as m^(-1/2).
+
+    The exponent is fitted relative to the mean of the networks that differ in width and seed only.
+
+    Args:
+        metric: the error.
+        room: difference of the exponent that is none, however small its standard error is.
+    """
+
+    def judge(frame: "DataFrame") -> Finding:
+        rows = frame[frame[metric] > 0]
+        logs = rows[metric].map(math.log)
+        relative = (logs - logs.groupby(rows["others"]).transform("mean")).map(math.exp)
+        law = deq.power_law(rows[WIDTH].tolist(), relative.tolist())
+        if law is None or law.stderr > COARSE:
+            return Finding(0, 0, "")
+        text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
+        near = abs(law.exponent + 0.5) <= max(ERRORS * law.stderr, room)
+        return together(len(rows), near, text)
+
+    return judge
+
+
+def gaussian(frame: "DataFrame") -> Finding:
+    """Judge whether the outputs' excess kurtosis is 0 at the greatest width, to its error."""
+    rows = frame.dropna(subset=[SQUARE, FOURTH])
+    ends = sorted({rows[WIDTH].min(), rows[WIDTH].max()}) if len(rows) else []
+    if len(ends) < 2:
+        return Finding(0, 0, "")
+    first, last = (_kurtoses(rows[rows[WIDTH] == width]) for width in ends)
+    found = [each for each in last if each is not None and each.stderr <= COARSE_KURTOSIS]
+    least = [each.value for each in first if each is not None]
+    if len(found) < len(last) or not least:
+        return Finding(0, 0, "")
+    values = [each.value for each in found]
+    text = (
+        f"excess kurtosis {between(min(least), max(least))} at width {ends[0]}, "
+        f"{between(min(values), max(values))} at width {ends[1]}, "
+        f"with a standard error of {short(max(each.stderr for each in found))} or less"
+    )
+    near = all(abs(each.value) <= ERRORS * each.stderr for each in found)
+    return together(len(rows), near, text)
+
+
+def _kurtoses(rows: "DataFrame") -> list[deq.Kurtosis | None]:
+    """Excess kurtosis of the outputs of each group of networks that differ in their seed only."""
+    return [
+        deq.excess_kurtosis(part[SQUARE].tolist(), part[FOURTH].tolist())
+        for _, part in rows.groupby("others")
+    ]
+
+
+def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Finding]":
+    """Judge whether an error falls at least as d^(-power) for every activation and ratio n / d.
+
+    Args:
+        metric: the error.
+        power: the power.
+    """
+
+    def judge(frame: "DataFrame") -> Finding:
+        rows = frame[(frame[metric] > 0) & (frame[DIMENSION] > 0)]
+        parts = [part for _, part in rows.groupby(["model.activation", RATIO])]
+        laws = [
+            (deq.power_law(part[DIMENSION].tolist(), part[metric].tolist()), part)
+            for part in parts
+            if part[DIMENSION].nunique() > 2
+        ]
+        found = [(law, part) for law, part in laws if law is not None and law.stderr <= COARSE]
+        if not found:
+            return Finding(0, 0, "")
+        exponents = [law.exponent for law, _ in found]
+        errors = [law.stderr for law, _ in found]
+        text = (
+            f"falls as d^({between(min(exponents), max(exponents))}), standard errors of at most "
+            f"{short(max(errors))}"
+        )
+        held = all(
+            law.exponent + power <= max(ERRORS * law.stderr, ROOM_DIMENSION) for law, _ in found
+        )
+        return together(sum(len(part) for _, part in found), held, text)
+
+    return judge
