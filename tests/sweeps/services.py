@@ -106,6 +106,23 @@ def nodes_of(address, env, before=()):
     return len(json.loads(done.stdout)["nodes"]) if done.returncode == 0 else 0
 
 
+# MLflow computes a password's slow hash, 0.1 s, for every request if it keeps no logins.
+LOGINS = """[mlflow]
+default_permission = READ
+database_uri = sqlite:///basic_auth.db
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 3600
+"""
+
+
+def keeping_logins(folder):
+    """Environment of an MLflow server with basic auth that computes a password's hash once."""
+    path = Path(folder) / "logins.ini"
+    path.write_text(LOGINS)
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(path)}
+
+
 class MlflowServer:
     """An MLflow server with basic auth and proxied artifacts, as in docker-compose.yml."""
 
@@ -125,6 +142,7 @@ class MlflowServer:
         command += [f"--port={self.port}", "--workers=1", "--app-name=basic-auth"]
         command += ["--backend-store-uri=sqlite:///record.db", "--serve-artifacts"]
         command += [f"--artifacts-destination={self.folder}/artifacts"]
+        settings |= keeping_logins(self.folder)
         self.process = Service(command, cwd=self.folder, env=ENV | settings)
         until(self._healthy, 120, "the MLflow server started")
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from changes import changed
 from command import ENV, client, runs
 from services import QUICK, RAY, Service, nodes_of, until
 
@@ -90,7 +91,8 @@ def test_a_host_that_is_cut_off_costs_nothing(hosts, cluster, tmp_path):
     words += ["diagnostics.every=100", "seed=range(0,6)", "pack=1", "cluster=ray"]
     words += [f"cluster.address={HEAD}:6379", "cluster.max_retries=0"]
     command = ["ip", "netns", "exec", near, sys.executable, "-m", "sweeps", *words]
-    sweep = Service(command, cwd=tmp_path, env=ENV | cluster | {"PYTHONPATH": ENV["PYTHONPATH"]})
+    soon = changed(tmp_path / "changes", execution__retry="NOTICED = 10.0")
+    sweep = Service(command, cwd=tmp_path, env=ENV | cluster | soon)
     try:
         until(lambda: "[2/6]" in sweep.log.read_text(), 120, "two trials")
         ip("-n", far, "link", "set", "veth-s", "down")

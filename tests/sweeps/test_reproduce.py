@@ -153,7 +153,7 @@ def swept(tmp_path_factory):
 
 def test_a_trial_trained_on_ray_is_reproduced_bit_for_bit_and_recorded_in_mlflow(swept):
     where, (digest, _) = swept
-    done = sweeps("reproduce", digest[:8], "--allow-drift", cwd=where)
+    done = inside("reproduce", digest[:8], "--allow-drift", cwd=where)
     assert done.returncode == 0, done.stderr
     assert "identical bit for bit" in done.stdout
     api = client(where / "outputs")

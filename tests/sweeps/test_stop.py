@@ -10,6 +10,7 @@ import time
 from unittest import mock
 
 import pytest
+from changes import changed
 from command import ENV, client, inside, runs, started, sweeps
 
 from sweeps.config.request import request
@@ -185,16 +186,14 @@ def test_two_simultaneous_stop_commands_both_count(requests):
     assert requests.read()["z"].by == "somebody"
 
 
-LONG = ["run", "data.n=8", "model.width=16", "train.steps=4000", "train.loss_tol=0"]
-LONG += ["diagnostics.every=100"]
+LONG = ["run", "data.n=8", "model.width=16", "train.steps=1000", "train.loss_tol=0"]
+LONG += ["train.eta=1e-4", "diagnostics.every=100", "seed=range(0,4)"]
 
 
-def test_stop_a_trial_and_then_the_sweep(tmp_path):
+def test_stop_a_trial_and_then_the_sweep(tmp_path, slow):
     """The requests come from another process; `resume` completes the sweep."""
-    # A small step size: with the default one the loss stalls within a second or two.
-    words = [*LONG, "train.steps=8000", "train.eta=1e-4", "cluster=inline", "pack=2"]
-    words += ["seed=range(0,4)"]
-    with started(*words, cwd=tmp_path) as driver:
+    words = [*LONG, "cluster=inline", "pack=2"]
+    with started(*words, cwd=tmp_path, **slow) as driver:
         sweep = next(line for line in driver.stdout if line.startswith("Sweep ")).split()[1][:-1]
         status = wait_for(tmp_path, lambda s: s["running"] == 2)
         watched, left = watching(tmp_path, sweep), watching(tmp_path, sweep[:6])
@@ -348,11 +347,12 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     data = deq.load(config.data)
     _, u, _ = starting_weights([config], [data], torch.device("cpu"))
     (tmp_path / "mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
-    done = sweeps("run", *words, "cluster.trial_timeout=20", cwd=tmp_path)
+    soon = changed(tmp_path / "changes", storage__stop_requests="HANGS_AFTER = 2.0")
+    done = sweeps("run", *words, "cluster.trial_timeout=8", cwd=tmp_path, **soon)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("seed=1 failed: ")]
-    assert line.startswith("seed=1 failed: cluster.trial_timeout=20: ended after ")
+    assert line.startswith("seed=1 failed: cluster.trial_timeout=8: ended after ")
     assert line.endswith(" s, within a step that did not end")
     assert "seed=1: it was to stop and hung within a step: its worker was ended" in done.stdout
     assert "its worker died" not in done.stdout
@@ -362,10 +362,10 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     assert "1 failed before" in plan.stdout
 
 
-def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path):
+def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path, slow):
     """Checkpoints are written; the same command continues from them."""
-    words = [*LONG, "train.steps=30000", "seed=range(0,4)", "pack=1"]
-    with started(*words, cwd=tmp_path) as driver:
+    words = [*LONG, "pack=1"]
+    with started(*words, cwd=tmp_path, **slow) as driver:
         wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
         asked = inside("stop", sweep_of(tmp_path), cwd=tmp_path)
         assert asked.returncode == 0
