@@ -16,6 +16,8 @@ from mlflow import MlflowClient
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
 from sweeps.cli.signals import SIGNALS
+from sweeps.reports.figures import style
+from sweeps.tracking import schema
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 ROOT = Path(__file__).parents[2]
@@ -61,10 +63,41 @@ def sweeps(*words, cwd, **env):
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
-def inside(*words, cwd, **env):
+BLANK = b"\x89PNG\r\n\x1a\n"
+_migrate, _tables = schema._migrate, []
+
+
+def _copied(path, *, create):
+    """MLflow's tables as its migrations create them, which take half a second, once."""
+    if not create or not _tables:
+        _migrate(path, create=create)
+    if create:
+        _tables[:] = _tables or [path.read_bytes()]
+        path.write_bytes(_tables[0])
+
+
+def _blank(figure):
+    return BLANK
+
+
+@contextlib.contextmanager
+def _quick():
+    """Do not draw the figures, which takes longer than the rest of a small sweep."""
+    with (
+        mock.patch.object(style, "png", _blank),
+        mock.patch.object(style, "quick_png", _blank),
+        mock.patch.object(schema, "_migrate", _copied),
+    ):
+        yield
+
+
+def inside(*words, cwd, full=False, **env):
     """The same in this very process, which has the slow imports behind it.
 
     For commands that start no Ray, where the process itself is not what is tested.
+
+    Args:
+        full: draw the figures and run MLflow's migrations, where these are tested.
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     code = 0
@@ -74,6 +107,7 @@ def inside(*words, cwd, **env):
         mock.patch.dict(os.environ, kept | ENV | env, clear=True),
         mock.patch.object(sys, "argv", ["sweeps", *words]),
         mock.patch.object(sys, "path", [*sys.path]),
+        contextlib.nullcontext() if full else _quick(),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),

@@ -306,7 +306,7 @@ def test_a_full_disk(little, slow):
 def test_a_disk_that_the_sweep_itself_fills(little):
     """What was finished is kept; with a larger disk the same command trains the rest alone."""
     words = ["run", *SMALL, "cluster=inline", "seed=range(0,16)"]
-    first = inside(*words, cwd=little.parent)
+    first = inside(*words, cwd=little.parent, full=True)
     ended = first.stdout.count(": budget, ")
     if first.returncode == 1:
         assert len(first.stderr.strip().splitlines()) == 1, first.stderr
@@ -316,7 +316,7 @@ def test_a_disk_that_the_sweep_itself_fills(little):
     subprocess.run(["mount", "-o", "remount,size=60m", str(little)], check=True)
     _, sent = runs(client(little))
     assert len(sent) < 16 or first.returncode == 1
-    done = inside(*words, "--json", cwd=little.parent)
+    done = inside(*words, "--json", cwd=little.parent, full=True)
     assert done.returncode == 0, done.stderr
     trials = json.loads(done.stdout)["trials"]
     assert sum(trial["reused"] for trial in trials) >= ended > 0

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from changes import changed
 from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -126,10 +127,10 @@ class Stack:
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def launched(self, *overrides):
+    def launched(self, *overrides, **env):
         """Start the one-shot service with this command."""
         entry = [self.here(word, "sweeps") for word in SERVICES["sweeps"]["entrypoint"]]
-        env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)}
+        env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)} | env
         words = [*entry, *overrides]
         service = Service(words, cwd=self.folder("sweeps"), env=env)
         self.running.append(service)
@@ -206,14 +207,16 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
                 assert secret.encode() not in text, f"{name} in {file}"
 
 
-def test_the_database_restarts_in_the_middle_of_a_sweep(stack, monkeypatch):
+def test_the_database_restarts_in_the_middle_of_a_sweep(stack, tmp_path, monkeypatch):
     """It is killed and restarted: no result is missing or duplicated."""
     count = "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE"
     count += " t.key = 'sweeps.kind' AND t.value = 'trial' AND r.lifecycle_stage = 'active'"
     before = int(stack.query(count))
-    long = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
+    long = ["data.n=8", "model.width=16", "train.steps=1000", "train.loss_tol=0"]
+    long += ["diagnostics.every=100"]
     to = ["cluster=ray", "tracking=server", "study=restart", "seed=range(0,8)", "pack=1"]
-    sweep = stack.launched("run", *long, *to)
+    soon = changed(tmp_path / "changes", driver__outbox="RETRY_AFTER = 2.0")
+    sweep = stack.launched("run", *long, *to, **soon)
     until(lambda: int(stack.query(count)) > before, 90, "a trial in the database")
     stack.database.kill()
     time.sleep(3)
