@@ -1,6 +1,34 @@
 """Changes to the package in the processes of a command: waits made short, trials made slow."""
 
-from command import ENV
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRATCH = Path(tempfile.mkdtemp(prefix="sweeps-tests-"))
+SCRATCH.chmod(0o755)  # tests become other users
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+# MLflow's tables as its migrations create them, which takes half a second; once it was done.
+TABLES = SCRATCH / "mlflow.db"
+BLANK = b"\x89PNG\r\n\x1a\n"
+# No figure is drawn: it takes longer than the rest of a small sweep. MLflow's tables are copied.
+QUICK = {
+    "sweeps.reports.figures.style": f"png = quick_png = lambda figure: {BLANK!r}",
+    "sweeps.tracking.schema": f"""
+import shutil as _shutil
+
+_by_migrations = _migrate
+
+
+def _migrate(path, *, create):
+    tables = Path({str(TABLES)!r})
+    if create and tables.exists():
+        _shutil.copy(tables, path)
+    else:
+        _by_migrations(path, create=create)
+""",
+}
 
 # Python runs a module of this name in every process, Ray's workers too, before anything else.
 SITE = """import importlib.util
@@ -48,7 +76,7 @@ PackTraining._after_step = _paced
 
 
 def changed(folder, **code):
-    """Environment of a command in which code runs at the end of modules, after their import.
+    """Environment of a command in which code runs at the end of modules; QUICK's too.
 
     Args:
         folder: where to write it; not the folder that the command runs in.
@@ -56,8 +84,10 @@ def changed(folder, **code):
     """
     folder.mkdir(exist_ok=True)
     changes = {f"sweeps.{name.replace('__', '.')}": text for name, text in code.items()}
-    (folder / "sitecustomize.py").write_text(SITE.format(changes=changes))
-    return {"PYTHONPATH": f"{folder}:{ENV['PYTHONPATH']}"}
+    path, text = folder / "sitecustomize.py", SITE.format(changes=QUICK | changes)
+    if not path.exists() or path.read_text() != text:  # a command that starts may read it
+        path.write_text(text)
+    return {"PYTHONPATH": f"{folder}:{ROOT}"}
 
 
 def paced(mark, seconds=0.05):

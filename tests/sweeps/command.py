@@ -3,14 +3,15 @@
 import contextlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from unittest import mock
 
+from changes import BLANK, ROOT, SCRATCH, TABLES, changed
 from mlflow import MlflowClient
 
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
@@ -20,7 +21,6 @@ from sweeps.reports.figures import style
 from sweeps.tracking import schema
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
-ROOT = Path(__file__).parents[2]
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_", "RAY_"))}
 ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
 
@@ -34,8 +34,10 @@ class Running(subprocess.Popen):
         super().__exit__(kind, error, trace)
 
 
-def started(*words, cwd, **env):
-    """The command, running."""
+def started(*words, cwd, full=False, **env):
+    """The command, running; see `inside` for `full`."""
+    if not full and "PYTHONPATH" not in env:
+        env |= changed(SCRATCH / "quick")
     return Running(
         [sys.executable, "-m", "sweeps", *words],
         stdout=subprocess.PIPE,
@@ -52,9 +54,9 @@ def _heeds_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def sweeps(*words, cwd, **env):
+def sweeps(*words, cwd, full=False, **env):
     """The command, run to its end: returncode, stdout, stderr."""
-    with started(*words, cwd=cwd, **env) as process:
+    with started(*words, cwd=cwd, full=full, **env) as process:
         try:
             stdout, stderr = process.communicate(timeout=280)
         except subprocess.TimeoutExpired:
@@ -63,17 +65,16 @@ def sweeps(*words, cwd, **env):
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
-BLANK = b"\x89PNG\r\n\x1a\n"
-_migrate, _tables = schema._migrate, []
+_by_migrations = schema._migrate
 
 
-def _copied(path, *, create):
-    """MLflow's tables as its migrations create them, which take half a second, once."""
-    if not create or not _tables:
-        _migrate(path, create=create)
-    if create:
-        _tables[:] = _tables or [path.read_bytes()]
-        path.write_bytes(_tables[0])
+def _migrate(path, *, create):
+    if create and TABLES.exists():
+        shutil.copy(TABLES, path)
+        return
+    _by_migrations(path, create=create)
+    if create and os.access(TABLES.parent, os.W_OK):
+        shutil.copy(path, TABLES.with_suffix(".new")).replace(TABLES)
 
 
 def _blank(figure):
@@ -82,11 +83,11 @@ def _blank(figure):
 
 @contextlib.contextmanager
 def _quick():
-    """Do not draw the figures, which takes longer than the rest of a small sweep."""
+    """The same as changes.QUICK in this process."""
     with (
         mock.patch.object(style, "png", _blank),
         mock.patch.object(style, "quick_png", _blank),
-        mock.patch.object(schema, "_migrate", _copied),
+        mock.patch.object(schema, "_migrate", _migrate),
     ):
         yield
 

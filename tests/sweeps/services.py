@@ -24,6 +24,7 @@ QUICK = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "8",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONUNBUFFERED": "1",  # for `is_up`
 }
 
 # Of this session only: a password that stood here would stand in the diff of uncommitted code.
@@ -92,8 +93,16 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_up(node):
+    """Whether `ray start` has printed that its node runs."""
+    return "Ray runtime started" in node.log.read_text()
+
+
 def nodes_of(address, env, before=()):
-    """How many nodes the cluster at this address has; asked by way of `before`."""
+    """How many nodes the cluster at this address has; asked by way of `before`.
+
+    It takes a second of CPU: wait for `is_up` first.
+    """
     script = ROOT / "sweeps/execution/ray_head.py"
     done = subprocess.run(
         [*before, sys.executable, "-P", script, address],
@@ -196,7 +205,8 @@ class RayCluster:
         self.nodes[name] = Service(command, cwd=self._scratch.name, env=self.env | env)
         # One after the other: three that start at once on one machine do not all get up.
         count = len(self.nodes)
-        until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name}")
+        until(lambda: is_up(self.nodes[name]), 60, f"Ray node {name}")
+        until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name} joined")
 
     def worker(self, name, *, cpus=1, gpus=0, before=(), **env):
         """Start a worker that has a resource of its own name; its GPUs are logical."""

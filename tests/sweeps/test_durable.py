@@ -210,7 +210,7 @@ def test_a_disk_that_fills_in_the_first_seconds(kilobytes, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_ended_while_it_makes_the_store(number, tmp_path):
     root = tmp_path / "outputs"
-    with started(*WORDS, cwd=tmp_path) as process:
+    with started(*WORDS, cwd=tmp_path, full=True) as process:
         while not list(root.glob("mlflow/mlflow.db*")) and process.poll() is None:
             time.sleep(0.01)
         time.sleep(0.3)

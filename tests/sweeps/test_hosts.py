@@ -8,7 +8,7 @@ import sys
 import pytest
 from changes import changed
 from command import ENV, client, runs
-from services import QUICK, RAY, Service, nodes_of, until
+from services import QUICK, RAY, Service, is_up, nodes_of, until
 
 pytestmark = pytest.mark.services
 
@@ -64,6 +64,7 @@ def cluster(hosts, short):
     def start(host, *words):
         command = ["ip", "netns", "exec", host, *plain, *words]
         started.append(Service(command, cwd=short, env=env))
+        until(lambda: is_up(started[-1]), 60, f"Ray on {host}")
 
     try:
         start(

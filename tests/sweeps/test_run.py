@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 def recorded(tmp_path_factory):
     """One sweep of four trials, on Ray."""
     where = tmp_path_factory.mktemp("sweep")
-    done = sweeps("run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)", cwd=where)
+    words = ["run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)"]
+    done = sweeps(*words, "cluster.cpus_per_trial=2", cwd=where, full=True)
     assert done.returncode == 0, done.stderr
     return where, done
 

@@ -152,6 +152,7 @@ def test_no_secret_is_written_or_said(server, tmp_path, repo, short, monkeypatch
     looking = threading.Thread(target=look)
     looking.start()
     words = ["run", *SMALL, *to, "model.activation=says:wave,tanh", "study=secrets", "--json"]
+    words.append("cluster.cpus_per_trial=2")
     done = [sweeps(*words, cwd=where, **env)]
     stop.set()
     looking.join()

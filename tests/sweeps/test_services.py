@@ -21,7 +21,7 @@ from changes import changed
 from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from services import QUICK, Service, answers, keeping_logins, nodes_of, until
+from services import QUICK, Service, answers, is_up, keeping_logins, nodes_of, until
 
 pytestmark = pytest.mark.services
 
@@ -172,12 +172,15 @@ def start_all(stack):
     stack.server_of_mlflow = stack.start("mlflow")
     little = ["--disable-usage-stats"]
     address = f"127.0.0.1:{stack.ray}"
-    stack.start("ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little)
+    node = stack.start(
+        "ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little
+    )
     for nodes, name in ((1, None), (2, "ray-worker"), (3, "ray-worker")):
         if name:
             port = stack.node if nodes == 2 else unused_port()
-            stack.start(name, "--num-cpus=1", f"--node-manager-port={port}", *little)
+            node = stack.start(name, "--num-cpus=1", f"--node-manager-port={port}", *little)
         env = stack.environment("ray-worker")
+        until(lambda: is_up(node), 60, f"Ray node {nodes}")  # noqa: B023
         until(lambda: nodes_of(address, env) == nodes, 30, f"{nodes} Ray nodes")  # noqa: B023
     assert stack.healthy("ray-head")
     assert stack.healthy("ray-worker")

@@ -160,6 +160,7 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     (tmp_path / "hangs.py").write_text(HANGS)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*WORDS, "model.activation=hangs:wave", "seed=0,1,2", "pack=1"]
+    words.append("cluster.cpus_per_trial=2")
     config = request(words).trials[1].trial
     data = deq.load(config.data)
     _, u, _ = starting_weights([config], [data], torch.device("cpu"))
@@ -181,7 +182,7 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
 
 def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path, slow):
     """Checkpoints are written; the same command continues from them."""
-    words = [*LONG, "pack=1"]
+    words = [*LONG, "pack=1", "cluster.cpus_per_trial=2"]
     with started(*words, cwd=tmp_path, **slow) as driver:
         wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
         asked = inside("stop", sweep_of(tmp_path), cwd=tmp_path)
