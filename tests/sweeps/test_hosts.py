@@ -88,7 +88,7 @@ def nodes(host, env):
 def test_a_host_that_is_cut_off_costs_nothing(hosts, cluster, tmp_path):
     """It does not die, it is silent: its trial is trained again on the other."""
     near, far = hosts
-    words = ["run", "data.n=8", "model.width=16", "train.steps=2000", "train.loss_tol=0"]
+    words = ["run", "data.n=8", "model.width=16", "train.steps=800", "train.loss_tol=0"]
     words += ["diagnostics.every=100", "seed=range(0,6)", "pack=1", "cluster=ray"]
     words += [f"cluster.address={HEAD}:6379", "cluster.max_retries=0"]
     command = ["ip", "netns", "exec", near, sys.executable, "-m", "sweeps", *words]

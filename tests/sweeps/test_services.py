@@ -215,7 +215,7 @@ def test_the_database_restarts_in_the_middle_of_a_sweep(stack, tmp_path, monkeyp
     count = "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE"
     count += " t.key = 'sweeps.kind' AND t.value = 'trial' AND r.lifecycle_stage = 'active'"
     before = int(stack.query(count))
-    long = ["data.n=8", "model.width=16", "train.steps=1000", "train.loss_tol=0"]
+    long = ["data.n=8", "model.width=16", "train.steps=400", "train.loss_tol=0"]
     long += ["diagnostics.every=100"]
     to = ["cluster=ray", "tracking=server", "study=restart", "seed=range(0,8)", "pack=1"]
     soon = changed(tmp_path / "changes", driver__outbox="RETRY_AFTER = 2.0")
