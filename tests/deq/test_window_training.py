@@ -92,6 +92,7 @@ def compared(config):
     return windows, steps, float((ours["loss"] / theirs["loss"] - 1)[told].abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [
@@ -168,6 +169,7 @@ def test_a_long_run_costs_a_small_part_of_single_steps():
     assert assert_equal(trial(width=128, steps=2500)) < 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [
@@ -210,6 +212,7 @@ def test_a_float64_finish_continues_in_windows():
     assert course.rows[-1]["loss"] == pytest.approx(right.rows[-1]["loss"], rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
@@ -292,6 +295,7 @@ def test_products_of_single_steps_are_counted_with_the_thin_ones():
     assert compare(course).summary["solver/products_total"] == pytest.approx(large + 21 * 12 / 64)
 
 
+@pytest.mark.slow
 def test_a_pack_of_trials_in_windows_is_each_trial_alone_bit_for_bit():
     configs = [trial(steps=steps, seed=seed) for steps, seed in ((200, 0), (40, 1), (120, 2))]
     configs.append(stepwise(configs[0]))
@@ -317,6 +321,7 @@ def stopped_at(step, config, **options):
     return descent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "step"), [("tanh", 20), ("tanh", 131), ("tanh", 200), ("relu", 60), ("relu", 200)]
 )

@@ -3,22 +3,24 @@
 import contextlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from unittest import mock
 
+from changes import BLANK, ROOT, SCRATCH, TABLES, changed
 from mlflow import MlflowClient
 
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
 from sweeps.cli.signals import SIGNALS
+from sweeps.reports.figures import style
+from sweeps.tracking import schema
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
-ROOT = Path(__file__).parents[2]
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_", "RAY_"))}
 ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
 
@@ -32,8 +34,10 @@ class Running(subprocess.Popen):
         super().__exit__(kind, error, trace)
 
 
-def started(*words, cwd, **env):
-    """The command, running."""
+def started(*words, cwd, full=False, **env):
+    """The command, running; see `inside` for `full`."""
+    if not full and "PYTHONPATH" not in env:
+        env |= changed(SCRATCH / "quick")
     return Running(
         [sys.executable, "-m", "sweeps", *words],
         stdout=subprocess.PIPE,
@@ -50,9 +54,9 @@ def _heeds_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def sweeps(*words, cwd, **env):
+def sweeps(*words, cwd, full=False, **env):
     """The command, run to its end: returncode, stdout, stderr."""
-    with started(*words, cwd=cwd, **env) as process:
+    with started(*words, cwd=cwd, full=full, **env) as process:
         try:
             stdout, stderr = process.communicate(timeout=280)
         except subprocess.TimeoutExpired:
@@ -61,10 +65,40 @@ def sweeps(*words, cwd, **env):
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
-def inside(*words, cwd, **env):
+_by_migrations = schema._migrate
+
+
+def _migrate(path, *, create):
+    if create and TABLES.exists():
+        shutil.copy(TABLES, path)
+        return
+    _by_migrations(path, create=create)
+    if create and os.access(TABLES.parent, os.W_OK):
+        shutil.copy(path, TABLES.with_suffix(".new")).replace(TABLES)
+
+
+def _blank(figure):
+    return BLANK
+
+
+@contextlib.contextmanager
+def _quick():
+    """The same as changes.QUICK in this process."""
+    with (
+        mock.patch.object(style, "png", _blank),
+        mock.patch.object(style, "quick_png", _blank),
+        mock.patch.object(schema, "_migrate", _migrate),
+    ):
+        yield
+
+
+def inside(*words, cwd, full=False, **env):
     """The same in this very process, which has the slow imports behind it.
 
     For commands that start no Ray, where the process itself is not what is tested.
+
+    Args:
+        full: draw the figures and run MLflow's migrations, where these are tested.
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     code = 0
@@ -74,6 +108,7 @@ def inside(*words, cwd, **env):
         mock.patch.dict(os.environ, kept | ENV | env, clear=True),
         mock.patch.object(sys, "argv", ["sweeps", *words]),
         mock.patch.object(sys, "path", [*sys.path]),
+        contextlib.nullcontext() if full else _quick(),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),

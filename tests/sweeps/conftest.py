@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from changes import changed, paced
 from services import MlflowServer
 
 
@@ -14,6 +15,12 @@ def server(tmp_path_factory):
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """Environment of a command whose trials sleep in each step until tmp_path / "mark" is gone."""
+    return changed(tmp_path / "changes", execution__pack_training=paced(tmp_path / "mark"))
 
 
 @pytest.fixture

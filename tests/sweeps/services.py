@@ -24,6 +24,7 @@ QUICK = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "8",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONUNBUFFERED": "1",  # for `is_up`
 }
 
 # Of this session only: a password that stood here would stand in the diff of uncommitted code.
@@ -92,8 +93,16 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_up(node):
+    """Whether `ray start` has printed that its node runs."""
+    return "Ray runtime started" in node.log.read_text()
+
+
 def nodes_of(address, env, before=()):
-    """How many nodes the cluster at this address has; asked by way of `before`."""
+    """How many nodes the cluster at this address has; asked by way of `before`.
+
+    It takes a second of CPU: wait for `is_up` first.
+    """
     script = ROOT / "sweeps/execution/ray_head.py"
     done = subprocess.run(
         [*before, sys.executable, "-P", script, address],
@@ -104,6 +113,23 @@ def nodes_of(address, env, before=()):
         timeout=60,
     )
     return len(json.loads(done.stdout)["nodes"]) if done.returncode == 0 else 0
+
+
+# MLflow computes a password's slow hash, 0.1 s, for every request if it keeps no logins.
+LOGINS = """[mlflow]
+default_permission = READ
+database_uri = sqlite:///basic_auth.db
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 3600
+"""
+
+
+def keeping_logins(folder):
+    """Environment of an MLflow server with basic auth that computes a password's hash once."""
+    path = Path(folder) / "logins.ini"
+    path.write_text(LOGINS)
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(path)}
 
 
 class MlflowServer:
@@ -125,6 +151,7 @@ class MlflowServer:
         command += [f"--port={self.port}", "--workers=1", "--app-name=basic-auth"]
         command += ["--backend-store-uri=sqlite:///record.db", "--serve-artifacts"]
         command += [f"--artifacts-destination={self.folder}/artifacts"]
+        settings |= keeping_logins(self.folder)
         self.process = Service(command, cwd=self.folder, env=ENV | settings)
         until(self._healthy, 120, "the MLflow server started")
 
@@ -178,7 +205,8 @@ class RayCluster:
         self.nodes[name] = Service(command, cwd=self._scratch.name, env=self.env | env)
         # One after the other: three that start at once on one machine do not all get up.
         count = len(self.nodes)
-        until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name}")
+        until(lambda: is_up(self.nodes[name]), 60, f"Ray node {name}")
+        until(lambda: nodes_of(self.address, self.env) == count, 20, f"Ray node {name} joined")
 
     def worker(self, name, *, cpus=1, gpus=0, before=(), **env):
         """Start a worker that has a resource of its own name; its GPUs are logical."""

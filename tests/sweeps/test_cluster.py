@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from changes import changed
 from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_port
 from services import RAY, RayCluster, until
 
@@ -223,12 +224,13 @@ def test_a_node_that_does_not_see_the_output_root_is_refused(cluster, hidden):
 
 
 def test_a_killed_node_loses_no_trial(cluster, tmp_path):
-    """The other node trains its trial again. This test is the last one: b is gone."""
-    asked = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100", "seed=range(0,6)"]
+    """The other node trains its trial again. After this test b is gone."""
+    asked = ["train.steps=800", "train.loss_tol=0", "diagnostics.every=100", "seed=range(0,6)"]
     asked += ["cluster.max_retries=0"]
     both = words(cluster, *asked)
     cluster.nodes["old"].kill()
-    with started(*both, cwd=tmp_path, **AUTH) as sweep:
+    soon = changed(tmp_path / "changes", execution__retry="NOTICED = 12.0")
+    with started(*both, cwd=tmp_path, **AUTH, **soon) as sweep:
         for line in sweep.stdout:
             if line.startswith("[2/6]"):
                 cluster.nodes["b"].kill()
@@ -247,25 +249,24 @@ def test_a_killed_node_loses_no_trial(cluster, tmp_path):
         assert len(steps) > 20
 
 
-def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(tmp_path):
-    asked = ["train.steps=6000", "train.loss_tol=0", "seed=0,1", "pack=1", "study=dead"]
-    with RayCluster(unused_port(), **AUTH) as dying:
-        dying.worker("a")
-        with started(*words(dying, *asked), cwd=tmp_path, **AUTH) as sweep:
-            for line in sweep.stdout:
-                if line.startswith("Sweep"):
-                    break
-            until(lambda: running(tmp_path), 60, "a trial in training")
-            dying.nodes["head"].kill()
-            said = sweep.communicate(timeout=150)
+def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(cluster, tmp_path):
+    """This is the last test that uses the cluster: its head is gone."""
+    asked = ["train.steps=1500", "train.loss_tol=0", "seed=0,1", "pack=1", "study=dead"]
+    with started(*words(cluster, *asked), cwd=tmp_path, **AUTH) as sweep:
+        for line in sweep.stdout:
+            if line.startswith("Sweep"):
+                break
+        until(lambda: running(tmp_path), 60, "a trial in training")
+        cluster.nodes["head"].kill()
+        said = sweep.communicate(timeout=150)
     assert sweep.returncode == 1, said
     assert "Ray's head has ended; what is finished is recorded" in said[1]
     assert "Traceback" not in said[1]
     parents, trials = runs(client(tmp_path / "outputs"), "dead")
     assert [run.info.status for run in parents] == ["KILLED"]
     assert "RUNNING" not in [run.info.status for run in trials]
-    there = ["cluster=ray", f"cluster.address={dying.address}"]
-    again = [word for word in words(dying, *asked) if word not in there]
+    there = ["cluster=ray", f"cluster.address={cluster.address}"]
+    again = [word for word in words(cluster, *asked) if word not in there]
     done = inside(*again, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     parents, trials = runs(client(tmp_path / "outputs"), "dead")

@@ -125,7 +125,7 @@ def test_a_half_made_store_is_created_again(half, tmp_path, whole):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.executescript(HALVES[half])
-    done = inside(*WORDS, cwd=tmp_path)
+    done = inside(*WORDS, cwd=tmp_path, full=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert_complete(root)
 
@@ -162,7 +162,7 @@ def test_a_store_of_an_older_mlflow_is_kept_and_its_copy_upgraded(tmp_path, whol
     path = tmp_path / "outputs" / "mlflow" / "mlflow.db"
     path.parent.mkdir(parents=True)
     revision = older(path, 4)
-    done = inside(*WORDS, cwd=tmp_path)
+    done = inside(*WORDS, cwd=tmp_path, full=True)
     assert done.returncode == 0, done.stderr
     assert_complete(tmp_path / "outputs")
     assert client(tmp_path / "outputs").get_run("abc").info.status == "FINISHED"
@@ -197,12 +197,12 @@ def test_an_upgrade_that_fails_or_is_killed_leaves_the_store_as_it_was(tmp_path,
 @pytest.mark.parametrize("kilobytes", [60, 300, 600, 1000])
 def test_a_disk_that_fills_in_the_first_seconds(kilobytes, tmp_path):
     with little(tmp_path / "outputs", kilobytes) as root:
-        done = inside(*WORDS, cwd=tmp_path)
+        done = inside(*WORDS, cwd=tmp_path, full=True)
         assert done.returncode == 1, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert "make room" in done.stderr
         enlarged(root, 16_000)
-        done = inside(*WORDS, cwd=tmp_path)
+        done = inside(*WORDS, cwd=tmp_path, full=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert_complete(root)
 
@@ -210,14 +210,14 @@ def test_a_disk_that_fills_in_the_first_seconds(kilobytes, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_ended_while_it_makes_the_store(number, tmp_path):
     root = tmp_path / "outputs"
-    with started(*WORDS, cwd=tmp_path) as process:
+    with started(*WORDS, cwd=tmp_path, full=True) as process:
         while not list(root.glob("mlflow/mlflow.db*")) and process.poll() is None:
             time.sleep(0.01)
         time.sleep(0.3)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
-    done = inside(*WORDS, cwd=tmp_path)
+    done = inside(*WORDS, cwd=tmp_path, full=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert_complete(root)
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from changes import changed, paced
 from command import ENV, SMALL, client, inside, runs, started, sweeps
 from services import AUTH, alive, end, tree, until
 
@@ -22,9 +23,8 @@ from sweeps.config.request import request
 
 pytestmark = pytest.mark.services
 
-# About a second of training for each trial.
-LONG = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
-LONG += ["diagnostics.every=100"]
+TRIAL = ["data.n=8", "model.width=16", "train.steps=40", "train.loss_tol=0"]
+TRIAL += ["diagnostics.every=20"]
 
 
 def assert_complete(api, count, study="default"):
@@ -100,12 +100,12 @@ def test_workers_killed_with_9(tmp_path, monkeypatch):
     assert_complete(api, 5)
 
 
-def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short):
+def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short, slow):
     """The Ray it started ends by itself and is in nobody's way meanwhile."""
-    words = ["run", *LONG, "seed=range(0,6)"]
+    words = ["run", *TRIAL, "seed=range(0,6)"]
     left = []
     try:
-        with started(*words, cwd=tmp_path, TMPDIR=str(short)) as driver:
+        with started(*words, cwd=tmp_path, **slow, TMPDIR=str(short)) as driver:
             for line in driver.stdout:
                 if line.startswith("[1/6]"):
                     left = tree(driver.pid)[1:]
@@ -125,16 +125,16 @@ def test_a_driver_killed_with_9_and_the_command_again(tmp_path, short):
         end(left)
 
 
-def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path):
-    words = ["run", *LONG, "cluster=inline", "seed=range(0,16)"]
-    with started(*words, cwd=tmp_path) as first:
+def test_a_second_driver_is_refused_and_the_first_is_seen_at_work(tmp_path, slow):
+    words = ["run", *TRIAL, "cluster=inline", "seed=range(0,16)"]
+    with started(*words, cwd=tmp_path, **slow) as first:
         for line in first.stdout:
             if line.startswith("[1/16]"):
                 break
-        with started("status", "--json", cwd=tmp_path) as asked:
-            second = sweeps(*words, cwd=tmp_path)
-            (status,) = json.loads(asked.communicate(timeout=60)[0])
+        second = inside(*words, cwd=tmp_path)
+        (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
         report = inside("report", status["sweep"], cwd=tmp_path)
+        (tmp_path / "mark").unlink()
         first.communicate(timeout=120)
     for done in (second, report):
         assert done.returncode == 2
@@ -174,7 +174,7 @@ class Proxy:
                     content = answer.read()
                 if proxy.mode == "hang" and self.path.endswith("runs/create"):
                     proxy.faults["hang"] += 1
-                    proxy.released.wait(10)
+                    proxy.released.wait(6)
                     self.close_connection = True
                     return
                 proxy.passed(self.path)
@@ -207,13 +207,17 @@ class Proxy:
 @pytest.mark.parametrize("fault", ["500", "hang"])
 def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     """What hangs has made the run: asked again, and again, there must be one."""
-    env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     proxy, study = Proxy(server.port), f"fails-{fault}"
     to = ["tracking=server", f"tracking.uri={proxy.uri}"]
+    pace = paced(tmp_path / "mark")
+    soon = changed(
+        tmp_path / "changes", driver__outbox="RETRY_AFTER = 1.0", execution__pack_training=pace
+    )
     with contextlib.closing(proxy):
-        words = ["run", *LONG, *to, "cluster=inline", f"study={study}", "seed=range(0,5)"]
+        words = ["run", *TRIAL, *to, "cluster=inline", f"study={study}", "seed=range(0,5)"]
         said = []
-        with started(*words, cwd=tmp_path, **env) as sweep:
+        with started(*words, cwd=tmp_path, **env, **soon) as sweep:
             for line in sweep.stdout:
                 said.append(line)
                 if line.startswith("[1/5]"):
@@ -232,13 +236,13 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     assert_complete(server.client(monkeypatch), 5, study)
 
 
-def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path, monkeypatch):
+def test_interrupted_twice_it_leaves_at_once_and_loses_nothing(server, tmp_path, slow, monkeypatch):
     """The first time it waits for MLflow, which does not answer; the second it does not."""
     proxy = Proxy(server.port)
-    words = ["run", *LONG, "tracking=server", f"tracking.uri={proxy.uri}", "study=twice"]
+    words = ["run", *TRIAL, "tracking=server", f"tracking.uri={proxy.uri}", "study=twice"]
     words += ["cluster=inline", "seed=range(0,5)"]
     with contextlib.closing(proxy):
-        with started(*words, cwd=tmp_path, **AUTH) as sweep:
+        with started(*words, cwd=tmp_path, **AUTH, **slow) as sweep:
             for line in sweep.stdout:
                 # A line that is interrupted while it is printed is printed again.
                 if line.startswith("[2/5]") and proxy.mode == "pass":
@@ -279,11 +283,11 @@ def little(tmp_path, request):
     subprocess.run(["umount", "-l", str(root)], check=True)
 
 
-def test_a_full_disk(little):
+def test_a_full_disk(little, slow):
     """It ends in one line that says so; with room again, the same command goes on."""
-    words = ["run", *LONG, "cluster=inline", "seed=range(0,5)"]
+    words = ["run", *TRIAL, "cluster=inline", "seed=range(0,5)"]
     filler = little / "filler"
-    with started(*words, cwd=little.parent) as sweep:
+    with started(*words, cwd=little.parent, **slow) as sweep:
         for line in sweep.stdout:
             if line.startswith("[1/5]"):
                 fill(filler)
@@ -302,7 +306,7 @@ def test_a_full_disk(little):
 def test_a_disk_that_the_sweep_itself_fills(little):
     """What was finished is kept; with a larger disk the same command trains the rest alone."""
     words = ["run", *SMALL, "cluster=inline", "seed=range(0,16)"]
-    first = sweeps(*words, cwd=little.parent)
+    first = inside(*words, cwd=little.parent, full=True)
     ended = first.stdout.count(": budget, ")
     if first.returncode == 1:
         assert len(first.stderr.strip().splitlines()) == 1, first.stderr
@@ -312,7 +316,7 @@ def test_a_disk_that_the_sweep_itself_fills(little):
     subprocess.run(["mount", "-o", "remount,size=60m", str(little)], check=True)
     _, sent = runs(client(little))
     assert len(sent) < 16 or first.returncode == 1
-    done = inside(*words, "--json", cwd=little.parent)
+    done = inside(*words, "--json", cwd=little.parent, full=True)
     assert done.returncode == 0, done.stderr
     trials = json.loads(done.stdout)["trials"]
     assert sum(trial["reused"] for trial in trials) >= ended > 0

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from changes import changed
 from command import ENV, client, runs
-from services import QUICK, RAY, Service, nodes_of, until
+from services import QUICK, RAY, Service, is_up, nodes_of, until
 
 pytestmark = pytest.mark.services
 
@@ -63,6 +64,7 @@ def cluster(hosts, short):
     def start(host, *words):
         command = ["ip", "netns", "exec", host, *plain, *words]
         started.append(Service(command, cwd=short, env=env))
+        until(lambda: is_up(started[-1]), 60, f"Ray on {host}")
 
     try:
         start(
@@ -86,11 +88,12 @@ def nodes(host, env):
 def test_a_host_that_is_cut_off_costs_nothing(hosts, cluster, tmp_path):
     """It does not die, it is silent: its trial is trained again on the other."""
     near, far = hosts
-    words = ["run", "data.n=8", "model.width=16", "train.steps=2000", "train.loss_tol=0"]
+    words = ["run", "data.n=8", "model.width=16", "train.steps=800", "train.loss_tol=0"]
     words += ["diagnostics.every=100", "seed=range(0,6)", "pack=1", "cluster=ray"]
     words += [f"cluster.address={HEAD}:6379", "cluster.max_retries=0"]
     command = ["ip", "netns", "exec", near, sys.executable, "-m", "sweeps", *words]
-    sweep = Service(command, cwd=tmp_path, env=ENV | cluster | {"PYTHONPATH": ENV["PYTHONPATH"]})
+    soon = changed(tmp_path / "changes", execution__retry="NOTICED = 10.0")
+    sweep = Service(command, cwd=tmp_path, env=ENV | cluster | soon)
     try:
         until(lambda: "[2/6]" in sweep.log.read_text(), 120, "two trials")
         ip("-n", far, "link", "set", "veth-s", "down")

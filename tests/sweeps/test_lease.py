@@ -22,19 +22,17 @@ def reaches(process, line):
 
 
 def test_runs_of_a_dead_driver_are_closed_and_those_of_a_living_one_are_not(
-    server, tmp_path, monkeypatch
+    server, tmp_path, slow, monkeypatch
 ):
     api = server.client(monkeypatch)
     for machine in ("dead", "living", "other"):
         (tmp_path / machine).mkdir()
-    long = ["train.steps=2000", "train.loss_tol=0", "diagnostics.every=100"]
-    dying = words(server, *long, "seed=0,1", "tracking.lease=2")
-    living = words(server, *long, "train.steps=5000", "seed=range(20,50)")
-    living += ["pack=1", "tracking.lease=20"]
-    with started(*living, cwd=tmp_path / "living", **AUTH) as alive:
-        reaches(alive, "[1/30]")
+    dying = words(server, "train.loss_tol=0", "seed=0,1", "tracking.lease=2")
+    living = words(server, "train.loss_tol=0", "seed=range(20,100)", "pack=1", "tracking.lease=20")
+    with started(*living, cwd=tmp_path / "living", **AUTH, **slow) as alive:
+        reaches(alive, "[1/80]")
         (page,), _ = runs(api, "lease")
-        with started(*dying, cwd=tmp_path / "dead", **AUTH) as dead:
+        with started(*dying, cwd=tmp_path / "dead", **AUTH, **slow) as dead:
             reaches(dead, "[1/2]")
             dead.kill()
         ended = time.time() + 3

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from command import client, inside, runs, started, sweeps
+from command import client, inside, runs, started
 from records import RECORD
 from services import AUTH, until
 
@@ -68,10 +68,10 @@ def the_run(api):
 
 
 @pytest.mark.parametrize("cluster", ["inline", "local"])
-def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, cluster):
-    words = [*WORDS, *LIVE, "train.steps=4000", f"cluster={cluster}"]
+def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, slow, cluster):
+    words = [*WORDS, *LIVE, "train.steps=600", f"cluster={cluster}"]
     output = tmp_path / "outputs"
-    with started(*words, cwd=tmp_path) as sweep:
+    with started(*words, cwd=tmp_path, **slow) as sweep:
         until((output / "mlflow" / "mlflow.db").exists, 60, "a store")
         api = client(output)
         until(lambda: the_run(api), 60, "a run")
@@ -86,7 +86,7 @@ def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, c
         sweep.wait()
     assert the_run(api).info.status == "RUNNING"
     before = stored(api, the_run(api))
-    done = sweeps(*words, cwd=tmp_path)
+    done = inside(*words, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     parents, (last,) = runs(api)
     assert last.info.run_id == run.info.run_id
@@ -98,17 +98,17 @@ def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, c
     assert set(before) <= set(expected)
 
 
-def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, monkeypatch):
+def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, slow, monkeypatch):
     (tmp_path / "breaks.py").write_text(FAILS)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*WORDS, *LIVE, "train.eta=0.001", "train.steps=100000", "cluster=inline"]
-    broken = sweeps(*words, "model.activation=breaks:curve", cwd=tmp_path)
+    broken = inside(*words, "model.activation=breaks:curve", cwd=tmp_path)
     assert broken.returncode == 1
     api = client(tmp_path / "outputs")
     (run,) = runs(api)[1]
     assert run.info.status == "FAILED"
     assert "the activation broke" in run.data.tags["sweeps.reason"]
-    with started(*words, "study=cut", cwd=tmp_path) as sweep:
+    with started(*words, "study=cut", cwd=tmp_path, **slow) as sweep:
         until(
             lambda: api.get_experiment_by_name("cut") and points(runs(api, "cut")[1]), 60, "a run"
         )
@@ -134,14 +134,15 @@ def points(trials):
     return any("train/loss" in run.data.metrics for run in trials)
 
 
-def test_a_server_gets_a_running_trial_and_its_end(server, tmp_path, monkeypatch):
-    words = [*WORDS, *LIVE, "train.steps=2000", "study=live", "cluster=inline"]
+def test_a_server_gets_a_running_trial_and_its_end(server, tmp_path, slow, monkeypatch):
+    words = [*WORDS, *LIVE, "train.steps=100", "study=live", "cluster=inline"]
     words += ["tracking=server", f"tracking.uri={server.uri}"]
     api = server.client(monkeypatch)
-    with started(*words, cwd=tmp_path, **AUTH) as sweep:
+    with started(*words, cwd=tmp_path, **AUTH, **slow) as sweep:
         until(lambda: api.get_experiment_by_name("live") and runs(api, "live")[1], 60, "a run")
         (run,) = runs(api, "live")[1]
         assert run.info.status == "RUNNING"
+        (tmp_path / "mark").unlink()
         assert sweep.wait(120) == 0
     (last,) = runs(api, "live")[1]
     assert last.info.run_id == run.info.run_id

@@ -135,7 +135,8 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
     assert (status["state"], status["mlflow"]) == ("interrupted", "KILLED")
     mark.unlink()
     with tempfile.TemporaryDirectory() as home:
-        done = sweeps(*words, "cluster=inline", cwd=place, HOME=home, OMP_NUM_THREADS="3")
+        env = {"HOME": home, "OMP_NUM_THREADS": "3"}
+        done = sweeps(*words, "cluster=inline", cwd=place, full=True, **env)
         assert done.returncode == 0, done.stderr
         assert list(Path(home).iterdir()) == []
     assert (place / "outputs" / "matplotlib").is_dir()

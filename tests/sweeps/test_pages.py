@@ -25,7 +25,7 @@ PICTURES = Path(os.environ.get("SWEEPS_SCREENSHOTS", ""))
 def page(tmp_path_factory):
     where = tmp_path_factory.mktemp("pages")
     words = ["run", *SMALL, "model.width=8,16", "model.activation=relu,tanh", "cluster=inline"]
-    done = inside(*words, "--json", cwd=where)
+    done = inside(*words, "--json", cwd=where, full=True)
     links = json.loads(done.stdout)["links"]
     with served(where / "outputs", unused_port()) as address, browser(1600, TALL) as driver:
         yield driver, {k: v.replace("http://127.0.0.1:5000", address) for k, v in links.items()}

@@ -28,9 +28,9 @@ def drawn(driver, url):
     return WebDriverWait(driver, 60).until(lambda d: d.execute_script(LAST_STEP))
 
 
-def test_the_loss_curve_of_a_running_trial_grows(tmp_path):
+def test_the_loss_curve_of_a_running_trial_grows(tmp_path, slow):
     output = tmp_path / "outputs"
-    with started(*WORDS, "tracking.live_seconds=1", cwd=tmp_path) as sweep:
+    with started(*WORDS, "tracking.live_seconds=1", cwd=tmp_path, **slow) as sweep:
         until((output / "mlflow" / "mlflow.db").exists, 60, "a store")
         api = client(output)
         until(lambda: api.get_experiment_by_name("default") and runs(api)[1], 60, "a run")

@@ -145,7 +145,7 @@ def test_drift_is_reported_with_both_values():
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     where = tmp_path_factory.mktemp("reproduce")
-    words = ["run", *SMALL, "model.width=16,24", "--json", "pack=1"]
+    words = ["run", *SMALL, "model.width=16,24", "--json", "pack=1", "cluster.cpus_per_trial=2"]
     done = sweeps(*words, cwd=where)
     assert done.returncode == 0, done.stderr
     return where, [trial["config_hash"] for trial in json.loads(done.stdout)["trials"]]
@@ -153,7 +153,7 @@ def swept(tmp_path_factory):
 
 def test_a_trial_trained_on_ray_is_reproduced_bit_for_bit_and_recorded_in_mlflow(swept):
     where, (digest, _) = swept
-    done = sweeps("reproduce", digest[:8], "--allow-drift", cwd=where)
+    done = inside("reproduce", digest[:8], "--allow-drift", cwd=where)
     assert done.returncode == 0, done.stderr
     assert "identical bit for bit" in done.stdout
     api = client(where / "outputs")

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 def recorded(tmp_path_factory):
     """One sweep of four trials, on Ray."""
     where = tmp_path_factory.mktemp("sweep")
-    done = sweeps("run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)", cwd=where)
+    words = ["run", *SMALL, "model.activation=relu,tanh", "seed=range(0,2)"]
+    done = sweeps(*words, "cluster.cpus_per_trial=2", cwd=where, full=True)
     assert done.returncode == 0, done.stderr
     return where, done
 
@@ -142,10 +143,13 @@ def test_the_output_root_can_be_moved(recorded, tmp_path):
 
 
 def test_a_trial_that_raises_fails_alone(tmp_path):
-    """The theorem's step size does not exist where L ||W||_2 >= 1: training fails on the worker."""
+    """The theorem's step size does not exist where L ||W||_2 >= 1: training fails.
+
+    A trial that raises on a Ray worker is in test_secrets.py.
+    """
     words = ["run", *SMALL, "model.sigma_w2=0.2", "model.allow_ill_posed=true"]
-    words.append("train.eta_unit=theorem,tangent")
-    done = sweeps(*words, cwd=tmp_path)
+    words += ["train.eta_unit=theorem,tangent", "cluster=inline"]
+    done = inside(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "eta_unit=theorem failed: ValueError: train.eta_unit=theorem needs" in done.stdout
     parents, trials = runs(client(tmp_path / "outputs"))
@@ -269,12 +273,11 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
     ("stop", "cluster"), [(signal.SIGINT, "inline"), (signal.SIGTERM, "local")]
 )
 def test_an_interrupted_sweep_closes_its_run_and_the_same_command_continues(
-    stop, cluster, tmp_path
+    stop, cluster, tmp_path, slow
 ):
-    words = ["run", "data.n=8", "model.width=16", f"cluster={cluster}", "train.loss_tol=0"]
+    words = ["run", *SMALL, f"cluster={cluster}", "train.loss_tol=0", "seed=range(0,12)"]
     words += ["tracking.live_seconds=0"]  # a slow trial would have a run before it has ended
-    words += ["diagnostics.every=1", "seed=range(0,12)"]
-    with started(*words, cwd=tmp_path) as process:
+    with started(*words, cwd=tmp_path, **slow) as process:
         for line in process.stdout:
             if line.startswith("[2/12]"):
                 process.send_signal(stop)
@@ -296,10 +299,10 @@ def test_an_interrupted_sweep_closes_its_run_and_the_same_command_continues(
     assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == len(trials) == 12
 
 
-def test_a_driver_that_died_leaves_nothing_running(tmp_path):
-    words = ["run", "data.n=8", "model.width=16", "cluster=inline", "seed=range(0,20)"]
+def test_a_driver_that_died_leaves_nothing_running(tmp_path, slow):
+    words = ["run", *SMALL, "cluster=inline", "seed=range(0,20)"]
     words += ["tracking.live_seconds=0"]  # a slow trial would have a run before it has ended
-    with started(*words, cwd=tmp_path) as process:
+    with started(*words, cwd=tmp_path, **slow) as process:
         for line in process.stdout:
             if line.startswith("[2/20]"):
                 process.kill()

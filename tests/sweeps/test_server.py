@@ -1,7 +1,7 @@
 """Recording on a real MLflow server with a password, which is stopped and started again."""
 
 import pytest
-from command import SMALL, inside, runs, started, sweeps
+from command import SMALL, inside, runs, started
 from services import AUTH
 
 pytestmark = pytest.mark.services
@@ -14,7 +14,7 @@ def words(server, *more):
 def test_two_machines_share_a_server_and_train_once(server, tmp_path, monkeypatch):
     for machine in ("one", "two"):
         (tmp_path / machine).mkdir()
-    first = sweeps(*words(server, "study=two", "seed=0,1"), cwd=tmp_path / "one", **AUTH)
+    first = inside(*words(server, "study=two", "seed=0,1"), cwd=tmp_path / "one", **AUTH)
     assert first.returncode == 0, first.stderr
     public = ["tracking.public_url=https://mlflow.lab/here/"]
     asked = words(server, "study=two", "seed=0,1,2", *public)
@@ -36,7 +36,7 @@ def test_two_machines_share_a_server_and_train_once(server, tmp_path, monkeypatc
 
 
 def test_a_wrong_password_is_refused_and_shown_nowhere(server, tmp_path):
-    done = sweeps(*words(server), cwd=tmp_path, **(AUTH | {"MLFLOW_TRACKING_PASSWORD": "hunter2x"}))
+    done = inside(*words(server), cwd=tmp_path, **(AUTH | {"MLFLOW_TRACKING_PASSWORD": "hunter2x"}))
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "MLFLOW_TRACKING_PASSWORD" in done.stderr
@@ -44,13 +44,14 @@ def test_a_wrong_password_is_refused_and_shown_nowhere(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_lost_when_the_server_dies(server, tmp_path, monkeypatch):
+def test_nothing_is_lost_when_the_server_dies(server, tmp_path, slow, monkeypatch):
     """It dies during a sweep; training continues, and sync sends the rest."""
-    env = AUTH | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **env) as sweep:
         for line in sweep.stdout:
             if line.startswith("[1/6]"):
                 server.stop()
+                (tmp_path / "mark").unlink()
                 break
         said, _ = sweep.communicate(timeout=200)
     assert sweep.returncode == 3

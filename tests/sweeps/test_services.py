@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from changes import changed
 from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from services import QUICK, Service, answers, nodes_of, until
+from services import QUICK, Service, answers, is_up, keeping_logins, nodes_of, until
 
 pytestmark = pytest.mark.services
 
@@ -44,6 +45,7 @@ class Stack:
         plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
         # `mlflow`, `ray` and `sweeps` as in the image: on the path.
         self.env = plain | QUICK | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+        self.env |= keeping_logins(root)
 
     def here(self, text, name):
         """A word of the compose file, adapted to this machine."""
@@ -125,10 +127,10 @@ class Stack:
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def launched(self, *overrides):
+    def launched(self, *overrides, **env):
         """Start the one-shot service with this command."""
         entry = [self.here(word, "sweeps") for word in SERVICES["sweeps"]["entrypoint"]]
-        env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)}
+        env = self.environment("sweeps") | {"PYTHONPATH": str(ROOT)} | env
         words = [*entry, *overrides]
         service = Service(words, cwd=self.folder("sweeps"), env=env)
         self.running.append(service)
@@ -170,12 +172,15 @@ def start_all(stack):
     stack.server_of_mlflow = stack.start("mlflow")
     little = ["--disable-usage-stats"]
     address = f"127.0.0.1:{stack.ray}"
-    stack.start("ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little)
+    node = stack.start(
+        "ray-head", "--include-dashboard=false", f"--temp-dir={stack.root}/r", *little
+    )
     for nodes, name in ((1, None), (2, "ray-worker"), (3, "ray-worker")):
         if name:
             port = stack.node if nodes == 2 else unused_port()
-            stack.start(name, "--num-cpus=1", f"--node-manager-port={port}", *little)
+            node = stack.start(name, "--num-cpus=1", f"--node-manager-port={port}", *little)
         env = stack.environment("ray-worker")
+        until(lambda: is_up(node), 60, f"Ray node {nodes}")  # noqa: B023
         until(lambda: nodes_of(address, env) == nodes, 30, f"{nodes} Ray nodes")  # noqa: B023
     assert stack.healthy("ray-head")
     assert stack.healthy("ray-worker")
@@ -205,14 +210,16 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
                 assert secret.encode() not in text, f"{name} in {file}"
 
 
-def test_the_database_restarts_in_the_middle_of_a_sweep(stack, monkeypatch):
+def test_the_database_restarts_in_the_middle_of_a_sweep(stack, tmp_path, monkeypatch):
     """It is killed and restarted: no result is missing or duplicated."""
     count = "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE"
     count += " t.key = 'sweeps.kind' AND t.value = 'trial' AND r.lifecycle_stage = 'active'"
     before = int(stack.query(count))
-    long = ["data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
+    long = ["data.n=8", "model.width=16", "train.steps=400", "train.loss_tol=0"]
+    long += ["diagnostics.every=100"]
     to = ["cluster=ray", "tracking=server", "study=restart", "seed=range(0,8)", "pack=1"]
-    sweep = stack.launched("run", *long, *to)
+    soon = changed(tmp_path / "changes", driver__outbox="RETRY_AFTER = 2.0")
+    sweep = stack.launched("run", *long, *to, **soon)
     until(lambda: int(stack.query(count)) > before, 90, "a trial in the database")
     stack.database.kill()
     time.sleep(3)

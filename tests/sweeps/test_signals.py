@@ -144,15 +144,14 @@ def test_under_nohup_a_closed_terminal_is_ignored(sent):
     assert "1 trial" in done.stdout
 
 
-def test_a_closed_terminal_ends_a_sweep_in_good_order(tmp_path):
+def test_a_closed_terminal_ends_a_sweep_in_good_order(tmp_path, slow):
     """Results are written, the run is closed, and the same command continues from there."""
-    words = ["run", "data.n=8", "model.width=16", "train.steps=1500", "train.loss_tol=0"]
-    words += ["diagnostics.every=100", "cluster=inline", "pack=1", "seed=range(0,40)"]
+    words = ["run", *SMALL, "train.loss_tol=0", "cluster=inline", "pack=1", "seed=range(0,40)"]
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
         command = [sys.executable, "-m", "sweeps", *words]
-        os.execve(command[0], command, ENV | {"TERM": "xterm"})  # noqa: S606
+        os.execve(command[0], command, ENV | slow | {"TERM": "xterm"})  # noqa: S606
     said = b""
     while b"[1/40]" not in said:
         said += os.read(terminal, 4096)

@@ -6,9 +6,10 @@ import threading
 import time
 
 import pytest
+from changes import changed
 from command import SMALL, inside, runs, started
-from services import AUTH, MlflowServer
-from test_faults import LONG, Proxy, assert_complete
+from services import AUTH
+from test_faults import TRIAL, Proxy, assert_complete
 from test_reconciliation import assert_once
 
 from sweeps.config.request import TrackingConfig
@@ -41,7 +42,8 @@ def test_a_driver_that_is_killed_or_paused_while_it_sends(server, number, tmp_pa
     words = ["run", *SMALL, "cluster=inline", "tracking=server", f"study={study}"]
     with contextlib.closing(Stopping(server.port, number)) as proxy:
         own = [*words, "tracking.lease=1", f"tracking.uri={proxy.uri}"]
-        with started(*own, cwd=tmp_path / "one", **AUTH) as proxy.driver:
+        soon = changed(tmp_path / "changes", driver__outbox="RETRY_AFTER = 1.0")
+        with started(*own, cwd=tmp_path / "one", **AUTH, **soon) as proxy.driver:
             assert proxy.stopped.wait(120)
             time.sleep(2)
             done = inside(*words, f"tracking.uri={server.uri}", cwd=tmp_path / "two", **AUTH)
@@ -56,55 +58,46 @@ def test_a_driver_that_is_killed_or_paused_while_it_sends(server, number, tmp_pa
     assert len(api.get_metric_history(trial.info.run_id, "train/loss")) == 31
 
 
-def test_a_server_with_a_new_database_gets_all_results_in_the_right_study(tmp_path, monkeypatch):
+def test_a_server_with_a_new_database_gets_all_results_in_the_right_study(
+    server, slow, tmp_path, monkeypatch
+):
     """The ledger's ids belong to something else there; names and tags do not."""
-    folder, root = tmp_path / "server", tmp_path / "outputs"
-    folder.mkdir()
-    server = MlflowServer(folder)
-    to = ["tracking=server", f"tracking.uri={server.uri}"]
-    words = [
-        "run",
-        *LONG,
-        "train.steps=700",
-        *to,
-        "cluster=inline",
-        "study=mine",
-        "seed=range(0,4)",
-    ]
-    with running(server):
-        with started(*words, cwd=tmp_path, **AUTH, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as sweep:
-            for line in sweep.stdout:
-                if line.startswith("[1/4]"):
-                    server.stop()
-                    break
-            said, _ = sweep.communicate(timeout=200)
-        assert sweep.returncode == 3, said
-        assert said.count("MLflow does not take results") == 1
-        assert "did not take" in said.partition("Not in MLflow yet: ")[2]
-        (folder / "record.db").unlink()
-        server.start()
-        api = server.client(monkeypatch)
-        theirs = api.create_experiment("somebody-elses")
-        with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
-            tracker = Tracker(TrackingConfig(name="server", uri=server.uri), root)
-            (entry,) = ledger.sweeps_like("")
-            assert entry.experiment == theirs
-            assert publish_results(tracker, ledger) == {}  # as a driver does that goes on
-        assert not api.search_runs([theirs])
-        assert inside("sync", *to, cwd=tmp_path, **AUTH).returncode == 0
-        assert_complete(api, 4, "mine")
-        api.delete_run(runs(api, "mine")[1][0].info.run_id)
-        again = inside(*words, cwd=tmp_path, **AUTH)
-        assert again.returncode == 0, again.stderr
-        assert "all 4 trials finished before" in again.stdout
-        assert_complete(api, 4, "mine")
-        assert not api.search_runs([theirs])
-
-
-@contextlib.contextmanager
-def running(server):
+    root, to = tmp_path / "outputs", ["tracking=server", f"tracking.uri={server.uri}"]
+    words = ["run", *TRIAL, *to, "cluster=inline", "study=mine", "seed=range(0,4)"]
+    env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    with started(*words, cwd=tmp_path, **env) as sweep:
+        for line in sweep.stdout:
+            if line.startswith("[1/4]"):
+                server.stop()
+                (tmp_path / "mark").unlink()
+                break
+        said, _ = sweep.communicate(timeout=200)
+    assert sweep.returncode == 3, said
+    assert said.count("MLflow does not take results") == 1
+    assert "did not take" in said.partition("Not in MLflow yet: ")[2]
+    (server.folder / "record.db").unlink()
     server.start()
-    try:
-        yield
-    finally:
-        server.stop()
+    api = server.client(monkeypatch)
+    with contextlib.closing(Ledger(root / "ledger.db")) as ledger:
+        (entry,) = ledger.sweeps_like("")
+        theirs = somebody_elses(api, entry.experiment)
+        tracker = Tracker(TrackingConfig(name="server", uri=server.uri), root)
+        assert publish_results(tracker, ledger) == {}  # as a driver does that goes on
+    assert not api.search_runs(theirs)
+    assert inside("sync", *to, cwd=tmp_path, **AUTH).returncode == 0
+    assert_complete(api, 4, "mine")
+    api.delete_run(runs(api, "mine")[1][0].info.run_id)
+    again = inside(*words, cwd=tmp_path, **AUTH)
+    assert again.returncode == 0, again.stderr
+    assert "all 4 trials finished before" in again.stdout
+    assert_complete(api, 4, "mine")
+    assert not api.search_runs(theirs)
+
+
+def somebody_elses(api, until):
+    """Create experiments up to the one with this id."""
+    made = [api.create_experiment("somebody-elses-0")]
+    while made[-1] != until:
+        assert len(made) < 100
+        made.append(api.create_experiment(f"somebody-elses-{len(made)}"))
+    return made
