@@ -19,7 +19,7 @@ DOORS = {
     "pandas": {"sweeps/api.py", "sweeps/planning/outcomes.py", "sweeps/reports/frames.py"},
     "ray": {
         f"sweeps/execution/{name}.py"
-        for name in ("asha", "ray_cluster", "ray_head", "local_ray", "tune")
+        for name in ("asha", "head_watch", "ray_cluster", "ray_head", "local_ray", "tune")
     },
     "mlflow": {
         f"sweeps/tracking/{name}.py"
