@@ -1,4 +1,4 @@
-"""Data sets: inputs as columns of norm sqrt(d), and targets."""
+"""Data sets: inputs as columns of one norm, sqrt(d) by default, and targets."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from deq.data.config import (
     MnistConfig,
     NpzConfig,
     OpenmlConfig,
+    OrthonormalConfig,
     SphereConfig,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "MnistConfig",
     "NpzConfig",
     "OpenmlConfig",
+    "OrthonormalConfig",
     "SphereConfig",
     "digest",
     "load",
@@ -38,8 +40,8 @@ def load(config: DataConfig) -> "Dataset":
     """Load and check a data set.
 
     Returns:
-        x (d, n) with columns of norm sqrt(d), and y (n,), both float64, and as `test` the
-        held-out samples (see `test_n`).
+        x (d, n) with columns of norm sqrt(d) times `config.norm`, and y (n,), both float64, and
+        as `test` the held-out samples (see `test_n`).
 
     Raises:
         ValueError: it cannot be read or downloaded, or has too few samples, values that
@@ -48,29 +50,36 @@ def load(config: DataConfig) -> "Dataset":
     import torch
 
     from deq.data.dataset import centre
-    from deq.data.sphere import draw_sphere
 
-    if isinstance(config, SphereConfig):
-        return _split(*draw_sphere(config), config.test_n)
+    if isinstance(config, SphereConfig | OrthonormalConfig):
+        return _split(*_drawn(config), config)
     values, labels = _arrays(config)
     n = len(labels) - config.test_n
     x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values, n)
     with _naming_file(config):
-        return _split(x, torch.tensor(labels), config.test_n)
+        return _split(x, torch.tensor(labels), config)
 
 
-def _split(x: "Tensor", y: "Tensor", test_n: int) -> "Dataset":
-    """Check and scale samples x (d, k), of which the last `test_n` are held out."""
+def _drawn(config: SphereConfig | OrthonormalConfig) -> "tuple[Tensor, Tensor]":
+    """Return the directions x (d, k) and targets y (k,) of a synthetic data set."""
+    from deq.data.orthonormal import draw_orthonormal
+    from deq.data.sphere import draw_sphere
+
+    return draw_sphere(config) if isinstance(config, SphereConfig) else draw_orthonormal(config)
+
+
+def _split(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
+    """Check and scale samples x (d, k), of which the last `config.test_n` are held out."""
     from deq.data.columns import check_nonzero
     from deq.data.dataset import Dataset, normalise, scale
 
-    n = len(y) - test_n
-    if not test_n:
-        return Dataset(normalise(x), y)
+    n, norm = len(y) - config.test_n, config.norm
+    if not config.test_n:
+        return Dataset(normalise(x, norm), y)
     held_out = x[:, n:].clone()
     check_nonzero(held_out.numpy(), n)
-    train = normalise(x[:, :n].clone())  # in x's memory order, so that norms are rounded alike
-    return Dataset(train, y[:n].clone(), Dataset(scale(held_out), y[n:].clone()))
+    train = normalise(x[:, :n].clone(), norm)  # in x's memory order: norms are rounded alike
+    return Dataset(train, y[:n].clone(), Dataset(scale(held_out, norm), y[n:].clone()))
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:
@@ -79,7 +88,7 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
     Raises:
         ValueError: as `load`.
     """
-    if isinstance(config, SphereConfig):
+    if isinstance(config, SphereConfig | OrthonormalConfig):
         return config.d, config.n
     if isinstance(config, DigitsConfig):
         from deq.data.digits import PIXELS, check_digits

@@ -17,7 +17,7 @@ from deq.linalg.operator_norm import operator_norm
 from deq.models.equilibrium import draw
 from deq.theory.kernels import gram
 from deq.theory.layers import layer_grams, layer_limits
-from deq.theory.population import population
+from deq.theory.population import limit_of
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.trained import Trained
 
@@ -95,7 +95,7 @@ def finite_depth(config: TrialConfig, depth: int, dataset: Dataset | None = None
     dataset, model = dataset or load(config.data), config.model
     phi, x, m = activation(model.activation), dataset.x, model.width
     w, u, a = (part[0] for part in starting_weights([config], [dataset], torch.device("cpu")))
-    limit = population(x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a)
+    limit = limit_of(model, x)
     g = gram(Trained(config, w, u, a).equilibrium(x))
     p = u @ x.to(u.dtype)
     tied = _first(depth, layer_grams(phi, p, lambda: w))

@@ -13,7 +13,7 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial, InitialCondition
 from deq.theory.heavy_ball import optimum
-from deq.theory.population import MARGIN, Population, population
+from deq.theory.population import MARGIN, Population, limit_of
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
@@ -242,11 +242,9 @@ def forecast(
 
 def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float) -> Forecast:
     """Forecast a trial from its network at t = 0 and its absolute step size."""
-    model, limit, missing = config.model, None, ""
+    limit, missing = None, ""
     try:
-        limit = population(
-            dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
-        )
+        limit = limit_of(config.model, dataset.x)
     except ValueError as error:
         missing = str(error)
     condition = trial_condition(config, initial, eta)

@@ -26,7 +26,7 @@ class Trained:
     """A trained model, to be evaluated at any inputs.
 
     Inputs x are (d, n), samples as columns, and are not normalised here. Training used
-    columns of norm sqrt(d), see `deq.load(config.data).x`; of images the mean of the training
+    columns of one norm, see `deq.load(config.data).x`; of images the mean of the training
     samples was subtracted first. Fixed points are solved by the trial's own solver, as
     precisely as the weights' dtype allows.
 
