@@ -72,7 +72,10 @@ def _split(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
     """Check and scale samples x (d, k), of which the last `config.test_n` are held out."""
     from deq.data.columns import check_nonzero
     from deq.data.dataset import Dataset, normalise, scale
+    from deq.data.labels import uniform_labels
 
+    if config.labels == "uniform":
+        y = uniform_labels(config.label_seed, (len(y) - config.test_n, config.test_n))
     n, norm = len(y) - config.test_n, config.norm
     if not config.test_n:
         return Dataset(normalise(x, norm), y)

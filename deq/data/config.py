@@ -11,13 +11,22 @@ class CommonConfig:
 
     Attributes:
         norm: norm of every input in units of sqrt(d); 1 in the papers.
+        labels: own: those of the data set; uniform: U(0, 1), whatever the input.
+        label_seed: of the draw of uniform labels, which trials with different seeds share.
     """
 
     norm: float = field(default=1.0, metadata={"absent_at": 1.0})
+    labels: Literal["own", "uniform"] = field(default="own", metadata={"absent_at": "own"})
+    label_seed: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
         if not 0 < self.norm < math.inf:
             raise ValueError(f"norm must be finite and above 0, not {self.norm}")
+        _check_seed(self.label_seed, "label_seed")
+        if self.labels == "own" and self.label_seed:
+            raise ValueError(
+                "label_seed has no meaning with labels=own: leave it out, or set labels=uniform"
+            )
 
 
 @dataclass(frozen=True)
@@ -203,9 +212,9 @@ def _check_n(n: int, test_n: int) -> None:
         raise ValueError(f"test_n must be at least 0, not {test_n}")
 
 
-def _check_seed(seed: int) -> None:
+def _check_seed(seed: int, name: str = "seed") -> None:
     if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {seed}")
+        raise ValueError(f"{name} must be in 0 .. 2**63 - 1, not {seed}")
 
 
 def _check_classes(classes: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Orthonormal inputs, and inputs of other norms than sqrt(d): data and infinite-width limit."""
+"""Orthonormal inputs, other norms than sqrt(d), uniform labels: data and infinite-width limit."""
 
 import dataclasses
 import math
@@ -11,6 +11,7 @@ from small_trials import config
 import deq
 from deq.config import ModelConfig
 from deq.data import DigitsConfig, NpzConfig, OrthonormalConfig, SphereConfig, load, shape_of
+from deq.data.labels import uniform_labels
 from deq.theory.layers import layer_limits
 from deq.theory.population import population
 
@@ -65,6 +66,32 @@ def test_every_data_set_has_the_norm_asked_for(norm, tmp_path):
         assert shape_of(dataclasses.replace(data, norm=norm)) == tuple(usual.x.shape)
 
 
+def test_uniform_labels_are_drawn_from_their_seed_and_nothing_else_changes(tmp_path):
+    np.savez(tmp_path / "own.npz", x=np.random.default_rng(5).standard_normal((5, 6)), y=np.ones(6))
+    several = (
+        DigitsConfig(n=4, test_n=2),
+        SphereConfig(n=4, d=7, test_n=2),
+        OrthonormalConfig(n=4, d=7, test_n=2),
+        NpzConfig(path=str(tmp_path / "own.npz"), test_n=2),
+    )
+    drawn = []
+    for data in several:
+        usual = load(data)
+        uniform = load(dataclasses.replace(data, labels="uniform", label_seed=9))
+        assert torch.equal(usual.x, uniform.x)
+        assert torch.equal(usual.test.x, uniform.test.x)
+        assert not torch.equal(usual.y, uniform.y)
+        assert len(uniform.test.y) == len(usual.test.y) == 2
+        drawn.append(torch.cat([uniform.y, uniform.test.y]))
+    assert all(torch.equal(labels, drawn[0]) for labels in drawn)
+    y = np.sort(uniform_labels(0, [4000, 5]).numpy()[:4000])
+    # Kolmogorov's distance from U(0, 1); 1.95 / sqrt(n) has a probability of 0.001.
+    assert np.abs(y - np.arange(0.5, 4000) / 4000).max() < 1.95 / math.sqrt(4000)
+    assert not torch.equal(uniform_labels(0, [4]), uniform_labels(1, [4]))
+    inputs = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(uniform_labels(0, [4]), inputs)
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
@@ -73,6 +100,8 @@ def test_every_data_set_has_the_norm_asked_for(norm, tmp_path):
         (lambda: OrthonormalConfig(seed=-1), "seed must be in"),
         (lambda: SphereConfig(norm=0.0), "norm must be finite and above 0, not 0.0"),
         (lambda: DigitsConfig(norm=math.nan), "norm must be finite"),
+        (lambda: DigitsConfig(label_seed=3), "label_seed has no meaning with labels=own"),
+        (lambda: DigitsConfig(labels="uniform", label_seed=-2), "label_seed must be in .* not -2"),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(build, match):
