@@ -49,13 +49,16 @@ def load(config: DataConfig) -> "Dataset":
     """
     import torch
 
-    from deq.data.dataset import centre
+    from deq.data.dataset import columns_of
 
     if isinstance(config, SphereConfig | OrthonormalConfig):
         return _split(*_drawn(config), config)
     values, labels = _arrays(config)
     n = len(labels) - config.test_n
-    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values, n)
+    if isinstance(config, NpzConfig):
+        x = torch.from_numpy(values)
+    else:
+        x = columns_of(values, n, centred=config.centred)
     with _naming_file(config):
         return _split(x, torch.tensor(labels), config)
 
@@ -102,7 +105,9 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
 
     values, labels = _arrays(config)
     n = len(labels) - config.test_n
-    x = values if isinstance(config, NpzConfig) else (values - values[:n].mean(axis=0)).T
+    x = values if isinstance(config, NpzConfig) else values.T
+    if not isinstance(config, NpzConfig) and config.centred:
+        x = x - x[:, :n].mean(axis=1, keepdims=True)
     with _naming_file(config):
         check_nonzero(x[:, n:], n)
         check_columns(x[:, :n])

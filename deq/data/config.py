@@ -29,12 +29,25 @@ class CommonConfig:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(CommonConfig):
+    """Keys of two classes of a set of images.
+
+    Attributes:
+        centred: whether the mean of the n images is subtracted from every image. Without it one
+            eigenvalue of the Gram matrix is far above all others, because pixels are not negative.
+    """
+
+    centred: bool = field(default=True, metadata={"absent_at": True})
+
+
 @dataclass(frozen=True)
-class DigitsConfig(CommonConfig):
+class DigitsConfig(ImagesConfig):
     """Handwritten digits bundled with scikit-learn: two classes, d = 64, labels -1 and 1.
 
     The first n/2 samples of each class (the first class has one more when n is odd),
-    centred (the mean sample subtracted), each normalised to norm sqrt(d) times `norm`.
+    centred (the mean sample subtracted, see `centred`), each normalised to norm sqrt(d) times
+    `norm`.
 
     Attributes:
         name: the data set.
@@ -146,14 +159,14 @@ class NpzConfig(CommonConfig):
 
 
 @dataclass(frozen=True)
-class OpenmlConfig(CommonConfig):
+class OpenmlConfig(ImagesConfig):
     """Two classes of a set of images of OpenML; labels -1 and 1.
 
     As for `digits`: the first n/2 samples of each class in OpenML's order (the first
     class has one more when n is odd), centred (the mean sample subtracted, because pixels
-    are not negative), each normalised to norm sqrt(d) times `norm`. The defaults are the 500
-    images of each of the classes 0 and 1 of Ling et al., who state that inputs are normalised
-    and do not mention centring.
+    are not negative; see `centred`), each normalised to norm sqrt(d) times `norm`. The defaults
+    are the 500 images of each of the classes 0 and 1 of Ling et al., who state that inputs are
+    normalised and do not mention centring.
 
     Attributes:
         name: the data set.
@@ -161,9 +174,9 @@ class OpenmlConfig(CommonConfig):
         classes: the two classes; the second is labelled 1.
         cache: the folder of downloads. Its location is not part of an experiment's
             identity. `sweeps` fills in `data` under its output root.
-        sha256: SHA-256 of the samples before centring and normalisation, sample by
-            sample, then of their labels, all as little-endian float64, the held-out ones last;
-            filled in when the trial is composed, and checked when the samples are loaded.
+        sha256: SHA-256 of the samples before any change of colours, centring and normalisation,
+            sample by sample, then of their labels, all as little-endian float64, the held-out ones
+            last; filled in when the trial is composed, and checked when the samples are loaded.
         test_n: number of held-out samples, as for `digits`.
     """
 
@@ -193,9 +206,15 @@ class MnistConfig(OpenmlConfig):
 
 @dataclass(frozen=True)
 class Cifar10Config(OpenmlConfig):
-    """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10)."""
+    """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10).
+
+    Attributes:
+        grayscale: whether the three colours of a pixel are replaced by their luminance,
+            0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), before all else; d = 1024.
+    """
 
     name: Literal["cifar10"] = "cifar10"
+    grayscale: bool = field(default=False, metadata={"absent_at": False})
 
     data_id: ClassVar[int] = 40927
 

@@ -42,11 +42,13 @@ def scale(x: Tensor, norm: float) -> Tensor:
     return scaled
 
 
-def centre(rows: np.ndarray, n: int) -> Tensor:
-    """Return images (k, d) as columns (d, k), float64, with the mean of the first n subtracted.
+def columns_of(rows: np.ndarray, n: int, *, centred: bool) -> Tensor:
+    """Return images (k, d) as columns (d, k), float64; `centred`: less the mean of the first n.
 
     Pixels are not negative, so raw images lie in a narrow cone about their mean, and one
     eigenvalue of the Gram matrix would be far above all others.
     """
     x = torch.tensor(rows.T, dtype=torch.float64)
+    if not centred:
+        return x
     return x - x[:, :n].clone().mean(dim=1, keepdim=True)

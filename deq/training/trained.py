@@ -26,8 +26,8 @@ class Trained:
     """A trained model, to be evaluated at any inputs.
 
     Inputs x are (d, n), samples as columns, and are not normalised here. Training used
-    columns of one norm, see `deq.load(config.data).x`; of images the mean of the training
-    samples was subtracted first. Fixed points are solved by the trial's own solver, as
+    columns of one norm, see `deq.load(config.data).x`; of centred images the mean of the
+    training samples was subtracted first. Fixed points are solved by the trial's own solver, as
     precisely as the weights' dtype allows.
 
     Attributes:

@@ -156,10 +156,10 @@ def test_new_keys_change_the_hash_away_from_their_defaults_only():
         return config_hash(composed.trial)
 
     defaults = ["train.momentum=0", "train.batch=null", "train.batch=8", "data.test_n=0"]
-    defaults += ["data.norm=1", "data.labels=own", "data.label_seed=0"]
+    defaults += ["data.norm=1", "data.labels=own", "data.label_seed=0", "data.centred=true"]
     assert {digest(), *map(digest, defaults)} == {digest()}
     others = ["train.momentum=0.5", "train.batch=4", "data.test_n=2", "data.norm=0.5"]
-    others += ["data.labels=uniform"]
+    others += ["data.labels=uniform", "data.centred=false"]
     assert len({digest(), *map(digest, others)}) == 1 + len(others)
 
 
