@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deq.activations.constants import KINKED
 from deq.activations.properties import has_kink, lipschitz
+from deq.block_steps import BlockSteps, checked_factor, value_of
 from deq.data.config import DataConfig, DigitsConfig
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ PACK_KEYS = (
     "model.activation",
     "train.momentum",
     "train.batch",
+    "train.eta_w",
+    "train.eta_u",
+    "train.eta_a",
     "solver",
     "diagnostics",
     "dtype",
@@ -159,6 +163,9 @@ class TrainConfig:
         batch: number of samples, drawn anew for each step, that the step's gradient is taken over,
             scaled by n / batch; null: all n. Every step still solves for all samples, so that
             loss and spectra are those of the whole set: it measures dynamics, and saves nothing.
+        eta_w, eta_u, eta_a: factor of the step size for W, U and a, at least 0: a number, or one
+            over the width m or the input size d, as in 1/m. H, and all rates, are then those of
+            the sum of factor times block; what the theorem says of one step size is left out.
     """
 
     steps: int = 500
@@ -169,13 +176,26 @@ class TrainConfig:
     integrator_tol: float | None = field(default=None, metadata={"absent_at": None})
     momentum: float = field(default=0.0, metadata={"absent_at": 0.0})
     batch: int | None = field(default=None, metadata={"absent_at": None})
+    eta_w: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    eta_u: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    eta_a: float | str = field(default=1.0, metadata={"absent_at": 1.0})
 
     @property
     def plain(self) -> bool:
         """Whether it is gradient descent on all samples, which the theorem is about."""
-        return self.momentum == 0 and self.batch is None
+        return self.momentum == 0 and self.batch is None and self.one_step
+
+    @property
+    def one_step(self) -> bool:
+        """Whether W, U and a have one step size."""
+        return self.eta_w == self.eta_u == self.eta_a == 1
+
+    def block_steps(self, m: int, d: int) -> BlockSteps:
+        """Return the factors of the step size at width m and input size d."""
+        return BlockSteps(*(value_of(f, m, d) for f in (self.eta_w, self.eta_u, self.eta_a)))
 
     def __post_init__(self) -> None:
+        self._check_factors()
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
         if self.batch is not None and self.batch < 1:
@@ -196,6 +216,18 @@ class TrainConfig:
             raise ValueError(
                 "integrator_tol has no meaning with integrator=steps: leave it out, or set "
                 "train.integrator=windows"
+            )
+
+    def _check_factors(self) -> None:
+        """Check the factors of the blocks, and write each in its one form."""
+        for name in ("eta_w", "eta_u", "eta_a"):
+            object.__setattr__(self, name, checked_factor(name, getattr(self, name)))
+        if not any(self.block_steps(1, 1)):
+            raise ValueError("eta_w, eta_u and eta_a are all 0, so that nothing is trained")
+        if self.eta_unit == "theorem" and not self.one_step:
+            raise ValueError(
+                "eta_unit=theorem is condition (10), which is about one step size: leave out "
+                "train.eta_w, train.eta_u and train.eta_a, or set eta_unit=tangent"
             )
 
 
@@ -282,8 +314,9 @@ class TrialConfig:
         """Refuse trials for which windows are not built."""
         if not self.train.plain:
             raise ValueError(
-                "train.integrator=windows works with full-batch gradient descent only: set "
-                "train.integrator=steps, or leave out train.momentum and train.batch"
+                "train.integrator=windows works with full-batch gradient descent of one step size "
+                "only: set train.integrator=steps, or leave out train.momentum, train.batch, "
+                "train.eta_w, train.eta_u and train.eta_a"
             )
         activation = self.model.activation
         if has_kink(activation) and activation not in KINKED:

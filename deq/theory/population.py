@@ -13,6 +13,7 @@ from torch import Tensor
 from deq.activations.activation import Activation
 from deq.activations.gaussian import rule_for
 from deq.activations.lookup import activation as lookup
+from deq.block_steps import ONE_STEP, BlockSteps
 from deq.config import ModelConfig
 from deq.linalg.eigenvalues import least_eigenvalue
 from deq.theory.dual_activation import DualActivation, dual_activation
@@ -68,9 +69,15 @@ class Population:
         """True if lambda_star exceeds its error bound MARGIN times."""
         return self.lambda_star > MARGIN * self.lambda_star_error
 
-    def tangent(self, width: int) -> Tensor:
-        """Return H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
-        return width * self.gram * (1 + self.backward) + (self.x.mT @ self.x) * self.backward
+    def tangent(self, width: int, steps: BlockSteps = ONE_STEP) -> Tensor:
+        """Return H_inf = m K * (f_a + f_w B_inf) + f_u (X^T X) * B_inf at width m; (n, n).
+
+        Args:
+            width: m.
+            steps: factors of the step size, see `kernels.tangent`.
+        """
+        inputs = steps.u * (self.x.mT @ self.x)
+        return width * self.gram * (steps.a + steps.w * self.backward) + inputs * self.backward
 
 
 def limit_of(model: ModelConfig, x: Tensor) -> Population:

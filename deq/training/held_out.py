@@ -124,7 +124,9 @@ def _kernels(config: TrialConfig, dataset: Dataset, test: Dataset) -> tuple[dict
         return {}, str(error)
     if not own.resolved:
         return {}, "lambda_star is not resolved, so K cannot be inverted"
-    return {"test/loss_population": limit.tangent(model.width), "test/loss_gram": limit.gram}, ""
+    steps = config.train.block_steps(model.width, len(dataset.x))
+    tangent = limit.tangent(model.width, steps)
+    return {"test/loss_population": tangent, "test/loss_gram": limit.gram}, ""
 
 
 def _network(config: TrialConfig, weights: Weights) -> Trained:

@@ -53,7 +53,9 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
             raise ValueError(
                 f"train.eta_unit=population: {error}; choose tangent or absolute"
             ) from error
-        return _stability_limit(float(greatest_eigenvalue(limit.tangent(model.width))), "H_inf")
+        steps = config.train.block_steps(model.width, len(dataset.x))
+        top = float(greatest_eigenvalue(limit.tangent(model.width, steps)))
+        return _stability_limit(top, "H_inf")
     condition = theorem_step(initial, model)
     if condition is None:
         raise ValueError(

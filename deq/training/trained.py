@@ -70,6 +70,9 @@ class Trained:
     def tangent(self, x: Tensor) -> Tensor:
         """Return H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
 
+        With factors of the step size (`train.eta_w`, ...) each block of H is multiplied by its
+        factor: it is the kernel that the trial's gradient descent follows.
+
         Raises:
             ValueError: as `equilibrium`, or there is no adjoint.
         """
@@ -79,7 +82,8 @@ class Trained:
         start = self.a.repeat(len(q), 1)
         v = self._solve(AdjointMap(self.w[None], self.a[None], mask[None]), start, "adjoint")
         x = x.double()
-        return tangent(gram(z.T), gram((mask * v).T), x.T @ x)
+        steps = self.config.train.block_steps(*self.u.shape)
+        return tangent(gram(z.T), gram((mask * v).T), x.T @ x, steps)
 
     @property
     def _activation(self) -> Activation:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from deq.block_steps import BlockSteps
 from deq.training.state import State, state_dict
 
 
@@ -21,27 +22,34 @@ class Velocity:
         self.a: Tensor | None = None
 
     def move(
-        self, weights: tuple[Tensor, Tensor, Tensor], scaled: Tensor, z: Tensor, xx: Tensor
+        self,
+        weights: tuple[Tensor, Tensor],
+        scaled: Tensor,
+        z: Tensor,
+        xx: Tensor,
+        steps: BlockSteps,
     ) -> None:
         """Take a step of W and P, in place.
 
         Args:
-            weights: W, P and a.
+            weights: W and P.
             scaled: (B, n, m) eta R diag(e).
             z: (B, n, m) Z.
             xx: (B, n, n) X^T X.
+            steps: factors of the step size.
         """
-        w, p, a = weights
+        w, p = weights
         if self.w is None or self.p is None:
-            self.w, self.p, self.a = torch.zeros_like(w), torch.zeros_like(p), torch.zeros_like(a)
-        self.w.baddbmm_(scaled.mT, z, beta=self.momentum, alpha=-1)
-        self.p.baddbmm_(xx, scaled, beta=self.momentum, alpha=-1)
+            self.w, self.p = torch.zeros_like(w), torch.zeros_like(p)
+        self.w.baddbmm_(scaled.mT, z, beta=self.momentum, alpha=-steps.w)
+        self.p.baddbmm_(xx, scaled, beta=self.momentum, alpha=-steps.u)
         w += self.w
         p += self.p
 
     def move_output(self, a: Tensor, step: Tensor) -> None:
         """Take a step of a (B, m), in place; `step` is that of gradient descent."""
-        assert self.a is not None
+        if self.a is None:
+            self.a = torch.zeros_like(a)
         a += self.a.mul_(self.momentum).add_(step)
 
     def select(self, keep: list[int]) -> None:
