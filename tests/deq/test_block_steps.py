@@ -133,7 +133,7 @@ def test_equal_factors_are_another_step_size_and_one_is_none():
 def test_low_precision_products_bound_the_scaled_step():
     solver = SolverConfig(tol=1e-6, precision="mixed")
     rule = absolute(2e-5, 20, eta_w=60.0)
-    model = ModelConfig(12, "tanh")
+    model = ModelConfig(12, "tanh", sigma_w2=1e-6)  # W is hardly more than its steps
     trial = config(data=SMALL, model=model, train=rule, dtype="float32", seed=3, solver=solver)
     mixed = train(trial).trajectory["loss"].numpy()
     assert np.allclose(mixed, own_losses(trial, 20, (60, 1, 1)), rtol=1e-4)
