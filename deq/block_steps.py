@@ -2,18 +2,32 @@
 
 import math
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A factor that is a number divided by the width m or the input size d.
 _QUOTIENT = re.compile(r"(?P<number>[^/]+)/(?P<size>[md])")
 
 
 class BlockSteps(NamedTuple):
-    """Factors of the step size of W, U and a: theta_b(t+1) = theta_b(t) - eta f_b grad_b Phi."""
+    """Factors of the step size of W, U and a: theta_b(t+1) = theta_b(t) - eta f_b grad_b Phi.
+
+    Attributes:
+        w, u, a: f_w, f_u and f_a.
+        bias: what a factor of the biases' own adds to every entry of f_u X^T X: their factor less
+            f_u, times the square of the input that they belong to.
+    """
 
     w: float = 1.0
     u: float = 1.0
     a: float = 1.0
+    bias: float = 0.0
+
+    def inputs(self, xx: "Tensor") -> "Tensor":
+        """Return X^T F X, F the factor of each row of X; `xx` is X^T X."""
+        return xx if (self.u, self.bias) == (1.0, 0.0) else self.u * xx + self.bias
 
 
 # Gradient descent with one step size.

@@ -36,6 +36,8 @@ PACK_KEYS = (
     "train.eta_w",
     "train.eta_u",
     "train.eta_a",
+    "train.eta_bias",
+    "data.bias",
     "solver",
     "diagnostics",
     "dtype",
@@ -166,6 +168,7 @@ class TrainConfig:
         eta_w, eta_u, eta_a: factor of the step size for W, U and a, at least 0: a number, or one
             over the width m or the input size d, as in 1/m. H, and all rates, are then those of
             the sum of factor times block; what the theorem says of one step size is left out.
+        eta_bias: the same for the biases, with `data.bias`; null: eta_u.
     """
 
     steps: int = 500
@@ -179,6 +182,7 @@ class TrainConfig:
     eta_w: float | str = field(default=1.0, metadata={"absent_at": 1.0})
     eta_u: float | str = field(default=1.0, metadata={"absent_at": 1.0})
     eta_a: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    eta_bias: float | str | None = field(default=None, metadata={"absent_at": None})
 
     @property
     def plain(self) -> bool:
@@ -188,11 +192,7 @@ class TrainConfig:
     @property
     def one_step(self) -> bool:
         """Whether W, U and a have one step size."""
-        return self.eta_w == self.eta_u == self.eta_a == 1
-
-    def block_steps(self, m: int, d: int) -> BlockSteps:
-        """Return the factors of the step size at width m and input size d."""
-        return BlockSteps(*(value_of(f, m, d) for f in (self.eta_w, self.eta_u, self.eta_a)))
+        return self.eta_w == self.eta_u == self.eta_a == 1 and self.eta_bias is None
 
     def __post_init__(self) -> None:
         self._check_factors()
@@ -222,7 +222,11 @@ class TrainConfig:
         """Check the factors of the blocks, and write each in its one form."""
         for name in ("eta_w", "eta_u", "eta_a"):
             object.__setattr__(self, name, checked_factor(name, getattr(self, name)))
-        if not any(self.block_steps(1, 1)):
+        if self.eta_bias is not None:
+            bias = checked_factor("eta_bias", self.eta_bias)
+            object.__setattr__(self, "eta_bias", None if bias == self.eta_u else bias)
+        factors = (self.eta_w, self.eta_u, self.eta_a, self.eta_bias or 0.0)
+        if not any(value_of(factor, 1, 1) for factor in factors):
             raise ValueError("eta_w, eta_u and eta_a are all 0, so that nothing is trained")
         if self.eta_unit == "theorem" and not self.one_step:
             raise ValueError(
@@ -304,6 +308,10 @@ class TrialConfig:
                 raise ValueError(f"train.batch={batch} is larger than data.n={n}: lower it")
             if batch == n:
                 object.__setattr__(self, "train", replace(self.train, batch=None))
+        if self.train.eta_bias is not None and not self.data.bias:
+            raise ValueError(
+                "train.eta_bias has no meaning without biases: leave it out, or set data.bias"
+            )
         if self.train.momentum and self.solver.precision == "mixed":
             raise ValueError(
                 "solver.precision=mixed works without train.momentum only: set "
@@ -329,6 +337,13 @@ class TrialConfig:
                 "train.integrator=windows works with solver.name=picard and "
                 "solver.precision=full only: set these, or train.integrator=steps"
             )
+
+    def block_steps(self, d: int) -> BlockSteps:
+        """Return the factors of the step size of W, U and a; d: number of rows of X."""
+        train, m = self.train, self.model.width
+        w, u, a = (value_of(f, m, d) for f in (train.eta_w, train.eta_u, train.eta_a))
+        bias = u if train.eta_bias is None else value_of(train.eta_bias, m, d)
+        return BlockSteps(w, u, a, (bias - u) * self.data.bias**2)
 
     @property
     def integrator_tol(self) -> float:

@@ -40,8 +40,9 @@ def load(config: DataConfig) -> "Dataset":
     """Load and check a data set.
 
     Returns:
-        x (d, n) with columns of norm sqrt(d) times `config.norm`, and y (n,), both float64, and
-        as `test` the held-out samples (see `test_n`).
+        x (d, n) with columns of norm sqrt(d) times `config.norm`, and below them a row of
+        `config.bias` where it is not 0; y (n,); both float64. As `test` the held-out samples
+        (see `test_n`).
 
     Raises:
         ValueError: it cannot be read or downloaded, or has too few samples, values that
@@ -74,18 +75,19 @@ def _drawn(config: SphereConfig | OrthonormalConfig) -> "tuple[Tensor, Tensor]":
 def _split(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
     """Check and scale samples x (d, k), of which the last `config.test_n` are held out."""
     from deq.data.columns import check_nonzero
-    from deq.data.dataset import Dataset, normalise, scale
+    from deq.data.dataset import Dataset, normalise, scale, with_bias
     from deq.data.labels import uniform_labels
 
     if config.labels == "uniform":
         y = uniform_labels(config.label_seed, (len(y) - config.test_n, config.test_n))
-    n, norm = len(y) - config.test_n, config.norm
+    n, norm, bias = len(y) - config.test_n, config.norm, config.bias
     if not config.test_n:
-        return Dataset(normalise(x, norm), y)
+        return Dataset(with_bias(normalise(x, norm), bias), y)
     held_out = x[:, n:].clone()
     check_nonzero(held_out.numpy(), n)
     train = normalise(x[:, :n].clone(), norm)  # in x's memory order: norms are rounded alike
-    return Dataset(train, y[:n].clone(), Dataset(scale(held_out, norm), y[n:].clone()))
+    test = Dataset(with_bias(scale(held_out, norm), bias), y[n:].clone())
+    return Dataset(with_bias(train, bias), y[:n].clone(), test)
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:
@@ -94,6 +96,12 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
     Raises:
         ValueError: as `load`.
     """
+    d, n = _shape_without_bias(config)
+    return d + (config.bias > 0), n
+
+
+def _shape_without_bias(config: DataConfig) -> tuple[int, int]:
+    """Return the shape of the inputs without the one that `bias` adds."""
     if isinstance(config, SphereConfig | OrthonormalConfig):
         return config.d, config.n
     if isinstance(config, DigitsConfig):

@@ -13,15 +13,20 @@ class CommonConfig:
         norm: norm of every input in units of sqrt(d); 1 in the papers.
         labels: own: those of the data set; uniform: U(0, 1), whatever the input.
         label_seed: of the draw of uniform labels, which trials with different seeds share.
+        bias: value of one more input, the last, that is the same for all samples and is not
+            normalised: U has biases as its last column, and d is one greater. 0: none.
     """
 
     norm: float = field(default=1.0, metadata={"absent_at": 1.0})
     labels: Literal["own", "uniform"] = field(default="own", metadata={"absent_at": "own"})
     label_seed: int = field(default=0, metadata={"absent_at": 0})
+    bias: float = field(default=0.0, metadata={"absent_at": 0.0})
 
     def __post_init__(self) -> None:
         if not 0 < self.norm < math.inf:
             raise ValueError(f"norm must be finite and above 0, not {self.norm}")
+        if not 0 <= self.bias < math.inf:
+            raise ValueError(f"bias must be finite and at least 0, not {self.bias}")
         _check_seed(self.label_seed, "label_seed")
         if self.labels == "own" and self.label_seed:
             raise ValueError(

@@ -42,6 +42,11 @@ def scale(x: Tensor, norm: float) -> Tensor:
     return scaled
 
 
+def with_bias(x: Tensor, bias: float) -> Tensor:
+    """Return x (d, n) with one more row, each entry of it `bias`; x itself where that is 0."""
+    return torch.cat([x, torch.full_like(x[:1], bias)]) if bias else x
+
+
 def columns_of(rows: np.ndarray, n: int, *, centred: bool) -> Tensor:
     """Return images (k, d) as columns (d, k), float64; `centred`: less the mean of the first n.
 

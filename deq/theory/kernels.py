@@ -27,9 +27,9 @@ def gram(z: Tensor) -> Tensor:
 
 
 def tangent(g: Tensor, b: Tensor, xx: Tensor, steps: BlockSteps = ONE_STEP) -> Tensor:
-    """Return H = J F J^T = f_a G + f_w B * G + f_u B * (X^T X), J the Jacobian of yhat.
+    """Return H = J F J^T = f_a G + f_w B * G + B * (X^T F_u X), J the Jacobian of yhat.
 
-    F has the factors of the step size of W, U and a on its diagonal.
+    F has the factors of the step size on its diagonal; F_u = f_u, save for biases of another one.
 
     Args:
         g: (..., n, n) G = Z^T Z, Z the equilibria.
@@ -37,4 +37,4 @@ def tangent(g: Tensor, b: Tensor, xx: Tensor, steps: BlockSteps = ONE_STEP) -> T
         xx: (..., n, n) X^T X.
         steps: the factors; all 1 for the tangent kernel J J^T.
     """
-    return steps.a * g + steps.w * (b * g) + steps.u * (b * xx)
+    return steps.a * g + steps.w * (b * g) + b * steps.inputs(xx)

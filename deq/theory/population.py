@@ -70,13 +70,13 @@ class Population:
         return self.lambda_star > MARGIN * self.lambda_star_error
 
     def tangent(self, width: int, steps: BlockSteps = ONE_STEP) -> Tensor:
-        """Return H_inf = m K * (f_a + f_w B_inf) + f_u (X^T X) * B_inf at width m; (n, n).
+        """Return H_inf = m K * (f_a + f_w B_inf) + (X^T F_u X) * B_inf at width m; (n, n).
 
         Args:
             width: m.
             steps: factors of the step size, see `kernels.tangent`.
         """
-        inputs = steps.u * (self.x.mT @ self.x)
+        inputs = steps.inputs(self.x.mT @ self.x)
         return width * self.gram * (steps.a + steps.w * self.backward) + inputs * self.backward
 
 

@@ -230,7 +230,8 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     measured = drift[~drift.isnan()].tolist()
     summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
     notes: dict[str, str] = {}
-    if course.config.train.eta_w == course.config.train.eta_u:
+    train = course.config.train
+    if train.eta_w == train.eta_u and train.eta_bias is None:
         summary["theory/sphere_drift"] = course.sphere
     else:
         notes["theory/sphere_drift"] = "W and U have other step sizes: no sphere is conserved"

@@ -24,7 +24,8 @@ from deq.training.step_size import trial_condition
 _POINTS = 20_001
 # Why what the theorem says is left out where W, U and a have step sizes of their own.
 ONE_STEP_ONLY = (
-    "the theorem is about one step size: train.eta_w, train.eta_u or train.eta_a is not 1"
+    "the theorem is about one step size: train.eta_w, train.eta_u, train.eta_a or "
+    "train.eta_bias is not 1"
 )
 
 
@@ -70,7 +71,7 @@ class Forecast:
             model.sigma_a,
             self.eta,
             self.config.train.momentum,
-            self.config.train.block_steps(model.width, len(self.dataset.x)),
+            self.config.block_steps(len(self.dataset.x)),
         )
 
     @property

@@ -124,7 +124,7 @@ def _kernels(config: TrialConfig, dataset: Dataset, test: Dataset) -> tuple[dict
         return {}, str(error)
     if not own.resolved:
         return {}, "lambda_star is not resolved, so K cannot be inverted"
-    steps = config.train.block_steps(model.width, len(dataset.x))
+    steps = config.block_steps(len(dataset.x))
     tangent = limit.tangent(model.width, steps)
     return {"test/loss_population": tangent, "test/loss_gram": limit.gram}, ""
 

@@ -96,7 +96,7 @@ class Pack:
 
     def _set_rules(self, config: TrialConfig, d: int) -> None:
         """Set what all trials of the pack share: solver, activation and rule of a step."""
-        self.steps = config.train.block_steps(config.model.width, d)
+        self.steps = config.block_steps(d)
         self.solver, self.phi = config.solver, activation(config.model.activation)
         momentum = config.train.momentum
         self.velocity = Velocity(momentum) if momentum else None
@@ -237,13 +237,13 @@ class Pack:
         if self.batch_weights is not None:
             share *= self.batch_weights
         scaled = self.r * share[..., None]
-        f_w, f_u, f_a = self.steps
-        step = -f_a * torch.bmm(share[:, None, :], self.z)
-        xx = self.xx.to(self.p.dtype)
+        f_w = self.steps.w
+        step = -self.steps.a * torch.bmm(share[:, None, :], self.z)
+        xx = self.steps.inputs(self.xx).to(self.p.dtype)
         if isinstance(self.forward, Secant) and isinstance(self.adjoint, Secant):
             # With dW = -f_w scaled^T Z: dP + Z dW^T, and da + R dW.
             g, b = torch.bmm(self.z, self.z.mT), torch.bmm(self.r, self.r.mT)
-            torch.bmm(g.mul_(f_w).add_(xx, alpha=f_u).neg_(), scaled, out=self.forward.source)
+            torch.bmm(g.mul_(f_w).add_(xx).neg_(), scaled, out=self.forward.source)
             torch.baddbmm(
                 step, b.mul_(share[:, None, :]), self.z, alpha=-f_w, out=self.adjoint.source
             )
@@ -253,9 +253,9 @@ class Pack:
             sizes = (torch.linalg.vector_norm(v, dim=-1).double() for v in (scaled, self.z))
             self.norm_w = torch.linalg.vecdot(*sizes).mul_(f_w).add_(self.norm_w)
         if self.velocity is None:
-            self.p.baddbmm_(xx, scaled, alpha=-f_u)
+            self.p.baddbmm_(xx, scaled, alpha=-1)
         else:
-            self.velocity.move((self.w, self.p), scaled, self.z, xx, self.steps)
+            self.velocity.move((self.w, self.p), scaled, f_w * self.z, xx)
         self._tighten_tolerance()
         if self.velocity is None:
             self.a += step[:, 0]

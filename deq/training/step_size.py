@@ -53,7 +53,7 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
             raise ValueError(
                 f"train.eta_unit=population: {error}; choose tangent or absolute"
             ) from error
-        steps = config.train.block_steps(model.width, len(dataset.x))
+        steps = config.block_steps(len(dataset.x))
         top = float(greatest_eigenvalue(limit.tangent(model.width, steps)))
         return _stability_limit(top, "H_inf")
     condition = theorem_step(initial, model)

@@ -82,7 +82,7 @@ class Trained:
         start = self.a.repeat(len(q), 1)
         v = self._solve(AdjointMap(self.w[None], self.a[None], mask[None]), start, "adjoint")
         x = x.double()
-        steps = self.config.train.block_steps(*self.u.shape)
+        steps = self.config.block_steps(self.u.shape[1])
         return tangent(gram(z.T), gram((mask * v).T), x.T @ x, steps)
 
     @property

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from deq.block_steps import BlockSteps
 from deq.training.state import State, state_dict
 
 
@@ -21,28 +20,20 @@ class Velocity:
         self.p: Tensor | None = None
         self.a: Tensor | None = None
 
-    def move(
-        self,
-        weights: tuple[Tensor, Tensor],
-        scaled: Tensor,
-        z: Tensor,
-        xx: Tensor,
-        steps: BlockSteps,
-    ) -> None:
+    def move(self, weights: tuple[Tensor, Tensor], scaled: Tensor, z: Tensor, xx: Tensor) -> None:
         """Take a step of W and P, in place.
 
         Args:
             weights: W and P.
             scaled: (B, n, m) eta R diag(e).
-            z: (B, n, m) Z.
-            xx: (B, n, n) X^T X.
-            steps: factors of the step size.
+            z: (B, n, m) Z, times the factor of W's step size.
+            xx: (B, n, n) X^T X, with the factors of U's.
         """
         w, p = weights
         if self.w is None or self.p is None:
             self.w, self.p = torch.zeros_like(w), torch.zeros_like(p)
-        self.w.baddbmm_(scaled.mT, z, beta=self.momentum, alpha=-steps.w)
-        self.p.baddbmm_(xx, scaled, beta=self.momentum, alpha=-steps.u)
+        self.w.baddbmm_(scaled.mT, z, beta=self.momentum, alpha=-1)
+        self.p.baddbmm_(xx, scaled, beta=self.momentum, alpha=-1)
         w += self.w
         p += self.p
 

@@ -13,7 +13,8 @@ from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import main_axis
 from sweeps.search.bisection import Bracket
 
-WIDTH, SAMPLES, NORM, STAR = "model.width", "data.n", "data.norm", "theory/lambda_star"
+WIDTH, SAMPLES, STAR = "model.width", "data.n", "theory/lambda_star"
+NORM, BIAS = "data.norm", "data.bias"
 # Metric of a frontier in the width that Theorem 2 is about.
 RATIO = "theory/lambda_0_over_m_lambda_star"
 
@@ -105,5 +106,5 @@ def _theorem(outcomes: Sequence[TrialOutcome]) -> list[tuple[float, float]]:
     return [
         (float(plain[SAMPLES]), deq.sufficient_width(int(plain[SAMPLES]), summary[STAR]))
         for plain, summary in configs
-        if STAR in summary and plain.get(NORM, 1) == 1
+        if STAR in summary and plain.get(NORM, 1) == 1 and not plain.get(BIAS)
     ]

@@ -45,6 +45,67 @@ def test_losses_and_weights_are_those_of_own_descent(name, rule, factors):
         assert np.allclose(getattr(course.weights, ours).numpy(), theirs, atol=1e-9)
 
 
+BIASED = dataclasses.replace(SMALL, bias=0.7, norm=1.2)
+WITH_BIAS = {"eta_u": "2/d", "eta_bias": 3.0, "eta_a": "1/m"}
+COLUMNS = np.array([2 / 8] * 7 + [3.0])  # factors of U's columns; d is 8 with the biases
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+@pytest.mark.parametrize("rule", [{}, {"momentum": 0.5}])
+@pytest.mark.parametrize("own", [True, False])
+def test_biases_are_a_further_input_and_may_have_their_own_step_size(name, rule, own):
+    steps = WITH_BIAS if own else {}
+    factors = (1, COLUMNS, 1 / 12) if own else (1, 1, 1)
+    train = absolute(4e-3, **steps, **rule)
+    trial = config(data=BIASED, model=ModelConfig(12, name), train=train, seed=2)
+    data = load(BIASED)
+    assert data.x.shape == deq.shape_of(BIASED) == (8, 4)
+    plain = load(dataclasses.replace(BIASED, bias=0.0)).x
+    assert torch.equal(data.x, torch.cat([plain, torch.full((1, 4), 0.7, dtype=torch.float64)]))
+    (course,) = finished(Descent([trial], [data], keep_weights=True)).courses
+    losses, weights = own_descent(trial, 30, factors)
+    assert np.allclose([row["loss"] for row in course.rows], losses, rtol=1e-9)
+    _, start = own_descent(trial, 0, factors)
+    moved = [np.linalg.norm(t - t0) for t, t0 in zip(weights, start, strict=True)]
+    assert np.allclose(course.weights.u.numpy(), weights[1], atol=1e-9)
+    assert course.moved == pytest.approx(math.hypot(*moved), rel=1e-6)
+    assert course.farthest == pytest.approx(max(moved), rel=1e-6)
+    radii = [
+        np.linalg.norm(np.eye(12) - w) ** 2 + np.linalg.norm(u) ** 2 for w, u, _ in (start, weights)
+    ]
+    assert course.sphere == pytest.approx(radii[1] / radii[0] - 1, rel=1e-6)
+
+
+def test_h_with_biases():
+    trial = config(
+        data=BIASED, model=ModelConfig(400, "tanh"), train=absolute(1e-3, 3, **WITH_BIAS)
+    )
+    forecast = deq.forecast(trial)
+    x = load(BIASED).x
+    start = Descent([trial], [load(BIASED)]).weights(0)
+    w, _, a = blocks(Trained(trial, start.w, start.u, start.a), x)
+    slope = 1 - Trained(trial, start.w, start.u, start.a).equilibrium(x).numpy() ** 2
+    r = np.stack(
+        [
+            s * np.linalg.solve(np.eye(400) - start.w.numpy().T * s, start.a.numpy())
+            for s in slope.T
+        ],
+        axis=1,
+    )
+    u = (r.T @ r) * (x.numpy().T @ np.diag(COLUMNS) @ x.numpy())
+    h = w.numpy() + u + a.numpy() / 400
+    assert np.allclose(forecast.initial.tangent.numpy(), h, rtol=1e-8)
+    assert torch.allclose(
+        forecast.linearized.eigenvalues, forecast.population.eigenvalues, rtol=0.2
+    )
+    # The limit knows the norm that the biases add to every input.
+    scale = 1.44 * 7 / 8 + 0.49 / 8
+    assert forecast.limit.q == pytest.approx(
+        2 * (0.08 * float(forecast.limit.gram[0, 0]) + scale), rel=1e-12
+    )
+    assert "theory/sphere_drift" not in train(trial).summary
+
+
 def blocks(network, x):
     """J_b J_b^T of every block, J_b the Jacobian of yhat in W, U or a; by autograd through Z."""
     parts = [part.clone().requires_grad_() for part in (network.w, network.u, network.a)]
@@ -128,6 +189,7 @@ def test_equal_factors_are_another_step_size_and_one_is_none():
     assert TrainConfig(eta_w=1, eta_u=1.0) == TrainConfig()
     assert TrainConfig(eta_w="1.0 / m").eta_w == TrainConfig(eta_w="1/m").eta_w == "1/m"
     assert TrainConfig(eta_u="5e-1/d").eta_u == "0.5/d"
+    assert TrainConfig(eta_u="1/d", eta_bias="1/d") == TrainConfig(eta_u="1/d")
 
 
 def test_low_precision_products_bound_the_scaled_step():
@@ -149,6 +211,8 @@ def test_low_precision_products_bound_the_scaled_step():
 @pytest.mark.parametrize(
     ("build", "match"),
     [
+        (lambda: config(train=TrainConfig(eta_bias=2.0)), "eta_bias has no meaning without biases"),
+        (lambda: SphereConfig(bias=-1.0), "bias must be finite and at least 0, not -1.0"),
         (lambda: TrainConfig(eta_w=-0.1), "eta_w must be a finite number of at least 0"),
         (lambda: TrainConfig(eta_u=math.nan), "eta_u must be a finite number"),
         (lambda: TrainConfig(eta_a="1/n"), "alone or over m or d as in 1/m, not 1/n"),

@@ -64,6 +64,13 @@ def test_every_data_set_has_the_norm_asked_for(norm, tmp_path):
             torch.testing.assert_close(norm * ours.x, theirs.x, rtol=1e-14, atol=0)
             assert torch.equal(ours.y, theirs.y)
         assert shape_of(dataclasses.replace(data, norm=norm)) == tuple(usual.x.shape)
+        biased = dataclasses.replace(data, norm=norm, bias=0.25)
+        d, n = usual.x.shape
+        assert shape_of(biased) == (d + 1, n)
+        for ours, theirs in ((load(biased), other), (load(biased).test, other.test)):
+            assert torch.equal(ours.x[:d], theirs.x)
+            assert (ours.x[d:] == 0.25).all()
+            assert ours.x.shape == (d + 1, len(ours.y))
 
 
 def test_uniform_labels_are_drawn_from_their_seed_and_nothing_else_changes(tmp_path):

@@ -18,7 +18,7 @@ from sweeps.config.config_files import groups
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.outbox import OutboxItem
 
-SPHERE_KEYS = ("norm", "labels", "label_seed", "n", "test_n", "d", "seed")
+SPHERE_KEYS = ("norm", "labels", "label_seed", "bias", "n", "test_n", "d", "seed")
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8
