@@ -166,8 +166,9 @@ class TrainConfig:
             scaled by n / batch; null: all n. Every step still solves for all samples, so that
             loss and spectra are those of the whole set: it measures dynamics, and saves nothing.
         eta_w, eta_u, eta_a: factor of the step size for W, U and a, at least 0: a number, or one
-            over the width m or the input size d, as in 1/m. H, and all rates, are then those of
-            the sum of factor times block; what the theorem says of one step size is left out.
+            over the width m or the input size d (without that of biases), as in 1/m. H, and all
+            rates, are then those of the sum of factor times block; what the theorem says of one
+            step size is left out.
         eta_bias: the same for the biases, with `data.bias`; null: eta_u.
     """
 
@@ -340,7 +341,7 @@ class TrialConfig:
 
     def block_steps(self, d: int) -> BlockSteps:
         """Return the factors of the step size of W, U and a; d: number of rows of X."""
-        train, m = self.train, self.model.width
+        train, m, d = self.train, self.model.width, d - (self.data.bias > 0)
         w, u, a = (value_of(f, m, d) for f in (train.eta_w, train.eta_u, train.eta_a))
         bias = u if train.eta_bias is None else value_of(train.eta_bias, m, d)
         return BlockSteps(w, u, a, (bias - u) * self.data.bias**2)

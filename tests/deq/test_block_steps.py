@@ -47,7 +47,7 @@ def test_losses_and_weights_are_those_of_own_descent(name, rule, factors):
 
 BIASED = dataclasses.replace(SMALL, bias=0.7, norm=1.2)
 WITH_BIAS = {"eta_u": "2/d", "eta_bias": 3.0, "eta_a": "1/m"}
-COLUMNS = np.array([2 / 8] * 7 + [3.0])  # factors of U's columns; d is 8 with the biases
+COLUMNS = np.array([2 / 7] * 7 + [3.0])  # factors of U's columns; 2/d does not count the last
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
