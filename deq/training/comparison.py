@@ -231,7 +231,7 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
     notes: dict[str, str] = {}
     train = course.config.train
-    if train.eta_w == train.eta_u and train.eta_bias is None:
+    if train.factor_w == train.factor_u and train.factor_bias is None:
         summary["theory/sphere_drift"] = course.sphere
     else:
         notes["theory/sphere_drift"] = "W and U have other step sizes: no sphere is conserved"

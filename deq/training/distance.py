@@ -84,7 +84,7 @@ def _inverse(config: TrialConfig, x: Tensor, rtol: float) -> tuple[Tensor, bool]
     Returns:
         A matrix (., n), and whether the change is U's own, (d, .), not that in the basis L.
     """
-    if config.train.eta_bias is not None:
+    if config.train.factor_bias is not None:
         return inverse_of(config, x, rtol), True
     v, s, _ = torch.linalg.svd(x, full_matrices=False)
     kept = s > rtol * s[0]

@@ -24,8 +24,8 @@ from deq.training.step_size import trial_condition
 _POINTS = 20_001
 # Why what the theorem says is left out where W, U and a have step sizes of their own.
 ONE_STEP_ONLY = (
-    "the theorem is about one step size: train.eta_w, train.eta_u, train.eta_a or "
-    "train.eta_bias is not 1"
+    "the theorem is about one step size: train.factor_w, train.factor_u, train.factor_a or "
+    "train.factor_bias is not 1"
 )
 
 

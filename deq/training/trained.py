@@ -70,7 +70,7 @@ class Trained:
     def tangent(self, x: Tensor) -> Tensor:
         """Return H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
 
-        With factors of the step size (`train.eta_w`, ...) each block of H is multiplied by its
+        With factors of the step size (`train.factor_w`, ...) each block of H is multiplied by its
         factor: it is the kernel that the trial's gradient descent follows.
 
         Raises:

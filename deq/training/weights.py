@@ -63,9 +63,9 @@ def root_factors(config: TrialConfig, d: int) -> Tensor:
     """
     roots = torch.ones(d, dtype=torch.float64)
     train, m = config.train, config.model.width
-    if train.eta_bias is not None:
-        roots[:-1] = math.sqrt(value_of(train.eta_u, m, d - 1))
-        roots[-1] = math.sqrt(value_of(train.eta_bias, m, d - 1))
+    if train.factor_bias is not None:
+        roots[:-1] = math.sqrt(value_of(train.factor_u, m, d - 1))
+        roots[-1] = math.sqrt(value_of(train.factor_bias, m, d - 1))
     return roots
 
 

@@ -17,7 +17,7 @@ from deq.training.comparison import train
 from deq.training.gradient_descent import Descent
 from deq.training.trained import Trained
 
-NTK = {"eta_w": "1/m", "eta_u": "2/d", "eta_a": "0.5/m"}
+NTK = {"factor_w": "1/m", "factor_u": "2/d", "factor_a": "0.5/m"}
 SMALL = SphereConfig(n=4, d=7, seed=5)
 
 
@@ -30,9 +30,9 @@ def absolute(eta, steps=30, **rule):
     ("rule", "factors"),
     [
         (NTK, (1 / 12, 2 / 7, 0.5 / 12)),
-        ({"eta_u": 0, "eta_a": 3.0}, (1, 0, 3)),
-        ({"eta_w": 2.5, "eta_u": "0.5/m", "momentum": 0.6}, (2.5, 0.5 / 12, 1)),
-        ({"eta_w": 0, "eta_a": 0.2, "batch": 3}, (0, 1, 0.2)),
+        ({"factor_u": 0, "factor_a": 3.0}, (1, 0, 3)),
+        ({"factor_w": 2.5, "factor_u": "0.5/m", "momentum": 0.6}, (2.5, 0.5 / 12, 1)),
+        ({"factor_w": 0, "factor_a": 0.2, "batch": 3}, (0, 1, 0.2)),
     ],
 )
 def test_losses_and_weights_are_those_of_own_descent(name, rule, factors):
@@ -46,7 +46,7 @@ def test_losses_and_weights_are_those_of_own_descent(name, rule, factors):
 
 
 BIASED = dataclasses.replace(SMALL, bias=0.7, norm=1.2)
-WITH_BIAS = {"eta_u": "2/d", "eta_bias": 3.0, "eta_a": "1/m"}
+WITH_BIAS = {"factor_u": "2/d", "factor_bias": 3.0, "factor_a": "1/m"}
 COLUMNS = np.array([2 / 7] * 7 + [3.0])  # factors of U's columns; 2/d does not count the last
 
 
@@ -147,7 +147,7 @@ def test_h_is_the_sum_of_factor_times_block():
 def test_theory_and_measurement_stand_side_by_side(name, width):
     """Losses and test losses of a wide network follow the weighted H(0), and so does H_inf."""
     data = SphereConfig(n=5, d=10, seed=1, test_n=3)
-    rule = TrainConfig(60, 0.3, eta_w="1/m", eta_u="3/d", eta_a="1/m")
+    rule = TrainConfig(60, 0.3, factor_w="1/m", factor_u="3/d", factor_a="1/m")
     trial = config(data=data, model=ModelConfig(width, name), train=rule, seed=4)
     outcome = train(trial)
     summary, notes = outcome.summary, outcome.notes
@@ -181,20 +181,20 @@ def test_h_inf_has_the_factors():
 
 def test_equal_factors_are_another_step_size_and_one_is_none():
     plain = config(train=absolute(3e-3))
-    halves = config(train=absolute(6e-3, eta_w=0.5, eta_u=0.5, eta_a=0.5))
+    halves = config(train=absolute(6e-3, factor_w=0.5, factor_u=0.5, factor_a=0.5))
     ours, theirs = (train(trial) for trial in (plain, halves))
     assert torch.allclose(ours.trajectory["loss"], theirs.trajectory["loss"], rtol=1e-12)
     assert ours.summary["rate/linearized"] == pytest.approx(theirs.summary["rate/linearized"])
     assert "theory/sphere_drift" in theirs.summary
-    assert TrainConfig(eta_w=1, eta_u=1.0) == TrainConfig()
-    assert TrainConfig(eta_w="1.0 / m").eta_w == TrainConfig(eta_w="1/m").eta_w == "1/m"
-    assert TrainConfig(eta_u="5e-1/d").eta_u == "0.5/d"
-    assert TrainConfig(eta_u="1/d", eta_bias="1/d") == TrainConfig(eta_u="1/d")
+    assert TrainConfig(factor_w=1, factor_u=1.0) == TrainConfig()
+    assert TrainConfig(factor_w="1.0 / m").factor_w == TrainConfig(factor_w="1/m").factor_w == "1/m"
+    assert TrainConfig(factor_u="5e-1/d").factor_u == "0.5/d"
+    assert TrainConfig(factor_u="1/d", factor_bias="1/d") == TrainConfig(factor_u="1/d")
 
 
 def test_low_precision_products_bound_the_scaled_step():
     solver = SolverConfig(tol=1e-6, precision="mixed")
-    rule = absolute(2e-5, 20, eta_w=60.0)
+    rule = absolute(2e-5, 20, factor_w=60.0)
     model = ModelConfig(12, "tanh", sigma_w2=1e-6)  # W is hardly more than its steps
     trial = config(data=SMALL, model=model, train=rule, dtype="float32", seed=3, solver=solver)
     mixed = train(trial).trajectory["loss"].numpy()
@@ -211,15 +211,21 @@ def test_low_precision_products_bound_the_scaled_step():
 @pytest.mark.parametrize(
     ("build", "match"),
     [
-        (lambda: config(train=TrainConfig(eta_bias=2.0)), "eta_bias has no meaning without biases"),
+        (
+            lambda: config(train=TrainConfig(factor_bias=2.0)),
+            "factor_bias has no meaning without biases",
+        ),
         (lambda: SphereConfig(bias=-1.0), "bias must be finite and at least 0, not -1.0"),
-        (lambda: TrainConfig(eta_w=-0.1), "eta_w must be a finite number of at least 0"),
-        (lambda: TrainConfig(eta_u=math.nan), "eta_u must be a finite number"),
-        (lambda: TrainConfig(eta_a="1/n"), "alone or over m or d as in 1/m, not 1/n"),
-        (lambda: TrainConfig(eta_a="x/m"), "not x/m"),
-        (lambda: TrainConfig(eta_w=0, eta_u="0/d", eta_a=0), "are all 0"),
-        (lambda: TrainConfig(eta_w=2.0, eta_unit="theorem"), r"condition \(10\)"),
-        (lambda: config(train=TrainConfig(eta_u=0.5, integrator="windows")), "one step size only"),
+        (lambda: TrainConfig(factor_w=-0.1), "factor_w must be a finite number of at least 0"),
+        (lambda: TrainConfig(factor_u=math.nan), "factor_u must be a finite number"),
+        (lambda: TrainConfig(factor_a="1/n"), "alone or over m or d as in 1/m, not 1/n"),
+        (lambda: TrainConfig(factor_a="x/m"), "not x/m"),
+        (lambda: TrainConfig(factor_w=0, factor_u="0/d", factor_a=0), "are all 0"),
+        (lambda: TrainConfig(factor_w=2.0, eta_unit="theorem"), r"condition \(10\)"),
+        (
+            lambda: config(train=TrainConfig(factor_u=0.5, integrator="windows")),
+            "one step size only",
+        ),
     ],
 )
 def test_wrong_factors_are_refused_in_one_line(build, match):

@@ -147,7 +147,7 @@ def test_batches_are_unbiased_and_depend_on_seed_and_step_alone():
 
 
 RULES = [{"momentum": 0.8}, {"batch": 2}, {"momentum": 0.5, "batch": 3}]
-RULES += [{"eta_w": 0.3, "eta_u": "1/d"}, {"momentum": 0.5, "eta_a": "1/m"}]
+RULES += [{"factor_w": 0.3, "factor_u": "1/d"}, {"momentum": 0.5, "factor_a": "1/m"}]
 
 
 @pytest.mark.parametrize("rule", RULES)

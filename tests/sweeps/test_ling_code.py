@@ -63,8 +63,8 @@ def test_at_the_papers_size_sizes_and_steps_are_that_codes(name, steps, eta, tmp
     for composed in request([*words, "size=paper"]).trials:
         train, data = composed.trial.train, composed.trial.data
         assert (data.n, data.labels, train.steps, train.eta) == (1000, "uniform", steps, eta)
-        assert (train.eta_w, train.eta_u, train.eta_a) == ("1/m", "2/d", "1/m")
-        assert train.eta_bias * data.bias**2 == pytest.approx(2)
+        assert (train.factor_w, train.factor_u, train.factor_a) == ("1/m", "2/d", "1/m")
+        assert train.factor_bias * data.bias**2 == pytest.approx(2)
         assert composed.trial.model.width >= 3000
     trial = sweeps.compose([*words, "model.width=30", "data.n=12"])
     data = deq.load(trial.data)
