@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deq.activations.constants import KINKED
 from deq.activations.properties import has_kink, lipschitz
+from deq.block_steps import BlockSteps, checked_factor, value_of
 from deq.data.config import DataConfig, DigitsConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ PACK_KEYS = (
     "model.activation",
     "train.momentum",
     "train.batch",
+    "train.factor_w",
+    "train.factor_u",
+    "train.factor_a",
+    "train.factor_bias",
+    "data.bias",
     "solver",
     "diagnostics",
     "dtype",
@@ -161,6 +167,11 @@ class TrainConfig:
         batch: number of samples, drawn anew for each step, that the step's gradient is taken over,
             scaled by n / batch; null: all n. Every step still solves for all samples, so that
             loss and spectra are those of the whole set: it measures dynamics, and saves nothing.
+        factor_w, factor_u, factor_a: factor of the step size for W, U and a, at least 0: a
+            number, or one over the width m or the input size d (without that of biases), as in
+            1/m. H, and all rates, are then those of the sum of factor times block; what the
+            theorem says of one step size is left out.
+        factor_bias: the same for the biases, with `data.bias`; null: factor_u.
     """
 
     steps: int = 500
@@ -171,13 +182,23 @@ class TrainConfig:
     integrator_tol: float | None = field(default=None, metadata={"absent_at": None})
     momentum: float = field(default=0.0, metadata={"absent_at": 0.0})
     batch: int | None = field(default=None, metadata={"absent_at": None})
+    factor_w: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    factor_u: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    factor_a: float | str = field(default=1.0, metadata={"absent_at": 1.0})
+    factor_bias: float | str | None = field(default=None, metadata={"absent_at": None})
 
     @property
     def plain(self) -> bool:
         """Whether it is gradient descent on all samples, which the theorem is about."""
-        return self.momentum == 0 and self.batch is None
+        return self.momentum == 0 and self.batch is None and self.one_step
+
+    @property
+    def one_step(self) -> bool:
+        """Whether W, U and a have one step size."""
+        return self.factor_w == self.factor_u == self.factor_a == 1 and self.factor_bias is None
 
     def __post_init__(self) -> None:
+        self._check_factors()
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), not {self.momentum}")
         if self.batch is not None and self.batch < 1:
@@ -198,6 +219,24 @@ class TrainConfig:
             raise ValueError(
                 "integrator_tol has no meaning with integrator=steps: leave it out, or set "
                 "train.integrator=windows"
+            )
+
+    def _check_factors(self) -> None:
+        """Check the factors of the blocks, and write each in its one form."""
+        for name in ("factor_w", "factor_u", "factor_a"):
+            object.__setattr__(self, name, checked_factor(name, getattr(self, name)))
+        if self.factor_bias is not None:
+            bias = checked_factor("factor_bias", self.factor_bias)
+            object.__setattr__(self, "factor_bias", None if bias == self.factor_u else bias)
+        factors = (self.factor_w, self.factor_u, self.factor_a, self.factor_bias or 0.0)
+        if not any(value_of(factor, 1, 1) for factor in factors):
+            raise ValueError(
+                "factor_w, factor_u and factor_a are all 0, so that nothing is trained"
+            )
+        if self.eta_unit == "theorem" and not self.one_step:
+            raise ValueError(
+                "eta_unit=theorem is condition (10), which is about one step size: leave out "
+                "train.factor_w, train.factor_u and train.factor_a, or set eta_unit=tangent"
             )
 
 
@@ -282,6 +321,10 @@ class TrialConfig:
                 raise ValueError(f"train.batch={batch} is larger than data.n={n}: lower it")
             if batch == n:
                 object.__setattr__(self, "train", replace(self.train, batch=None))
+        if self.train.factor_bias is not None and not self.data.bias:
+            raise ValueError(
+                "train.factor_bias has no meaning without biases: leave it out, or set data.bias"
+            )
         if self.train.momentum and self.solver.precision == "mixed":
             raise ValueError(
                 "solver.precision=mixed works without train.momentum only: set "
@@ -292,8 +335,9 @@ class TrialConfig:
         """Refuse trials for which windows are not built."""
         if not self.train.plain:
             raise ValueError(
-                "train.integrator=windows works with full-batch gradient descent only: set "
-                "train.integrator=steps, or leave out train.momentum and train.batch"
+                "train.integrator=windows works with full-batch gradient descent of one step size "
+                "only: set train.integrator=steps, or leave out train.momentum, train.batch, "
+                "train.factor_w, train.factor_u and train.factor_a"
             )
         activation = self.model.activation
         if has_kink(activation) and activation not in KINKED:
@@ -306,6 +350,13 @@ class TrialConfig:
                 "train.integrator=windows works with solver.name=picard and "
                 "solver.precision=full only: set these, or train.integrator=steps"
             )
+
+    def block_steps(self, d: int) -> BlockSteps:
+        """Return the factors of the step size of W, U and a; d: number of rows of X."""
+        train, m, d = self.train, self.model.width, d - (self.data.bias > 0)
+        w, u, a = (value_of(f, m, d) for f in (train.factor_w, train.factor_u, train.factor_a))
+        bias = u if train.factor_bias is None else value_of(train.factor_bias, m, d)
+        return BlockSteps(w, u, a, (bias - u) * self.data.bias**2)
 
     @property
     def integrator_tol(self) -> float:

@@ -1,4 +1,4 @@
-"""Data sets: inputs as columns of norm sqrt(d), and targets."""
+"""Data sets: inputs as columns of one norm, sqrt(d) by default, and targets."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from deq.data.config import (
     MnistConfig,
     NpzConfig,
     OpenmlConfig,
+    OrthonormalConfig,
     SphereConfig,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "MnistConfig",
     "NpzConfig",
     "OpenmlConfig",
+    "OrthonormalConfig",
     "SphereConfig",
     "digest",
     "load",
@@ -38,8 +40,9 @@ def load(config: DataConfig) -> "Dataset":
     """Load and check a data set.
 
     Returns:
-        x (d, n) with columns of norm sqrt(d), and y (n,), both float64, and as `test` the
-        held-out samples (see `test_n`).
+        x (d, n) with columns of norm sqrt(d) times `config.norm`, and below them a row of
+        `config.bias` where it is not 0; y (n,); both float64. As `test` the held-out samples
+        (see `test_n`).
 
     Raises:
         ValueError: it cannot be read or downloaded, or has too few samples, values that
@@ -47,30 +50,44 @@ def load(config: DataConfig) -> "Dataset":
     """
     import torch
 
-    from deq.data.dataset import centre
-    from deq.data.sphere import draw_sphere
+    from deq.data.dataset import columns_of
 
-    if isinstance(config, SphereConfig):
-        return _split(*draw_sphere(config), config.test_n)
+    if isinstance(config, SphereConfig | OrthonormalConfig):
+        return _split(*_drawn(config), config)
     values, labels = _arrays(config)
     n = len(labels) - config.test_n
-    x = torch.from_numpy(values) if isinstance(config, NpzConfig) else centre(values, n)
+    if isinstance(config, NpzConfig):
+        x = torch.from_numpy(values)
+    else:
+        x = columns_of(values, n, centred=config.centred)
     with _naming_file(config):
-        return _split(x, torch.tensor(labels), config.test_n)
+        return _split(x, torch.tensor(labels), config)
 
 
-def _split(x: "Tensor", y: "Tensor", test_n: int) -> "Dataset":
-    """Check and scale samples x (d, k), of which the last `test_n` are held out."""
+def _drawn(config: SphereConfig | OrthonormalConfig) -> "tuple[Tensor, Tensor]":
+    """Return the directions x (d, k) and targets y (k,) of a synthetic data set."""
+    from deq.data.orthonormal import draw_orthonormal
+    from deq.data.sphere import draw_sphere
+
+    return draw_sphere(config) if isinstance(config, SphereConfig) else draw_orthonormal(config)
+
+
+def _split(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
+    """Check and scale samples x (d, k), of which the last `config.test_n` are held out."""
     from deq.data.columns import check_nonzero
-    from deq.data.dataset import Dataset, normalise, scale
+    from deq.data.dataset import Dataset, normalise, scale, with_bias
+    from deq.data.labels import uniform_labels
 
-    n = len(y) - test_n
-    if not test_n:
-        return Dataset(normalise(x), y)
+    if config.labels == "uniform":
+        y = uniform_labels(config.label_seed, (len(y) - config.test_n, config.test_n))
+    n, norm, bias = len(y) - config.test_n, config.norm, config.bias
+    if not config.test_n:
+        return Dataset(with_bias(normalise(x, norm), bias), y)
     held_out = x[:, n:].clone()
     check_nonzero(held_out.numpy(), n)
-    train = normalise(x[:, :n].clone())  # in x's memory order, so that norms are rounded alike
-    return Dataset(train, y[:n].clone(), Dataset(scale(held_out), y[n:].clone()))
+    train = normalise(x[:, :n].clone(), norm)  # in x's memory order: norms are rounded alike
+    test = Dataset(with_bias(scale(held_out, norm), bias), y[n:].clone())
+    return Dataset(with_bias(train, bias), y[:n].clone(), test)
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:
@@ -79,7 +96,13 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
     Raises:
         ValueError: as `load`.
     """
-    if isinstance(config, SphereConfig):
+    d, n = _shape_without_bias(config)
+    return d + (config.bias > 0), n
+
+
+def _shape_without_bias(config: DataConfig) -> tuple[int, int]:
+    """Return the shape of the inputs without the one that `bias` adds."""
+    if isinstance(config, SphereConfig | OrthonormalConfig):
         return config.d, config.n
     if isinstance(config, DigitsConfig):
         from deq.data.digits import PIXELS, check_digits
@@ -90,7 +113,9 @@ def shape_of(config: DataConfig) -> tuple[int, int]:
 
     values, labels = _arrays(config)
     n = len(labels) - config.test_n
-    x = values if isinstance(config, NpzConfig) else (values - values[:n].mean(axis=0)).T
+    x = values if isinstance(config, NpzConfig) else values.T
+    if not isinstance(config, NpzConfig) and config.centred:
+        x = x - x[:, :n].mean(axis=1, keepdims=True)
     with _naming_file(config):
         check_nonzero(x[:, n:], n)
         check_columns(x[:, :n])

@@ -1,15 +1,58 @@
 """Configurations of the data sets; without torch, so that they are validated quickly."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """Keys that all data sets have.
+
+    Attributes:
+        norm: norm of every input in units of sqrt(d); 1 in the papers.
+        labels: own: those of the data set; uniform: U(0, 1), whatever the input.
+        label_seed: of the draw of uniform labels, which trials with different seeds share.
+        bias: value of one more input, the last, that is the same for all samples and is not
+            normalised: U has biases as its last column, and d is one greater. 0: none.
+    """
+
+    norm: float = field(default=1.0, metadata={"absent_at": 1.0})
+    labels: Literal["own", "uniform"] = field(default="own", metadata={"absent_at": "own"})
+    label_seed: int = field(default=0, metadata={"absent_at": 0})
+    bias: float = field(default=0.0, metadata={"absent_at": 0.0})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.norm < math.inf:
+            raise ValueError(f"norm must be finite and above 0, not {self.norm}")
+        if not 0 <= self.bias < math.inf:
+            raise ValueError(f"bias must be finite and at least 0, not {self.bias}")
+        _check_seed(self.label_seed, "label_seed")
+        if self.labels == "own" and self.label_seed:
+            raise ValueError(
+                "label_seed has no meaning with labels=own: leave it out, or set labels=uniform"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(CommonConfig):
+    """Keys of two classes of a set of images.
+
+    Attributes:
+        centred: whether the mean of the n images is subtracted from every image. Without it one
+            eigenvalue of the Gram matrix is far above all others, because pixels are not negative.
+    """
+
+    centred: bool = field(default=True, metadata={"absent_at": True})
+
+
 @dataclass(frozen=True)
-class DigitsConfig:
+class DigitsConfig(ImagesConfig):
     """Handwritten digits bundled with scikit-learn: two classes, d = 64, labels -1 and 1.
 
     The first n/2 samples of each class (the first class has one more when n is odd),
-    centred (the mean sample subtracted), each normalised to norm sqrt(d).
+    centred (the mean sample subtracted, see `centred`), each normalised to norm sqrt(d) times
+    `norm`.
 
     Attributes:
         name: the data set.
@@ -25,15 +68,17 @@ class DigitsConfig:
     test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_n(self.n, self.test_n)
         _check_classes(self.classes)
 
 
 @dataclass(frozen=True)
-class SphereConfig:
-    """Ling et al.'s synthetic set: uniform on the sphere of radius sqrt(d), y ~ N(0, 1).
+class SphereConfig(CommonConfig):
+    """Ling et al.'s synthetic set: uniform on a sphere, y ~ N(0, 1).
 
-    The set has its own seed, so that trials with different seeds share it.
+    Its radius is sqrt(d) times `norm`. The set has its own seed, so that trials with different
+    seeds share it.
 
     Attributes:
         name: the data set.
@@ -50,16 +95,50 @@ class SphereConfig:
     test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_n(self.n, self.test_n)
         if self.d < 2:
             raise ValueError(f"d must be at least 2, not {self.d}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be in 0 .. 2**63 - 1, not {self.seed}")
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True)
-class NpzConfig:
+class OrthonormalConfig(CommonConfig):
+    """The first n unit vectors of R^d as inputs, times sqrt(d) and `norm`; y ~ N(0, 1).
+
+    Any other n orthonormal vectors give the same networks in distribution, because U is
+    Gaussian.
+
+    Attributes:
+        name: the data set.
+        n: number of samples; at most d, together with `test_n`.
+        d: dimension of a sample.
+        seed: of the random labels.
+        test_n: number of held-out samples, the unit vectors that follow; labels as random.
+    """
+
+    name: Literal["orthonormal"] = "orthonormal"
+    n: int = 64
+    d: int = 64
+    seed: int = 0
+    test_n: int = field(default=0, metadata={"absent_at": 0})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_n(self.n, self.test_n)
+        if self.n + self.test_n > self.d:
+            held_out = f" and test_n={self.test_n}" if self.test_n else ""
+            raise ValueError(
+                f"n={self.n}{held_out}: only d={self.d} vectors of R^d are orthogonal: raise d"
+            )
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class NpzConfig(CommonConfig):
     """A user's own arrays: `x` (d, n), samples as columns, and `y` (n,) in one .npz file.
+
+    Columns are normalised to norm sqrt(d) times `norm`.
 
     Attributes:
         name: the data set.
@@ -78,20 +157,21 @@ class NpzConfig:
     test_n: int = field(default=0, metadata={"absent_at": 0})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_n(1 if self.n is None else self.n, self.test_n)
         if not self.path:
             raise ValueError("path is empty: give the .npz file, data.path=FILE")
 
 
 @dataclass(frozen=True)
-class OpenmlConfig:
+class OpenmlConfig(ImagesConfig):
     """Two classes of a set of images of OpenML; labels -1 and 1.
 
     As for `digits`: the first n/2 samples of each class in OpenML's order (the first
     class has one more when n is odd), centred (the mean sample subtracted, because pixels
-    are not negative), each normalised to norm sqrt(d). The defaults are the 500 images of
-    each of the classes 0 and 1 of Ling et al., who state that inputs are normalised and do
-    not mention centring.
+    are not negative; see `centred`), each normalised to norm sqrt(d) times `norm`. The defaults
+    are the 500 images of each of the classes 0 and 1 of Ling et al., who state that inputs are
+    normalised and do not mention centring.
 
     Attributes:
         name: the data set.
@@ -99,9 +179,9 @@ class OpenmlConfig:
         classes: the two classes; the second is labelled 1.
         cache: the folder of downloads. Its location is not part of an experiment's
             identity. `sweeps` fills in `data` under its output root.
-        sha256: SHA-256 of the samples before centring and normalisation, sample by
-            sample, then of their labels, all as little-endian float64, the held-out ones last;
-            filled in when the trial is composed, and checked when the samples are loaded.
+        sha256: SHA-256 of the samples before any change of colours, centring and normalisation,
+            sample by sample, then of their labels, all as little-endian float64, the held-out ones
+            last; filled in when the trial is composed, and checked when the samples are loaded.
         test_n: number of held-out samples, as for `digits`.
     """
 
@@ -115,6 +195,7 @@ class OpenmlConfig:
     data_id: ClassVar[int]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_n(self.n, self.test_n)
         _check_classes(self.classes)
 
@@ -130,14 +211,22 @@ class MnistConfig(OpenmlConfig):
 
 @dataclass(frozen=True)
 class Cifar10Config(OpenmlConfig):
-    """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10)."""
+    """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10).
+
+    Attributes:
+        grayscale: whether the three colours of a pixel are replaced by their luminance,
+            0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), before all else; d = 1024.
+    """
 
     name: Literal["cifar10"] = "cifar10"
+    grayscale: bool = field(default=False, metadata={"absent_at": False})
 
     data_id: ClassVar[int] = 40927
 
 
-DataConfig = DigitsConfig | SphereConfig | NpzConfig | MnistConfig | Cifar10Config
+DataConfig = (
+    DigitsConfig | SphereConfig | OrthonormalConfig | NpzConfig | MnistConfig | Cifar10Config
+)
 
 
 def _check_n(n: int, test_n: int) -> None:
@@ -145,6 +234,11 @@ def _check_n(n: int, test_n: int) -> None:
         raise ValueError(f"n must be at least 1, not {n}")
     if test_n < 0:
         raise ValueError(f"test_n must be at least 0, not {test_n}")
+
+
+def _check_seed(seed: int, name: str = "seed") -> None:
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"{name} must be in 0 .. 2**63 - 1, not {seed}")
 
 
 def _check_classes(classes: tuple[int, int]) -> None:

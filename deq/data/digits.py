@@ -21,7 +21,7 @@ def check_digits(config: DigitsConfig) -> None:
         ValueError: n is larger than the data set.
     """
     counts = [COUNTS[digit] for digit in config.classes]
-    check_enough(config.name, (config.n, config.test_n), config.classes, counts)
+    check_enough(config, counts)
 
 
 def read_digits(config: DigitsConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def read_digits(config: DigitsConfig) -> tuple[np.ndarray, np.ndarray]:
     """
     table = _table()
     images = {digit: table[table[:, -1] == digit, :-1] for digit in config.classes}
-    return first_of_each(images, config.name, (config.n, config.test_n), config.classes)
+    return first_of_each(images, config)
 
 
 def _table() -> np.ndarray:

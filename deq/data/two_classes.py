@@ -4,27 +4,28 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from deq.data.config import DigitsConfig, OpenmlConfig
+
 
 def first_of_each(
-    images: Mapping[int, np.ndarray], name: str, numbers: Sequence[int], classes: tuple[int, int]
+    images: Mapping[int, np.ndarray], config: DigitsConfig | OpenmlConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first images of each class (k, d), and labels -1 and 1 (k,) in float64.
 
-    Each number n takes the next n/2 images of each class; the first class has one more if n is odd.
+    `n` takes the first n/2 images of each class, and then `test_n` the next ones; the first class
+    has one more where a number is odd.
 
     Args:
         images: those of each class (count, d), in the data set's order.
-        name: the data set's, for messages.
-        numbers: of images of both classes together: for training, and held out.
-        classes: the two classes.
+        config: of the data set.
 
     Raises:
         ValueError: a class has too few images.
     """
-    check_enough(name, numbers, classes, [len(images[label]) for label in classes])
+    check_enough(config, [len(images[label]) for label in config.classes])
     taken, chosen, labels = [0, 0], [], []
-    for wanted in map(_halves, numbers):
-        for k, label in enumerate(classes):
+    for wanted in map(_halves, (config.n, config.test_n)):
+        for k, label in enumerate(config.classes):
             chosen.append(images[label][taken[k] : taken[k] + wanted[k]])
             taken[k] += wanted[k]
         labels.append(np.repeat([-1.0, 1.0], wanted))
@@ -36,26 +37,22 @@ def _halves(n: int) -> tuple[int, int]:
     return (n + 1) // 2, n // 2
 
 
-def check_enough(
-    name: str, numbers: Sequence[int], classes: Sequence[int], counts: Sequence[int]
-) -> None:
+def check_enough(config: DigitsConfig | OpenmlConfig, counts: Sequence[int]) -> None:
     """Check that two classes have enough samples.
 
     Args:
-        name: the data set's, for messages.
-        numbers: of samples of both classes together: for training, and held out.
-        classes: the two classes.
-        counts: number of samples of each.
+        config: of the data set.
+        counts: number of samples of each class.
 
     Raises:
-        ValueError: a class has too few samples, or n is below 3: with the mean subtracted
-            one sample is zero and two are parallel.
+        ValueError: a class has too few samples, or n is below 3 and the images are centred:
+            with the mean subtracted one sample is zero and two are parallel.
     """
-    n, test_n = numbers
-    if n < 3:
+    name, n, test_n = config.name, config.n, config.test_n
+    if config.centred and n < 3:
         raise ValueError(f"data.n={n}: the images are centred, so n must be at least 3")
-    both = zip(*map(_halves, numbers), strict=True)
-    for label, count, wanted in zip(classes, counts, map(sum, both), strict=True):
+    both = zip(*map(_halves, (n, test_n)), strict=True)
+    for label, count, wanted in zip(config.classes, counts, map(sum, both), strict=True):
         if count < wanted:
             keys = f"data.n={n} and data.test_n={test_n} are" if test_n else f"data.n={n} is"
             most = "they are at most" if test_n else "n is at most"

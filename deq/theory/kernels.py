@@ -7,6 +7,8 @@ equilibrium models".
 import torch
 from torch import Tensor
 
+from deq.block_steps import ONE_STEP, BlockSteps
+
 # Rows of z that are converted to float64 at once, so that no second z is held.
 CHUNK = 4096
 
@@ -24,12 +26,15 @@ def gram(z: Tensor) -> Tensor:
     return total
 
 
-def tangent(g: Tensor, b: Tensor, xx: Tensor) -> Tensor:
-    """Return H = J J^T = G + B * G + B * (X^T X), J the Jacobian of yhat in (W, U, a).
+def tangent(g: Tensor, b: Tensor, xx: Tensor, steps: BlockSteps = ONE_STEP) -> Tensor:
+    """Return H = J F J^T = f_a G + f_w B * G + B * (X^T F_u X), J the Jacobian of yhat.
+
+    F has the factors of the step size on its diagonal; F_u = f_u, save for biases of another one.
 
     Args:
         g: (..., n, n) G = Z^T Z, Z the equilibria.
         b: (..., n, n) B = R^T R, R the adjoints D * V.
         xx: (..., n, n) X^T X.
+        steps: the factors; all 1 for the tangent kernel J J^T.
     """
-    return g + b * g + b * xx
+    return steps.a * g + steps.w * (b * g) + b * steps.inputs(xx)

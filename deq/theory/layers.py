@@ -12,6 +12,7 @@ from torch import Tensor
 from deq.activations.activation import Activation
 from deq.theory.dual_activation import dual_activation
 from deq.theory.kernels import gram
+from deq.theory.population import input_scale
 
 # |correlations| from here to 1 are 1, to rounding.
 _ONE = 1 - 1e-15
@@ -20,12 +21,12 @@ _ONE = 1 - 1e-15
 def layer_limits(x: Tensor, phi: Activation, sigma_w2: float) -> Iterator[Tensor]:
     """Yield K^(1), K^(2), ...: the limits of G^(l) / m as the width grows; (n, n) float64.
 
-    q^(l) = 2 (sigma_w2 K_ii^(l-1) + 1) and c_ij^(l) = 2 (sigma_w2 K_ij^(l-1) + x_i.x_j / d) are
-    variance and covariances of the pre-activations, with K^(0) = 0. The limit is the same for
-    tied and for untied weights.
+    q^(l) = 2 (sigma_w2 K_ii^(l-1) + s) and c_ij^(l) = 2 (sigma_w2 K_ij^(l-1) + x_i.x_j / d) are
+    variance and covariances of the pre-activations, with s = ||x_i||^2 / d and K^(0) = 0. The
+    limit is the same for tied and for untied weights.
 
     Args:
-        x: (d, n) float64 inputs, columns of norm sqrt(d).
+        x: (d, n) float64 inputs, columns of one norm.
         phi: the activation.
         sigma_w2: variance parameter of W.
 
@@ -33,10 +34,11 @@ def layer_limits(x: Tensor, phi: Activation, sigma_w2: float) -> Iterator[Tensor
         ValueError: phi has a kink and no closed form.
     """
     similarity = (x.mT @ x) / x.shape[0]
+    scale = input_scale(float(torch.linalg.vector_norm(x[:, 0])), x.shape[0])
     n, k = len(similarity), torch.zeros_like(similarity)
     off = ~torch.eye(n, dtype=torch.bool)
     while True:
-        q = 2 * (sigma_w2 * float(k[0, 0]) + 1)
+        q = 2 * (sigma_w2 * float(k[0, 0]) + scale)
         c = 2 * (sigma_w2 * k + similarity)
         rho = float((c[off].abs().amax() / q).clamp_max(1.0)) if n > 1 else 0.0
         dual = dual_activation(phi, q, 1.0 if rho > _ONE else rho)

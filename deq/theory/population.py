@@ -13,6 +13,8 @@ from torch import Tensor
 from deq.activations.activation import Activation
 from deq.activations.gaussian import rule_for
 from deq.activations.lookup import activation as lookup
+from deq.block_steps import ONE_STEP, BlockSteps
+from deq.config import ModelConfig
 from deq.linalg.eigenvalues import least_eigenvalue
 from deq.theory.dual_activation import DualActivation, dual_activation
 from deq.theory.hermite import gaussian_energy
@@ -24,6 +26,8 @@ _MAX_NEWTON = 50
 _CHUNK = 2**14  # pairs solved at once, so that the series' data stays in cache
 # Multiple of its error bound from which lambda_star counts: its first digit is right.
 MARGIN = 10.0
+# Relative difference of a column's norm from the right one that is accepted.
+_NORM = 1e-9
 _EPS = torch.finfo(torch.float64).eps
 
 
@@ -32,8 +36,9 @@ class Population:
     """The limits of G/m, B and H/m as the width m grows.
 
     Attributes:
-        x: (d, n) float64 inputs, columns of norm sqrt(d).
-        q: variance of the pre-activations, q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1).
+        x: (d, n) float64 inputs, columns of one norm.
+        q: variance of the pre-activations, q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + s), with
+            s = ||x_i||^2 / d, 1 in the papers.
         gram: (n, n) K, the limit of Z^T Z / m.
         gram_dot: (n, n) K_dot = E[phi'(u) phi'(v)] at the same covariance.
         backward: (n, n) B_inf = sigma_a^2 K_dot / (1 - 2 sigma_w2 K_dot), entrywise.
@@ -64,13 +69,36 @@ class Population:
         """True if lambda_star exceeds its error bound MARGIN times."""
         return self.lambda_star > MARGIN * self.lambda_star_error
 
-    def tangent(self, width: int) -> Tensor:
-        """Return H_inf = m K * (1 + B_inf) + (X^T X) * B_inf at width m; (n, n)."""
-        return width * self.gram * (1 + self.backward) + (self.x.mT @ self.x) * self.backward
+    def tangent(self, width: int, steps: BlockSteps = ONE_STEP) -> Tensor:
+        """Return H_inf = m K * (f_a + f_w B_inf) + (X^T F_u X) * B_inf at width m; (n, n).
+
+        Args:
+            width: m.
+            steps: factors of the step size, see `kernels.tangent`.
+        """
+        inputs = steps.inputs(self.x.mT @ self.x)
+        return width * self.gram * (steps.a + steps.w * self.backward) + inputs * self.backward
+
+
+def limit_of(model: ModelConfig, x: Tensor) -> Population:
+    """Return the population limit of a model for inputs x (d, n) of whatever common norm.
+
+    Raises:
+        ValueError: as `population`.
+    """
+    norm = float(torch.linalg.vector_norm(x[:, 0]))
+    return population(
+        x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a, norm=norm
+    )
 
 
 def population(
-    x: Tensor, activation: str | Activation, *, sigma_w2: float, sigma_a: float = 1.0
+    x: Tensor,
+    activation: str | Activation,
+    *,
+    sigma_w2: float,
+    sigma_a: float = 1.0,
+    norm: float | None = None,
 ) -> Population:
     """Return the population limit for inputs x and an activation.
 
@@ -78,22 +106,23 @@ def population(
     c_ij = 2 (sigma_w2 K_ij + x_i.x_j / d): one scalar fixed point for each pair.
 
     Args:
-        x: (d, n) float64, columns of norm sqrt(d).
+        x: (d, n) float64, columns of one norm.
         activation: a name or an Activation.
         sigma_w2: variance parameter of W, W_ij ~ N(0, 2 sigma_w2 / m).
         sigma_a: scale of the output weights, a_i ~ N(0, sigma_a^2 / m).
+        norm: that norm; None: sqrt(d).
 
     Raises:
-        ValueError: x is not float64 with columns of norm sqrt(d); the activation is
+        ValueError: x is not float64 with columns of this norm; the activation is
             kinked and has no closed-form dual; or the fixed points do not exist
             (sigma_w2 far past the well-posedness limit).
     """
     phi = lookup(activation) if isinstance(activation, str) else activation
-    similarity = _similarity(x)
+    similarity, scale = _similarity(x, norm)
     n = len(similarity)
     upper = similarity[tuple(torch.triu_indices(n, n, offset=1))]
-    q = _variance(phi, sigma_w2)
-    rho = _greatest_correlation(upper, q)
+    q = _variance(phi, sigma_w2, scale)
+    rho = _greatest_correlation(upper, q, scale)
     dual = dual_activation(phi, q, rho)
     gain = 2 * sigma_w2 * dual.energy_dot
     if gain >= 1:
@@ -106,7 +135,7 @@ def population(
     )
     gram = _symmetric(torch.cat(grams), dual.energy, n)
     gram_dot = _symmetric(torch.cat(grams_dot), dual.energy_dot, n)
-    error, error_dot = _errors(phi, dual, sigma_w2, rho, max(residuals), x.shape[0])
+    error, error_dot = _errors(phi, dual, sigma_w2, rho, max(residuals), x.shape[0], scale)
     return Population(
         x=x,
         q=q,
@@ -120,37 +149,45 @@ def population(
     )
 
 
-def _similarity(x: Tensor) -> Tensor:
-    """Check x and return the cosines x_i.x_j / d of its columns; (n, n)."""
+def input_scale(norm: float, d: int) -> float:
+    """Return s = norm^2 / d; exactly 1 for a norm of sqrt(d), up to rounding."""
+    return 1.0 if abs(norm - d**0.5) <= _NORM * d**0.5 else norm**2 / d
+
+
+def _similarity(x: Tensor, norm: float | None) -> tuple[Tensor, float]:
+    """Check x and return x_i.x_j / d of its columns, (n, n), and s = ||x_i||^2 / d."""
     if x.dtype != torch.float64 or x.ndim != 2 or not x.numel():
         raise ValueError(f"x must be a float64 matrix (d, n), not {x.dtype} {tuple(x.shape)}")
-    norms, right = torch.linalg.vector_norm(x, dim=0), x.shape[0] ** 0.5
+    norms, d = torch.linalg.vector_norm(x, dim=0), x.shape[0]
+    right = d**0.5 if norm is None else norm
     worst = int((norms - right).abs().argmax())
-    if not abs(float(norms[worst]) - right) <= 1e-9 * right:  # true for NaN as well
+    if not abs(float(norms[worst]) - right) <= _NORM * right:  # true for NaN as well
+        wanted = "sqrt(d) = " if norm is None else ""
         raise ValueError(
             f"column {worst} of x has norm {float(norms[worst]):.6g}, "
-            f"not sqrt(d) = {right:.6g}: normalise the inputs"
+            f"not {wanted}{right:.6g}: normalise the inputs"
         )
-    unit = x / norms
-    return torch.clamp(unit.mT @ unit, -1.0, 1.0)
+    unit, scale = x / norms, input_scale(right, d)
+    return torch.clamp(unit.mT @ unit, -1.0, 1.0) * scale, scale
 
 
-def _greatest_correlation(upper: Tensor, q: float) -> float:
-    """Bound |c_ij| / q by q - |c_ij| >= 2 (1 - |x_i.x_j| / d), which follows from K_ii >= |K_ij|.
+def _greatest_correlation(upper: Tensor, q: float, scale: float) -> float:
+    """Bound |c_ij| / q by q - |c_ij| >= 2 (s - |x_i.x_j| / d), which follows from K_ii >= |K_ij|.
 
     Args:
-        upper: the cosines x_i.x_j / d of all pairs.
+        upper: x_i.x_j / d of all pairs.
         q: variance of the pre-activations.
+        scale: s.
     """
     closest = float(upper.abs().amax()) if len(upper) else 0.0
-    return min(1.0, max(0.0, 1 - 2 * (1 - closest) / q))
+    return min(1.0, max(0.0, 1 - 2 * (scale - closest) / q))
 
 
-def _variance(phi: Activation, sigma_w2: float) -> float:
-    """Solve q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + 1) by iteration of the contraction."""
-    q = before = 2.0
+def _variance(phi: Activation, sigma_w2: float, scale: float) -> float:
+    """Solve q = 2 (sigma_w2 E[phi(sqrt(q) g)^2] + s) by iteration of the contraction."""
+    q = before = 2.0 * scale
     for _ in range(_MAX_STEPS):
-        q, before = 2 * (sigma_w2 * _energy(phi, q) + 1), q
+        q, before = 2 * (sigma_w2 * _energy(phi, q) + scale), q
         if abs(q - before) <= 2 * _EPS * q:
             break
     if not math.isfinite(q) or abs(q - before) > 1e-9 * q:
@@ -202,7 +239,13 @@ def _symmetric(upper: Tensor, diagonal: float, n: int) -> Tensor:
 
 
 def _errors(
-    phi: Activation, dual: DualActivation, sigma_w2: float, rho: float, residual: float, d: int
+    phi: Activation,
+    dual: DualActivation,
+    sigma_w2: float,
+    rho: float,
+    residual: float,
+    d: int,
+    scale: float,
 ) -> tuple[float, float]:
     """Bound the errors of the entries of K and of K_dot.
 
@@ -210,15 +253,18 @@ def _errors(
     derivative of K by q is at most L sqrt(E / q), and that of K_dot at most L^2 / q (couple
     the two Gaussians; the variation of the density). At a fixed covariance the correlation
     changes too, which adds E_dot to K's. A cosine of d terms is rounded by (d + 4) eps at
-    most.
+    most, and so is a scale s that is not 1, relative to it.
     """
     q, lipschitz = dual.q, phi.lipschitz
     gain = 2 * sigma_w2 * dual.energy_dot
     gain_q = 2 * sigma_w2 * _energy_slope(phi, q)
-    error_q = abs(q - 2 * (sigma_w2 * dual.energy + 1)) + 2 * sigma_w2 * dual.error
-    error_q = (error_q + 2 * _EPS * q) / (1 - min(gain_q, 0.999))
+    rounding = (d + 4) * _EPS * scale
+    error_q = abs(q - 2 * (sigma_w2 * dual.energy + scale)) + 2 * sigma_w2 * dual.error
+    error_q = (error_q + 2 * _EPS * q + (0.0 if scale == 1.0 else 2 * rounding)) / (
+        1 - min(gain_q, 0.999)
+    )
     at_c = dual.error + (lipschitz * (dual.energy / q) ** 0.5 + dual.energy_dot) * error_q
-    error_c = (residual + 2 * (d + 4) * _EPS + 2 * sigma_w2 * at_c) / (1 - gain)
+    error_c = (residual + 2 * rounding + 2 * sigma_w2 * at_c) / (1 - gain)
     shift = (error_c + error_q) / q + _EPS
     error_dot = dual.modulus_dot(rho, shift) + lipschitz**2 / q * error_q
     return at_c + dual.energy_dot * error_c, error_dot

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deq.block_steps import ONE_STEP, BlockSteps
 from deq.theory.convergence import Initial
 from deq.theory.heavy_ball import log_errors, modulus
 from deq.theory.population import Population
@@ -82,6 +83,7 @@ class LinearDynamics:
         sigma_a: float,
         eta: float,
         momentum: float = 0.0,
+        steps: BlockSteps = ONE_STEP,
     ) -> "LinearDynamics":
         """Return the dynamics of the infinite-width limit, with the expectation of c_k^2.
 
@@ -97,8 +99,9 @@ class LinearDynamics:
             sigma_a: scale of the output weights.
             eta: absolute step size.
             momentum: beta of heavy ball.
+            steps: factors of the step size of W, U and a.
         """
-        h, u = torch.linalg.eigh(limit.tangent(width))
+        h, u = torch.linalg.eigh(limit.tangent(width, steps))
         variance = sigma_a**2 * ((limit.gram @ u) * u).sum(0).clamp_min(0)
         return cls(h, (u.mT @ y.double()) ** 2 + variance, eta, momentum)
 

@@ -240,12 +240,17 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     drift = trajectory["kernel_drift"]
     measured = drift[~drift.isnan()].tolist()
     summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
+    notes: dict[str, str] = {}
+    train = course.config.train
+    if train.factor_w == train.factor_u and train.factor_bias is None:
+        summary["theory/sphere_drift"] = course.sphere
+    else:
+        notes["theory/sphere_drift"] = "W and U have other step sizes: no sphere is conserved"
     return summary | {
         "train/distance": course.moved,
         "train/distance_relative": course.moved / course.size,
-        "theory/sphere_drift": course.sphere,
         "theory/kernel_drift": measured[-1] if measured else math.nan,
-    }, {}
+    }, notes
 
 
 def _fit(course: Course, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from deq.block_steps import ONE_STEP, BlockSteps
 from deq.linalg.eigenvalues import LeastEigenvalue
 from deq.linalg.operator_norm import OperatorNorm
 from deq.theory.kernels import gram, tangent
@@ -19,10 +20,10 @@ class Spectra:
     """Spectra of the measured trials, float64 (docs/theory.md, section 2).
 
     Attributes:
-        gram, tangent: (B, n, n) G and H.
+        gram, tangent: (B, n, n) G and H, each block of H times the factor of its step size.
         e: (B, n) yhat - y.
         norm_w, grad_norm, least_gram, least_tangent: (B,) ||W||_2, ||grad Phi||_2 =
-            (e^T H e)^{1/2}, lambda_min(G), lambda_min(H).
+            (e^T J J^T e)^{1/2}, lambda_min(G), lambda_min(H).
         grad_check: (B,) relative difference of grad_norm and the norm of the gradient that
             the step takes, which is computed in another way; NaN where not checked.
         kernel_drift: (B,) ||H(t) - H(0)||_F / ||H(0)||_F.
@@ -58,12 +59,13 @@ class Diagnostics:
     Attributes:
         first: (B, n, n) H(0), of which the drift is measured; that of the first measurement
             where it is not given.
+        steps: factors of the step size of W, U and a.
     """
 
     STATE = ("_norm_w", "_least_gram", "_least_tangent", "_calls")
 
-    def __init__(self, first: Tensor | None = None) -> None:
-        self.first = first
+    def __init__(self, first: Tensor | None = None, steps: BlockSteps = ONE_STEP) -> None:
+        self.first, self.steps = first, steps
         self._norm_w, self._least_gram = OperatorNorm(), LeastEigenvalue()
         self._least_tangent = LeastEigenvalue()
         self._calls = 0
@@ -85,8 +87,9 @@ class Diagnostics:
         return self.subset(keep)._measure(*parts)
 
     def _measure(self, w: Tensor, z: Tensor, r: Tensor, e: Tensor, xx: Tensor) -> Spectra:
-        g, e = gram(z.mT), e.double()
-        h = tangent(g, gram(r.mT), xx)
+        g, b, e = gram(z.mT), gram(r.mT), e.double()
+        h = tangent(g, b, xx, self.steps)
+        jacobian = h if self.steps == ONE_STEP else tangent(g, b, xx)
         if self.first is None:
             self.first = h
         size = torch.linalg.matrix_norm(self.first)
@@ -95,7 +98,7 @@ class Diagnostics:
             tangent=h,
             e=e,
             norm_w=self._norm_w(w),
-            grad_norm=torch.einsum("bi,bij,bj->b", e, h, e).clamp_min(0).sqrt(),
+            grad_norm=torch.einsum("bi,bij,bj->b", e, jacobian, e).clamp_min(0).sqrt(),
             least_gram=self._least_gram(g),
             least_tangent=self._least_tangent(h),
             grad_check=torch.full_like(e[:, 0], torch.nan),
@@ -104,7 +107,7 @@ class Diagnostics:
 
     def subset(self, keep: list[int]) -> "Diagnostics":
         """Return the diagnostics of these trials."""
-        part = Diagnostics(None if self.first is None else self.first[keep])
+        part = Diagnostics(None if self.first is None else self.first[keep], self.steps)
         part._norm_w, part._least_gram = self._norm_w.subset(keep), self._least_gram.subset(keep)
         part._least_tangent = self._least_tangent.subset(keep)
         part._calls = self._calls

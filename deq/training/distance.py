@@ -11,6 +11,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import draw_blocks
 from deq.theory.rejection_sampling import starting_weights
+from deq.training.weights import inverse_of
 
 
 class Distance(NamedTuple):
@@ -44,9 +45,7 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
         a: (m,) current a.
     """
     x = dataset.x.T.double()  # (n, d): samples are rows, as in p
-    v, s, _ = torch.linalg.svd(x, full_matrices=False)
-    kept = s > max(x.shape) * torch.finfo(w.dtype).eps * s[0]
-    inverse = v[:, kept].T / s[kept, None]
+    inverse, whole = _inverse(config, x, max(x.shape) * torch.finfo(w.dtype).eps)
     moved, size = dict.fromkeys("wua", 0.0), dict.fromkeys("wua", 0.0)
     across = trace = 0.0  # 2 <theta(0), theta - theta(0)> over U and W - I; trace of W(0)
     for name, first, start in _initial_blocks(config, dataset):
@@ -54,7 +53,8 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
         if name == "u":
             before = x.to(start.dtype) @ start.T
             change = inverse @ (p[:, rows].cpu() - before).double()
-            across += 2 * float((inverse @ before.double() * change).sum())
+            at_start = start.T.double() if whole else inverse @ before.double()
+            across += 2 * float((at_start * change).sum())
         elif name == "w":
             change = (w[rows].cpu() - start).double()
             across += 2 * float((start * change).sum() - change.diagonal(first).sum())
@@ -71,6 +71,24 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
         math.sqrt(max(squares)),
         (across + moved["w"] + moved["u"]) / radius,
     )
+
+
+def _inverse(config: TrialConfig, x: Tensor, rtol: float) -> tuple[Tensor, bool]:
+    """Return what gives the change of U when P - P_0 is multiplied with it, and in which basis.
+
+    Args:
+        config: the trial.
+        x: (n, d) inputs, samples as rows.
+        rtol: share of the greatest singular value up to which none is inverted.
+
+    Returns:
+        A matrix (., n), and whether the change is U's own, (d, .), not that in the basis L.
+    """
+    if config.train.factor_bias is not None:
+        return inverse_of(config, x, rtol), True
+    v, s, _ = torch.linalg.svd(x, full_matrices=False)
+    kept = s > rtol * s[0]
+    return v[:, kept].T / s[kept, None], False
 
 
 def _initial_blocks(config: TrialConfig, dataset: Dataset) -> Iterator[tuple[str, int, Tensor]]:

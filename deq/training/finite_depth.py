@@ -19,7 +19,7 @@ from deq.models.equilibrium import draw
 from deq.theory.flags import Numbers
 from deq.theory.kernels import gram
 from deq.theory.layers import layer_grams, layer_limits
-from deq.theory.population import Population, population
+from deq.theory.population import Population, limit_of
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.trained import Trained
 
@@ -98,7 +98,7 @@ def finite_depth(config: TrialConfig, depth: int, dataset: Dataset | None = None
         raise ValueError(f"the depth must be at least 1, not {depth}")
     dataset, model = dataset or load(config.data), config.model
     phi, x, m = activation(model.activation), dataset.x, model.width
-    limit = population(x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a)
+    limit = limit_of(model, x)
     network = _network(config, dataset)
     g, p = gram(network.equilibrium(x)), network.u @ x
     tied = _first(depth, layer_grams(phi, p, lambda: network.w))

@@ -13,7 +13,7 @@ from deq.data import load
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial, InitialCondition
 from deq.theory.heavy_ball import optimum
-from deq.theory.population import MARGIN, Population, population
+from deq.theory.population import MARGIN, Population, limit_of
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
 from deq.training.course import Course
@@ -22,6 +22,11 @@ from deq.training.step_size import trial_condition
 
 # Most points in the fit of a predicted curve; longer windows are thinned evenly.
 _POINTS = 20_001
+# Why what the theorem says is left out where W, U and a have step sizes of their own.
+ONE_STEP_ONLY = (
+    "the theorem is about one step size: train.factor_w, train.factor_u, train.factor_a or "
+    "train.factor_bias is not 1"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Forecast:
             model.sigma_a,
             self.eta,
             self.config.train.momentum,
+            self.config.block_steps(len(self.dataset.x)),
         )
 
     @property
@@ -75,13 +81,18 @@ class Forecast:
 
     @functools.cached_property
     def bound(self) -> float | None:
-        """The theorem's rate, nats per GD step; None if void or if lambda_0 is rounding."""
-        return bound_rate(self.eta, self.initial.lambda_0) if self.initial.resolved else None
+        """The theorem's rate, nats per GD step; None if void or if lambda_0 is rounding.
+
+        None also if W, U and a have step sizes of their own: the theorem is about one.
+        """
+        covered = self.initial.resolved and self.config.train.one_step
+        return bound_rate(self.eta, self.initial.lambda_0) if covered else None
 
     @property
     def condition_held(self) -> bool:
         """True if (7) to (10) hold."""
-        return self.condition is not None and self.condition.held_at(self.eta)
+        plain = self.config.train.plain
+        return plain and self.condition is not None and self.condition.held_at(self.eta)
 
     @property
     def contraction(self) -> float | None:
@@ -113,7 +124,8 @@ class Forecast:
             summary["theory/condition_held"] = float(self.condition_held)
         else:
             notes["theory/condition_held"] = (
-                "the theorem is about gradient descent on all samples without momentum"
+                "the theorem is about gradient descent on all samples, with one step size and "
+                "without momentum"
             )
         h = self.linearized.eigenvalues.tolist()
         best = optimum(h[0], h[-1])
@@ -167,6 +179,8 @@ class Forecast:
         return log_start - (math.nan if self.bound is None else self.bound) * steps
 
     def _void(self, value: float, resolved: bool) -> str:
+        if not self.config.train.one_step:
+            return ONE_STEP_ONLY
         rounding = "" if resolved else ", and lambda_0 above rounding"
         return (
             f"the bound needs 0 < eta lambda_0 / 2 < 1{rounding}: it is {self.eta * value / 2:.3g}"
@@ -174,6 +188,9 @@ class Forecast:
 
     def _condition(self, summary: dict[str, float], notes: dict[str, str]) -> None:
         condition = self.condition
+        if not self.config.train.one_step:
+            notes["theory/slack"] = ONE_STEP_ONLY
+            return
         if condition is None:
             norm = self.initial.norm_w
             notes["theory/slack"] = f"L ||W(0)||_2 >= 1 (||W(0)||_2 = {norm:.4g}): no delta fits"
@@ -210,7 +227,7 @@ class Forecast:
         least = self.limit.lambda_star
         summary["theory/lambda_star"] = least
         summary["theory/lambda_0_over_m_lambda_star"] = self.initial.lambda_0 / (width * least)
-        rate = bound_rate(self.eta, width * least)
+        rate = bound_rate(self.eta, width * least) if self.config.train.one_step else None
         _put(summary, notes, "rate/population_bound", rate, self._void(width * least, True))
 
 
@@ -242,11 +259,9 @@ def forecast(
 
 def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float) -> Forecast:
     """Forecast a trial from its network at t = 0 and its absolute step size."""
-    model, limit, missing = config.model, None, ""
+    limit, missing = None, ""
     try:
-        limit = population(
-            dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
-        )
+        limit = limit_of(config.model, dataset.x)
     except ValueError as error:
         missing = str(error)
     condition = trial_condition(config, initial, eta)

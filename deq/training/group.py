@@ -26,14 +26,15 @@ class Group:
 
     def __init__(self, courses: list[Course], pack: Pack) -> None:
         self.courses, self.pack = courses, pack
-        self.diagnostics = Diagnostics(_first_tangents(courses, pack.eta.device))
+        self.diagnostics = Diagnostics(_first_tangents(courses, pack.eta.device), pack.steps)
         self.lookahead = Lookahead(pack)
 
     @classmethod
     def restored(cls, courses: list[Course], state: State) -> "Group":
         """Rebuild a group from its state and the courses of the whole descent."""
         own = [courses[k] for k in state["courses"]]
-        group = cls(own, Pack.restored(own[0].config, state["pack"]))
+        d = own[0].dataset.x.shape[0]
+        group = cls(own, Pack.restored(own[0].config, d, state["pack"]))
         load_state_dict(group.diagnostics, state["diagnostics"])
         load_state_dict(group.lookahead, state["lookahead"])
         return group

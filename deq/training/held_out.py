@@ -12,7 +12,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.theory.convergence import Initial
 from deq.theory.flags import Numbers
-from deq.theory.population import population
+from deq.theory.population import limit_of
 from deq.training.trained import Trained
 from deq.training.weights import Weights
 
@@ -119,15 +119,14 @@ def _kernels(config: TrialConfig, dataset: Dataset, test: Dataset) -> tuple[dict
     """Return H_inf and K between all samples, by metric name, or why there are none."""
     model, both = config.model, torch.cat([dataset.x, test.x], dim=1)
     try:
-        limit = population(both, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a)
-        own = population(
-            dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
-        )
+        limit, own = limit_of(model, both), limit_of(model, dataset.x)
     except ValueError as error:
         return {}, str(error)
     if not own.resolved:
         return {}, "lambda_star is not resolved, so K cannot be inverted"
-    return {"test/loss_population": limit.tangent(model.width), "test/loss_gram": limit.gram}, ""
+    steps = config.block_steps(len(dataset.x))
+    tangent = limit.tangent(model.width, steps)
+    return {"test/loss_population": tangent, "test/loss_gram": limit.gram}, ""
 
 
 def _network(config: TrialConfig, weights: Weights) -> Trained:

@@ -57,6 +57,7 @@ class Pack:
         tol_wanted: (B,) float64, what `tol` would be if the dtype resolved it.
         norm_w: (B,) float64, ||W||_2 or an upper bound where products are mixed; else NaN.
         flipped: (B,) samples whose mask changed at a kink since the step before.
+        steps: factors of the step size of W, U and a.
         velocity: the heavy ball's; None without momentum.
         batch_weights: (B, n) weights of the samples in the next step's gradient; None: all are 1.
     """
@@ -75,7 +76,7 @@ class Pack:
         """Draw the networks, which `on_drawn` is called with."""
         config = configs[0]
         dtype = config.torch_dtype
-        self._set_rules(config)
+        self._set_rules(config, datasets[0].x.shape[0])
         x = torch.stack([s.x for s in datasets]).to(device)  # (B, d, n) float64
         self.xx = x.mT @ x
         self.y = torch.stack([s.y for s in datasets]).to(device)
@@ -93,18 +94,19 @@ class Pack:
         self.tol_wanted = self.tol.clone()
         self._start_solvers(self.p.clone(), self.a[:, None, :].repeat(1, x.shape[2], 1))
 
-    def _set_rules(self, config: TrialConfig) -> None:
+    def _set_rules(self, config: TrialConfig, d: int) -> None:
         """Set what all trials of the pack share: solver, activation and rule of a step."""
+        self.steps = config.block_steps(d)
         self.solver, self.phi = config.solver, activation(config.model.activation)
         momentum = config.train.momentum
         self.velocity = Velocity(momentum) if momentum else None
         self.batch_weights: Tensor | None = None
 
     @classmethod
-    def restored(cls, config: TrialConfig, state: State) -> "Pack":
-        """Rebuild a pack of this config's shape from its state."""
+    def restored(cls, config: TrialConfig, d: int, state: State) -> "Pack":
+        """Rebuild a pack of this config's shape, with inputs of d numbers, from its state."""
         pack = cls.__new__(cls)
-        pack._set_rules(config)
+        pack._set_rules(config, d)
         pack.eta, pack.y = state["eta"], state["y"]
         pack._start_solvers(state["forward"]["last"], state["adjoint"]["last"])
         load_state_dict(pack, state)
@@ -235,24 +237,25 @@ class Pack:
         if self.batch_weights is not None:
             share *= self.batch_weights
         scaled = self.r * share[..., None]
-        step = -torch.bmm(share[:, None, :], self.z)
-        xx = self.xx.to(self.p.dtype)
+        f_w = self.steps.w
+        step = -self.steps.a * torch.bmm(share[:, None, :], self.z)
+        xx = self.steps.inputs(self.xx).to(self.p.dtype)
         if isinstance(self.forward, Secant) and isinstance(self.adjoint, Secant):
-            # With dW = -scaled^T Z: dP + Z dW^T, and da + R dW.
+            # With dW = -f_w scaled^T Z: dP + Z dW^T, and da + R dW.
             g, b = torch.bmm(self.z, self.z.mT), torch.bmm(self.r, self.r.mT)
-            torch.bmm(g.add_(xx).neg_(), scaled, out=self.forward.source)
+            torch.bmm(g.mul_(f_w).add_(xx).neg_(), scaled, out=self.forward.source)
             torch.baddbmm(
-                step, b.mul_(share[:, None, :]), self.z, alpha=-1, out=self.adjoint.source
+                step, b.mul_(share[:, None, :]), self.z, alpha=-f_w, out=self.adjoint.source
             )
         if self.velocity is None:
-            self.w.baddbmm_(scaled.mT, self.z, alpha=-1)
+            self.w.baddbmm_(scaled.mT, self.z, alpha=-f_w)
         if self.mixed:  # ||W + dW|| <= ||W|| + the norms of dW's rank-one terms
             sizes = (torch.linalg.vector_norm(v, dim=-1).double() for v in (scaled, self.z))
-            self.norm_w = torch.linalg.vecdot(*sizes).add_(self.norm_w)
+            self.norm_w = torch.linalg.vecdot(*sizes).mul_(f_w).add_(self.norm_w)
         if self.velocity is None:
             self.p.baddbmm_(xx, scaled, alpha=-1)
         else:
-            self.velocity.move((self.w, self.p, self.a), scaled, self.z, xx)
+            self.velocity.move((self.w, self.p), scaled, f_w * self.z, xx)
         self._tighten_tolerance()
         if self.velocity is None:
             self.a += step[:, 0]

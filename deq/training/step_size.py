@@ -4,7 +4,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.eigenvalues import greatest_eigenvalue
 from deq.theory.convergence import Initial, InitialCondition, initial_condition, theorem_step
-from deq.theory.population import population
+from deq.theory.population import limit_of
 
 
 def step_size(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
@@ -48,14 +48,14 @@ def _unit(config: TrialConfig, initial: Initial, dataset: Dataset) -> float:
         return _stability_limit(float(greatest_eigenvalue(initial.tangent)), "H(0)")
     if unit == "population":
         try:
-            limit = population(
-                dataset.x, model.activation, sigma_w2=model.sigma_w2, sigma_a=model.sigma_a
-            )
+            limit = limit_of(model, dataset.x)
         except ValueError as error:
             raise ValueError(
                 f"train.eta_unit=population: {error}; choose tangent or absolute"
             ) from error
-        return _stability_limit(float(greatest_eigenvalue(limit.tangent(model.width))), "H_inf")
+        steps = config.block_steps(len(dataset.x))
+        top = float(greatest_eigenvalue(limit.tangent(model.width, steps)))
+        return _stability_limit(top, "H_inf")
     condition = theorem_step(initial, model)
     if condition is None:
         raise ValueError(

@@ -26,8 +26,8 @@ class Trained:
     """A trained model, to be evaluated at any inputs.
 
     Inputs x are (d, n), samples as columns, and are not normalised here. Training used
-    columns of norm sqrt(d), see `deq.load(config.data).x`; of images the mean of the training
-    samples was subtracted first. Fixed points are solved by the trial's own solver, as
+    columns of one norm, see `deq.load(config.data).x`; of centred images the mean of the
+    training samples was subtracted first. Fixed points are solved by the trial's own solver, as
     precisely as the weights' dtype allows.
 
     Attributes:
@@ -70,6 +70,9 @@ class Trained:
     def tangent(self, x: Tensor) -> Tensor:
         """Return H = J J^T, (n, n) float64, J the Jacobian of yhat in (W, U, a).
 
+        With factors of the step size (`train.factor_w`, ...) each block of H is multiplied by its
+        factor: it is the kernel that the trial's gradient descent follows.
+
         Raises:
             ValueError: as `equilibrium`, or there is no adjoint.
         """
@@ -79,7 +82,8 @@ class Trained:
         start = self.a.repeat(len(q), 1)
         v = self._solve(AdjointMap(self.w[None], self.a[None], mask[None]), start, "adjoint")
         x = x.double()
-        return tangent(gram(z.T), gram((mask * v).T), x.T @ x)
+        steps = self.config.block_steps(self.u.shape[1])
+        return tangent(gram(z.T), gram((mask * v).T), x.T @ x, steps)
 
     @property
     def _activation(self) -> Activation:

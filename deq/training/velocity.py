@@ -20,20 +20,18 @@ class Velocity:
         self.p: Tensor | None = None
         self.a: Tensor | None = None
 
-    def move(
-        self, weights: tuple[Tensor, Tensor, Tensor], scaled: Tensor, z: Tensor, xx: Tensor
-    ) -> None:
+    def move(self, weights: tuple[Tensor, Tensor], scaled: Tensor, z: Tensor, xx: Tensor) -> None:
         """Take a step of W and P, in place.
 
         Args:
-            weights: W, P and a.
+            weights: W and P.
             scaled: (B, n, m) eta R diag(e).
-            z: (B, n, m) Z.
-            xx: (B, n, n) X^T X.
+            z: (B, n, m) Z, times the factor of W's step size.
+            xx: (B, n, n) X^T X, with the factors of U's.
         """
-        w, p, a = weights
+        w, p = weights
         if self.w is None or self.p is None:
-            self.w, self.p, self.a = torch.zeros_like(w), torch.zeros_like(p), torch.zeros_like(a)
+            self.w, self.p = torch.zeros_like(w), torch.zeros_like(p)
         self.w.baddbmm_(scaled.mT, z, beta=self.momentum, alpha=-1)
         self.p.baddbmm_(xx, scaled, beta=self.momentum, alpha=-1)
         w += self.w
@@ -41,7 +39,8 @@ class Velocity:
 
     def move_output(self, a: Tensor, step: Tensor) -> None:
         """Take a step of a (B, m), in place; `step` is that of gradient descent."""
-        assert self.a is not None
+        if self.a is None:
+            self.a = torch.zeros_like(a)
         a += self.a.mul_(self.momentum).add_(step)
 
     def select(self, keep: list[int]) -> None:

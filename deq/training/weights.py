@@ -4,14 +4,18 @@ Training updates P in place of U. Its steps move U by C X^T, so that with the in
 
     U = U_0 + (P - U_0 X) X^+,
 
-X^+ the pseudo-inverse. Then U X = P to rounding, and U = U_0 on the complement of the data.
+X^+ the pseudo-inverse. Then U X = P to rounding, and U = U_0 on the complement of the data. Where
+the biases have a step size of their own, U moves by C X^T F with a diagonal F, and X^+ is replaced
+by (F^(1/2) X)^+ F^(1/2).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from deq.block_steps import value_of
 from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import draw_inputs
@@ -34,9 +38,35 @@ def input_weights(config: TrialConfig, dataset: Dataset, p: Tensor) -> Tensor:
     moved = p.double().cpu() - (x.to(start.dtype) @ start.T).double()
     # Smaller singular values of X are not inverted: the training's dtype does not resolve them.
     least = max(x.shape) * torch.finfo(start.dtype).eps
-    change = torch.linalg.pinv(x, rtol=least) @ moved
+    change = inverse_of(config, x, least) @ moved
     u: Tensor = start.double() + change.T
     return u.to(p.dtype)
+
+
+def inverse_of(config: TrialConfig, x: Tensor, rtol: float) -> Tensor:
+    """Return (d, n), which P - U_0 X, samples as rows, is multiplied with from the left.
+
+    Args:
+        config: the trial.
+        x: (n, d) inputs, samples as rows.
+        rtol: share of the greatest singular value up to which none is inverted.
+    """
+    roots = root_factors(config, x.shape[1])
+    inverse: Tensor = roots[:, None] * torch.linalg.pinv(x * roots, rtol=rtol)
+    return inverse
+
+
+def root_factors(config: TrialConfig, d: int) -> Tensor:
+    """Return the roots of the factors of the step size of U's columns, (d,) float64.
+
+    All are 1 where they are equal; the last is that of the biases.
+    """
+    roots = torch.ones(d, dtype=torch.float64)
+    train, m = config.train, config.model.width
+    if train.factor_bias is not None:
+        roots[:-1] = math.sqrt(value_of(train.factor_u, m, d - 1))
+        roots[-1] = math.sqrt(value_of(train.factor_bias, m, d - 1))
+    return roots
 
 
 def _start(config: TrialConfig, dataset: Dataset) -> Tensor:

@@ -12,7 +12,7 @@ from sweeps.errors import ConfigError
 
 T = TypeVar("T")
 # Keys whose values are true or false.
-BOOLEAN_KEYS = ("allow_ill_posed", "weights", "high_dimension")
+BOOLEAN_KEYS = ("allow_ill_posed", "weights", "centred", "grayscale", "high_dimension")
 
 
 def validated(cls: type[T], plain: dict[str, Any]) -> T:

@@ -14,6 +14,7 @@ from sweeps.planning.plan import main_axis
 from sweeps.search.bisection import Bracket
 
 WIDTH, SAMPLES, STAR = "model.width", "data.n", "theory/lambda_star"
+NORM, BIAS = "data.norm", "data.bias"
 # Metric of a frontier in the width that Theorem 2 is about.
 RATIO = "theory/lambda_0_over_m_lambda_star"
 
@@ -91,15 +92,19 @@ def _growth(
         return None
     theorem = None
     if (config.key, axis) == (WIDTH, SAMPLES) and RATIO in config.condition:
-        theorem = deq.power_law(*zip(*_theorem([x for _, _, x in points]), strict=True))
+        widths = _theorem([x for _, _, x in points])
+        theorem = deq.power_law(*zip(*widths, strict=True)) if widths else None
     return Growth(name, axis, law, (min(xs), max(xs)), len(points), theorem)
 
 
 def _theorem(outcomes: Sequence[TrialOutcome]) -> list[tuple[float, float]]:
-    """(n, Theorem 2's width) of the trials; lambda_* does not depend on the width."""
+    """(n, Theorem 2's width) of the trials; lambda_* does not depend on the width.
+
+    The theorem is for inputs of norm sqrt(d): trials with others are left out.
+    """
+    configs = [(flatten(outcome.planned.plain), outcome.summary) for outcome in outcomes]
     return [
-        (float(n), deq.sufficient_width(n, outcome.summary[STAR]))
-        for outcome in outcomes
-        if STAR in outcome.summary
-        for n in [int(flatten(outcome.planned.plain)[SAMPLES])]
+        (float(plain[SAMPLES]), deq.sufficient_width(int(plain[SAMPLES]), summary[STAR]))
+        for plain, summary in configs
+        if STAR in summary and plain.get(NORM, 1) == 1 and not plain.get(BIAS)
     ]

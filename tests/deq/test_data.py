@@ -184,6 +184,16 @@ def test_centring_needs_at_least_three_images(function, n):
         function(DigitsConfig(n=n))
 
 
+def test_images_that_are_not_centred_are_scaled_only():
+    config = DigitsConfig(n=2, centred=False)
+    rows, labels = read_digits(config)
+    data = load(config)
+    expected = 8 * rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert np.allclose(data.x.numpy(), expected.T, rtol=1e-14, atol=0)
+    assert data.y.tolist() == labels.tolist() == [-1.0, 1.0]
+    assert shape_of(config) == (64, 2)
+
+
 def test_the_counts_of_digits_are_those_of_the_data_set():
     for label in range(1, 10):
         config = DigitsConfig(n=2 * min(COUNTS[0], COUNTS[label]), classes=(0, label))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from deq.data import Cifar10Config, MnistConfig, archive, digest, load
+from deq.data import Cifar10Config, MnistConfig, archive, digest, load, shape_of
 
 # As users run it: here a warning of scikit-learn's is no error unless the code makes it one.
 PLAIN = pytest.mark.filterwarnings("ignore")
@@ -45,6 +45,45 @@ def test_the_first_of_each_class_in_order(cls, classes, quote, openml, tmp_path)
     assert data.y.dtype == torch.float64
     assert openml.requests[0].endswith(f"/data/{ {'mnist': 554, 'cifar10': 40927}[config.name] }")
     assert files(config) == [f"{config.name}.npz"]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """An archive of seven and six images of 5 pixels in three colours; and its config."""
+    generator = np.random.default_rng(4)
+    images = {
+        k: generator.integers(0, 256, (count, 15), dtype=np.uint8) for k, count in ((0, 7), (1, 6))
+    }
+    np.savez(tmp_path / "cifar10.npz", **{str(k): part for k, part in images.items()})
+    return images, Cifar10Config(n=7, test_n=4, cache=str(tmp_path))
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("norm", [1.0, 0.2])
+def test_grayscale_then_centring_then_the_norm(photographs, centred, norm):
+    images, config = photographs
+    config = replace(config, grayscale=True, centred=centred, norm=norm)
+    rows = [*images[0][:4], *images[1][:3], *images[0][4:6], *images[1][3:5]]
+    gray = np.array(
+        [[0.299 * r[p] + 0.587 * r[5 + p] + 0.114 * r[10 + p] for p in range(5)] for r in rows]
+    )
+    if centred:
+        gray = gray - gray[:7].mean(axis=0)
+    expected = norm * np.sqrt(5) * (gray / np.linalg.norm(gray, axis=1, keepdims=True)).T
+    data = load(config)
+    both = torch.cat([data.x, data.test.x], dim=1).numpy()
+    assert np.allclose(both, expected, rtol=1e-13, atol=1e-13)
+    assert (both >= 0).all() != centred
+    assert shape_of(config) == (5, 7)
+
+
+def test_the_digest_does_not_depend_on_the_preparation(photographs):
+    _, config = photographs
+    pinned = replace(config, sha256=digest(config))
+    for changes in ({"grayscale": True}, {"centred": False}, {"norm": 2.0}, {"labels": "uniform"}):
+        assert digest(replace(config, **changes)) == pinned.sha256
+        load(replace(pinned, **changes))
+    assert load(replace(config, labels="uniform")).y.min() > 0
 
 
 def test_columns_have_norm_root_d(mnist):

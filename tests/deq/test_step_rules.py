@@ -24,8 +24,13 @@ PHI = {
 }
 
 
-def own_losses(trial, steps):
+def own_losses(trial, steps, factors=(1, 1, 1)):
     """Losses of gradient descent with momentum over batches, in numpy, from W(0), U(0), a(0)."""
+    return own_descent(trial, steps, factors)[0]
+
+
+def own_descent(trial, steps, factors):
+    """Losses and last weights, with factors of the step size of W, U and a."""
     data, m, n = load(trial.data), trial.model.width, trial.data.n
     x, y, d = data.x.numpy(), data.y.numpy(), data.x.shape[0]
     stream = torch.Generator().manual_seed(trial.seed)
@@ -53,11 +58,11 @@ def own_losses(trial, steps):
         gradients = (r @ z.T, r @ x.T, z @ weighted)
         now, beta = (w, u, a), trial.train.momentum
         w, u, a = (
-            t - trial.train.eta * g + beta * (t - t0)
-            for t, g, t0 in zip(now, gradients, before, strict=True)
+            t - trial.train.eta * f * g + beta * (t - t0)
+            for t, f, g, t0 in zip(now, factors, gradients, before, strict=True)
         )
         before = now
-    return np.array(losses)
+    return np.array(losses), now
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
@@ -142,6 +147,7 @@ def test_batches_are_unbiased_and_depend_on_seed_and_step_alone():
 
 
 RULES = [{"momentum": 0.8}, {"batch": 2}, {"momentum": 0.5, "batch": 3}]
+RULES += [{"factor_w": 0.3, "factor_u": "1/d"}, {"momentum": 0.5, "factor_a": "1/m"}]
 
 
 @pytest.mark.parametrize("rule", RULES)

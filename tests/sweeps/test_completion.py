@@ -18,6 +18,8 @@ from sweeps.config.config_files import groups
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.outbox import OutboxItem
 
+SPHERE_KEYS = ("norm", "labels", "label_seed", "bias", "n", "test_n", "d", "seed")
+
 ROOT = Path(__file__).parents[2]
 SWEEP = "f0" * 8
 
@@ -52,7 +54,7 @@ def root(tmp_path, monkeypatch):
         ("run -m model.activation=tanh,ge", ["model.activation=tanh,gelu"]),
         ("run train.eta_unit=t", ["train.eta_unit=tangent", "train.eta_unit=theorem"]),
         ("run search=optuna search.metric=rate/measured_s", ["search.metric=rate/measured_stderr"]),
-        ("run data=sphere data.", ["data.n=", "data.test_n=", "data.d=", "data.seed="]),
+        ("run data=sphere data.", [f"data.{key}=" for key in SPHERE_KEYS]),
         ("run data=digits data.s", []),
         ("run --ret", ["--retry-failed"]),
         ("completion ", ["bash", "zsh"]),

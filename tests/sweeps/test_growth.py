@@ -1,9 +1,27 @@
 """Power laws of a search's frontiers."""
 
 import numpy as np
+import pytest
 from test_search import Imagined
 
 from sweeps.search.summary import summarize
+
+
+@pytest.mark.parametrize(
+    ("key", "stated"), [("seed=0,1", True), ("data.norm=0.5", False), ("data.bias=1", False)]
+)
+def test_theorem_2_is_stated_for_its_own_norm_only(key, stated):
+    words = ["search=frontier", "model.width=tag(log,interval(8,4096))", "search.tolerance=0.1"]
+    words += ["data.n=8,16,32", "data=sphere", key]
+    words.append("search.condition='theory/lambda_0_over_m_lambda_star >= 0.5'")
+    metric = "theory/lambda_0_over_m_lambda_star"
+    search = Imagined(words, lambda keys: keys["model.width"] / (8 * keys["data.n"]), metric)
+    lines = search.lines(search.launch())
+    for line in lines:
+        line.summary["theory/lambda_star"] = 4 / line.planned.varying["data.n"]
+    (text,) = summarize(search.asked.launch.search, lines).remarks
+    assert "model.width grows like data.n^" in text
+    assert ("lambda_*" in text) == stated
 
 
 def test_the_growth_of_a_frontier_is_fitted_beside_theorem_2s():

@@ -162,7 +162,7 @@ def store(tmp_path):
     """An experiment, two sweeps' pages, and a function that shows a trial of the first."""
     (tmp_path / "mlflow").mkdir()
     api = client(tmp_path)
-    experiment = api.create_experiment("study")
+    experiment = api.create_experiment("study", artifact_location=str(tmp_path / "artifacts"))
     pages = [
         SweepPage(experiment, api.create_run(experiment, tags=tags).info.run_id, "sweep")
         for tags in ({}, {"sweeps.lease": "9e9"})

@@ -87,9 +87,9 @@ def test_show_doctor_errors_and_completion_know_them(project, monkeypatch):
     (row,) = [check["found"] for check in checks if check["name"] == "config files"]
     assert row == f"{project}/conf (data, experiment); then sweeps' own"
     refused = inside("run", "data=mnie", cwd=project)
-    assert refused.stderr.endswith("digits, mine, mnist, npz, sphere\n")
+    assert refused.stderr.endswith("digits, mine, mnist, npz, orthonormal, sphere\n")
     belongs = inside("run", "data=digits", "data.d=3", cwd=project).stderr
-    assert "data.d=3: no such key here: it belongs to data=mine or sphere" in belongs
+    assert "data.d=3: no such key here: it belongs to data=mine or orthonormal or sphere" in belongs
     monkeypatch.chdir(project)
     assert offered("run experiment=fi") == ["experiment=first"]
     assert offered("run data=mine data.d") == ["data.d="]

@@ -156,9 +156,14 @@ def test_new_keys_change_the_hash_away_from_their_defaults_only():
         return config_hash(composed.trial)
 
     defaults = ["train.momentum=0", "train.batch=null", "train.batch=8", "data.test_n=0"]
+    defaults += ["data.norm=1", "data.labels=own", "data.label_seed=0", "data.centred=true"]
+    defaults += ["train.factor_w=1", "train.factor_u=1.0", "train.factor_a=1e0"]
+    defaults += ["train.factor_bias=null", "train.factor_bias=1", "data.bias=0"]
     assert {digest(), *map(digest, defaults)} == {digest()}
-    others = ["train.momentum=0.5", "train.batch=4", "data.test_n=2"]
-    assert len({digest(), *map(digest, others)}) == 4
+    others = ["train.momentum=0.5", "train.batch=4", "data.test_n=2", "data.norm=0.5"]
+    others += ["data.labels=uniform", "data.centred=false"]
+    others += ["train.factor_w=1/m", "train.factor_u=2/d", "train.factor_a=0.5", "data.bias=1"]
+    assert len({digest(), *map(digest, others)}) == 1 + len(others)
 
 
 def test_a_dry_run_names_the_cheaper_integrator():
