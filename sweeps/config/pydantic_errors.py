@@ -33,12 +33,13 @@ def first_error(cls: type, errors: Sequence[Any]) -> str:
     wrong = {
         e["loc"][:2] for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "name"
     }
-    error = next((e for e in errors if e["loc"][:2] not in wrong), errors[0])
+    chosen = [e for e in errors if e["loc"][:2] not in wrong] or list(errors)
+    error = chosen[0]
     place = place_of(error)
     if error["type"] == "dataclass_type" and (keys := _keys(cls, place)):
         text = f"set one of its keys ({', '.join(keys)}), as {place}.{keys[0]}=VALUE"
     else:
-        others = [e for e in errors if e is not error and place_of(e) == place]
+        others = [e for e in chosen[1:] if place_of(e) == place]
         text = text_of(error) + "".join(_or(other) for other in others)
     return f"{place}{_given(error)}: {text}" if place else text
 

@@ -340,3 +340,9 @@ def test_ui_refuses_before_it_prints_its_address(port, said, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_values_of_a_key_that_all_data_sets_have_are_listed_once():
+    with pytest.raises(ConfigError) as refused:
+        request(["data.labels=uniformm"])
+    assert str(refused.value) == "data.labels=uniformm: it should be 'own' or 'uniform'"
