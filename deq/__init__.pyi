@@ -46,7 +46,7 @@ from .training.gradient_descent import Descent
 from .training.integrator_cost import IntegratorCost, integrator_cost
 from .training.trained import Trained
 from .training.weights import Weights
-from .training.weights_file import load_trained, read_weights, save_weights
+from .training.weights_file import WeightsFileError, load_trained, read_weights, save_weights
 
 __all__ = [
     "ACTIVATIONS",
@@ -82,6 +82,7 @@ __all__ = [
     "Trained",
     "TrialConfig",
     "Weights",
+    "WeightsFileError",
     "activation_digest",
     "columns",
     "compare",

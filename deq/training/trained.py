@@ -95,8 +95,10 @@ class Trained:
         d = self.u.shape[1]
         if not isinstance(x, Tensor):
             raise ValueError(f"x must be a torch tensor, ({d}, n), not a {type(x).__name__}")
-        if x.ndim != 2 or x.shape[0] != d or not x.isfinite().all():
-            raise ValueError(f"x must be finite and ({d}, n), samples as columns: {tuple(x.shape)}")
+        if x.ndim != 2 or x.shape[0] != d or not x.shape[1] or not x.isfinite().all():
+            raise ValueError(
+                f"x must be finite and ({d}, n), samples as columns, n at least 1: {tuple(x.shape)}"
+            )
         p = (self.u @ x.to(self.u.dtype)).T.contiguous()
         f = EquilibriumMap(self._activation, self.w[None], p[None])
         return self._solve(f, p.clone(), "equilibrium")

@@ -59,6 +59,10 @@ def save_weights(
     return digest
 
 
+class WeightsFileError(ValueError):
+    """A weights file is missing or damaged, or holds no trial's weights."""
+
+
 def load_trained(path: str | os.PathLike[str]) -> Trained:
     """Load the model from a trial's `weights.safetensors`.
 
@@ -66,7 +70,8 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
     trial was trained with.
 
     Raises:
-        ValueError: the file is missing or damaged, or holds no trial's weights.
+        WeightsFileError: the file is missing or damaged, or holds no trial's weights.
+        ValueError: the activation is not there, or is not the one of the trial.
     """
     return read_weights(Path(path))[0]
 
@@ -78,7 +83,7 @@ def read_weights(path: Path) -> tuple[Trained, dict[str, str]]:
         The model, and the entries: `sha256`, `config`, `schema` and those of `stamp`.
 
     Raises:
-        ValueError: the file is missing or damaged, or holds no trial's weights.
+        WeightsFileError, ValueError: as `load_trained`.
     """
     try:
         tensors, text = _read(path)
@@ -87,13 +92,16 @@ def read_weights(path: Path) -> tuple[Trained, dict[str, str]]:
             raise ValueError(f"it is of schema {text.get('schema', 'none')}, not {SCHEMA}")
         if digest != _digest(tensors, text):
             raise ValueError("it is damaged: its content is not what was written")
-        config = _config(json.loads(text["config"]))
-        model = Trained(config, *(tensors[name] for name in NAMES))
+        stored = json.loads(text["config"])
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise WeightsFileError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # safetensors and json raise almost anything here
         why = " ".join(str(error).split())
-        raise ValueError(f"{path} holds no trial's weights: {why}") from error
+        raise WeightsFileError(f"{path} holds no trial's weights: {why}") from error
+    try:
+        model = Trained(_config(stored), *(tensors[name] for name in NAMES))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     return model, text | {"sha256": digest}
 
 

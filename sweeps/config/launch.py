@@ -89,8 +89,9 @@ class TrackingConfig:
     Attributes:
         name: MLflow embedded under the output root, or a server.
         uri: the server's address; MLFLOW_TRACKING_URI by default.
-        public_url: the server's address in printed links, where a browser reaches it by another
-            one than the sweep; MLFLOW_PUBLIC_URL by default, `uri` when empty.
+        public_url: the address in printed links, where a browser reaches MLflow by another one
+            than the sweep, or `sweeps ui` has another port; of a server MLFLOW_PUBLIC_URL by
+            default. Empty: `uri`, or port 5000 of this machine.
         lease: seconds without a sign of life after which a driver counts as dead; commands
             that use the same experiment then close the run of its sweep.
         live_seconds: seconds between two updates of a trial's run while it trains; 0: the run
@@ -107,8 +108,6 @@ class TrackingConfig:
         """Validate the address and the times."""
         if self.uri and self.name != "server":
             raise ValueError("uri is a server's: give tracking=server too")
-        if self.public_url and self.name != "server":
-            raise ValueError("public_url is a server's: give tracking=server too")
         if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", self.public_url):
             raise ValueError(
                 f"public_url={without_secrets(self.public_url)} is no http(s) address: give "

@@ -3,6 +3,7 @@
 import os
 import shlex
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from sweeps.config.launch import TrackingConfig
 from sweeps.driver.sync import PendingItems
@@ -64,7 +65,10 @@ def ui_command(tracking: TrackingConfig, output: str) -> str:
         return ""
     # As a variable any path is valid; `paths.output=` would need Hydra's quoting.
     default = output == "outputs" and not os.environ.get("SWEEPS_OUTPUT")
-    return f"{'' if default else f'SWEEPS_OUTPUT={shlex.quote(output)} '}sweeps ui"
+    address = urlsplit(tracking.public_url)
+    here = address.hostname in ("127.0.0.1", "localhost") and address.port
+    port = f" --port {address.port}" if here else ""
+    return f"{'' if default else f'SWEEPS_OUTPUT={shlex.quote(output)} '}sweeps ui{port}"
 
 
 def final_status(outcomes: list[TrialOutcome]) -> str:

@@ -55,7 +55,7 @@ def request_stop(config: LaunchConfig, prefix: str, hashes: Sequence[str]) -> li
     if not hashes:
         resume = f"`sweeps resume {entry.sweep}` goes on from there"
         return [f"Sweep {entry.sweep} ({driver}) writes its checkpoints and ends; {resume}."]
-    return [f"{trial.name} writes its checkpoint and ends ({driver})." for trial in trials]
+    return [f"{trial.name} ends, with a checkpoint if it trains ({driver})." for trial in trials]
 
 
 def _driver_of(folder: Path, entry: SweepEntry) -> str:

@@ -60,8 +60,10 @@ def _model(path: Path, digest: str) -> deq.Trained:
     """Read a weights file, and check that it belongs to this trial."""
     try:
         model, metadata = deq.read_weights(path)
-    except ValueError as error:
+    except deq.WeightsFileError as error:
         raise ConfigError(f"{error}: train the trial again with --force") from error
+    except ValueError as error:  # its activation
+        raise ConfigError(str(error)) from error
     for stored in (metadata.get("config_hash", ""), config_hash(model.config)):
         if stored != digest:
             raise ConfigError(

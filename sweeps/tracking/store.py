@@ -90,7 +90,10 @@ def check_servable(output: Path, port: int) -> None:
         raise TrackingError(f"there is no record under {output}: launch one with `sweeps run`")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise TrackingError(f"port {port} is in use: choose another with --port")
+            raise TrackingError(
+                f"port {port} is in use: choose another with --port PORT; printed links lead there "
+                "with tracking.public_url=http://127.0.0.1:PORT"
+            )
     check_home()
     silence()
     with prepared(output):

@@ -52,8 +52,8 @@ class Tracker:
         self._output = output
         self.uri = store.uri(output) if self.local else config.uri
         self.name = tracker_name(config)
-        link = without_secrets(config.public_url) or self.name
-        self._address = store.UI if self.local else link.rstrip("/")
+        own = store.UI if self.local else self.name
+        self._address = (without_secrets(config.public_url) or own).rstrip("/")
         silence()
         self._guard = guard = ErrorGuard(self.name)
         with guard("a question"):

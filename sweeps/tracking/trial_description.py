@@ -121,7 +121,7 @@ def _checks(s: dict[str, float]) -> str:
     ]
     for flag, name, key in PROMISES:
         if flag in s:
-            rows.append([name, format_number(s[key]) if key in s else "", _held(s[flag] == 1)])
+            rows.append([name, format_number(s.get(key)), _held(s[flag] == 1)])
     text = table(["asked or promised", "value", "holds"], rows)
     return f"{heading('The theorem')}\n\n{text}" if text else ""
 

@@ -203,16 +203,27 @@ def test_a_damaged_or_foreign_weights_file_is_refused(tmp_path):
     assert other != good
     for bad in (bytes(flipped), good[:-8], good[:20], b"", b"\x80\x04pickle", other):
         path.write_bytes(bad)
-        with pytest.raises(ValueError, match="holds no trial's weights") as refused:
+        with pytest.raises(deq.WeightsFileError, match="holds no trial's weights") as refused:
             deq.load_trained(path)
         assert "\n" not in str(refused.value)
-    with pytest.raises(ValueError, match="cannot be read: No such file"):
+    with pytest.raises(deq.WeightsFileError, match="cannot be read: No such file"):
         deq.load_trained(tmp_path / "none")
+
+
+def test_a_file_whose_activation_is_not_there_is_no_wrong_file(tmp_path):
+    """The user is to bring the module, and not to train again."""
+    config, path, _ = saved(tmp_path)
+    object.__setattr__(config.model, "activation", "no_such_module:phi")
+    deq.save_weights(path, config, ended(trial()).weights(0), {})
+    with pytest.raises(ValueError, match="no module 'no_such_module'") as refused:
+        deq.load_trained(path)
+    assert not isinstance(refused.value, deq.WeightsFileError)
+    assert "holds no" not in str(refused.value)
 
 
 def test_wrong_inputs_and_missing_equilibria_are_refused():
     model = model_of(ended(trial()))
-    for x in (torch.ones(5, 2), torch.ones(4), torch.full((4, 2), torch.nan)):
+    for x in (torch.ones(5, 2), torch.ones(4), torch.ones(4, 0), torch.full((4, 2), torch.nan)):
         with pytest.raises(ValueError, match=r"x must be finite and \(4, n\)"):
             model.predict(x)
     for wrong in ([1.0, 2.0], None, np.ones((4, 2))):

@@ -346,7 +346,7 @@ def test_an_own_activation_that_is_wrong_is_said_in_one_line(own, name, match):
         (["search.samples=3"], "it belongs to search=optuna or random"),
         (["cluster.address=head:6379"], "cluster: .* give cluster=ray"),
         (["tracking.uri=http://host:5000"], "tracking: .* give tracking=server"),
-        (["tracking.public_url=http://host"], "tracking: .* give tracking=server"),
+        (["tracking.public_url=host:5000"], "public_url=host:5000 is no http"),
         (
             ["tracking=server", "tracking.public_url=host:5000"],
             "public_url=host:5000 is no http",

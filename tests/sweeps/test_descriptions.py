@@ -121,7 +121,7 @@ def test_a_trials_tables_hold_its_rates_and_its_checks():
         "| **measured** | **0.0123** ± 0.0004 |  |",
         "| condition (9): slack, holds at 1 and above | 0.5 | **no** |",
         "least lambda_t / lambda_0 | 0.41 | **no** |",
-        "at every measured step |  | yes |",
+        "at every measured step | - | yes |",
         "Ended as **budget**: all 30 steps were used. Interrupted, it went on from step 20.",
     ):
         assert row in text

@@ -35,6 +35,14 @@ def test_a_sweep_prints_its_table_and_its_links(recorded):
     assert "Traceback" not in done.stderr
 
 
+def test_links_lead_to_the_port_of_the_ui(tmp_path):
+    words = ["run", *SMALL, "cluster=inline"]
+    done = inside(*words, "tracking.public_url=http://127.0.0.1:5613", cwd=tmp_path)
+    assert "To browse: sweeps ui --port 5613, then open\n" in done.stdout, done.stderr
+    assert "  http://127.0.0.1:5613/#/experiments/" in done.stdout
+    assert ":5000" not in done.stdout
+
+
 def test_the_store_has_the_contracts_names(recorded):
     where, _ = recorded
     parents, trials = runs(client(where / "outputs"))

@@ -166,11 +166,11 @@ def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     _, u, _ = starting_weights([config], [data], torch.device("cpu"))
     (tmp_path / "mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
     soon = changed(tmp_path / "changes", storage__stop_requests="HANGS_AFTER = 2.0")
-    done = sweeps("run", *words, "cluster.trial_timeout=8", cwd=tmp_path, **soon)
+    done = sweeps("run", *words, "cluster.trial_timeout=20", cwd=tmp_path, **soon)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("seed=1 failed: ")]
-    assert line.startswith("seed=1 failed: cluster.trial_timeout=8: ended after ")
+    assert line.startswith("seed=1 failed: cluster.trial_timeout=20: ended after ")
     assert line.endswith(" s, within a step that did not end")
     assert "seed=1: it was to stop and hung within a step: its worker was ended" in done.stdout
     assert "its worker died" not in done.stdout

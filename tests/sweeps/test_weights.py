@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import zipfile
+from unittest import mock
 
 import pytest
 from command import SMALL, client, inside, runs
@@ -102,7 +103,13 @@ def test_a_file_that_is_damaged_or_another_trials_is_refused(launched, tmp_path)
     with pytest.raises(sweeps.ConfigError, match=f"of trial {other[:12]}, not of {one[:12]}"):
         sweeps.load_trial(one, output=outputs)
     (outputs / f"weights/{one}.safetensors").write_bytes(b"torn")
-    with pytest.raises(sweeps.ConfigError, match="holds no trial's weights"):
+    with pytest.raises(sweeps.ConfigError, match=r"holds no trial's weights.* with --force"):
+        sweeps.load_trial(one, output=outputs)
+    missing = ValueError("no module 'mine'")
+    with (
+        mock.patch.object(deq, "read_weights", side_effect=missing),
+        pytest.raises(sweeps.ConfigError, match=r"^no module 'mine'$"),
+    ):
         sweeps.load_trial(one, output=outputs)
 
 
