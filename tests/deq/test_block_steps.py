@@ -143,7 +143,9 @@ def test_h_is_the_sum_of_factor_times_block():
     assert course.rows[0]["grad_check"] < 1e-9
 
 
-@pytest.mark.parametrize(("name", "width"), [("tanh", 700), ("relu", 1600)])
+@pytest.mark.parametrize(
+    ("name", "width"), [("tanh", 700), pytest.param("relu", 1600, marks=pytest.mark.slow)]
+)
 def test_theory_and_measurement_stand_side_by_side(name, width):
     """Losses and test losses of a wide network follow the weighted H(0), and so does H_inf."""
     data = SphereConfig(n=5, d=10, seed=1, test_n=3)

@@ -222,6 +222,7 @@ def test_a_report_lists_the_claims_that_its_trials_speak_of():
     assert (only.claim.name, only.finding.networks) == ("lambda", 1)
 
 
+@pytest.mark.slow
 def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     words = ["verify", "cluster=inline", "model.width=8,16", "data.n=4", "seed=0", "train.steps=6"]
     words += ["model.max_draws=2", "model.activation=tanh"]
