@@ -6,9 +6,8 @@ PIP_ARGS ?=
 COVERAGE ?=
 BIN = $(VENV)/bin
 INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c constraints.txt $(PIP_ARGS)
-# Test processes at a time. A file's tests stay together.
-WORKERS = 2
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+# Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered)
 SLOW = slow or services or browser or gpu
 
@@ -22,9 +21,6 @@ help: ## List the commands
 
 quickstart: $(VENV)/.installed ## Set up, train the quickstart sweep, print its table
 	$(BIN)/sweeps run experiment=quickstart
-
-# The tests of faults and clusters mostly wait: three at a time keep two cores busy.
-test test-slow: WORKERS = 3
 
 test: $(VENV)/.installed-dev ## Set up and run all tests
 	$(PYTEST)
