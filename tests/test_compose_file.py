@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,13 @@ def test_gpu_workers_reserve_their_devices_and_start_only_when_asked_for():
 def test_all_data_is_on_named_volumes():
     kept = {v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", [])}
     assert kept == set(COMPOSE["volumes"])
+
+
+def test_logins_are_mlflows_own_but_for_the_seconds_that_they_are_kept():
+    ours, theirs = ConfigParser(), ConfigParser()
+    ours.read(FILE.parent / "deploy/containers/mlflow_auth.ini")
+    theirs.read(Path(find_spec("mlflow").origin).parent / "server/auth/basic_auth.ini")
+    added = {"auth_cache_ttl_seconds": "60"}
+    same = dict(theirs["mlflow"])
+    assert same.pop("grant_default_workspace_access") == "false"  # MLflow's default
+    assert dict(ours["mlflow"]) == same | added

@@ -115,21 +115,8 @@ def nodes_of(address, env, before=()):
     return len(json.loads(done.stdout)["nodes"]) if done.returncode == 0 else 0
 
 
-# MLflow computes a password's slow hash, 0.1 s, for every request if it keeps no logins.
-LOGINS = """[mlflow]
-default_permission = READ
-database_uri = sqlite:///basic_auth.db
-admin_username = admin
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-auth_cache_ttl_seconds = 3600
-"""
-
-
-def keeping_logins(folder):
-    """Environment of an MLflow server with basic auth that computes a password's hash once."""
-    path = Path(folder) / "logins.ini"
-    path.write_text(LOGINS)
-    return {"MLFLOW_AUTH_CONFIG_PATH": str(path)}
+# As the containers have it: without it MLflow computes a password's slow hash for every request.
+KEEPING_LOGINS = {"MLFLOW_AUTH_CONFIG_PATH": str(ROOT / "deploy/containers/mlflow_auth.ini")}
 
 
 class MlflowServer:
@@ -151,7 +138,7 @@ class MlflowServer:
         command += [f"--port={self.port}", "--workers=1", "--app-name=basic-auth"]
         command += ["--backend-store-uri=sqlite:///record.db", "--serve-artifacts"]
         command += [f"--artifacts-destination={self.folder}/artifacts"]
-        settings |= keeping_logins(self.folder)
+        settings |= KEEPING_LOGINS
         self.process = Service(command, cwd=self.folder, env=ENV | settings)
         until(self._healthy, 120, "the MLflow server started")
 

@@ -21,7 +21,7 @@ from changes import changed
 from command import ENV, ROOT, SMALL, runs, unused_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from services import QUICK, Service, answers, is_up, keeping_logins, nodes_of, until
+from services import QUICK, Service, answers, is_up, nodes_of, until
 
 pytestmark = pytest.mark.services
 
@@ -45,7 +45,6 @@ class Stack:
         plain = {k: v for k, v in ENV.items() if k != "PYTHONPATH"}
         # `mlflow`, `ray` and `sweeps` as in the image: on the path.
         self.env = plain | QUICK | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-        self.env |= keeping_logins(root)
 
     def here(self, text, name):
         """A word of the compose file, adapted to this machine."""
