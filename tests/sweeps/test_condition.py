@@ -25,7 +25,8 @@ def test_every_metric_of_a_trial_has_a_name_that_a_search_may_give():
     seen = set()
     tanh = ["model.activation=tanh", "train.steps=200"]
     windows = ["train.integrator=windows"]
-    for words in (["data.test_n=4"], ["train.eta_unit=theorem"], tanh, [*tanh, *windows], windows):
+    asked = ["data.test_n=4", "diagnostics.depth=12", "diagnostics.high_dimension=true"]
+    for words in (asked, ["train.eta_unit=theorem"], tanh, [*tanh, *windows], windows):
         (one,) = request([*SMALL, *words]).trials
         seen |= set(deq.train(one.trial).summary)
     assert seen <= set(METRICS)
