@@ -89,7 +89,7 @@ def gaussian(frame: "DataFrame") -> Finding:
     return together(len(rows), near, text)
 
 
-def _kurtoses(rows: "DataFrame") -> list[deq.Kurtosis | None]:
+def _kurtoses(rows: "DataFrame") -> "list[deq.Kurtosis | None]":
     """Excess kurtosis of the outputs of each group of networks that differ in their seed only."""
     return [
         deq.excess_kurtosis(part[SQUARE].tolist(), part[FOURTH].tolist())

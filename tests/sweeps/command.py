@@ -21,7 +21,8 @@ from sweeps.reports.figures import style
 from sweeps.tracking import schema
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
-ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEPS_", "MLFLOW_", "RAY_"))}
+OTHERS = ("SWEEPS_", "MLFLOW_", "RAY_", "MPLCONFIGDIR")  # the last one is set by `style`
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
 ENV |= {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
 
 

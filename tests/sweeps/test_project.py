@@ -164,7 +164,8 @@ def test_a_broken_file_does_not_hide_the_others(broken, project):
         done = inside("run", *words, cwd=project)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert "experiment=frist: no such experiment; the nearest is first; " in done.stderr
-        assert "there is activations, batch_size, conservation, first, " in done.stderr
+        assert "there is activations, batch_size, conservation, " in done.stderr
+        assert ", first, frontier_eta, " in done.stderr
         assert f"({path} cannot be read: " in done.stderr
     written(project / "conf", experiment__names=HEAD + b"defaults: [override /data: x]\n")
     done = inside("run", "experiment=names", cwd=project)
