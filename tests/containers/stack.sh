@@ -145,7 +145,7 @@ $compose ps -a --format 'table {{.Name}}\t{{.Status}}'
 sweeps() { $compose run --rm -T sweeps "$@"; }
 run() { sweeps run experiment=quickstart cluster=ray tracking=server "$@"; }
 . ./.env
-api() { in_ns curl -sf -u "admin:$MLFLOW_ADMIN_PASSWORD" -H 'Content-Type: application/json' "http://127.0.0.1:5000/api/2.0/mlflow/$1" "${@:2}"; }
+api() { in_ns curl -sf --retry 30 --retry-delay 1 --retry-all-errors -u "admin:$MLFLOW_ADMIN_PASSWORD" -H 'Content-Type: application/json' "http://127.0.0.1:5000/api/2.0/mlflow/$1" "${@:2}"; }
 # Runs in the record with a status, through the published port, with the password.
 runs() { api runs/search -d '{"experiment_ids": ["1"], "filter": "attributes.status = '"'$1'"'", "max_results": 1000}'; }
 count() { runs "${1:-FINISHED}" | python3 -c 'import json,sys; print(len(json.load(sys.stdin).get("runs", [])))'; }
@@ -187,11 +187,14 @@ sweeps show experiment=quickstart --hash > /dev/null
 $compose run --rm -T -e SWEEPS_OUTPUT=/data/second sweeps run experiment=quickstart cluster=ray tracking=server \
     model.width=32 seed=20 train.steps=50 study=second > "$w/second.log" 2>&1 || { tail -30 "$w/second.log"; die "a second sweep beside the first"; }
 [ "$($compose ps -q ray-worker | sort)" = "$before" ] || die "the workers are others"
+wait "$sweep" || { tail -30 "$w/beside.log"; die "the first sweep"; }
 
 step "PostgreSQL killed with -9 in mid-sweep"
+run model.activation=tanh model.width=128 seed=20,21,22,23 pack=1 train.steps=3000 > "$w/postgres.log" 2>&1 & sweep=$!
+began "$w/postgres.log" '^\[1/4\]'
 kill -9 "$(pid "$($compose ps -q postgres)")"
-wait "$sweep" || { tail -30 "$w/beside.log"; die "the sweep under faults"; }
-grep -E '^Sweep|^\[|goes on' "$w/beside.log"
+wait "$sweep" || { tail -30 "$w/postgres.log"; die "the sweep whose record was away"; }
+grep -E '^Sweep|^\[|MLflow' "$w/postgres.log"
 finished=$(count)
 
 step "Ray's head killed in mid-sweep: the sweep ends by itself, and the same command completes it"
