@@ -12,7 +12,7 @@ from sweeps.errors import ClusterLostError
 LOOK_EVERY, LOST_AFTER = 1.0, 25.0
 # Refusals in a row after which it is lost: no process listens there, and the head's state was in
 # its process. A head that is started again in its place knows nothing of this sweep, and Ray's
-# client would crash on it.
+# client may crash on it.
 REFUSALS = 2
 # Seconds that a connection may take.
 CONNECT = 1.0
