@@ -60,10 +60,10 @@ def user_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[Path]:
 
 
 def missing_choice(
-    overrides: Sequence[str], folders: Sequence[Path], groups: Mapping[str, Sequence[str]]
+    files: Sequence[Path], groups: Mapping[str, Sequence[str]]
 ) -> tuple[Path, str, str] | None:
-    """The user's file that names a choice that does not exist, with its group and the choice."""
-    for file in user_files(overrides, folders):
+    """Return the file that names a choice that does not exist, with its group and the choice."""
+    for file in files:
         for group, name in _defaults(file, file.parent.name):
             is_name = NAME.fullmatch(name) and name not in ("_self_", "None")
             if is_name and name not in groups.get(group, [name]):

@@ -120,18 +120,24 @@ def _broken(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     chosen = user_files(overrides, folders)
     anywhere = [file for folder in folders for file in sorted(folder.glob("*/**/*.yaml"))]
     # Hydra reads all files of a group to list its choices: a broken one hides a missing choice.
-    named = missing_choice(overrides, folders, config_files.groups(folders))
-    for files in (chosen, anywhere):
-        for file in files:
-            if fault := yaml_fault(file):
-                return f"{file}: {fault}"
-        if named:
-            file, group, name = named
-            return f"{file}: it names {_no_choice_named(group, name, folders)}"
+    if fault := _first_fault(chosen) or _missing(chosen, folders) or _first_fault(anywhere):
+        return fault
     if isinstance(error, RecursionError):
         where = f"{chosen[0]}: it" if chosen else "a config file"
         return f"{where} holds itself, by the defaults of the files that it names, or by an alias"
     return ""
+
+
+def _first_fault(files: Sequence[Path]) -> str:
+    """Return the fault of the first file that cannot be read as a config; empty if all can."""
+    faults = ((file, yaml_fault(file)) for file in files)
+    return next((f"{file}: {fault}" for file, fault in faults if fault), "")
+
+
+def _missing(files: Sequence[Path], folders: Sequence[Path]) -> str:
+    """Return the fault of the first file that names a missing choice; empty if none does."""
+    named = missing_choice(files, config_files.groups(folders))
+    return f"{named[0]}: it names {_no_choice_named(*named[1:], folders)}" if named else ""
 
 
 def _text(error: BaseException) -> str:

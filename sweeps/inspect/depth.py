@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import deq
+from deq.config import MOST_LAYERS
 from sweeps.config.nested import one_line
 from sweeps.config.request import Request, trial_from_plain
 from sweeps.driver.terminal import Terminal
@@ -14,8 +15,6 @@ from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, trials_of
 
 HEADER = ["trial", "factor", "L ||W||_2", "factor of K", "its bound", "half", "within 1 %"]
-# Most layers: the distance is rounding long before.
-MOST = 10_000
 
 Depths = Sequence[tuple[PlannedTrial, deq.FiniteDepth]]
 
@@ -24,10 +23,11 @@ def depths(request: Request, depth: int) -> Iterator[tuple[PlannedTrial, deq.Fin
     """Compare each trial's network with networks of depth 1 to `depth`; nothing is trained.
 
     Raises:
-        ConfigError: the depth is not in 1 .. MOST, or a trial has no equilibrium or no limit.
+        ConfigError: the depth is not in 1 .. MOST_LAYERS, or a trial has no
+            equilibrium or no limit.
     """
-    if not 1 <= depth <= MOST:
-        raise ConfigError(f"--depth={depth}: give a number of layers in 1 .. {MOST}")
+    if not 1 <= depth <= MOST_LAYERS:
+        raise ConfigError(f"--depth={depth}: give a number of layers in 1 .. {MOST_LAYERS}")
     deq.set_threads(request.launch.cluster.cpus_per_trial)
     return ((planned, _depth(planned, depth)) for planned in trials_of(request))
 

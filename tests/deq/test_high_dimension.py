@@ -78,7 +78,7 @@ def mixture(d, seed):
 
 
 def own_errors(name, x, y):
-    """Both spectral norms, with K from plain iteration and T from loops over classes."""
+    """Return both spectral norms, with K from plain iteration and T from loops over classes."""
     d, n = x.shape
     cos, q = x.T @ x / d, own_variance(name, Numpy)
     np.fill_diagonal(cos, 1.0)

@@ -84,7 +84,7 @@ def _blank(figure):
 
 @contextlib.contextmanager
 def _quick():
-    """The same as changes.QUICK in this process."""
+    """Make the changes of changes.QUICK in this process."""
     with (
         mock.patch.object(style, "png", _blank),
         mock.patch.object(style, "quick_png", _blank),

@@ -99,7 +99,7 @@ def is_up(node):
 
 
 def nodes_of(address, env, before=()):
-    """How many nodes the cluster at this address has; asked by way of `before`.
+    """Return the number of nodes of the cluster at this address; asked by way of `before`.
 
     It takes a second of CPU: wait for `is_up` first.
     """

@@ -121,7 +121,7 @@ def test_a_signal_whose_exception_python_drops(sent, where):
 
 
 def test_a_signal_after_the_command_has_ended_changes_nothing(sent):
-    """What the process does at its end, such as closing Ray, is not cut off by it."""
+    """It cuts off nothing that the process does at its end, such as closing Ray."""
     code = "import atexit, os, time\nfrom sweeps.cli.signals import handling_signals\n"
     code += "atexit.register(lambda: (os.kill(os.getpid(), 15), time.sleep(0.1), print('closed')))"
     code += "\nwith handling_signals():\n    print('done')"
