@@ -128,6 +128,9 @@ def load_newest(
 ) -> tuple[Checkpoint | None, list[str]]:
     """Load the newest usable checkpoint of a folder; remove damaged and foreign ones.
 
+    The worker of a driver that was killed goes on for about a second. It may write newer
+    checkpoints meanwhile and remove the one that is read here; then the folder is listed again.
+
     Args:
         folder: the checkpoints of one pack.
         stamp: what a checkpoint must belong to.
@@ -139,10 +142,15 @@ def load_newest(
     messages: list[str] = []
     for unfinished in folder.glob(f"*{UNFINISHED}"):
         unfinished.unlink(missing_ok=True)
-    for path in _checkpoints_in(folder):
+    tried: set[Path] = set()
+    while left := [path for path in _checkpoints_in(folder) if path not in tried]:
+        path = left[0]
+        tried.add(path)
         try:
             checkpoint = _read(path, torch.device(device))
             _check_stamp(checkpoint.stamp, stamp)
+        except FileNotFoundError:
+            continue
         except UnusableError as error:
             step = path.name.split("-")[1].lstrip("0") or 0
             messages.append(f"the checkpoint of step {step} is not used: {error}")
@@ -177,13 +185,14 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     """Read a checkpoint; the tensors of training go straight to their device.
 
     Raises:
-        UnusableError: the file cannot be read, is damaged, or is no checkpoint.
+        FileNotFoundError: the file is gone.
+        UnusableError: it cannot be read, is damaged, or is no checkpoint.
     """
     try:
         if _sha256(path) != path.stem.split("-")[2]:
             raise UnusableError("it is damaged, or cut off")
         return _parse(path, device)
-    except (UnusableError, *OUT_OF_MEMORY):
+    except (UnusableError, FileNotFoundError, *OUT_OF_MEMORY):
         raise
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error

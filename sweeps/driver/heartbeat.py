@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweeps.driver.progress import SweepProgress
-from sweeps.storage.json_file import write_json
 from sweeps.storage.root_lock import is_held
+from sweeps.storage.whole_files import write_json
 
 NAME = "running.json"
 # Seconds between two heartbeats, and the age at which a driver on another machine counts as dead.

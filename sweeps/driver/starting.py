@@ -17,11 +17,11 @@ from sweeps.driver.launch_result import Options
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.terminal import Terminal
 from sweeps.planning.plan import Plan
-from sweeps.storage.json_file import write_json
 from sweeps.storage.output_root import folder_of
 from sweeps.storage.record import now
 from sweeps.storage.stop_requests import StopRequests
 from sweeps.storage.sweep_table import SweepEntry
+from sweeps.storage.whole_files import write_json
 
 NAME = "starting.json"
 

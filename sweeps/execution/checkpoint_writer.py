@@ -15,7 +15,7 @@ from deq.training.checkpoint import (
     write_checkpoint,
 )
 from sweeps.config.nested import one_line
-from sweeps.storage.checkpoints import TRIALS, Checkpoints, Pack, digest_of
+from sweeps.storage.checkpoints import Checkpoints, Pack, begin_pack, digest_of
 from sweeps.storage.record import now
 
 # Writing checkpoints may take at most 1 / SHARE of a pack's time.
@@ -77,8 +77,7 @@ class CheckpointWriter:
         began, folder = time.monotonic(), self._checkpoints.folder(self.pack)
         metadata = {"started": self.started, "resumed_at": self.resumed_at}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / TRIALS).write_text("\n".join(self.pack))
+            begin_pack(folder, self.pack)
             write_checkpoint(folder, descent, self._stamp(), metadata)
         except OSError as error:
             if not self._complained:
@@ -128,10 +127,9 @@ class CheckpointWriter:
         )
         if not part_descent.groups:  # all of them have ended
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        begin_pack(folder, part)
         for file in whole.glob("*.json"):  # the points that were sent
             shutil.copy(file, folder)
-        (folder / TRIALS).write_text("\n".join(part))
         write_checkpoint(folder, part_descent, self._stamp(part), checkpoint.metadata)
 
     def _stamp(self, pack: Pack | None = None) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import deq
 from sweeps.execution.system_metrics import Sampler
-from sweeps.storage.json_file import write_json
 from sweeps.storage.record import Columns, now
 from sweeps.storage.step_metrics import Clock, Point, Thinning, is_kept, system_points
+from sweeps.storage.whole_files import write_json
 
 FILE = "shown.json"
 

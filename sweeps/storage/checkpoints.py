@@ -13,6 +13,7 @@ from pathlib import Path
 from sweeps.config.early_stopping import AshaConfig
 from sweeps.config.launch import LaunchConfig
 from sweeps.storage.output_root import folder_of
+from sweeps.storage.whole_files import write_text
 
 FOLDER = "checkpoints"
 # File in a pack's folder that lists its trials.
@@ -73,7 +74,7 @@ class Checkpoints:
     def remove_ended(self, ended: Collection[str]) -> None:
         """Remove the checkpoints of packs whose trials have all ended."""
         for folder, pack in self.packs().items():
-            if set(pack) <= set(ended):
+            if pack and set(pack) <= set(ended):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -90,6 +91,20 @@ class CheckpointCleaner:
         left.discard(digest)
         if not left:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin_pack(folder: Path, pack: Pack) -> None:
+    """Create a pack's folder, and list its trials there.
+
+    The list is never changed: whoever reads it while a worker writes would take the pack for one
+    without trials.
+
+    Raises:
+        OSError: the folder or the list could not be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / TRIALS).exists():
+        write_text(folder / TRIALS, "\n".join(pack))
 
 
 def discard_pack(checkpoints: Checkpoints | None, pack: Pack) -> Checkpoints | None:
@@ -124,6 +139,8 @@ def _newest_step(folder: Path) -> int | None:
 
 
 def _trials(folder: Path) -> list[str]:
-    """Trials of the pack in this folder; none where the list was not written yet."""
-    path = folder / TRIALS
-    return path.read_text(errors="replace").split() if path.exists() else []
+    """Trials of the pack in this folder; none where the list was not written, or is gone by now."""
+    try:
+        return (folder / TRIALS).read_text(errors="replace").split()
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeps.storage.json_file import write_json
+from sweeps.storage.whole_files import write_json
 
 FOLDER = "stop"
 # Name of a request to stop the whole sweep; other names are config hashes.

@@ -12,6 +12,7 @@ import torch
 import deq
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
+from deq.training import checkpoint as checkpoint_module
 from deq.training.checkpoint import (
     PACKAGE,
     UnusableError,
@@ -147,6 +148,25 @@ def test_a_damaged_checkpoint_is_reported_and_the_older_one_is_used(two, how):
     assert checkpoint is None
     assert messages[-1] == "starts anew from step 0"
     assert load_newest(two, STAMP) == (None, [])
+
+
+def test_a_checkpoint_that_is_removed_while_the_folder_is_read_is_not_missed(two, monkeypatch):
+    """A killed driver's worker, which lives a second longer, writes two newer ones meanwhile."""
+    descent, read = after(Descent([trial()], [DATA]), 11), checkpoint_module._read
+    listed = []
+
+    def late(path, device):
+        if not listed:
+            write_checkpoint(two, descent, STAMP, {"number": 3})
+            write_checkpoint(two, after(descent, 15), STAMP, {"number": 4})
+        listed.append(path)
+        return read(path, device)
+
+    monkeypatch.setattr(checkpoint_module, "_read", late)
+    checkpoint, messages = load_newest(two, STAMP)
+    assert (checkpoint.step, checkpoint.metadata) == (16, {"number": 4})
+    assert messages == ["goes on from step 16"]
+    assert len(listed) == 2
 
 
 @pytest.mark.parametrize(("key", "value"), [("trials", "those"), ("deq", "older"), ("threads", 9)])

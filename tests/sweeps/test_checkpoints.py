@@ -15,7 +15,7 @@ from sweeps.execution.events import Done, Note, Progress
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import run_pack, train_on_worker
 from sweeps.planning.plan import plan, trials_of
-from sweeps.storage.checkpoints import CheckpointCleaner, Checkpoints
+from sweeps.storage.checkpoints import CheckpointCleaner, Checkpoints, begin_pack
 from sweeps.storage.record import now
 
 pytestmark = pytest.mark.slow
@@ -157,6 +157,20 @@ def test_a_checkpoint_is_removed_when_the_last_trial_of_its_pack_has_ended(check
     assert len(checkpoints.packs()) == 1
     checkpoints.forget(packs[0][1:])
     assert not checkpoints.packs()
+
+
+def test_the_list_of_a_pack_is_never_rewritten(checkpoints, monkeypatch):
+    """A launch that reads it while another process writes it would remove the checkpoint."""
+    begun(checkpoints, planned(2))
+    ((folder, pack),) = checkpoints.packs().items()
+    before = (folder / "trials").stat()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", lambda *_: pytest.fail("written again"))
+        begin_pack(folder, pack)
+    assert (folder / "trials").stat().st_mtime_ns == before.st_mtime_ns
+    (folder / "trials").write_text("")
+    checkpoints.remove_ended(pack)
+    assert list(folder.glob("step-*.npz"))
 
 
 def test_a_plan_keeps_packs_that_have_a_checkpoint():
