@@ -14,8 +14,8 @@ SLOW = slow or services or browser or gpu
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test test-fast test-slow coverage mutation lint types contract pictures \
-	studies reference docs package env image test-containers bench check
+.PHONY: help quickstart test test-fast test-slow test-slurm coverage mutation lint types contract \
+	pictures studies reference docs package env image test-containers bench check
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -28,8 +28,11 @@ test: $(VENV)/.installed-dev ## Set up and run all tests
 test-fast: $(VENV)/.installed-dev ## Run the tests that are quick and need no service, browser or GPU
 	$(PYTEST) -m "not ($(SLOW))"
 
-test-slow: $(VENV)/.installed-dev ## Run the tests that test-fast leaves out
-	$(PYTEST) -m "$(SLOW)"
+test-slow: $(VENV)/.installed-dev ## Run the tests that test-fast leaves out, without those of SLURM
+	$(PYTEST) -m "($(SLOW)) and not slurm"
+
+test-slurm: $(VENV)/.installed-dev ## Run the tests of deploy/slurm (seven minutes, mostly waiting)
+	$(BIN)/python -m pytest -m slurm
 
 mutation: $(VENV)/.installed-dev ## Break identity, planning and retry on purpose; print what no test notices
 	$(INSTALL) -e '.[mutation]'
@@ -79,7 +82,7 @@ env: ## Write .env with random secrets, for docker-compose.yml
 image: ## Build the container image, with this checkout's commit in it
 	COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude='*') docker compose build ray-head
 
-test-containers: ## Run the containers on a Docker engine of the test's own (root, Debian 12; 15 minutes)
+test-containers: ## Run the containers on a Docker engine of the test's own (root, Debian 12; nine minutes)
 	bash tests/containers/stack.sh $(CURDIR)
 
 bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ

@@ -21,6 +21,7 @@ MISSING = [t for t in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.
 
 pytestmark = [
     pytest.mark.services,
+    pytest.mark.slurm,
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         bool(MISSING),
