@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from scipy.special import betaincinv, stdtrit
@@ -90,28 +90,71 @@ def proportion(successes: int, count: int, *, level: float = 0.95) -> Proportion
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = scale * x^exponent, with the exponent's standard error."""
+    """y = scale * x^exponent.
+
+    Attributes:
+        scale: with groups, the geometric mean of their scales.
+        exponent: the common exponent.
+        stderr: its standard error.
+        freedom: degrees of freedom of that error.
+    """
 
     scale: float
     exponent: float
     stderr: float
+    freedom: int
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the exponent's 99.73 % interval: three standard errors of many points.
+
+        Of few points it is more, by Student's t.
+        """
+        return _three_sigma(self.freedom) * self.stderr
 
 
-def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
-    """Fit log y to log x by least squares; None for fewer than three points or two x.
+def power_law(
+    x: Sequence[float], y: Sequence[float], groups: Sequence[Hashable] | None = None
+) -> PowerLaw | None:
+    """Fit log y to log x by least squares, with one exponent and a scale for each group.
 
     Points that are not positive are left out. The standard error assumes independent errors
     of log y with one variance.
+
+    Args:
+        x: positive numbers.
+        y: a positive number for each.
+        groups: the group of each point; one group by default.
+
+    Returns:
+        None if no group has two x, or no point is left to estimate the error from.
     """
-    points = [(math.log(u), math.log(v)) for u, v in zip(x, y, strict=True) if u > 0 and v > 0]
-    if len(points) < 3 or len({u for u, _ in points}) < 2:
+    names = groups or [None] * len(x)
+    points: dict[Hashable, list[tuple[float, float]]] = {}
+    for u, v, name in zip(x, y, names, strict=True):
+        if u > 0 and v > 0:
+            points.setdefault(name, []).append((math.log(u), math.log(v)))
+    if all(len({u for u, _ in group}) < 2 for group in points.values()):
         return None
-    us, vs = zip(*points, strict=True)
-    slope, intercept = statistics.linear_regression(us, vs)
-    centre = statistics.fmean(us)
-    spread = math.fsum((u - centre) ** 2 for u in us)
-    rest = math.fsum((v - intercept - slope * u) ** 2 for u, v in points)
-    return PowerLaw(math.exp(intercept), slope, math.sqrt(rest / (len(points) - 2) / spread))
+    means = [[statistics.fmean(c) for c in zip(*group, strict=True)] for group in points.values()]
+    centred = [
+        (u - mean_u, v - mean_v)
+        for (mean_u, mean_v), group in zip(means, points.values(), strict=True)
+        for u, v in group
+    ]
+    spread = math.fsum(u * u for u, _ in centred)
+    freedom = len(centred) - len(points) - 1
+    if freedom < 1:
+        return None
+    slope = math.fsum(u * v for u, v in centred) / spread
+    rest = math.fsum((v - slope * u) ** 2 for u, v in centred)
+    scale = statistics.fmean(mean_v - slope * mean_u for mean_u, mean_v in means)
+    return PowerLaw(math.exp(scale), slope, math.sqrt(rest / freedom / spread), freedom)
+
+
+def _three_sigma(freedom: int) -> float:
+    """Student's quantile that bounds as much as three standard deviations of a normal variable."""
+    return float(stdtrit(freedom, (1 + math.erf(3 / math.sqrt(2))) / 2))
 
 
 @dataclass(frozen=True)
@@ -121,6 +164,11 @@ class Kurtosis:
     value: float
     stderr: float
     count: int
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the 99.73 % interval, by Student's t; see `PowerLaw.margin`."""
+        return _three_sigma(self.count - 1) * self.stderr
 
 
 def excess_kurtosis(squares: Sequence[float], fourths: Sequence[float]) -> Kurtosis | None:

@@ -246,10 +246,12 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
         summary["theory/sphere_drift"] = course.sphere
     else:
         notes["theory/sphere_drift"] = "W and U have other step sizes: no sphere is conserved"
+    if len(measured) == 1:
+        notes["theory/kernel_drift"] = "H was measured once: the trial ended before it could change"
     return summary | {
         "train/distance": course.moved,
         "train/distance_relative": course.moved / course.size,
-        "theory/kernel_drift": measured[-1] if measured else math.nan,
+        "theory/kernel_drift": measured[-1] if len(measured) > 1 else math.nan,
     }, notes
 
 

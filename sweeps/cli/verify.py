@@ -53,8 +53,7 @@ def _show(scores: "list[Score]", say: Any) -> None:
     for each in scores:
         found = each.finding
         say(f"{found.verdict:<{width}}{each.claim.text}")
-        networks = f"{found.networks} network{'s' * (found.networks != 1)}"
-        say(f"{'':<{width}}{networks} {each.claim.assumptions}: {found.measured or '-'}")
+        say(f"{'':<{width}}{found.counted} {each.claim.assumptions}: {found.measured or '-'}")
 
 
 def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
@@ -67,7 +66,8 @@ def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
         "assumptions": claim.assumptions,
         "experiment": claim.experiment,
         "sweep": sweeps[claim.experiment],
-        "networks": found.networks,
+        "count": found.count,
+        "of": found.of,
         "held": found.held,
         "measured": found.measured,
         "verdict": found.verdict,

@@ -1,28 +1,26 @@
 """A scorecard of the theory's claims: where each is assumed to hold, and what was measured."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import limits
-from sweeps.reports.finding import COARSE, ERRORS, WIDTH, Finding, together
-from sweeps.reports.frames import metrics_frame
+from sweeps.reports.claims_frame import ACTIVATION, GOAL, NETWORK, claims_frame, each_once
+from sweeps.reports.finding import COARSE, WIDTH, Finding, together
+from sweeps.reports.frames import LINEARIZED, MEASURED, OVER_LINEARIZED, has_linearised_rate
 from sweeps.reports.spread import FEW, between, short
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
-GOAL, ACTIVATION = "train.loss_tol", "model.activation"
 HELD = "theory/condition_held"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
     *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
-    *("rate/measured_over_linearized", "rate/measured_end_over_asymptotic"),
+    *(MEASURED, LINEARIZED, OVER_LINEARIZED, "rate/measured_end_over_asymptotic"),
     *("theory/networks_drawn", "theory/sphere_drift", "train/eta"),
     *limits.METRICS,
 )
@@ -43,7 +41,7 @@ class Claim:
         source: who proved it, or derived it.
         assumptions: where it is claimed.
         experiment: the experiment under conf/ whose sweep tests it.
-        judge: what a sweep's trials show; see `_frame`.
+        judge: what a sweep's trials show; see `claims_frame`.
     """
 
     name: str
@@ -64,31 +62,14 @@ class Score:
 
 def scorecard(outcomes: Sequence[TrialOutcome]) -> list[Score]:
     """Every claim whose quantities a sweep's trials have, with what they show."""
-    frame = _frame(outcomes)
+    frame = claims_frame(outcomes, METRICS)
     scores = [Score(claim, claim.judge(frame)) for claim in CLAIMS]
     return [score for score in scores if score.finding.measured]
 
 
 def score(claim: Claim, outcomes: Sequence[TrialOutcome]) -> Score:
     """One claim, with what a sweep's trials show of it."""
-    return Score(claim, claim.judge(_frame(outcomes)))
-
-
-def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
-    """METRICS, width and loss_tol of the trials that have a result and were not stopped early."""
-    frame = metrics_frame(outcomes, METRICS)
-    plain = [flatten(outcome.planned.plain) for outcome in outcomes]
-    for key in (WIDTH, GOAL, ACTIVATION):
-        frame[key] = [each.get(key) for each in plain]
-    keys = [{**outcome.planned.varying, WIDTH: 0, "seed": 0} for outcome in outcomes]
-    frame["others"] = [repr(sorted(each.items())) for each in keys]
-    data = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
-    frame[limits.DIMENSION] = [each["d"] for each in data]
-    frame[limits.RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in data]
-    frame["status"] = [outcome.status for outcome in outcomes]
-    frame["finished"] = [outcome.finished for outcome in outcomes]
-    kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
-    return kept
+    return Score(claim, claim.judge(claims_frame(outcomes, METRICS)))
 
 
 def _guaranteed(
@@ -123,7 +104,8 @@ def _guaranteed(
 
 
 def _initial(frame: "DataFrame") -> Finding:
-    ratio = (frame["theory/lambda_0_over_m"] / frame["theory/lambda_star"]).dropna()
+    networks = each_once(frame, NETWORK, "theory/lambda_0_over_m", "theory/lambda_star")
+    ratio = networks["theory/lambda_0_over_m"] / networks["theory/lambda_star"]
     if ratio.empty:
         return Finding(0, 0, "")
     widest = ratio[frame[WIDTH][ratio.index] == frame[WIDTH][ratio.index].max()]
@@ -135,24 +117,21 @@ def _initial(frame: "DataFrame") -> Finding:
     if len(widest) >= FEW:
         share = deq.proportion(held, len(widest))
         text += f" (probability {between(share.low, share.high)}, 95 %)"
-    return Finding(len(ratio), int((ratio >= 0.5).sum()), text)
+    return Finding(len(ratio), int((ratio >= 0.5).sum()), text, "networks")
 
 
 def _conserved(frame: "DataFrame") -> Finding:
-    """Fit the exponent in eta, relative to the mean of the networks that differ in it only."""
+    """Fit one exponent in eta; each network has a law of its own."""
     rows = frame[(frame[ACTIVATION] == "identity") & (frame["theory/sphere_drift"] > 0)]
-    logs = rows["theory/sphere_drift"].map(math.log)
-    etas = rows["train/eta"].map(math.log)
-    centred = [(v - v.groupby(rows[WIDTH]).transform("mean")).map(math.exp) for v in (etas, logs)]
-    law = deq.power_law(*(v.tolist() for v in centred))
-    if law is None or law.stderr > COARSE:
-        return Finding(0, 0, "")
     drift = rows["theory/sphere_drift"]
+    law = deq.power_law(rows["train/eta"].tolist(), drift.tolist(), rows[NETWORK].tolist())
+    if law is None or law.margin > COARSE:
+        return Finding(0, 0, "")
     text = (
         f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
         f"eta^({short(law.exponent)} +- {short(law.stderr)})"
     )
-    return together(len(rows), abs(law.exponent - 1) <= max(ERRORS * law.stderr, NEAR), text)
+    return together(len(rows), abs(law.exponent - 1) <= max(law.margin, NEAR), text)
 
 
 def _with_width(
@@ -173,14 +152,15 @@ def _with_width(
 
 
 def _redrawn(frame: "DataFrame") -> Finding:
-    drawn = frame["theory/networks_drawn"].dropna()
-    if drawn.empty:
+    rows = each_once(frame, NETWORK, "theory/networks_drawn")
+    if rows.empty:
         return Finding(0, 0, "")
-    rejected = int((frame["status"][drawn.index] == "rejected").sum())
-    means = drawn.groupby(frame[WIDTH][drawn.index]).mean()
+    rejected = int((rows["status"] == "rejected").sum())
+    means = rows["theory/networks_drawn"].groupby(rows[WIDTH]).mean()
     ends = dict.fromkeys((means.index[0], means.index[-1]))
     text = ", ".join(f"{short(means[width])} at width {width}" for width in ends)
-    return Finding(len(drawn), len(drawn) - rejected, f"networks drawn, on average: {text}")
+    held = len(rows) - rejected
+    return Finding(len(rows), held, f"networks drawn, on average: {text}", "networks")
 
 
 def _optimum(frame: "DataFrame") -> Finding:
@@ -298,7 +278,7 @@ CLAIMS = (
         "gaussian",
         "over random networks the outputs tend to Gaussian ones with the width",
         f"{GAO}; docs/theory.md, section 13",
-        f"with diagnostics.depth, standard error at most {limits.COARSE_KURTOSIS}",
+        f"with diagnostics.depth, interval of at most {limits.COARSE_KURTOSIS} to each side",
         "depth_width",
         limits.gaussian,
     ),
@@ -360,7 +340,7 @@ CLAIMS = (
         "of two widths or more",
         "rate_vs_bound",
         _with_width(
-            lambda frame: (frame["rate/measured_over_linearized"] - 1).abs(),
+            lambda frame: (frame[OVER_LINEARIZED][has_linearised_rate(frame)] - 1).abs(),
             "median |measured / linearised - 1|: {} at {}, {} at {}",
         ),
     ),

@@ -1,39 +1,44 @@
-"""Finding of a claim in a sweep's networks, and the rules that all claims share."""
+"""Finding of a claim in a sweep's trials, and the rules that all claims share."""
 
 from dataclasses import dataclass
 
 WIDTH = "model.width"
-# Standard error of an exponent above which it says nothing.
-COARSE = 0.1
-# Differences of a fitted exponent from the claimed one, in standard errors, that are no
-# difference.
-ERRORS = 3.0
+# Half-width of an exponent's 99.73 % interval above which it says nothing.
+COARSE = 0.3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of a claim in the networks that satisfy its assumptions.
+    """Result of a claim in what satisfies its assumptions.
 
     Attributes:
-        networks: how many there are.
+        count: how many trials, networks or kernels satisfy them.
         held: in how many of them it held; all or none for a claim about all of them together.
         measured: the measured quantity, in words.
+        of: what is counted: trials, networks (which trials with other step sizes share) or
+            kernels (which networks of other widths and seeds share).
     """
 
-    networks: int
+    count: int
     held: int
     measured: str
+    of: str = "trials"
+
+    @property
+    def counted(self) -> str:
+        """The count in words, as "1 network"."""
+        return f"{self.count} {self.of[:-1] if self.count == 1 else self.of}"
 
     @property
     def verdict(self) -> str:
         """One or two words."""
-        if not self.networks:
+        if not self.count:
             return "not tested"
-        if self.held == self.networks:
+        if self.held == self.count:
             return "seen"
-        return f"seen in {self.held} of {self.networks}" if self.held else "not seen"
+        return f"seen in {self.held} of {self.count}" if self.held else "not seen"
 
 
-def together(networks: int, held: bool, measured: str) -> Finding:
-    """Finding of a claim about all networks together."""
-    return Finding(networks, networks if held else 0, measured)
+def together(count: int, held: bool, measured: str, of: str = "trials") -> Finding:
+    """Finding of a claim about all of them together."""
+    return Finding(count, count if held else 0, measured, of)

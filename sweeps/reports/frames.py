@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame as DataFrame  # noqa: PLC0414
     from pandas import Series as Series  # noqa: PLC0414
 
+MEASURED, LINEARIZED = "rate/measured", "rate/linearized"
+OVER_LINEARIZED = "rate/measured_over_linearized"
+# A linearised rate below this share of the measured one is zero up to rounding.
+NO_RATE = 1e-6
+
 
 def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
     """One row for each trial: the metrics (NaN if absent) and these columns.
@@ -27,6 +32,13 @@ def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "
     frame["group"] = [names[x.planned.cell_hash] for x in outcomes]
     frame["stopped"] = pd.Series([x.status == STOPPED for x in outcomes], dtype=bool)
     return frame
+
+
+def has_linearised_rate(frame: "DataFrame") -> "Series[bool]":
+    """Where the linearised model converges, so that the measured rate can be divided by its own."""
+    converges = frame[LINEARIZED] > NO_RATE * frame[MEASURED].abs()
+    found: Series[bool] = converges & frame[OVER_LINEARIZED].notna()
+    return found
 
 
 def measured(columns: Columns, name: str) -> "Series[float]":

@@ -1,11 +1,19 @@
 """Judges of the claims about networks of growing depth, width and dimension."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.reports.finding import COARSE, ERRORS, WIDTH, Finding, together
+from sweeps.reports.claims_frame import (
+    ANY_SIZE,
+    ANY_WIDTH,
+    DIMENSION,
+    KERNEL,
+    NETWORK,
+    RATIO,
+    each_once,
+)
+from sweeps.reports.finding import COARSE, WIDTH, Finding, together
 from sweeps.reports.spread import between, short
 
 if TYPE_CHECKING:
@@ -17,21 +25,19 @@ FACTORS = (FACTOR, BOUND, FACTOR + LIMIT, BOUND + LIMIT)
 SQUARE, FOURTH = "theory/output_square", "theory/output_fourth"
 EQUIVALENT, SHALLOW = "theory/equivalent_error", "theory/shallow_error"
 METRICS = (*FACTORS, "theory/depth_error", SQUARE, FOURTH, EQUIVALENT, SHALLOW)
-# Columns of the frame: d, and n / d.
-DIMENSION, RATIO = "data.d", "data.n / data.d"
 # A factor above its bound by a smaller share is rounding of the last layers.
 ROUNDING = 1e-3
 # Difference of a fitted exponent from -1/2 that terms of higher order make at small widths.
 ROOM = 0.05
 # The same of a fitted exponent in d, whose terms of higher order fall more slowly.
 ROOM_DIMENSION = 0.1
-# Standard error of an excess kurtosis above which it says nothing.
-COARSE_KURTOSIS = 0.25
+# Half-width of an excess kurtosis' 99.73 % interval above which it says nothing.
+COARSE_KURTOSIS = 0.75
 
 
 def geometric(frame: "DataFrame") -> Finding:
     """Judge whether depth l nears the equilibrium no slower than is proven, in each network."""
-    rows = frame[frame[BOUND] < 1].dropna(subset=list(FACTORS))
+    rows = each_once(frame[frame[BOUND] < 1], NETWORK, *FACTORS)
     if rows.empty:
         return Finding(0, 0, "")
     share, share_limit = (rows[FACTOR + end] / rows[BOUND + end] for end in ("", LIMIT))
@@ -41,13 +47,13 @@ def geometric(frame: "DataFrame") -> Finding:
         f"{short(part.max())} of the proven one"
         for name, end, part in (("G", "", share), ("K", LIMIT, share_limit))
     ]
-    return Finding(len(rows), held, "; ".join(parts))
+    return Finding(len(rows), held, "; ".join(parts), "networks")
 
 
 def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Finding]":
     """Judge whether an error falls as m^(-1/2).
 
-    The exponent is fitted relative to the mean of the networks that differ in width and seed only.
+    Networks that differ in width and seed only have one law; all laws have one exponent.
 
     Args:
         metric: the error.
@@ -55,27 +61,26 @@ def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Find
     """
 
     def judge(frame: "DataFrame") -> Finding:
-        rows = frame[frame[metric] > 0]
-        logs = rows[metric].map(math.log)
-        relative = (logs - logs.groupby(rows["others"]).transform("mean")).map(math.exp)
-        law = deq.power_law(rows[WIDTH].tolist(), relative.tolist())
-        if law is None or law.stderr > COARSE:
+        rows = each_once(frame[frame[metric] > 0], NETWORK, metric)
+        columns = (rows[name].tolist() for name in (WIDTH, metric, ANY_WIDTH))
+        law = deq.power_law(*columns)
+        if law is None or law.margin > COARSE:
             return Finding(0, 0, "")
         text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
-        near = abs(law.exponent + 0.5) <= max(ERRORS * law.stderr, room)
-        return together(len(rows), near, text)
+        near = abs(law.exponent + 0.5) <= max(law.margin, room)
+        return together(len(rows), near, text, "networks")
 
     return judge
 
 
 def gaussian(frame: "DataFrame") -> Finding:
     """Judge whether the outputs' excess kurtosis is 0 at the greatest width, to its error."""
-    rows = frame.dropna(subset=[SQUARE, FOURTH])
+    rows = each_once(frame, NETWORK, SQUARE, FOURTH)
     ends = sorted({rows[WIDTH].min(), rows[WIDTH].max()}) if len(rows) else []
     if len(ends) < 2:
         return Finding(0, 0, "")
     first, last = (_kurtoses(rows[rows[WIDTH] == width]) for width in ends)
-    found = [each for each in last if each is not None and each.stderr <= COARSE_KURTOSIS]
+    found = [each for each in last if each is not None and each.margin <= COARSE_KURTOSIS]
     least = [each.value for each in first if each is not None]
     if len(found) < len(last) or not least:
         return Finding(0, 0, "")
@@ -85,20 +90,20 @@ def gaussian(frame: "DataFrame") -> Finding:
         f"{between(min(values), max(values))} at width {ends[1]}, "
         f"with a standard error of {short(max(each.stderr for each in found))} or less"
     )
-    near = all(abs(each.value) <= ERRORS * each.stderr for each in found)
-    return together(len(rows), near, text)
+    near = all(abs(each.value) <= each.margin for each in found)
+    return together(len(rows), near, text, "networks")
 
 
 def _kurtoses(rows: "DataFrame") -> "list[deq.Kurtosis | None]":
     """Excess kurtosis of the outputs of each group of networks that differ in their seed only."""
     return [
         deq.excess_kurtosis(part[SQUARE].tolist(), part[FOURTH].tolist())
-        for _, part in rows.groupby("others")
+        for _, part in rows.groupby(ANY_WIDTH)
     ]
 
 
 def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Finding]":
-    """Judge whether an error falls at least as d^(-power) for every activation and ratio n / d.
+    """Judge whether an error falls at least as d^(-power), for kernels of one ratio n / d each.
 
     Args:
         metric: the error.
@@ -106,14 +111,14 @@ def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Fi
     """
 
     def judge(frame: "DataFrame") -> Finding:
-        rows = frame[(frame[metric] > 0) & (frame[DIMENSION] > 0)]
-        parts = [part for _, part in rows.groupby(["model.activation", RATIO])]
+        rows = each_once(frame[(frame[metric] > 0) & (frame[DIMENSION] > 0)], KERNEL, metric)
+        parts = [part for _, part in rows.groupby([ANY_SIZE, RATIO])]
         laws = [
             (deq.power_law(part[DIMENSION].tolist(), part[metric].tolist()), part)
             for part in parts
             if part[DIMENSION].nunique() > 2
         ]
-        found = [(law, part) for law, part in laws if law is not None and law.stderr <= COARSE]
+        found = [(law, part) for law, part in laws if law is not None and law.margin <= COARSE]
         if not found:
             return Finding(0, 0, "")
         exponents = [law.exponent for law, _ in found]
@@ -122,9 +127,7 @@ def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Fi
             f"falls as d^({between(min(exponents), max(exponents))}), standard errors of at most "
             f"{short(max(errors))}"
         )
-        held = all(
-            law.exponent + power <= max(ERRORS * law.stderr, ROOM_DIMENSION) for law, _ in found
-        )
-        return together(sum(len(part) for _, part in found), held, text)
+        held = all(law.exponent + power <= max(law.margin, ROOM_DIMENSION) for law, _ in found)
+        return together(sum(len(part) for _, part in found), held, text, "kernels")
 
     return judge

@@ -12,15 +12,20 @@ from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
 from sweeps.reports.attention import counts_by_kind, remarks
-from sweeps.reports.frames import metrics_frame
+from sweeps.reports.frames import (
+    LINEARIZED,
+    MEASURED,
+    OVER_LINEARIZED,
+    has_linearised_rate,
+    metrics_frame,
+)
 from sweeps.reports.spread import FEW, between, evenly, listed, short, spread
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
 WIDTH = "model.width"
-MEASURED, LINEARIZED = "rate/measured", "rate/linearized"
-OVER_LINEARIZED, OVER_BOUND = "rate/measured_over_linearized", "rate/measured_over_bound"
+OVER_BOUND = "rate/measured_over_bound"
 LAMBDA_0, LAMBDA_STAR = "theory/lambda_0_over_m", "theory/lambda_star"
 OVER_ASYMPTOTIC = "rate/measured_end_over_asymptotic"
 DRIFT, MOVED = "theory/kernel_drift", "train/distance_relative"
@@ -29,8 +34,6 @@ HELD, BOUND_HELD = "theory/condition_held", "theory/bound_held"
 SLACKS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
 METRICS = [MEASURED, LINEARIZED, OVER_LINEARIZED, OVER_BOUND, LAMBDA_0, LAMBDA_STAR]
 METRICS += [OVER_ASYMPTOTIC, DRIFT, MOVED, HELD, BOUND_HELD, *SLACKS.values()]
-# A linearised rate below this share of the measured one is zero up to rounding.
-NO_RATE = 1e-6
 # Limits on the groups of seeds and the values of an axis in a sentence.
 MAX_NAMES, MAX_VALUES = 6, 6
 
@@ -74,11 +77,7 @@ def verdict(outcomes: Sequence[TrialOutcome]) -> Verdict:
     frame = metrics_frame(outcomes, METRICS)
     frame["rated"] = frame[MEASURED].notna() & ~frame.stopped
     # The ratio to the linearised rate means something only where the linearised model converges.
-    compared = frame[
-        frame.rated
-        & frame[OVER_LINEARIZED].notna()
-        & (frame[LINEARIZED] > NO_RATE * frame[MEASURED].abs())
-    ]
+    compared = frame[frame.rated & has_linearised_rate(frame)]
     points = [
         ("Measured against linearised", _linearised(frame, compared)),
         *_along_axis(compared[OVER_LINEARIZED], outcomes),

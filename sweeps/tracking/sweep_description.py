@@ -6,8 +6,9 @@ from sweeps.config.nested import count_noun
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
+from sweeps.reports.frames import MEASURED, OVER_LINEARIZED
 from sweeps.reports.spread import listed, of_seeds
-from sweeps.reports.verdict import MEASURED, OVER_BOUND, OVER_LINEARIZED, verdict
+from sweeps.reports.verdict import OVER_BOUND, verdict
 from sweeps.search.summary import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 

@@ -3,8 +3,8 @@
 from sweeps.config.nested import percent
 from sweeps.metrics import STRICT, slack_holds
 from sweeps.planning.outcomes import format_number
+from sweeps.reports.frames import LINEARIZED, MEASURED, NO_RATE
 from sweeps.reports.spread import listed, short
-from sweeps.reports.verdict import LINEARIZED, MEASURED, NO_RATE
 from sweeps.storage.record import Record
 from sweeps.tracking.markdown import escaped, heading, table
 

@@ -79,6 +79,41 @@ def test_a_power_law_is_found_with_an_error_that_covers():
     assert exact.stderr == pytest.approx(0, abs=1e-12)
 
 
+def test_groups_have_scales_of_their_own():
+    """Of unequal x, whose shared scale would bend the exponent; checked with a dense regression."""
+    rng = np.random.default_rng(3)
+    x = [2.0, 4, 8, 16, 16, 32, 64, 128]
+    groups = ["a"] * 4 + ["b"] * 4
+    scales = {"a": 3.0, "b": 0.5}
+    noise = np.exp(0.1 * rng.standard_normal(8))
+    y = [scales[g] * u**-0.7 * e for g, u, e in zip(groups, x, noise, strict=True)]
+    law = power_law(x, y, groups)
+    design = np.array([[np.log(u), g == "a", g == "b"] for g, u in zip(groups, x, strict=True)])
+    solution, rest, *_ = np.linalg.lstsq(design.astype(float), np.log(y))
+    covariance = rest[0] / 5 * np.linalg.inv(design.T.astype(float) @ design.astype(float))
+    assert law.freedom == 5
+    assert law.exponent == pytest.approx(solution[0], rel=1e-12)
+    assert law.stderr == pytest.approx(covariance[0, 0] ** 0.5, rel=1e-12)
+    assert law.scale == pytest.approx(np.exp((solution[1] + solution[2]) / 2), rel=1e-12)
+    assert abs(power_law(x, y).exponent + 0.7) > 0.2
+    assert power_law([2.0, 2, 4, 4], [1.0, 2, 3, 4], list("aabb")) is None
+
+
+def test_the_margin_covers_as_often_as_three_deviations_of_a_normal_variable():
+    """Three points: 99.73 %, where three standard errors cover 80 %."""
+    generator = random.Random(2)
+    hits = {"margin": 0, "errors": 0}
+    for _ in range(2000):
+        law = power_law([1.0, 2, 4], [math.exp(generator.gauss(0, 0.1)) for _ in range(3)])
+        hits["margin"] += abs(law.exponent) <= law.margin
+        hits["errors"] += abs(law.exponent) <= 3 * law.stderr
+    assert hits["margin"] >= 1985
+    assert abs(hits["errors"] / 2000 - 0.795) < 0.03
+    assert power_law(range(1, 2000), [1 + k % 2 for k in range(1999)]).margin == pytest.approx(
+        3 * power_law(range(1, 2000), [1 + k % 2 for k in range(1999)]).stderr, rel=0.01
+    )
+
+
 def test_too_few_points_give_no_power_law():
     assert power_law([1.0, 2.0], [1.0, 2.0]) is None
     assert power_law([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]) is None

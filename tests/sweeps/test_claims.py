@@ -1,28 +1,34 @@
 """The scorecard of the theory's claims: what networks show, and `sweeps verify`."""
 
+import itertools
 import json
 
 import pytest
 from command import inside
 
+import deq
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.claims import CLAIMS, score, scorecard
+from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, once
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 HELD = {"theory/condition_held": 1.0}
 NOT = {"theory/condition_held": 0.0}
 
 
-def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None):
+def trial(
+    summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None, eta=1.0
+):
     """The outcome of a trial with these metrics."""
     plain = {
         "model": {"width": width, "activation": activation},
-        "train": {"loss_tol": loss_tol},
+        "train": {"loss_tol": loss_tol, "eta": eta},
         "data": data or {"n": 8},
+        "seed": seed,
     }
     digest = f"{width}-{seed}-{len(summary)}"
-    varying = {"model.width": width, "seed": seed}
+    varying = {"model.width": width, "seed": seed, "train.eta": eta}
     planned = PlannedTrial(digest, str(width), digest, varying, plain, 0, 1)
     return TrialOutcome(planned, status, summary)
 
@@ -71,10 +77,12 @@ def test_a_consequence_of_the_theorem_counts_where_the_conditions_hold(name, hol
 
 def test_the_initial_eigenvalue_is_compared_at_every_width():
     def at(width, ratio):
-        return trial({"theory/lambda_0_over_m": ratio, "theory/lambda_star": 1.0}, width)
+        metrics = {"theory/lambda_0_over_m": ratio, "theory/lambda_star": 1.0}
+        return trial(metrics, width, seed=next(seeds))
 
+    seeds = itertools.count()
     found = finding("initial", at(64, 0.3), at(64, 0.6), at(128, 0.9), at(128, 0.5))
-    assert (found.networks, found.held) == (4, 3)
+    assert (found.count, found.held) == (4, 3)
     # No interval of so few networks: it would say nothing.
     assert found.measured.endswith("at the greatest width at least 1/2 in 2 of 2")
     found = finding("initial", *(at(128, 0.9) for _ in range(5)))
@@ -107,8 +115,10 @@ def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_uniq
     def at(factor, limit, bound=0.5):
         names = ("factor", "bound", "factor_limit", "bound_limit")
         values = zip(names, (factor, bound, limit, 0.1), strict=True)
-        return trial({f"theory/depth_{name}": value for name, value in values})
+        metrics = {f"theory/depth_{name}": value for name, value in values}
+        return trial(metrics, seed=next(seeds))
 
+    seeds = itertools.count()
     slow, slow_limit, past = at(0.6, 0.05), at(0.2, 0.2), at(2.0, 0.05, bound=1.5)
     found = finding("depth", at(0.2, 0.05), at(0.4, 0.1), slow, slow_limit, past)
     assert found.verdict == "seen in 2 of 4"
@@ -194,7 +204,8 @@ def test_the_sphere_of_a_linear_network_is_left_in_proportion_to_the_step_size(e
 
 def test_redrawing_that_gives_up_counts_against_it():
     few, many = ({"theory/networks_drawn": count} for count in (2.0, 8.0))
-    trials = [trial(many, 64), trial(few, 64), trial(many, 128, status="rejected"), trial({}, 128)]
+    rejected = trial(many, 128, status="rejected")
+    trials = [trial(many, 64), trial(few, 64, seed=1), rejected, trial({}, 128)]
     found = finding("redraw", *trials)
     assert found.verdict == "seen in 2 of 3"
     assert found.measured.endswith("5 at width 64, 8 at width 128")
@@ -208,10 +219,67 @@ def test_redrawing_that_gives_up_counts_against_it():
     ],
 )
 def test_what_tends_to_a_limit_with_the_width(name, key, better, worse):
-    near, far = ({key: value} for value in (better, worse))
+    rates = {"rate/measured": 0.2, "rate/linearized": 0.1}
+    near, far = (rates | {key: value} for value in (better, worse))
     assert finding(name, trial(far, 64), trial(near, 256)).verdict == "seen"
     assert finding(name, trial(near, 64), trial(far, 256)).verdict == "not seen"
     assert finding(name, trial(near, 64)).verdict == "not tested"
+
+
+def test_a_rate_is_not_divided_by_that_of_a_linearised_model_that_does_not_converge():
+    rates = {"rate/measured": 0.2, "rate/linearized": 1e-9, "rate/measured_over_linearized": 2e8}
+    fair = rates | {"rate/linearized": 0.2, "rate/measured_over_linearized": 1.0}
+    found = finding("linearised", trial(fair, 64), trial(fair, 128), trial(rates, 128, seed=1))
+    assert found.count == 2
+    assert finding("linearised", trial(fair, 64), trial(rates, 128)).verdict == "not tested"
+
+
+@pytest.mark.parametrize("metric", ["gram_error", "depth_error"])
+def test_a_network_counts_once_however_many_step_sizes_it_is_trained_with(metric):
+    """The standard error must not fall with repeats of one measurement."""
+    name = {"gram_error": "population", "depth_error": "exchange"}[metric]
+    noise = (1.1, 0.9, 1.0, 0.95, 1.08, 1.0)
+    values = zip((16, 64, 256) * 2, noise, strict=True)
+    summaries = [(width, {f"theory/{metric}": width**-0.5 * each}) for width, each in values]
+
+    def trained(*etas):
+        return [
+            trial(summary | {"train/eta": eta}, width, seed=seed, eta=eta)
+            for eta in etas
+            for seed, (width, summary) in enumerate(summaries)
+        ]
+
+    once, often = finding(name, *trained(0.1)), finding(name, *trained(0.1, 0.2, 0.4, 0.8))
+    assert once == often
+    assert (once.count, once.of) == (6, "networks")
+
+
+def test_the_first_result_of_each_network_is_taken():
+    failed, first, again = trial({}, 64), trial({"a": 1.0}, 64, eta=0.1), trial({"a": 2.0}, 64)
+    other = trial({"a": 3.0}, 128)
+    assert once([failed, first, other, again], OF_NETWORK) == [first, other]
+    assert once([first, other], OF_KERNEL) == [first]
+
+
+def test_an_interval_of_three_points_is_as_wide_as_one_degree_of_freedom_makes_it():
+    """Three standard errors are left by chance once in five times there."""
+    rows = [(16, 1.0), (64, 1.01), (256, 1.0)]
+    trials = [trial({"theory/gram_error": each * width**-0.55}, width) for width, each in rows]
+    law = deq.power_law([16, 64, 256], [each * width**-0.55 for width, each in rows])
+    assert 3 * law.stderr < 0.05 < law.margin
+    assert finding("population", *trials).verdict == "not tested"
+
+
+def test_a_kernel_counts_once_however_many_networks_have_it():
+    def at(d, width, seed):
+        summary = {"theory/equivalent_error": 3 * d**-0.6 * (1 + 0.01 * (d == 128))}
+        return trial(summary, width, seed=seed, data={"d": d, "n": d})
+
+    dimensions = (64, 128, 256, 512)
+    once = finding("equivalent", *(at(d, 64, 0) for d in dimensions))
+    many = [at(d, width, seed) for d in dimensions for width in (64, 128) for seed in range(3)]
+    assert once == finding("equivalent", *many)
+    assert (once.count, once.of) == (4, "kernels")
 
 
 def test_a_report_lists_the_claims_that_its_trials_speak_of():
@@ -219,7 +287,7 @@ def test_a_report_lists_the_claims_that_its_trials_speak_of():
     failed = trial({}, status="failed")
     assert scorecard([stopped, failed]) == []
     (only,) = scorecard([trial(HELD | least(0.75)), stopped, failed])
-    assert (only.claim.name, only.finding.networks) == ("lambda", 1)
+    assert (only.claim.name, only.finding.count) == ("lambda", 1)
 
 
 @pytest.mark.slow
@@ -231,7 +299,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert list(rows) == list(BY_NAME)
     assert rows["optimum"]["verdict"] == "not tested"
-    assert rows["initial"]["networks"] == 2
+    assert (rows["initial"]["count"], rows["initial"]["of"]) == (2, "networks")
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout.count("nothing to do") == 8

@@ -89,7 +89,7 @@ def test_a_killed_driver_leaves_a_run_that_the_next_launch_continues(tmp_path, s
     done = inside(*words, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     parents, (last,) = runs(api)
-    assert last.info.run_id == run.info.run_id
+    assert last.info.run_id == run.info.run_id, done.stdout + done.stderr
     assert [r.info.status for r in [*parents, last]] == ["FINISHED"] * 2
     expected, record = whole(output, last.data.tags["sweeps.config_hash"])
     assert record.environment["resumed_at"]

@@ -7,6 +7,7 @@ from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.figures import laws, style
 from sweeps.reports.figures.study import Study, means, value
 from sweeps.reports.figures.style import Axes
+from sweeps.reports.networks import OF_NETWORK, once
 
 WIDTH = "model.width"
 # Metrics of ||G^(l)/m - K||_F with l and dash.
@@ -24,11 +25,14 @@ def draw(study: Study) -> bytes:
     """Factors per layer, distances from K and kurtosis of the outputs, against the width; PNG."""
     figure, (factors, errors, kurtosis) = style.panels(3, "Depth and width")
     widths = [float(value(x, WIDTH)) for x in study.lines]
-    for i, (name, outcomes) in enumerate(study.groups("model.activation").items()):
+    for i, (name, trials) in enumerate(study.groups("model.activation").items()):
+        outcomes = once(trials, OF_NETWORK)
         _factors(factors, i, name, outcomes)
         _errors(errors, i, name, outcomes)
         _kurtosis(kurtosis, i, name, outcomes)
-    laws.reference(errors, means(study.lines, WIDTH, ERRORS[-1][0]), -0.5, "$m^{-1/2}$")
+    laws.reference(
+        errors, means(once(study.lines, OF_NETWORK), WIDTH, ERRORS[-1][0]), -0.5, "$m^{-1/2}$"
+    )
     style.log_y(errors)
     factors.axhline(1, color=style.GREY, lw=1, label="proven")
     kurtosis.axhline(0, color=style.GREY, lw=1, label="Gaussian")

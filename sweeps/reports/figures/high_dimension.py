@@ -2,6 +2,7 @@
 
 from sweeps.reports.figures import laws, style
 from sweeps.reports.figures.study import Study, means
+from sweeps.reports.networks import OF_KERNEL, once
 
 DIMENSION = "data.d"
 
@@ -10,7 +11,8 @@ def draw(study: Study) -> bytes:
     """Spectral norm of K minus its matrix and minus the shallow kernel, with fitted slopes; PNG."""
     figure, (matrix, shallow) = style.panels(2, "Equivalents of K in high dimension")
     dimensions: list[float] = []
-    for i, (name, outcomes) in enumerate(study.groups("model.activation").items()):
+    for i, (name, trials) in enumerate(study.groups("model.activation").items()):
+        outcomes = once(trials, OF_KERNEL)
         for axes, metric in (
             (matrix, "theory/equivalent_error"),
             (shallow, "theory/shallow_error"),
@@ -26,7 +28,7 @@ def draw(study: Study) -> bytes:
         (matrix, "theory/equivalent_error", -0.5, "$d^{-1/2}$"),
         (shallow, "theory/shallow_error", -1.0, "$d^{-1}$"),
     ):
-        laws.reference(axes, means(study.lines, DIMENSION, metric), power, label)
+        laws.reference(axes, means(once(study.lines, OF_KERNEL), DIMENSION, metric), power, label)
         style.log_y(axes)
         style.log2_ticks(axes, dimensions)
         axes.set_xlabel("dimension $d$")

@@ -2,6 +2,7 @@
 
 from sweeps.reports.figures import laws, style
 from sweeps.reports.figures.study import Study, pairs
+from sweeps.reports.networks import OF_NETWORK, once
 
 WIDTH = "model.width"
 
@@ -10,7 +11,8 @@ def draw(study: Study) -> bytes:
     """||G(0)/m - K||_F with fitted slopes, and lambda_0/m with lambda_star, against m; PNG."""
     figure, (left, right) = style.panels(2, "Approach to the infinite-width limit")
     widths: list[float] = []
-    for i, (name, outcomes) in enumerate(study.groups("model.activation").items()):
+    for i, (name, trials) in enumerate(study.groups("model.activation").items()):
+        outcomes = once(trials, OF_NETWORK)
         errors = pairs(outcomes, WIDTH, "theory/gram_error")
         widths += [m for m, _ in errors]
         look = style.series(i) | {"ls": "none", "ms": 4}
@@ -22,7 +24,7 @@ def draw(study: Study) -> bytes:
             colour = style.colour(i)
             right.axhline(stars[0], color=colour, lw=1, label=rf"{name}: $\lambda_*$")
             right.axhline(stars[0] / 2, color=colour, lw=1, ls=":", label=rf"{name}: $\lambda_*/2$")
-    errors = pairs(study.lines, WIDTH, "theory/gram_error")
+    errors = pairs(once(study.lines, OF_NETWORK), WIDTH, "theory/gram_error")
     laws.reference(left, errors, -0.5, "theory: $m^{-1/2}$")
     for axes in (left, right):
         style.log_y(axes)

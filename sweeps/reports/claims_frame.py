@@ -1,0 +1,50 @@
+"""The trials of a sweep as a frame for the claims, with what tells networks and kernels apart."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweeps.config.nested import flatten
+from sweeps.planning.outcomes import TrialOutcome
+from sweeps.reports.finding import WIDTH
+from sweeps.reports.frames import metrics_frame
+from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, key_of
+
+if TYPE_CHECKING:
+    from sweeps.reports.frames import DataFrame
+
+GOAL, ACTIVATION = "train.loss_tol", "model.activation"
+# Columns of the frame: d, and n / d.
+DIMENSION, RATIO = "data.d", "data.n / data.d"
+# Columns of keys: of the network, of its kernel, and of both without what a limit is taken in.
+NETWORK, KERNEL, ANY_WIDTH, ANY_SIZE = "network", "kernel", "any width", "any size"
+
+
+def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
+    """Metrics and columns of the trials that have a result and were not stopped early."""
+    frame = metrics_frame(outcomes, metrics)
+    plain = [flatten(outcome.planned.plain) for outcome in outcomes]
+    for key in (WIDTH, GOAL, ACTIVATION):
+        frame[key] = [each.get(key) for each in plain]
+    sizes = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
+    frame[DIMENSION] = [each["d"] for each in sizes]
+    frame[RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in sizes]
+    frame[NETWORK] = [key_of(outcome, OF_NETWORK) for outcome in outcomes]
+    frame[KERNEL] = [key_of(outcome, OF_KERNEL) for outcome in outcomes]
+    frame[ANY_WIDTH] = [key_of(outcome, OF_NETWORK, WIDTH, "seed") for outcome in outcomes]
+    of_size = ("data.d", "data.n", "data.seed")
+    frame[ANY_SIZE] = [key_of(outcome, OF_KERNEL, *of_size) for outcome in outcomes]
+    frame["status"] = [outcome.status for outcome in outcomes]
+    frame["finished"] = [outcome.finished for outcome in outcomes]
+    kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
+    return kept
+
+
+def each_once(frame: "DataFrame", key: str, *metrics: str) -> "DataFrame":
+    """Return one row for each network, or kernel, that has all these metrics.
+
+    Args:
+        frame: see `claims_frame`.
+        key: NETWORK or KERNEL.
+        metrics: the metrics, which its trials have in common.
+    """
+    return frame.dropna(subset=list(metrics)).drop_duplicates(key)
