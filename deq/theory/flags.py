@@ -54,7 +54,8 @@ def weight_flags(trajectory: dict[str, Tensor], initial: Initial, lipschitz: flo
 
     lambda_held: lambda_t >= lambda_0 / 2 at every measured step; well_posed_held:
     L ||W(t)||_2 < 1 at every measured step. Neither has a tolerance; a value close to its
-    limit shows in theory/lambda_ratio_min and spectrum/norm_w.
+    limit shows in theory/lambda_ratio_min and spectrum/norm_w. A trial that was measured at
+    t = 0 only, since it ended soon after, says nothing of training: its flags are absent.
 
     Args:
         trajectory: columns lambda_min_gram and norm_w, (T,), NaN where not measured.
@@ -64,20 +65,24 @@ def weight_flags(trajectory: dict[str, Tensor], initial: Initial, lipschitz: flo
     summary: dict[str, float] = {}
     notes: dict[str, str] = {}
     norms, lambdas = _measured(trajectory["norm_w"]), _measured(trajectory["lambda_min_gram"])
-    if len(norms):
+    if len(norms) > 1:
         summary["theory/well_posed_held"] = float(lipschitz * float(norms.amax()) < 1)
     else:
-        notes["theory/well_posed_held"] = "||W||_2 was not measured"
-    if initial.resolved and len(lambdas):
+        notes["theory/well_posed_held"] = _unmeasured("||W||_2", norms)
+    if initial.resolved and len(lambdas) > 1:
         ratio = float(lambdas.amin()) / initial.lambda_0
         summary["theory/lambda_ratio_min"] = ratio
         summary["theory/lambda_held"] = float(ratio >= 0.5)
     else:
-        why = "lambda_min(G) was not measured"
+        why = _unmeasured("lambda_min(G)", lambdas)
         if not initial.resolved:
             why = "lambda_0 is not above 0, up to rounding"
         notes["theory/lambda_ratio_min"] = notes["theory/lambda_held"] = why
     return summary, notes
+
+
+def _unmeasured(name: str, values: Tensor) -> str:
+    return f"{name} was measured {'at t = 0 only' if len(values) else 'nowhere'}"
 
 
 def _measured(column: Tensor) -> Tensor:

@@ -196,14 +196,17 @@ class Forecast:
             notes["theory/slack"] = f"L ||W(0)||_2 >= 1 (||W(0)||_2 = {norm:.4g}): no delta fits"
             return
         summary |= {
-            "theory/delta": condition.delta,
             "theory/slack_7": condition.slack_7,
             "theory/slack_8": condition.slack_8,
             "theory/slack_9": condition.slack_9,
             "theory/slack_9_strict": condition.slack_9_strict,
             "theory/slack_10": condition.eta_limit / self.eta,
-            "theory/c_a": condition.c_a_lipschitz,
         }
+        if not self.initial.resolved:
+            why = "lambda_0 is not above 0, up to rounding: no delta satisfies (7) to (9)"
+            notes["theory/delta"] = notes["theory/c_a"] = why
+            return
+        summary |= {"theory/delta": condition.delta, "theory/c_a": condition.c_a_lipschitz}
         if condition.c_a < condition.c_a_lipschitz:
             summary["theory/c_a_bounded"] = condition.c_a
 

@@ -114,7 +114,8 @@ def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> No
     _table(terminal, trials, {}, _integrators(trials))
     for trial in trials:
         for name, reason in trial.notes.items():
-            terminal.say(f"{trial.planned.name}: no {name}: {reason}")
+            absent = "" if name in trial.metrics else "no "
+            terminal.say(f"{trial.planned.name}: {absent}{name}: {reason}")
 
 
 def _integrators(trials: Sequence[TrialForecast]) -> dict[str, list[str]]:

@@ -131,15 +131,18 @@ def _held(held: bool) -> str:
 
 
 def _end(record: Record) -> str:
-    """Return how the trial ended, where it was interrupted, and which numbers are absent."""
+    """Return how the trial ended, where it was interrupted, and what its notes say."""
     at = record.environment.get("resumed_at", [])
     resumed = f" Interrupted, it went on from step {', '.join(map(str, at))}." if at else ""
     figure = " `theory_vs_measurement.png` among the artifacts shows the losses."
     shown = figure if record.trajectory["loss"] else ""
-    absent = [f"- no `{name}`: {escaped(why)}" for name, why in record.notes.items()]
+    notes = [
+        f"- {'' if name in record.summary else 'no '}`{name}`: {escaped(why)}"
+        for name, why in record.notes.items()
+    ]
     return "\n".join(
         [
             f"Ended as **{escaped(record.status)}**: {escaped(record.reason)}.{resumed}{shown}",
-            *absent,
+            *notes,
         ]
     )

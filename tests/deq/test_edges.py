@@ -108,6 +108,20 @@ def test_a_singular_gram_still_has_an_outcome():
     assert outcome.summary["theory/lambda_0"] == 0
     assert "theory/lambda_ratio_min" not in outcome.summary
     assert outcome.notes["theory/lambda_ratio_min"]
+    for name in ("theory/delta", "theory/c_a", "theory/distance_over_delta"):
+        assert name not in outcome.summary
+    assert "rounding" in outcome.notes["theory/delta"]
+
+
+def test_a_kernel_that_was_measured_once_has_no_drift():
+    data = load(SphereConfig(n=4, d=3))
+    config = trial("tanh", width=32, every=100, steps=400, eta=60.0)
+    outcome = train(config, data)
+    measured = outcome.trajectory["kernel_drift"]
+    assert measured[~measured.isnan()].tolist() == [0.0]
+    assert "theory/kernel_drift" not in outcome.summary
+    assert "once" in outcome.notes["theory/kernel_drift"]
+    assert "theory/well_posed_held" not in outcome.summary
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -87,6 +87,16 @@ def test_the_flags_of_the_weights(lambdas, norms, expected):
         assert "rounding" in notes["theory/lambda_held"]
 
 
+def test_a_trial_that_was_measured_at_step_0_only_has_no_flags():
+    """An equilibrium may have been lost at step 2, before the next measurement."""
+    columns = {"lambda_min_gram": [2.0, math.nan], "norm_w": [0.5, math.nan]}
+    trajectory = {k: torch.tensor(v, dtype=torch.float64) for k, v in columns.items()}
+    summary, notes = weight_flags(trajectory, at_start(2.0), 1.0)
+    assert summary == {}
+    assert notes["theory/well_posed_held"] == "||W||_2 was measured at t = 0 only"
+    assert notes["theory/lambda_held"] == "lambda_min(G) was measured at t = 0 only"
+
+
 def test_a_diverging_trial_breaks_the_bound_and_has_no_rate():
     config = TrialConfig(
         model=ModelConfig(width=24, activation="tanh"),

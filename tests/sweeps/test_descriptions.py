@@ -137,6 +137,12 @@ def test_a_trial_without_numbers_has_a_reason_and_no_empty_table():
     assert ".png" not in text
 
 
+def test_a_remark_on_a_number_that_is_there_does_not_call_it_absent():
+    notes = {"rate/measured": "it is of few steps"}
+    text = describe_trial(record(notes=notes))
+    assert "- `rate/measured`: it is of few steps" in text
+
+
 def line(width, seed, ratio, status="budget", **changes):
     digest = f"{width}{seed}"
     varying = {"model.width": width, "seed": seed}
