@@ -62,8 +62,9 @@ def length(api, run):
 
 
 def the_run(api):
+    """The run of the only trial; None before it has its params, which follow its creation."""
     with contextlib.suppress(AttributeError, IndexError):  # not yet
-        return next(iter(runs(api)[1]), None)
+        return next((run for run in runs(api)[1] if run.data.params), None)
     return None
 
 
