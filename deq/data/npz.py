@@ -90,9 +90,12 @@ def _member(file: Any, key: str) -> np.ndarray:
 def _real(array: np.ndarray, name: str, path: str) -> np.ndarray:
     """Convert to float64; refuse anything but finite real numbers."""
     if array.dtype.kind not in "fiub":
+        convert = f"{name}={name}.astype(float)"
+        if array.dtype.kind == "c":
+            convert = f"for example {name}=abs({name})"
         raise ValueError(
             f"data.path={path}: array {name} must hold real numbers, not {array.dtype}: "
-            f"save it as numbers, {name}={name}.astype(float)"
+            f"save it as numbers, {convert}"
         )
     with np.errstate(over="ignore"):  # a longdouble past float64's range is reported below
         numbers = array.astype(np.float64, order="C")

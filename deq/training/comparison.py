@@ -204,8 +204,7 @@ def _rates(
     fit = _fit(course, trajectory, log_floor)
     summary, notes = _over_window(fit, forecast)
     if fit.rate is None or fit.stderr is None:
-        stalled = f"; {course.reason}" if course.status is Status.STALLED else ""
-        return summary, notes | {"rate/measured": fit.reason + stalled}
+        return summary, notes | {"rate/measured": _why_unmeasured(course, fit)}
     summary |= {
         "rate/measured": fit.rate,
         "rate/measured_stderr": fit.stderr,
@@ -219,6 +218,16 @@ def _rates(
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     end, missing = end_rates(course.eta, trajectory, fit, momentum)
     return summary | end, notes | missing
+
+
+def _why_unmeasured(course: Course, fit: RateFit) -> str:
+    if course.status is not Status.STALLED:
+        return fit.reason
+    if fit.start is None:
+        return (
+            f"{course.reason}, and too few steps were above {FLOOR_MARGIN:g} times its least value"
+        )
+    return f"{fit.reason}; {course.reason}"
 
 
 def _equivalents(course: Course, forecast: Forecast) -> Numbers:

@@ -152,12 +152,12 @@ def _cost_line(trials: "list[PlannedTrial]") -> str:
     if all(cost.windows is None for cost in costs):
         return text + "train.integrator=windows cannot take these trials"
     if not cheaper:
-        return text + "take train.integrator=steps, windows do not cost less"
+        return text + "train.integrator=windows does not cost less"
     steps = sum(c.flop * c.steps for c in cheaper)
     windows = sum(c.flop * c.windows for c in cheaper if c.windows is not None)
     which = "" if len(cheaper) == len(trials) else f" in {len(cheaper)} of {len(trials)} trials"
     return text + (
-        f"take train.integrator=windows{which}: {windows:.2g} FLOP instead of {steps:.2g}"
+        f"less by train.integrator=windows{which}: {windows:.2g} FLOP instead of {steps:.2g}"
     )
 
 

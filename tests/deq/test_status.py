@@ -5,7 +5,9 @@ import math
 import pytest
 from small_trials import DATA, config, run_to_end
 
-from deq.config import ModelConfig, SolverConfig, TrainConfig
+from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
+from deq.data import SphereConfig, load
+from deq.training.comparison import train
 from deq.training.course import Course, Status, blank_row
 
 
@@ -24,6 +26,18 @@ def test_a_loss_at_its_floor_is_stalled():
     easy = TrainConfig(steps=20000, eta=0.9, loss_tol=0.0)
     model = ModelConfig(width=200, activation="relu")
     assert run_to_end(train=easy, model=model).status is Status.STALLED
+
+
+def test_a_loss_that_stopped_far_above_its_floor_is_not_said_to_be_at_it():
+    """At the edge of stability it rises for more than 100 steps, then falls again."""
+    data = SphereConfig(n=12, d=8, norm=0.2, bias=1)
+    model = ModelConfig(width=96, activation="sigmoid")
+    trial = TrialConfig(data=data, model=model, train=TrainConfig(steps=4000))
+    outcome = train(trial, load(data))
+    assert outcome.status is Status.STALLED
+    assert min(outcome.trajectory["loss"]) > 0.1 * outcome.trajectory["loss"][0]
+    why = "the loss has not fallen for 100 steps, and too few steps were above 100 times"
+    assert outcome.notes["rate/measured"].startswith(why)
 
 
 @pytest.mark.parametrize(
