@@ -74,7 +74,7 @@ def test_unusable_arrays_are_named(tmp_path, arrays, match):
         ({"x": np.array([[{}]], dtype=object), "y": Y}, "array x must hold .* not object"),
         ({"x": GOOD, "y": Y.astype(object)}, r"array y must .* y=y\.astype\(float\)"),
         ({"x": GOOD, "y": np.array(["a", "b", "c"])}, "array y must hold real numbers, not <U1"),
-        ({"x": GOOD * 1j, "y": Y}, "not complex128: save it as numbers, for example x=abs(x)"),
+        ({"x": GOOD * 1j, "y": Y}, "not complex128: save it as numbers, for example x=abs.x.$"),
         ({"x": GOOD, "y": np.array([1.0, np.inf, 0.5])}, "array y has 1 values .* drop"),
         ({"x": GOOD * [1, 0, 1], "y": Y}, "zero: 1; drop"),
     ],
