@@ -174,7 +174,9 @@ def _cost(course: Course) -> Numbers:
     else:
         notes.append("no window was checked")
     if course.windows_refused:
-        notes.append(f"{course.windows_refused} windows were not taken: their check failed")
+        count = course.windows_refused
+        were = "1 window was" if count == 1 else f"{count} windows were"
+        notes.append(f"{were} not taken: the check failed")
     if has_kink(course.config.model.activation):
         for name in ("crossing", "sliding", "undecided"):
             summary[f"solver/{name}"] = getattr(course, name)
@@ -214,7 +216,7 @@ def _rates(
         eigenvalue = effective_eigenvalue(course.eta, fit.rate)
         summary["rate/effective_eigenvalue"] = eigenvalue
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
-        if value:
+        if value and value > 0:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     end, missing = end_rates(course.eta, trajectory, fit, momentum)
     return summary | end, notes | missing

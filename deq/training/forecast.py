@@ -116,8 +116,8 @@ class Forecast:
         lambda_0, width = self.initial.lambda_0, self.config.model.width
         summary = {
             "train/eta": self.eta,
-            "theory/lambda_0": lambda_0,
-            "theory/lambda_0_over_m": lambda_0 / width,
+            "theory/lambda_0": max(lambda_0, 0.0),  # of a singular G rounding may be less
+            "theory/lambda_0_over_m": max(lambda_0, 0.0) / width,
         }
         notes: dict[str, str] = {}
         if self.config.train.plain:

@@ -22,8 +22,9 @@ from deq.config import TrialConfig
 
 # The most that a run in windows costs over one by single steps.
 DEARER = 1.25
-# Share of the products of single steps below which windows are worth their overhead.
-WORTHWHILE = 0.9
+# Share of the products of single steps below which windows are advised: the estimate may be wrong
+# by half.
+WORTHWHILE = 0.65
 
 # With a kink: products of a single step, and windows over those without one.
 KINKED_STEP, KINKED_WINDOWS = 5.5, 2.3

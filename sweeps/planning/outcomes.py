@@ -114,9 +114,10 @@ def frame(outcomes: Sequence[TrialOutcome]) -> "pd.DataFrame":
 
 
 def to_csv(outcomes: Sequence[TrialOutcome]) -> str:
-    """Every trial, reused ones included, with all its summary metrics."""
+    """Every trial, reused ones included, with the keys that vary and all its summary metrics."""
+    keys = dict.fromkeys(key for outcome in outcomes for key in outcome.planned.varying)
     metrics = sorted({key for outcome in outcomes for key in outcome.summary})
-    names = ["trial", "status", "reused", "config_hash", "cell_hash", *metrics]
+    names = ["trial", *keys, "status", "reused", "config_hash", "cell_hash", *metrics]
     return str(frame(outcomes).reindex(columns=names).to_csv(index=False, lineterminator="\n"))
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import deq
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import limits
-from sweeps.reports.claims_frame import ACTIVATION, GOAL, NETWORK, claims_frame, each_once
+from sweeps.reports.claims_frame import (
+    ACTIVATION,
+    ANY_WIDTH,
+    GOAL,
+    NETWORK,
+    claims_frame,
+    each_once,
+)
 from sweeps.reports.finding import COARSE, WIDTH, Finding, together
 from sweeps.reports.frames import LINEARIZED, MEASURED, OVER_LINEARIZED, has_linearised_rate
 from sweeps.reports.spread import FEW, between, short
@@ -108,13 +115,13 @@ def _initial(frame: "DataFrame") -> Finding:
     ratio = networks["theory/lambda_0_over_m"] / networks["theory/lambda_star"]
     if ratio.empty:
         return Finding(0, 0, "")
-    widest = ratio[frame[WIDTH][ratio.index] == frame[WIDTH][ratio.index].max()]
+    widest = ratio[networks[WIDTH] == networks[WIDTH].max()]
     held = int((widest >= 0.5).sum())
     text = (
         f"lambda_0 / (m lambda_*) from {short(ratio.min())}; at the greatest width at least 1/2 "
         f"in {held} of {len(widest)}"
     )
-    if len(widest) >= FEW:
+    if len(widest) >= FEW and networks[ANY_WIDTH].nunique() == 1:  # of one law, independent
         share = deq.proportion(held, len(widest))
         text += f" (probability {between(share.low, share.high)}, 95 %)"
     return Finding(len(ratio), int((ratio >= 0.5).sum()), text, "networks")
@@ -164,7 +171,8 @@ def _redrawn(frame: "DataFrame") -> Finding:
 
 
 def _optimum(frame: "DataFrame") -> Finding:
-    ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM)]
+    too_large = (frame[UNIT] == "tangent") & (frame[ETA] >= 1)  # 2 / lambda_max(H(0)) and more
+    ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM) & ~too_large]
     if ended.empty:
         return Finding(0, 0, "")
     reached = int((ended["status"] == "converged").sum())
@@ -312,7 +320,7 @@ CLAIMS = (
         "optimum",
         "gradient descent reaches a global optimum",
         f"{LING}; {TRUONG}",
-        "whose training did not end with its budget",
+        "whose step size is below 2 / lambda_max(H(0)) and whose training did not end with its budget",
         "global_convergence",
         _optimum,
     ),

@@ -7,29 +7,33 @@ from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports.finding import WIDTH
 from sweeps.reports.frames import metrics_frame
-from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, key_of
+from sweeps.reports.networks import OF_DRAW, OF_KERNEL, OF_NETWORK, key_of
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame
 
 GOAL, ACTIVATION = "train.loss_tol", "model.activation"
+ETA, UNIT = "train.eta", "train.eta_unit"
 # Columns of the frame: d, and n / d.
 DIMENSION, RATIO = "data.d", "data.n / data.d"
-# Columns of keys: of the network, of its kernel, and of both without what a limit is taken in.
-NETWORK, KERNEL, ANY_WIDTH, ANY_SIZE = "network", "kernel", "any width", "any size"
+# Columns of keys: of the network, of its kernel, of its random numbers; and of the first two
+# without what a limit is taken in.
+NETWORK, KERNEL, DRAW = "network", "kernel", "draw"
+ANY_WIDTH, ANY_SIZE = "any width", "any size"
 
 
 def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
     """Metrics and columns of the trials that have a result and were not stopped early."""
     frame = metrics_frame(outcomes, metrics)
     plain = [flatten(outcome.planned.plain) for outcome in outcomes]
-    for key in (WIDTH, GOAL, ACTIVATION):
+    for key in (WIDTH, GOAL, ACTIVATION, ETA, UNIT):
         frame[key] = [each.get(key) for each in plain]
     sizes = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
     frame[DIMENSION] = [each["d"] for each in sizes]
     frame[RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in sizes]
     frame[NETWORK] = [key_of(outcome, OF_NETWORK) for outcome in outcomes]
     frame[KERNEL] = [key_of(outcome, OF_KERNEL) for outcome in outcomes]
+    frame[DRAW] = [key_of(outcome, OF_DRAW) for outcome in outcomes]
     frame[ANY_WIDTH] = [key_of(outcome, OF_NETWORK, WIDTH, "seed") for outcome in outcomes]
     of_size = ("data.d", "data.n", "data.seed")
     frame[ANY_SIZE] = [key_of(outcome, OF_KERNEL, *of_size) for outcome in outcomes]

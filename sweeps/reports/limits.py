@@ -1,5 +1,6 @@
 """Judges of the claims about networks of growing depth, width and dimension."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from sweeps.reports.claims_frame import (
     ANY_SIZE,
     ANY_WIDTH,
     DIMENSION,
+    DRAW,
     KERNEL,
     NETWORK,
     RATIO,
@@ -53,7 +55,9 @@ def geometric(frame: "DataFrame") -> Finding:
 def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Finding]":
     """Judge whether an error falls as m^(-1/2).
 
-    Networks that differ in width and seed only have one law; all laws have one exponent.
+    Networks that differ in width and seed only have one law; all laws have one exponent. The
+    networks of one draw, such as those of several activations, have errors in common: their
+    geometric mean is one point, and draws of the same laws share a scale.
 
     Args:
         metric: the error.
@@ -62,8 +66,10 @@ def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Find
 
     def judge(frame: "DataFrame") -> Finding:
         rows = each_once(frame[frame[metric] > 0], NETWORK, metric)
-        columns = (rows[name].tolist() for name in (WIDTH, metric, ANY_WIDTH))
-        law = deq.power_law(*columns)
+        draws = rows.assign(log=rows[metric].map(math.log)).groupby(DRAW)
+        means = draws["log"].mean().map(math.exp)
+        laws = draws[ANY_WIDTH].agg(lambda names: "; ".join(sorted(names)))
+        law = deq.power_law(draws[WIDTH].first().tolist(), means.tolist(), laws.tolist())
         if law is None or law.margin > COARSE:
             return Finding(0, 0, "")
         text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"

@@ -12,6 +12,8 @@ from sweeps.planning.outcomes import TrialOutcome
 # Keys of the config of the infinitely wide network, and of a network.
 OF_KERNEL = ("data.", "model.activation", "model.sigma_w2")
 OF_NETWORK = ("data.", "model.", "seed")
+# Networks that differ in other keys, as in their activation, are made of the same random numbers.
+OF_DRAW = ("data.", "model.width", "seed")
 
 
 def key_of(outcome: TrialOutcome, prefixes: tuple[str, ...], *without: str) -> str:

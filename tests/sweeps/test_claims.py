@@ -254,6 +254,38 @@ def test_a_network_counts_once_however_many_step_sizes_it_is_trained_with(metric
     assert (once.count, once.of) == (6, "networks")
 
 
+@pytest.mark.parametrize("metric", ["gram_error", "depth_error"])
+def test_activations_of_one_draw_are_one_point_of_the_fit(metric):
+    """Their errors are those of the same random numbers."""
+    name = {"gram_error": "population", "depth_error": "exchange"}[metric]
+    noise = (1.1, 0.9, 1.0, 0.95, 1.08, 1.0)
+
+    def networks(activation, scale):
+        return [
+            trial(
+                {f"theory/{metric}": scale * width**-0.5 * each},
+                width,
+                seed=seed,
+                activation=activation,
+            )
+            for seed, (width, each) in enumerate(zip((16, 64, 256) * 2, noise, strict=True))
+        ]
+
+    one = finding(name, *networks("tanh", 1.0))
+    both = finding(name, *networks("tanh", 1.0), *networks("relu", 7.0))
+    assert (one.measured, 2 * one.count) == (both.measured, both.count)
+    # Without one network: its draw has the law of the other activation alone.
+    assert finding(name, *networks("tanh", 1.0), *networks("relu", 7.0)[1:]).count == 11
+
+
+def test_a_probability_is_stated_of_one_activation_only():
+    metrics = {"theory/lambda_0_over_m": 0.9, "theory/lambda_star": 1.0}
+    same = [trial(metrics, seed=seed) for seed in range(5)]
+    mixed = [trial(metrics, seed=seed, activation="relu") for seed in range(5)]
+    assert "probability" in finding("initial", *same).measured
+    assert "probability" not in finding("initial", *same, *mixed).measured
+
+
 def test_the_first_result_of_each_network_is_taken():
     failed, first, again = trial({}, 64), trial({"a": 1.0}, 64, eta=0.1), trial({"a": 2.0}, 64)
     other = trial({"a": 3.0}, 128)

@@ -11,7 +11,7 @@ import pytest
 from command import ENV, SMALL, client, inside, runs
 
 from sweeps.driver.terminal import Terminal
-from sweeps.planning.outcomes import FAILED, TrialOutcome
+from sweeps.planning.outcomes import FAILED, TrialOutcome, to_csv
 from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.attention import counts_by_kind, remarks
 from sweeps.reports.figures import FIGURES, Study, rates, style
@@ -234,11 +234,22 @@ def test_a_long_report_states_what_it_omits_and_averages_all_seeds():
     assert page.count("<tr>") < 1600
 
 
+def test_the_table_of_trials_has_the_keys_that_vary():
+    text = to_csv([line(w, seed=1, **rate(0.1)) for w in (8, 16)])
+    names, first, _ = (row.split(",") for row in text.splitlines())
+    assert names[:4] == ["trial", "model.width", "model.activation", "seed"]
+    assert first[1:4] == ["8", "relu", "1"]
+
+
 def test_too_many_series_are_drawn_as_one():
     many = [line(w, seed=0, **rate(0.1)) for w in range(8, 30)]
     ((name, lines),) = Study(many, lambda _: None).others("model.sigma_w2")
     assert (name, lines) == ("all", many)
-    assert len(Study(many[:20], lambda _: None).others("model.sigma_w2")) == 20
+    some = Study(many[:20], lambda _: None)
+    assert len(some.others("model.sigma_w2")) == 20
+    assert [name for name, _ in some.others("model.sigma_w2", each=2)] == ["all"]
+    firsts, count = some.first_of_groups()
+    assert (len(firsts), count) == (10, 20)
 
 
 def test_matplotlib_does_not_warn_of_its_caches_on_the_terminal(tmp_path):

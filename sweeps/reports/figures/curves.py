@@ -7,9 +7,11 @@ from sweeps.reports.frames import measured
 
 def draw(study: Study) -> bytes:
     """Loss, linearised prediction, bound, and ||W(t)||_2 of one trial of each group; PNG."""
-    figure, (left, right) = style.panels(2, "One trial of each group of seeds")
+    firsts, count = study.first_of_groups()
+    shown = "" if len(firsts) == count else f", {len(firsts)} of {count} groups"
+    figure, (left, right) = style.panels(2, f"One trial of each group of seeds{shown}")
     losses: list[float] = []
-    for i, (name, outcome) in enumerate(study.first_of_groups()):
+    for i, (name, outcome) in enumerate(firsts):
         columns = study.trajectory(outcome.planned.config_hash)
         if columns is None:
             continue

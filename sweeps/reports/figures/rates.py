@@ -23,7 +23,7 @@ def draw(study: Study) -> bytes:
     figure, (axes,) = style.panels(1, "Rates: bound, predicted, measured")
     key = study.axis
     xs: list[float] = []
-    for i, (name, outcomes) in enumerate(study.others(key)):
+    for i, (name, outcomes) in enumerate(study.others(key, each=len(KINDS))):
         for metric, text, dash, options in KINDS:
             points = pairs(outcomes, key, metric)
             xs += [x for x, _ in points]

@@ -9,7 +9,7 @@ ETA = "train.eta"
 def draw(study: Study) -> bytes:
     """Measured and linearised rate against eta, and the diverged trials; PNG."""
     figure, (axes,) = style.panels(1, "Rate against step size")
-    for i, (name, outcomes) in enumerate(study.others(ETA)):
+    for i, (name, outcomes) in enumerate(study.others(ETA, each=3)):
         for metric, text, more in (
             ("rate/measured", "measured", {"ls": "none"}),
             ("rate/linearized", "linearised", {"ls": "--", "marker": ""}),

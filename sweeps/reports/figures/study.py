@@ -44,22 +44,28 @@ class Study:
         order = sorted(groups, key=lambda parts: [(isinstance(p, str), p) for p in parts])
         return {" ".join(f"{part}" for part in parts): groups[parts] for parts in order}
 
-    def others(self, axis: str) -> list[tuple[str, list[TrialOutcome]]]:
+    def others(self, axis: str, each: int = 1) -> list[tuple[str, list[TrialOutcome]]]:
         """(name, trials) by the varying keys except the axis and the seed.
 
-        More than MAX_SERIES of them, as in a random search, become one, named "all".
+        If they would make more than MAX_SERIES series, as in a random search, they become one,
+        named "all".
+
+        Args:
+            axis: the key that is not a name's.
+            each: series that each of them makes.
         """
         groups, labels = group_by_others(self.lines, axis, "seed"), labels_of(self.lines)
-        if len(groups) > MAX_SERIES:
+        if len(groups) * each > MAX_SERIES:
             return [("all", list(self.lines))]
         return [
             (labels(rest) if rest else str(value(outcomes[0], "model.activation")), outcomes)
             for rest, outcomes in groups
         ]
 
-    def first_of_groups(self) -> list[tuple[str, TrialOutcome]]:
-        """Name and first trial of at most MAX_CURVES groups of seeds, evenly chosen."""
-        return [(g.name, g.lines[0]) for g in evenly(seed_groups(self.lines), MAX_CURVES)]
+    def first_of_groups(self) -> tuple[list[tuple[str, TrialOutcome]], int]:
+        """Name and first trial of at most MAX_CURVES groups of seeds, and the number of groups."""
+        groups = seed_groups(self.lines)
+        return [(g.name, g.lines[0]) for g in evenly(groups, MAX_CURVES)], len(groups)
 
 
 def value(outcome: TrialOutcome, key: str) -> Any:
