@@ -10,8 +10,10 @@ from sweeps.reports import limits
 from sweeps.reports.claims_frame import (
     ACTIVATION,
     ANY_WIDTH,
+    ETA,
     GOAL,
     NETWORK,
+    UNIT,
     claims_frame,
     each_once,
 )
@@ -320,7 +322,7 @@ CLAIMS = (
         "optimum",
         "gradient descent reaches a global optimum",
         f"{LING}; {TRUONG}",
-        "whose step size is below 2 / lambda_max(H(0)) and whose training did not end with its budget",
+        "below the step size 2 / lambda_max(H(0)), where training did not end with its budget",
         "global_convergence",
         _optimum,
     ),

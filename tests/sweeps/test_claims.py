@@ -18,12 +18,12 @@ NOT = {"theory/condition_held": 0.0}
 
 
 def trial(
-    summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None, eta=1.0
+    summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None, eta=0.5
 ):
     """The outcome of a trial with these metrics."""
     plain = {
         "model": {"width": width, "activation": activation},
-        "train": {"loss_tol": loss_tol, "eta": eta},
+        "train": {"loss_tol": loss_tol, "eta": eta, "eta_unit": "tangent"},
         "data": data or {"n": 8},
         "seed": seed,
     }
@@ -185,6 +185,9 @@ def test_a_global_optimum_is_asked_for_and_reached():
     assert finding("optimum", reached, slow, cut, short).verdict == "seen in 2 of 3"
     assert finding("optimum", short).measured == ""
     assert finding("optimum", easy).measured == ""
+    wild = trial({}, loss_tol=1e-20, status="diverged", eta=1.0)
+    assert finding("optimum", wild).measured == ""
+    assert finding("optimum", reached, wild).verdict == "seen"
     assert finding("final_rate", reached, slow, cut).verdict == "seen in 1 of 2"
 
 
