@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 import sweeps
 from docs.keys import config_keys
+from sweeps.config import hydra
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
 from sweeps.config.hydra import composed_yaml
@@ -143,6 +144,17 @@ def test_an_interpolation_follows_the_axes():
     assert hashes(axes) == hashes("train.steps=${model.width}", "model.width=8,16")
     with pytest.raises(ConfigError, match=f"^study {NO_PART}"):
         request(["study=w${model.width}", "model.width=8,16"])
+
+
+def test_an_environment_variable_in_an_axis_and_beside_one(monkeypatch):
+    """Beside one it has no part in the time per point: the points are not resolved one by one."""
+    monkeypatch.setenv("PHI", "tanh")
+    tanh = hashes("model.activation=relu,tanh")
+    for variable in ("${oc.env:PHI}", "${env_or:PHI,sin}"):
+        assert hashes(f"model.activation=relu,{variable}") == tanh
+        assert hashes(f"+axes={{model.activation: [relu, '{variable}']}}") == tanh
+    monkeypatch.setattr(hydra, "_resolved", None)
+    assert hashes("model.activation=${oc.env:PHI}", "seed=0,1")[0] == tanh[1]
 
 
 DECIMALS = st.decimals(-50, 50, places=3) | st.decimals(-1, 1, places=6)
