@@ -43,7 +43,7 @@ class Claim:
         source: who proved it, or derived it.
         assumptions: where it is claimed.
         experiment: the experiment under conf/ whose sweep tests it.
-        judge: what a sweep's trials show; see `_frame`.
+        judge: what a sweep's trials show; see `claims_frame`.
     """
 
     name: str
@@ -64,17 +64,17 @@ class Score:
 
 def scorecard(outcomes: Sequence[TrialOutcome]) -> list[Score]:
     """Every claim whose quantities a sweep's trials have, with what they show."""
-    frame = _frame(outcomes)
-    scores = [Score(claim, claim.judge(frame)) for claim in CLAIMS]
-    return [score for score in scores if score.finding.measured]
+    frame = claims_frame(outcomes)
+    scores = [score(claim, frame) for claim in CLAIMS]
+    return [each for each in scores if each.finding.measured]
 
 
-def score(claim: Claim, outcomes: Sequence[TrialOutcome]) -> Score:
-    """One claim, with what a sweep's trials show of it."""
-    return Score(claim, claim.judge(_frame(outcomes)))
+def score(claim: Claim, frame: "DataFrame") -> Score:
+    """One claim, with what a sweep's trials show of it; see `claims_frame`."""
+    return Score(claim, claim.judge(frame))
 
 
-def _frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
+def claims_frame(outcomes: Sequence[TrialOutcome]) -> "DataFrame":
     """METRICS, width and loss_tol of the trials that have a result and were not stopped early."""
     frame = metrics_frame(outcomes, METRICS)
     plain = [flatten(outcome.planned.plain) for outcome in outcomes]

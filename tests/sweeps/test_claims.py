@@ -7,7 +7,7 @@ from command import inside
 
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.claims import CLAIMS, score, scorecard
+from sweeps.reports.claims import CLAIMS, claims_frame, score, scorecard
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 HELD = {"theory/condition_held": 1.0}
@@ -28,7 +28,7 @@ def trial(summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="
 
 
 def finding(name, *trials):
-    return score(BY_NAME[name], trials).finding
+    return score(BY_NAME[name], claims_frame(trials)).finding
 
 
 def equilibrium(held):
