@@ -31,13 +31,21 @@ def typeset(page: str) -> str:
     return _INLINE.sub(lambda found: picture(html.unescape(found[1])), page)
 
 
+def shape(tex: str) -> Path:
+    """Return the outline of a formula.
+
+    Raises:
+        ValueError: matplotlib does not understand the formula.
+    """
+    return TextPath((0, 0), f"${' '.join(tex.split())}$", size=EM, prop=FONT)
+
+
 def picture(tex: str) -> str:
     """Return one formula as an SVG element that is aligned with the text around it.
 
     A word joiner follows it, so that no line begins with the comma after a formula.
     """
-    tex = " ".join(tex.split())
-    path = TextPath((0, 0), f"${tex}$", size=EM, prop=FONT)
+    tex, path = " ".join(tex.split()), shape(tex)
     left, bottom, right, top = path.get_extents().extents
     width, height = right - left, top - bottom
     box = f"{left:.1f} {-top:.1f} {width:.1f} {height:.1f}"

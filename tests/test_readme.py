@@ -18,6 +18,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 BY_TASK = (ROOT / "docs" / "how-to" / "commands.md").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT + BY_TASK)
 COMMANDS += re.findall(r"^    (sweeps .*)$", STUDIES, re.MULTILINE)
+# A page's command at full size takes seconds.
+SMALL = ("data.n=8", "model.width=16")
 # Commands that take long or never end: only their --help is tested.
 LONG = {
     "ui",
@@ -50,7 +52,7 @@ softsign = deq.Activation(
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
-    """`sweeps run` is planned only; other commands run to their end."""
+    """`sweeps run` is planned only; other commands run to their end, `sweeps theory` small."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -60,6 +62,8 @@ def test_every_sweeps_command_is_understood(command, tmp_path, monkeypatch):
     _, name, *words = shlex.split(command.replace("FILE.npz", "own.npz"))
     if name == "run":
         words.append("--dry-run")
+    if name == "theory":
+        words += SMALL
     if name in LONG:
         words = ["--help"]
     done = CliRunner().invoke(cli, [name, *words])

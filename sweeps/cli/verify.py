@@ -25,7 +25,8 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
     Exit codes are those of `sweeps run`; a claim that was not seen is no failure.
     """
     from sweeps.driver.terminal import Terminal
-    from sweeps.reports.claims import CLAIMS, score
+    from sweeps.reports.claims import CLAIMS, METRICS, score
+    from sweeps.reports.claims_frame import claims_frame
 
     if any(word.lstrip("+").startswith("experiment=") for word in overrides):
         raise click.UsageError("verify has experiments of its own: leave experiment= out")
@@ -38,7 +39,8 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
     with output.waiting("loading the engine"):
         from sweeps.driver.run import launch
     done = {name: launch(requests[name], words[name], output) for name in names}
-    scores = [score(claim, done[claim.experiment].lines) for claim in CLAIMS]
+    frames = {name: claims_frame(finished.lines, METRICS) for name, finished in done.items()}
+    scores = [score(claim, frames[claim.experiment]) for claim in CLAIMS]
     if as_json:
         sweeps = {name: finished.plan.sweep for name, finished in done.items()}
         click.echo(json.dumps([_plain(each, sweeps) for each in scores], indent=2))

@@ -83,12 +83,21 @@ def file_of(name: str, folders: Sequence[Path] = ()) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def misnamed(group: str, folders: Sequence[Path]) -> list[Path]:
+    """Files of a group that end in .yml, which Hydra does not read; those of ./conf too."""
+    project = [] if why_unused() else [Path(PROJECT_FOLDER).resolve()]
+    places = dict.fromkeys([*folders, *project])
+    return [file for folder in places for file in sorted((folder / group).glob("**/*.yml"))]
+
+
 def _named(config_dir: str | Path) -> Path:
     """Resolve and check the value of `--config-dir`.
 
     Raises:
         ConfigError: the folder cannot be used.
     """
+    if not isinstance(config_dir, str | Path):
+        raise ConfigError(f"config_dir={config_dir!r}: name a folder, as text")
     folder, option = Path(config_dir).absolute(), f"--config-dir {shlex.quote(str(config_dir))}"
     if not str(config_dir).strip():
         raise ConfigError(f"{option}: name a folder, or leave the option out")

@@ -71,6 +71,11 @@ def missing_choice(
     return None
 
 
+def _names_file(override: str, folders: Sequence[Path]) -> bool:
+    """Whether an override chooses files, so that a value in them was not typed."""
+    return any(file_of(f"{group}/{name}", folders) for group, name in _choices(override))
+
+
 def _choices(override: str) -> list[tuple[str, str]]:
     """(group, choice) pairs of an override that may choose; Hydra takes NAME.yaml for NAME."""
     key, _, value = override.lstrip("+").partition("=")
@@ -91,8 +96,12 @@ def _defaults(file: Path, group: str) -> Iterator[tuple[str, str]]:
 
 def _file_of_key(message: str, overrides: Sequence[str], folders: Sequence[Path]) -> Path | None:
     """The user's file that sets the key that an error message is about; None without one."""
-    typed = [override.lstrip("+~").partition("=")[0] for override in overrides]
     about = message.partition(": did you mean")[0]
+    typed = [
+        override.lstrip("+~").partition("=")[0]
+        for override in overrides
+        if about.startswith(override) or not _names_file(override, folders)
+    ]
     if any(key and _is_about(about, key) for key in typed):
         return None
     for file in user_files(overrides, folders):

@@ -66,7 +66,8 @@ def _axis(
             setting = parse(parser, f"{key}={values}", groups)
         except ConfigError as error:
             raise ConfigError(f"the axis {key!r}: {error}") from error
-        return setting.axis or [written if has_interpolation(written) else setting.value]
+        depends = has_interpolation(written, of_keys=True)
+        return setting.axis or [written if depends else setting.value]
     if values == []:
         raise ConfigError(f"the axis {key!r} has no values")
     if isinstance(values, list):

@@ -223,7 +223,8 @@ def _cells(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """(plain config, values of the axes) of every cell of one composition."""
     grid, space = _searched(plain, steps)
-    late = bool(grid) and has_interpolation([raw, *(setting.values for setting in grid)])
+    swept = [setting.values for setting in grid]
+    late = bool(grid) and (has_interpolation(raw, of_keys=True) or has_interpolation(swept))
     for picked in itertools.product(*(setting.values for setting in grid)):
         pairs = list(zip(grid, picked, strict=True))
         values: dict[str, Any] = {}

@@ -87,7 +87,7 @@ def _existing(name: str, choices: Sequence[str], broken: Sequence[str] = ()) -> 
 def _readable(
     group: str, choices: Sequence[str], folders: Sequence[Path]
 ) -> tuple[list[str], list[str]]:
-    """Choices of a group that can be read, and the faults of the user's files of the others."""
+    """Choices of a group that can be read, and the faults of the user's other files of it."""
     ours = config_files.conf_dir()
     faults = {}
     for name in choices:
@@ -95,7 +95,11 @@ def _readable(
         file = next((place for place in places if os.path.lexists(place)), ours)
         if not file.is_relative_to(ours) and (fault := yaml_fault(file)):
             faults[name] = f"{file} cannot be read: {fault}"
-    return [name for name in choices if name not in faults], list(faults.values())
+    renamed = [
+        f"{file} is not read: rename it to {file.stem}.yaml"
+        for file in config_files.misnamed(group, folders)
+    ]
+    return [name for name in choices if name not in faults], [*faults.values(), *renamed]
 
 
 def _lacks(error: BaseException, override: str, choices: Sequence[str]) -> bool:

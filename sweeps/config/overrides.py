@@ -1,6 +1,7 @@
 """The door to Hydra's override grammar: parses overrides into settings."""
 
 import random
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ from sweeps.errors import ConfigError
 
 # Brackets of Hydra's grammar.
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+# Beginning of an interpolation of an environment variable.
+_ENVIRONMENT = re.compile(r"\$\{(oc\.env|env_or):")
 # An axis: values of a grid, or an interval or choice that a search draws from.
 Axis = list[Any] | Interval | Choice
 
@@ -145,13 +148,17 @@ def check_setting(setting: Setting, groups: Mapping[str, list[str]]) -> None:
             raise ConfigError(no_choice(text, setting.key, groups[setting.key]))
 
 
-def has_interpolation(value: Any) -> bool:
-    """Whether plain data interpolates other keys; ${oc.env:...} does not count."""
+def has_interpolation(value: Any, *, of_keys: bool = False) -> bool:
+    """Whether plain data holds an interpolation.
+
+    Args:
+        value: plain data.
+        of_keys: count those of other keys only, and not those of environment variables.
+    """
     if isinstance(value, dict | list):
-        return any(
-            has_interpolation(v) for v in (value.values() if isinstance(value, dict) else value)
-        )
-    return isinstance(value, str) and "${" in value.replace("${oc.env:", "")
+        inner = value.values() if isinstance(value, dict) else value
+        return any(has_interpolation(each, of_keys=of_keys) for each in inner)
+    return isinstance(value, str) and "${" in (_ENVIRONMENT.sub("", value) if of_keys else value)
 
 
 def _parsed(parser: OverridesParser, text: str) -> Override:

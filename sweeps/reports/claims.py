@@ -72,13 +72,13 @@ class Score:
 def scorecard(outcomes: Sequence[TrialOutcome]) -> list[Score]:
     """Every claim whose quantities a sweep's trials have, with what they show."""
     frame = claims_frame(outcomes, METRICS)
-    scores = [Score(claim, claim.judge(frame)) for claim in CLAIMS]
-    return [score for score in scores if score.finding.measured]
+    scores = [score(claim, frame) for claim in CLAIMS]
+    return [each for each in scores if each.finding.measured]
 
 
-def score(claim: Claim, outcomes: Sequence[TrialOutcome]) -> Score:
-    """One claim, with what a sweep's trials show of it."""
-    return Score(claim, claim.judge(claims_frame(outcomes, METRICS)))
+def score(claim: Claim, frame: "DataFrame") -> Score:
+    """One claim, with what a sweep's trials show of it; see `claims_frame`."""
+    return Score(claim, claim.judge(frame))
 
 
 def _guaranteed(

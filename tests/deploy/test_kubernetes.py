@@ -3,6 +3,7 @@
 rayjob.schema.json is KubeRay's own (its first line says which), with unknown fields refused.
 """
 
+import functools
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from documents import steps
+from kubernetes_validate import utils
 
 from sweeps.config.request import request
 
@@ -32,6 +34,8 @@ MANIFESTS = {
 JOB = MANIFESTS["RayJob sweep"]["spec"]
 CLUSTER = JOB["rayClusterSpec"]
 WORKERS = {group["groupName"]: group for group in CLUSTER["workerGroupSpecs"]}
+# It reads them anew for each manifest.
+utils.schema_contents = functools.cache(utils.schema_contents)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 SECRETS = ("POSTGRES_PASSWORD", "MLFLOW_ADMIN_PASSWORD", "MLFLOW_SECRET_KEY", "RAY_TOKEN")
 

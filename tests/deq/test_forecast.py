@@ -190,7 +190,7 @@ def test_a_least_eigenvalue_that_is_rounding_gives_no_bound():
         assert "rounding" in outcome.notes["rate/bound"]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("tanh", 400), ("sigmoid", 3000)])
+@pytest.mark.parametrize(("name", "steps"), [("tanh", 400), ("sigmoid", 1500)])
 def test_the_cost_of_both_integrators_is_near_what_a_trial_takes(name, steps):
     """The formulas are within 9 and 32 percent of the runs that they were fitted to."""
     trial = TrialConfig(
@@ -202,7 +202,7 @@ def test_the_cost_of_both_integrators_is_near_what_a_trial_takes(name, steps):
     taken = train(trial).summary["solver/products_total"]
     assert guess.windows == pytest.approx(taken, rel=0.35)
     assert guess.advice == "windows"
-    single = dataclasses.replace(trial, train=TrainConfig(min(steps, 500)))
+    single = dataclasses.replace(trial, train=TrainConfig(steps=200))
     taken = train(single).summary["solver/products_total"]
     assert integrator_cost(single, 32).steps == pytest.approx(taken, rel=0.12)
 

@@ -109,11 +109,14 @@ ROUGH = [
 ]
 
 
+LEGENDRE = [part.astype(numpy.longdouble) for part in numpy.polynomial.legendre.leggauss(16)]
+
+
 def nodes(breaks, low=-12.0, high=12.0):
     """Gauss-Legendre nodes and weights in longdouble on panels between the breaks."""
     ends = numpy.concatenate([[low], numpy.clip(numpy.sort(breaks), low, high), [high]])
     edges = numpy.concatenate([numpy.linspace(a, b, 17) for a, b in itertools.pairwise(ends)])
-    t, w = (part.astype(numpy.longdouble) for part in numpy.polynomial.legendre.leggauss(16))
+    t, w = LEGENDRE
     half = numpy.diff(edges.astype(numpy.longdouble))[:, None] / 2
     g = (edges[:-1, None] + half * (1 + t)).ravel()
     pi = numpy.longdouble(math.pi)

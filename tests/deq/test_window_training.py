@@ -7,7 +7,6 @@ import pytest
 import torch
 from small_trials import finished
 
-from deq.activations.builtin import ACTIVATIONS
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, load
 from deq.training.checkpoint import load_newest, numerical_environment, write_checkpoint
@@ -24,7 +23,7 @@ from deq.activations.builtin import ACTIVATIONS
 hinge = dataclasses.replace(ACTIVATIONS["relu"], name="hinge")
 """
 STAMP = {"trials": "these", **numerical_environment()}
-SMOOTH = tuple(name for name, phi in ACTIVATIONS.items() if math.isfinite(phi.curvature))
+SMOOTH = ("tanh", "cos", "gelu", "identity")  # odd, phi(0) = 1, no symmetry, linear
 
 
 def trial(name="tanh", *, width=64, steps=300, tol=1e-6, solver_tol=1e-12, **parts):
@@ -121,9 +120,9 @@ def test_kinked_windows_give_the_loss_and_rate_of_single_steps(parts):
 
 
 def test_a_wide_kinked_network_is_right_to_the_tolerance_and_cheap():
-    windows, steps, error = compared(trial("relu", tol=None, width=192, steps=600, solver_tol=1e-8))
+    windows, steps, error = compared(trial("relu", tol=None, width=128, steps=400, solver_tol=1e-8))
     assert error < 3e-4
-    assert windows.summary["solver/crossing"] > 10
+    assert windows.summary["solver/crossing"] > 3
     assert windows.summary["solver/sliding"] > 0
     total = "solver/products_total"
     assert windows.summary[total] < 0.5 * steps.summary[total]
@@ -201,7 +200,7 @@ def test_float32_windows_follow_float64_as_far_as_single_steps_do():
 
 
 def test_a_float64_finish_continues_in_windows():
-    config = trial(dtype="float32", finish="float64", solver_tol=1e-6, steps=600)
+    config = trial(dtype="float32", finish="float64", solver_tol=1e-6, steps=300)
     course = course_of(config)
     rounding = [row["rounding"] for row in course.rows]
     assert rounding[0] > 1e-8

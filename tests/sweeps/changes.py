@@ -25,8 +25,11 @@ def _migrate(path, *, create):
     tables = Path({str(TABLES)!r})
     if create and tables.exists():
         _shutil.copy(tables, path)
-    else:
-        _by_migrations(path, create=create)
+        return
+    _by_migrations(path, create=create)
+    if create and os.access(tables.parent, os.W_OK):
+        new = _shutil.copy(path, f"{{tables}}.{{os.getpid()}}")
+        os.replace(new, tables)
 """,
 }
 

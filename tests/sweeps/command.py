@@ -1,9 +1,9 @@
 """The `sweeps` command as its users run it, and what it left in MLflow."""
 
 import contextlib
+import importlib
 import io
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,14 +11,12 @@ import sys
 import warnings
 from unittest import mock
 
-from changes import BLANK, ROOT, SCRATCH, TABLES, changed
+from changes import QUICK, ROOT, SCRATCH, changed
 from mlflow import MlflowClient
 
 from sweeps import tracking  # noqa: F401 - its settings of MLflow stand before `inside` changes any
 from sweeps.cli import main
 from sweeps.cli.signals import SIGNALS
-from sweeps.reports.figures import style
-from sweeps.tracking import schema
 
 SMALL = ["data.n=8", "train.steps=30", "model.width=16"]
 OTHERS = ("SWEEPS_", "MLFLOW_", "RAY_", "MPLCONFIGDIR")  # the last one is set by `style`
@@ -66,30 +64,16 @@ def sweeps(*words, cwd, full=False, **env):
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
-_by_migrations = schema._migrate
-
-
-def _migrate(path, *, create):
-    if create and TABLES.exists():
-        shutil.copy(TABLES, path)
-        return
-    _by_migrations(path, create=create)
-    if create and os.access(TABLES.parent, os.W_OK):
-        shutil.copy(path, TABLES.with_suffix(".new")).replace(TABLES)
-
-
-def _blank(figure):
-    return BLANK
-
-
 @contextlib.contextmanager
-def _quick():
+def quick():
     """Make the changes of changes.QUICK in this process."""
-    with (
-        mock.patch.object(style, "png", _blank),
-        mock.patch.object(style, "quick_png", _blank),
-        mock.patch.object(schema, "_migrate", _migrate),
-    ):
+    with contextlib.ExitStack() as stack:
+        for name, code in QUICK.items():
+            module = importlib.import_module(name)
+            names = dict(vars(module))
+            exec(code, names)  # noqa: S102 - of changes.py
+            new = {k: v for k, v in names.items() if vars(module).get(k) is not v}
+            stack.enter_context(mock.patch.multiple(module, create=True, **new))
         yield
 
 
@@ -109,7 +93,7 @@ def inside(*words, cwd, full=False, **env):
         mock.patch.dict(os.environ, kept | ENV | env, clear=True),
         mock.patch.object(sys, "argv", ["sweeps", *words]),
         mock.patch.object(sys, "path", [*sys.path]),
-        contextlib.nullcontext() if full else _quick(),
+        contextlib.nullcontext() if full else quick(),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),

@@ -151,6 +151,20 @@ class MlflowServer:
     def stop(self):
         self.process.kill()
 
+    def stop_during(self, sweep, mark):
+        """Stop when a sweep has its first result; return what it prints from then on.
+
+        Args:
+            sweep: the command, running with the fixture `slow`.
+            mark: the file that makes its trials sleep; it is removed then.
+        """
+        for line in sweep.stdout:
+            if line.startswith("[1/"):
+                self.stop()
+                mark.unlink()
+                break
+        return sweep.communicate(timeout=200)[0]
+
     def client(self, monkeypatch):
         for name, value in AUTH.items():
             monkeypatch.setenv(name, value)

@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from command import quick
 from mlflow.exceptions import MlflowException
 from records import RECORD
 
@@ -34,6 +35,13 @@ RECORDS = (
         environment={"packages": {"deq-sweeps": "0.0.9"}, "code": {"commit": "c" * 40}},
     ),
 )
+
+
+@pytest.fixture(autouse=True)
+def copied_tables():
+    """MLflow's tables are copied."""
+    with quick():
+        yield
 
 
 def opened(root):

@@ -9,7 +9,8 @@ from command import inside
 import deq
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.claims import CLAIMS, score, scorecard
+from sweeps.reports.claims import CLAIMS, METRICS, score, scorecard
+from sweeps.reports.claims_frame import claims_frame
 from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, once
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -34,7 +35,7 @@ def trial(
 
 
 def finding(name, *trials):
-    return score(BY_NAME[name], trials).finding
+    return score(BY_NAME[name], claims_frame(trials, METRICS)).finding
 
 
 def equilibrium(held):

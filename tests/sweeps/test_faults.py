@@ -12,14 +12,10 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import torch
 from changes import changed, paced
 from command import ENV, SMALL, client, inside, runs, started, sweeps
+from own_wave import mark_trial, write_wave
 from services import AUTH, alive, end, tree, until
-
-import deq
-from deq.theory.rejection_sampling import starting_weights
-from sweeps.config.request import request
 
 pytestmark = pytest.mark.services
 
@@ -43,41 +39,19 @@ def assert_complete(api, count, study="default"):
         assert "rate/measured" in run.data.metrics
 
 
-KILLER = """import os
-import signal
-from pathlib import Path
-
-import torch
-
-import deq
-
-HERE = Path(__file__).parent
-
-
-def sin(x):
-    if x.dim() == 3:
-        for mark in HERE.glob("*.mark"):
-            if bool(((x[:, 0, 0] - float(mark.read_text())).abs() < 1e-12).any()):
-                if mark.stem == "once":
-                    mark.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-    return x.sin()
-
-
-wave = deq.Activation("wave", sin, torch.cos, 1.0, 1.0, 0.0, True)
+KILLS = """if mark.stem == "once":
+    mark.unlink()
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_workers_killed_with_9(tmp_path, monkeypatch):
     """One trial always ends its worker, one the first time: the rest has results."""
-    (tmp_path / "killer.py").write_text(KILLER)
+    write_wave(tmp_path / "killer.py", KILLS)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*SMALL, "model.activation=killer:wave", "seed=range(0,5)", "pack=2"]
     for seed, name in ((1, "always"), (2, "once")):
-        config = request(words).trials[seed].trial
-        data = deq.load(config.data)
-        _, u, _ = starting_weights([config], [data], torch.device("cpu"))
-        (tmp_path / f"{name}.mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
+        mark_trial(tmp_path / f"{name}.mark", words, seed)
     # Ray's sockets would have too long a path under this TMPDIR.
     done = sweeps("run", *words, "cluster.max_retries=1", cwd=tmp_path, TMPDIR=str(tmp_path))
     assert done.returncode == 1, done.stderr

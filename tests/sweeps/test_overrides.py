@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 import sweeps
 from docs.keys import config_keys
+from sweeps.config import hydra
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
 from sweeps.config.hydra import composed_yaml
@@ -143,6 +144,17 @@ def test_an_interpolation_follows_the_axes():
     assert hashes(axes) == hashes("train.steps=${model.width}", "model.width=8,16")
     with pytest.raises(ConfigError, match=f"^study {NO_PART}"):
         request(["study=w${model.width}", "model.width=8,16"])
+
+
+def test_an_environment_variable_in_an_axis_and_beside_one(monkeypatch):
+    """Beside one it has no part in the time per point: the points are not resolved one by one."""
+    monkeypatch.setenv("PHI", "tanh")
+    tanh = hashes("model.activation=relu,tanh")
+    for variable in ("${oc.env:PHI}", "${env_or:PHI,sin}"):
+        assert hashes(f"model.activation=relu,{variable}") == tanh
+        assert hashes(f"+axes={{model.activation: [relu, '{variable}']}}") == tanh
+    monkeypatch.setattr(hydra, "_resolved", None)
+    assert hashes("model.activation=${oc.env:PHI}", "seed=0,1")[0] == tanh[1]
 
 
 DECIMALS = st.decimals(-50, 50, places=3) | st.decimals(-1, 1, places=6)
@@ -308,6 +320,7 @@ def test_the_names_of_other_libraries_lead_to_keys_that_exist():
         (lambda: sweeps.launch("model.width=64"), "give a list of texts, ['model.width=64']"),
         (lambda: sweeps.plan([64]), "give a list of texts"),
         (lambda: sweeps.compose({"seed": 3}), "give a list of texts"),
+        (lambda: sweeps.compose(config_dir=3), "config_dir=3: name a folder, as text"),
         (lambda: sweeps.load_trial(None), "None is no hash"),
         (lambda: sweeps.load(12), "12 is no sweep's name"),
     ],
@@ -332,6 +345,32 @@ def test_hydras_search_path_brings_choices(tmp_path):
     (tmp_path / "data" / "mine.yaml").write_text("name: sphere\nn: 8\nd: 8\nseed: 0\n")
     (trial,) = request([f"hydra.searchpath=[{tmp_path}]", "data=mine"]).trials
     assert (trial.trial.data.name, trial.trial.data.n) == ("sphere", 8)
+
+
+def test_a_wrong_value_names_the_chosen_file_that_has_it(tmp_path):
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "mine.yaml"
+    file.write_text("name: sphere\nn: -4\nd: 8\nseed: 0\n")
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}: data: n must be .* -4$"):
+        request(["data=mine", "seed=0,1"], tmp_path)
+    with pytest.raises(ConfigError, match=r"^data: n must be at least 1, not -3$"):
+        request(["data=mine", "data.n=-3"], tmp_path)
+
+
+@pytest.mark.parametrize("folder", [".", "conf"])
+def test_a_missing_choice_names_the_file_of_the_wrong_ending(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / folder / "experiment" / "mine.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nseed: 1\n")
+    file.with_name("other.yaml").write_text("# @package _global_\nseed: 1\n")
+    named = tmp_path if folder == "." else None
+    for word in ("experiment=mine", "+experiment=mine"):
+        with pytest.raises(ConfigError, match=r"mine\.yml is not read: rename it to mine\.yaml\)$"):
+            request([word], named)
+    file.with_name("other.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"mine\.yml is not read|no choice for a group"):
+        request(["experiment=mine"], named)
 
 
 @pytest.mark.parametrize(("port", "said"), [("70000", "1<=x<=65535"), ("5000", "no record under")])

@@ -320,6 +320,16 @@ def test_streams_that_cannot_encode_or_are_closed(trained):
     refused(done, "standard output", code=1)
 
 
+def test_a_command_whose_output_nobody_reads_any_more_goes_on(tmp_path):
+    words = "data.n=8 train.steps=20 model.width=16 cluster=inline seed=0,1"
+    for command in ("$SWEEPS show", f"$SWEEPS run {words}", f"$SWEEPS run {words} --json"):
+        done = shell(f"{{ {command}; echo $? >&2; }} | true", tmp_path)
+        assert done.stderr.splitlines()[-1] == "0", done.stderr
+        assert "Traceback" not in done.stderr
+    (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
+    assert (status["state"], status["done"]) == ("finished", 2)
+
+
 GARBAGE = ["text", [], None, {"at": "text"}, {"at": None, "host": "h", "pid": 1, "running": {}}]
 GARBAGE += [{"at": 4e9, "host": "h", "pid": 1, "running": r} for r in ([], {"a": 1}, {"a": [1]})]
 GARBAGE += [{"at": 4e9, "host": "h", "pid": 1, "running": {"a": ["x", "y"]}}, {"at": 4e9}]

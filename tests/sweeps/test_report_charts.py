@@ -57,7 +57,7 @@ def data_of(page):
 def test_a_report_of_a_thousand_trials_is_small_and_states_what_it_omits(grid):
     widths, seeds = grid
     lines = [trial(8 + w, seed=s) for w in range(widths) for s in range(seeds)]
-    page = page_of(lines, trajectory)["report.html"]
+    page = page_of(lines, trajectory, full=True)["report.html"]
     assert len(page.encode()) < 4_000_000
     charts = {chart["id"]: chart for chart in data_of(page)["charts"]}
     curves = charts["loss"]["figure"]["data"]

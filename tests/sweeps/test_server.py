@@ -48,12 +48,7 @@ def test_nothing_is_lost_when_the_server_dies(server, tmp_path, slow, monkeypatc
     """It dies during a sweep; training continues, and sync sends the rest."""
     env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **env) as sweep:
-        for line in sweep.stdout:
-            if line.startswith("[1/6]"):
-                server.stop()
-                (tmp_path / "mark").unlink()
-                break
-        said, _ = sweep.communicate(timeout=200)
+        said = server.stop_during(sweep, tmp_path / "mark")
     assert sweep.returncode == 3
     assert "sweeps sync" in said
     asked = [f"tracking.uri={server.uri}", "tracking=server"]

@@ -7,8 +7,8 @@ import time
 import pytest
 from changes import changed, paced
 from command import client, inside, runs, started, sweeps
+from own_wave import mark_trial, write_wave
 
-from sweeps.config.request import request
 from sweeps.driver import session
 
 pytestmark = pytest.mark.slow
@@ -129,42 +129,13 @@ def wait_for(cwd, right):
     raise AssertionError(found)
 
 
-HANGS = """import time
-from pathlib import Path
-
-import torch
-
-import deq
-
-MARK = Path(__file__).parent / "mark"
-
-
-def sin(x):
-    if x.dim() == 3 and MARK.exists():
-        if bool(((x[:, 0, 0] - float(MARK.read_text())).abs() < 1e-12).any()):
-            time.sleep(3600)
-    return x.sin()
-
-
-wave = deq.Activation("wave", sin, torch.cos, 1.0, 1.0, 0.0, True)
-"""
-
-
 def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
     """Its worker is ended once; the other trials have results, and this one its reason."""
-    import torch
-
-    import deq
-    from deq.theory.rejection_sampling import starting_weights
-
-    (tmp_path / "hangs.py").write_text(HANGS)
+    write_wave(tmp_path / "hangs.py", "time.sleep(3600)")
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*WORDS, "model.activation=hangs:wave", "seed=0,1,2", "pack=1"]
     words.append("cluster.cpus_per_trial=2")
-    config = request(words).trials[1].trial
-    data = deq.load(config.data)
-    _, u, _ = starting_weights([config], [data], torch.device("cpu"))
-    (tmp_path / "mark").write_text(repr(float((u @ data.x)[0, 0, 0])))
+    mark_trial(tmp_path / "seed-1.mark", words, 1)
     soon = changed(tmp_path / "changes", storage__stop_requests="HANGS_AFTER = 2.0")
     done = sweeps("run", *words, "cluster.trial_timeout=20", cwd=tmp_path, **soon)
     assert done.returncode == 1, done.stderr

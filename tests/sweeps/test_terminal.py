@@ -1,12 +1,14 @@
 """Tables on terminals of any width, and where the output is no terminal."""
 
 import io
+import os
 import re
 import sys
 from unittest import mock
 
 import pytest
 
+from sweeps.cli.streams import prepare_streams
 from sweeps.driver.terminal import Terminal
 from sweeps.planning.outcomes import COLUMNS
 
@@ -15,6 +17,23 @@ RUN = ["trial", "status", *COLUMNS]
 TRIAL = ["hash", "trial", "state", "note"]
 NAME = "my_activations_of_today:softsign width=1024 sigma_w2=0.08"
 NOTE = "stopped by jo; resume continues at step 10413 [of 20000]"
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_text_that_nobody_reads_is_discarded(unbuffered, monkeypatch):
+    """As after `| head`, which leaves before the command ends."""
+    reader, writer = os.pipe()
+    with io.FileIO(writer, "w") as raw:
+        buffer = raw if unbuffered else io.BufferedWriter(raw)
+        piped = io.TextIOWrapper(buffer, "ascii", write_through=unbuffered)
+        monkeypatch.setattr(sys, "stdout", piped)
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        prepare_streams()
+        print("\xd6", flush=True)
+        assert os.read(reader, 99) == b"\\xd6\n"
+        os.close(reader)
+        for _ in range(2):
+            print("more", flush=True)
 
 
 class Screen(io.StringIO):

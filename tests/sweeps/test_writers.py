@@ -66,12 +66,7 @@ def test_a_server_with_a_new_database_gets_all_results_in_the_right_study(
     words = ["run", *TRIAL, *to, "cluster=inline", "study=mine", "seed=range(0,4)"]
     env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words, cwd=tmp_path, **env) as sweep:
-        for line in sweep.stdout:
-            if line.startswith("[1/4]"):
-                server.stop()
-                (tmp_path / "mark").unlink()
-                break
-        said, _ = sweep.communicate(timeout=200)
+        said = server.stop_during(sweep, tmp_path / "mark")
     assert sweep.returncode == 3, said
     assert said.count("MLflow does not take results") == 1
     assert "did not take" in said.partition("Not in MLflow yet: ")[2]
