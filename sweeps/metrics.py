@@ -109,6 +109,13 @@ SUMMARY = (
         "rate/measured_end divided by rate/asymptotic_end: 1 once the slowest mode alone is left",
     ),
     Metric(
+        "rate/single_index",
+        "data.labels=single_index, width 1, ReLU: of the slowest mode at the minimum that gradient "
+        "flow from the trial's network reaches",
+        RATE,
+    ),
+    Metric("rate/measured_end_over_single_index", "rate/measured_end divided by rate/single_index"),
+    Metric(
         "rate/effective_eigenvalue",
         "(1 - exp(-rate/2)) / eta: the eigenvalue of H whose mode decays at the measured rate",
     ),
@@ -180,7 +187,12 @@ SUMMARY = (
     Metric(
         "theory/sphere_drift",
         "relative change of ||I - W||_F^2 + ||U||_F^2 from step 0 to T; gradient flow conserves it "
-        "for model.activation=identity",
+        "for model.activation=identity and relu",
+        scale="1",
+    ),
+    Metric(
+        "theory/sphere_drift_output",
+        "the same of ||I - W||_F^2 + ||a||^2: at model.width=1 a circle",
         scale="1",
     ),
     Metric(
@@ -268,6 +280,11 @@ SUMMARY = (
     Metric(
         "theory/heavy_ball_eta",
         "(2 / (sqrt lambda_max(H(0)) + sqrt lambda_min(H(0))))^2: the step size that has it",
+    ),
+    Metric(
+        "theory/minimum_distance",
+        "data.labels=single_index, width 1, ReLU: distance of w, u and a at step 0 from that "
+        "minimum, to compare train/distance with",
     ),
     Metric(
         "theory/distance_over_delta",

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deq.data.config import (
@@ -75,19 +76,29 @@ def _drawn(config: SphereConfig | OrthonormalConfig) -> "tuple[Tensor, Tensor]":
 def _split(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
     """Check and scale samples x (d, k), of which the last `config.test_n` are held out."""
     from deq.data.columns import check_nonzero
-    from deq.data.dataset import Dataset, normalise, scale, with_bias
+    from deq.data.dataset import normalise, scale
     from deq.data.labels import uniform_labels
 
     if config.labels == "uniform":
         y = uniform_labels(config.label_seed, (len(y) - config.test_n, config.test_n))
-    n, norm, bias = len(y) - config.test_n, config.norm, config.bias
+    n, norm = len(y) - config.test_n, config.norm
     if not config.test_n:
-        return Dataset(with_bias(normalise(x, norm), bias), y)
+        return _labelled(normalise(x, norm), y, config)
     held_out = x[:, n:].clone()
     check_nonzero(held_out.numpy(), n)
     train = normalise(x[:, :n].clone(), norm)  # in x's memory order: norms are rounded alike
-    test = Dataset(with_bias(scale(held_out, norm), bias), y[n:].clone())
-    return Dataset(with_bias(train, bias), y[:n].clone(), test)
+    test = _labelled(scale(held_out, norm), y[n:].clone(), config)
+    return replace(_labelled(train, y[:n].clone(), config), test=test)
+
+
+def _labelled(x: "Tensor", y: "Tensor", config: DataConfig) -> "Dataset":
+    """Return scaled inputs with their targets, y or those of a single-index model, and bias."""
+    from deq.data.dataset import Dataset, with_bias
+    from deq.data.labels import single_index_labels
+
+    if config.labels == "single_index":
+        y = single_index_labels(config.label_seed, x)
+    return Dataset(with_bias(x, config.bias), y)
 
 
 def shape_of(config: DataConfig) -> tuple[int, int]:

@@ -11,14 +11,18 @@ class CommonConfig:
 
     Attributes:
         norm: norm of every input in units of sqrt(d); 1 in the papers.
-        labels: own: those of the data set; uniform: U(0, 1), whatever the input.
-        label_seed: of the draw of uniform labels, which trials with different seeds share.
+        labels: own: those of the data set; uniform: U(0, 1), whatever the input; single_index:
+            relu(beta . x), beta a random unit vector, x the input without that of `bias`.
+        label_seed: of the draw of uniform labels or of beta, which trials with different seeds
+            share.
         bias: value of one more input, the last, that is the same for all samples and is not
             normalised: U has biases as its last column, and d is one greater. 0: none.
     """
 
     norm: float = field(default=1.0, metadata={"absent_at": 1.0})
-    labels: Literal["own", "uniform"] = field(default="own", metadata={"absent_at": "own"})
+    labels: Literal["own", "uniform", "single_index"] = field(
+        default="own", metadata={"absent_at": "own"}
+    )
     label_seed: int = field(default=0, metadata={"absent_at": 0})
     bias: float = field(default=0.0, metadata={"absent_at": 0.0})
 
@@ -30,7 +34,8 @@ class CommonConfig:
         _check_seed(self.label_seed, "label_seed")
         if self.labels == "own" and self.label_seed:
             raise ValueError(
-                "label_seed has no meaning with labels=own: leave it out, or set labels=uniform"
+                "label_seed has no meaning with labels=own: leave it out, or set labels=uniform "
+                "or labels=single_index"
             )
 
 

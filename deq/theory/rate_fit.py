@@ -132,28 +132,36 @@ def is_resolved(rate: float, steps: Tensor, log_loss: Tensor, per_step: float = 
 
 
 def end_rates(
-    eta: float, trajectory: dict[str, Tensor], fit: RateFit, momentum: float = 0.0
+    eta: float,
+    trajectory: dict[str, Tensor],
+    fit: RateFit,
+    momentum: float = 0.0,
+    rounding: float = 0.0,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return rates at the end of a fit's window, by metric name, and why they are missing.
 
     rate/measured_end is the fit over the last tenth of the steps above the floor,
     rate/asymptotic_end is -2 log(1 - eta lambda_min(H)) of the H last measured there. They
-    meet once only the slowest mode is left.
+    meet once only the slowest mode is left. The second is missing where lambda_min(H) is 0 up to
+    rounding, as it is for more samples than weights.
 
     Args:
         eta: absolute step size.
         trajectory: columns step, loss and lambda_min_tangent, (T,).
         fit: of the whole trajectory, with a window.
         momentum: beta of heavy ball.
+        rounding: of a mode's rate, nats per GD step.
     """
     assert fit.stop is not None, "the fit has no window"
     steps, least = trajectory["step"], trajectory["lambda_min_tangent"]
     rate = window_rate(steps, trajectory["loss"].log(), END * fit.stop, fit.stop)
     known = least[(steps <= fit.stop) & ~least.isnan()]
     limit = asymptotic_rate(eta, float(known[-1]), momentum) if len(known) else None
-    if rate is None or limit is None:
-        why = "too few steps, or no decaying slowest mode, at the end of the fit's window"
-        return {}, {"rate/measured_end": why}
+    if rate is None:
+        return {}, {"rate/measured_end": "too few steps at the end of the fit's window"}
+    if limit is None or limit <= rounding:
+        why = "lambda_min(H) at the end of the fit's window is 0 up to rounding, or no mode decays"
+        return {"rate/measured_end": rate}, {"rate/asymptotic_end": why}
     return {
         "rate/measured_end": rate,
         "rate/asymptotic_end": limit,

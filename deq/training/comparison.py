@@ -17,6 +17,7 @@ from deq.theory.flags import FLOOR_MARGIN, Numbers, bound_flags, weight_flags
 from deq.theory.high_dimension import equivalent_numbers
 from deq.theory.rate_fit import RateFit, end_rates, fit_rate
 from deq.theory.rates import effective_eigenvalue
+from deq.theory.single_index import single_index_numbers
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
 from deq.training.finite_depth import depth_numbers
@@ -118,9 +119,13 @@ def compare(course: Course) -> Outcome:
         _equivalents(course, forecast),
         _movement(course, trajectory, theory[0].get("theory/delta")),
         _generalisation(course),
+        single_index_numbers(course.config, course.dataset, course.eta),
         _rates(course, forecast, trajectory, log_floor),
     ):
         summary, notes = summary | numbers, notes | missing
+    end, predicted = summary.get("rate/measured_end"), summary.get("rate/single_index")
+    if end is not None and predicted:
+        summary["rate/measured_end_over_single_index"] = end / predicted
     finite = {name: value for name, value in summary.items() if math.isfinite(value)}
     return Outcome(course.status, course.reason, trajectory, finite, notes)
 
@@ -218,7 +223,8 @@ def _rates(
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value and value > 0:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
-    end, missing = end_rates(course.eta, trajectory, fit, momentum)
+    rounding = forecast.linearized.rounding
+    end, missing = end_rates(course.eta, trajectory, fit, momentum, rounding)
     return summary | end, notes | missing
 
 
@@ -253,10 +259,15 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
     notes: dict[str, str] = {}
     train = course.config.train
-    if train.factor_w == train.factor_u and train.factor_bias is None:
-        summary["theory/sphere_drift"] = course.sphere
-    else:
-        notes["theory/sphere_drift"] = "W and U have other step sizes: no sphere is conserved"
+    one_step_in = train.factor_w == train.factor_u and train.factor_bias is None
+    for key, drift, one_step, other in (
+        ("theory/sphere_drift", course.sphere, one_step_in, "U"),
+        ("theory/sphere_drift_output", course.output_sphere, train.factor_w == train.factor_a, "a"),
+    ):
+        if one_step:
+            summary[key] = drift
+        else:
+            notes[key] = f"W and {other} have other step sizes: no sphere is conserved"
     if len(measured) == 1:
         notes["theory/kernel_drift"] = "H was measured once: the trial ended before it could change"
     return summary | {

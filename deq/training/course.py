@@ -93,6 +93,7 @@ class Course:
         size: ||theta(0)||_2, likewise.
         farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2, likewise.
         sphere: relative change of ||I - W||_F^2 + ||U||_F^2, likewise.
+        output_sphere: the same of ||I - W||_F^2 + ||a||_2^2, likewise.
         held_out: what is known at its held-out samples, see `training/held_out`.
         keep_weights: whether to set `weights` when it ends.
         weights: those of the last row, or, for a stopped trial, of the step after it. None
@@ -117,6 +118,7 @@ class Course:
     size: float = math.nan
     farthest: float = math.nan
     sphere: float = math.nan
+    output_sphere: float = math.nan
     held_out: HeldOut = field(default_factory=dict)
     crossing: int = 0
     sliding: int = 0
@@ -130,7 +132,7 @@ class Course:
     # Attributes of the state beside rows, status and initial; weights are not part of it.
     COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
     ENTRIES = ("crossing", "sliding", "undecided", "weighty")
-    MOVED = ("moved", "size", "farthest", "sphere", "held_out")
+    MOVED = ("moved", "size", "farthest", "sphere", "output_sphere", "held_out")
     PLAIN = ("eta", "reason", "drawn", *COUNTS, *ENTRIES, *MOVED, "_best", "_best_step")
 
     def state(self) -> State:

@@ -22,13 +22,15 @@ class Distance(NamedTuple):
         size: ||theta(0)||_2.
         farthest: the greatest of ||W - W(0)||_F, ||U - U(0)||_F and ||a - a(0)||_2.
         sphere: relative change of ||I - W||_F^2 + ||U||_F^2, which gradient flow conserves for
-            the identity (docs/theory.md, section 12).
+            the identity and ReLU (docs/theory.md, section 12).
+        output_sphere: the same of ||I - W||_F^2 + ||a||_2^2.
     """
 
     moved: float
     size: float
     farthest: float
     sphere: float
+    output_sphere: float
 
 
 def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Tensor) -> Distance:
@@ -47,29 +49,33 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
     x = dataset.x.T.double()  # (n, d): samples are rows, as in p
     inverse, whole = _inverse(config, x, max(x.shape) * torch.finfo(w.dtype).eps)
     moved, size = dict.fromkeys("wua", 0.0), dict.fromkeys("wua", 0.0)
-    across = trace = 0.0  # 2 <theta(0), theta - theta(0)> over U and W - I; trace of W(0)
+    # 2 <theta(0), theta - theta(0)> of W - I, U and a; trace of W(0).
+    across, trace = dict.fromkeys("wua", 0.0), 0.0
     for name, first, start in _initial_blocks(config, dataset):
         rows = slice(first, first + len(start))
         if name == "u":
             before = x.to(start.dtype) @ start.T
             change = inverse @ (p[:, rows].cpu() - before).double()
             at_start = start.T.double() if whole else inverse @ before.double()
-            across += 2 * float((at_start * change).sum())
+            across[name] += 2 * float((at_start * change).sum())
         elif name == "w":
             change = (w[rows].cpu() - start).double()
-            across += 2 * float((start * change).sum() - change.diagonal(first).sum())
+            across[name] += 2 * float((start * change).sum() - change.diagonal(first).sum())
             trace += float(start.diagonal(first).sum())
         else:
             change = (a.cpu() - start).double()
+            across[name] += 2 * float((start * change).sum())
         moved[name] += float(change.square().sum())
         size[name] += float(start.double().square().sum())
     squares = moved.values()
-    radius = size["w"] - 2 * trace + len(w) + size["u"]
+    grown = {name: across[name] + moved[name] for name in "wua"}
+    first_w = size["w"] - 2 * trace + len(w)  # ||I - W(0)||_F^2
     return Distance(
         math.sqrt(sum(squares)),
         math.sqrt(sum(size.values())),
         math.sqrt(max(squares)),
-        (across + moved["w"] + moved["u"]) / radius,
+        (grown["w"] + grown["u"]) / (first_w + size["u"]),
+        (grown["w"] + grown["a"]) / (first_w + size["a"]),
     )
 
 

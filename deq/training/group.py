@@ -109,9 +109,9 @@ class Group:
         pack = self.pack
         if course.keep_weights:
             course.weights = pack.weights(k, course.config, course.dataset)
-        course.moved, course.size, course.farthest, course.sphere = distance(
-            course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k]
-        )
+        found = distance(course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k])
+        for name, number in found._asdict().items():
+            setattr(course, name, number)
         if course.dataset.test is not None and course.initial is not None:
             course.held_out |= held_out.end(course.config, course.dataset, self._shared(k))
 

@@ -18,8 +18,8 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
     """Test the theory's claims and print a scorecard.
 
     It launches the experiments theorem, width_scaling, depth_width, high_dimension, redraw,
-    global_convergence, conservation and rate_vs_bound, which take some minutes together,
-    and trains only what is missing. `size=paper` takes the papers' sizes. OVERRIDES apply
+    global_convergence, conservation, single_index and rate_vs_bound, which take some minutes
+    together, and trains only what is missing. `size=paper` takes the papers' sizes. OVERRIDES apply
     to each one.
 
     Exit codes are those of `sweeps run`; a claim that was not seen is no failure.

@@ -27,6 +27,7 @@ Figure = Literal[
     "conservation",
     "depth_width",
     "high_dimension",
+    "single_index",
     "frontier",
     "best",
 ]

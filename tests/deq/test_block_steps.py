@@ -103,7 +103,7 @@ def test_h_with_biases():
     assert forecast.limit.q == pytest.approx(
         2 * (0.08 * float(forecast.limit.gram[0, 0]) + scale), rel=1e-12
     )
-    assert "theory/sphere_drift" not in train(trial).summary
+    assert not {"theory/sphere_drift", "theory/sphere_drift_output"} & set(train(trial).summary)
 
 
 def blocks(network, x):
@@ -166,6 +166,7 @@ def test_theory_and_measurement_stand_side_by_side(name, width):
     assert eta == pytest.approx(0.6 / float(h_inf[-1]), rel=1e-9)
     absent = {"theory/condition_held", "theory/slack", "rate/bound", "rate/population_bound"}
     assert absent | {"theory/sphere_drift", "theory/bound_held"} <= set(notes)
+    assert "theory/sphere_drift_output" in summary  # W and a have one step size
     assert all("one step size" in notes[key] for key in absent)
     for key in ("theory/delta", "theory/slack_7", "theory/distance_over_delta", "rate/bound"):
         assert key not in summary

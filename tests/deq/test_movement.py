@@ -106,8 +106,13 @@ def test_the_end_is_the_last_tenth_above_the_floor():
     assert not missing
     assert rates["rate/measured_end"] == pytest.approx(0.02)
     assert rates["rate/asymptotic_end"] == pytest.approx(-2 * math.log(0.99))
-    least[1990] = -0.1
-    assert end_rates(0.1, trajectory, fit)[0] == {}
+    # For more samples than weights lambda_min(H) is 0: nothing is divided by its rounding.
+    for rounded, rounding in ((-0.1, 0.0), (1e-14, 1e-13)):
+        least[1990] = rounded
+        rates, missing = end_rates(0.1, trajectory, fit, rounding=rounding)
+        assert list(rates) == ["rate/measured_end"]
+        assert rates["rate/measured_end"] == pytest.approx(0.02)
+        assert "rounding" in missing["rate/asymptotic_end"]
 
 
 def test_a_linear_network_leaves_its_sphere_by_the_squares_of_its_steps():

@@ -26,7 +26,9 @@ def test_every_metric_of_a_trial_has_a_name_that_a_search_may_give():
     tanh = ["model.activation=tanh", "train.steps=200"]
     windows = ["train.integrator=windows"]
     asked = ["data.test_n=4", "diagnostics.depth=12", "diagnostics.high_dimension=true"]
-    for words in (asked, ["train.eta_unit=theorem"], tanh, [*tanh, *windows], windows):
+    index = ["data=sphere", "data.d=2", "data.n=16", "data.labels=single_index", "model.width=1"]
+    index += ["train.eta_unit=absolute", "train.eta=5e-3", "train.steps=100"]
+    for words in (asked, ["train.eta_unit=theorem"], tanh, [*tanh, *windows], windows, index):
         (one,) = request([*SMALL, *words]).trials
         seen |= set(deq.train(one.trial).summary)
     assert seen <= set(METRICS)

@@ -384,4 +384,7 @@ def test_ui_refuses_before_it_prints_its_address(port, said, tmp_path):
 def test_the_values_of_a_key_that_all_data_sets_have_are_listed_once():
     with pytest.raises(ConfigError) as refused:
         request(["data.labels=uniformm"])
-    assert str(refused.value) == "data.labels=uniformm: it should be 'own' or 'uniform'"
+    assert (
+        str(refused.value)
+        == "data.labels=uniformm: it should be 'own', 'uniform' or 'single_index'"
+    )

@@ -107,6 +107,9 @@ def test_the_store_has_the_contracts_names(recorded):
         parts = tuple(f"theory/{name}" for name in asked)
         absent |= {m.name for m in metrics.SUMMARY if m.name.startswith(parts)}
         absent |= {f"solver/{name}" for name in ("crossing", "sliding", "undecided")}
+        # of data.labels=single_index only
+        absent |= {f"rate/{name}single_index" for name in ("", "measured_end_over_")}
+        absent.add("theory/minimum_distance")
         if run.data.params["model.activation"] == "relu":
             absent.add("theory/c_a_bounded")  # of bounded activations only
         assert set(run.data.metrics) == stepped | summary - absent

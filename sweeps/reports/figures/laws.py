@@ -1,11 +1,25 @@
 """Power laws in figures: fitted exponents for legends, and lines of a claimed exponent."""
 
+import math
+import statistics
 from collections.abc import Sequence
 
 import deq
 from sweeps.reports.figures import style
 
 Points = Sequence[tuple[float, float]]
+
+
+def relative(networks: Sequence[Points]) -> list[tuple[float, float]]:
+    """(x, y) points of all networks, each x and y divided by its geometric mean over a network."""
+    found = []
+    for points in networks:
+        logs = [(math.log(x), math.log(y)) for x, y in points if x > 0 and y > 0]
+        if logs:
+            xs, ys = zip(*logs, strict=True)
+            centre = statistics.fmean(xs), statistics.fmean(ys)
+            found += [(math.exp(x - centre[0]), math.exp(y - centre[1])) for x, y in logs]
+    return found
 
 
 def slope(points: Points, symbol: str = "m") -> str:

@@ -1,0 +1,49 @@
+"""Conserved quantities, final rate and distance moved of single-index DEQs."""
+
+from sweeps.reports.figures import laws, style
+from sweeps.reports.figures.study import Study, pairs, value
+from sweeps.reports.figures.style import Axes
+
+ETA = "train.eta"
+DRIFTS = (
+    ("theory/sphere_drift", r"sphere $(1 - w)^2 + \|u\|^2$"),
+    ("theory/sphere_drift_output", "circle $(1 - w)^2 + a^2$"),
+)
+
+
+def draw(study: Study) -> bytes:
+    """Drift of sphere and circle, final rate and distance over the predicted ones; PNG."""
+    figure, panels = style.panels(3, "Single-index DEQs (width 1, ReLU) that reached loss 0")
+    drift, rate, distance = panels
+    reached = Study([x for x in study.lines if x.status == "converged"], study.trajectory)
+    for i, (metric, name) in enumerate(DRIFTS):
+        networks = [pairs(outcomes, ETA, metric) for outcomes in reached.groups("seed").values()]
+        points = [(eta, change) for part in networks for eta, change in part if change > 0]
+        law = laws.slope(laws.relative(networks), r"\eta")
+        look = style.series(i) | {"ls": "none", "ms": 4, "alpha": 0.7}
+        style.plot(drift, points, label=f"{name}{law}", **look)
+    laws.reference(drift, pairs(reached.lines, ETA, DRIFTS[0][0]), 1.0, r"$\eta$")
+    style.log_y(drift)
+    _over(rate, reached, "rate/measured_end", "rate/single_index")
+    _over(distance, reached, "train/distance", "theory/minimum_distance")
+    drift.set_ylabel("relative change from start to end")
+    rate.set_ylabel("final rate, measured over predicted at step 0")
+    distance.set_ylabel("distance moved, measured over predicted at step 0")
+    for axes in panels:
+        style.log2_ticks(axes, [float(value(x, ETA)) for x in reached.lines])
+        axes.set_xlabel(r"step size $\eta$")
+        style.legend(axes)
+    return style.png(figure)
+
+
+def _over(axes: Axes, study: Study, measured: str, predicted: str) -> None:
+    """Plot a metric over its prediction against eta, a line for each network."""
+    for i, (seed, outcomes) in enumerate(study.groups("seed").items()):
+        points = sorted(
+            (float(value(x, ETA)), x.summary[measured] / x.summary[predicted])
+            for x in outcomes
+            if x.summary.get(predicted) and measured in x.summary
+        )
+        style.plot(axes, points, label=f"seed {seed}", **style.series(i), ms=4, lw=1)
+    if axes.has_data():
+        axes.axhline(1, color=style.GREY, lw=1, zorder=0)
