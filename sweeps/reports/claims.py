@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import deq
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.reports import limits
+from sweeps.reports import limits, single_index
 from sweeps.reports.claims_frame import (
-    ACTIVATION,
     ANY_WIDTH,
     ETA,
     GOAL,
@@ -17,7 +16,7 @@ from sweeps.reports.claims_frame import (
     claims_frame,
     each_once,
 )
-from sweeps.reports.finding import COARSE, WIDTH, Finding, together
+from sweeps.reports.finding import NEAR, WIDTH, Finding, together
 from sweeps.reports.frames import LINEARIZED, MEASURED, OVER_LINEARIZED, has_linearised_rate
 from sweeps.reports.spread import FEW, between, short
 
@@ -30,13 +29,12 @@ METRICS = (
     *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
     *("theory/lambda_0_over_m", "theory/lambda_star", "theory/gram_error", "theory/kernel_drift"),
     *(MEASURED, LINEARIZED, OVER_LINEARIZED, "rate/measured_end_over_asymptotic"),
-    *("theory/networks_drawn", "theory/sphere_drift", "train/eta"),
+    *("theory/networks_drawn", "train/eta"),
+    *single_index.METRICS,
     *limits.METRICS,
 )
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
-# Greatest relative difference of a final rate from the rate of the slowest mode.
-NEAR = 0.1
 LING, TRUONG, GAO = "Ling et al. 2023", "Truong 2023", "Gao et al. 2023"
 
 
@@ -129,20 +127,6 @@ def _initial(frame: "DataFrame") -> Finding:
     return Finding(len(ratio), int((ratio >= 0.5).sum()), text, "networks")
 
 
-def _conserved(frame: "DataFrame") -> Finding:
-    """Fit one exponent in eta; each network has a law of its own."""
-    rows = frame[(frame[ACTIVATION] == "identity") & (frame["theory/sphere_drift"] > 0)]
-    drift = rows["theory/sphere_drift"]
-    law = deq.power_law(rows["train/eta"].tolist(), drift.tolist(), rows[NETWORK].tolist())
-    if law is None or law.margin > COARSE:
-        return Finding(0, 0, "")
-    text = (
-        f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
-        f"eta^({short(law.exponent)} +- {short(law.stderr)})"
-    )
-    return together(len(rows), abs(law.exponent - 1) <= max(law.margin, NEAR), text)
-
-
 def _with_width(
     values: "Callable[[DataFrame], Series[float]]", text: str
 ) -> "Callable[[DataFrame], Finding]":
@@ -196,7 +180,7 @@ def _column(name: str) -> "Callable[[DataFrame], Series[float]]":
     return lambda frame: frame[name]
 
 
-EQUIVALENTS = "Ling et al. 2024"
+EQUIVALENTS, INDEX = "Ling et al. 2024", "Dandapanthula and Ramdas 2025"
 IN_HIGH_DIMENSION = "with diagnostics.high_dimension, at three dimensions or more and one n / d"
 ALL_FOUR = "where (7) to (10) hold"
 CLAIMS = (
@@ -336,12 +320,30 @@ CLAIMS = (
     ),
     Claim(
         "sphere",
-        "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear DEQ: gradient descent "
-        "changes it in proportion to eta",
-        "Dandapanthula and Ramdas 2025; docs/theory.md, section 12",
-        "with model.activation=identity, at three step sizes or more",
+        "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear or ReLU DEQ: gradient "
+        "descent changes it in proportion to eta",
+        f"{INDEX} (linear); docs/theory.md, section 12",
+        "with model.activation=identity or relu, at three step sizes or more",
         "conservation",
-        _conserved,
+        single_index.conserved(single_index.SPHERE),
+    ),
+    Claim(
+        "circle",
+        "gradient flow conserves (1 - w)^2 + a^2 of a ReLU DEQ of width 1: gradient descent "
+        "changes it in proportion to eta",
+        "docs/theory.md, section 16",
+        "with data.labels=single_index, at three step sizes or more",
+        "single_index",
+        single_index.conserved(single_index.CIRCLE),
+    ),
+    Claim(
+        "single_index",
+        "gradient descent of a single-index DEQ converges linearly to a global minimum, which the "
+        "conserved quantities determine, and with it the rate",
+        f"{INDEX} (linear convergence); docs/theory.md, section 16 (minimum, rate)",
+        "with data.labels=single_index whose sign of a allows it and that did not diverge",
+        "single_index",
+        single_index.minimum,
     ),
     Claim(
         "linearised",

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 WIDTH = "model.width"
 # Half-width of an exponent's 99.73 % interval above which it says nothing.
 COARSE = 0.3
+# Greatest relative difference of a final rate, or of an exponent in the step size, from the
+# claimed one that is none.
+NEAR = 0.1
 
 
 @dataclass(frozen=True)

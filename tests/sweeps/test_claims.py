@@ -199,11 +199,47 @@ def test_the_sphere_of_a_linear_network_is_left_in_proportion_to_the_step_size(e
             {"train/eta": eta, "theory/sphere_drift": 0.1 * eta**power}, activation=activation
         )
 
-    trials = [at(eta, "identity", exponent) for eta in (0.01, 0.1, 1.0)]
+    trials = [at(eta, phi, exponent) for eta in (0.01, 0.1, 1.0) for phi in ("identity", "relu")]
     others = [at(eta, "tanh", 0.0) for eta in (0.01, 0.1, 1.0)]
     assert finding("sphere", *trials, *others).verdict == verdict
     assert finding("sphere", *others).verdict == "not tested"
-    assert finding("sphere", *trials[:1]).verdict == "not tested"
+    assert finding("sphere", *trials[:2]).verdict == "not tested"
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(1.0, "seen"), (0.5, "not seen")])
+def test_the_circle_is_left_in_proportion_to_the_step_size_in_each_network(exponent, verdict):
+    """Of networks whose drifts differ by factors, some trained at small step sizes only."""
+
+    def at(eta, seed, status="converged", **more):
+        drift = 10.0**seed * eta**exponent
+        summary = {"train/eta": eta, "theory/sphere_drift_output": drift} | more
+        return trial(summary, 1, status=status, seed=seed, activation="relu")
+
+    index = {"theory/minimum_distance": 1.0}
+    trials = [at(eta, 0, **index) for eta in (1e-3, 2e-3, 4e-3)]
+    trials += [at(eta, 3, **index) for eta in (1e-3, 2e-3)]
+    lost = at(1e-5, 4, "diverged", **index)
+    found = finding("circle", *trials, lost)
+    assert found.verdict == verdict
+    assert found.count == 5
+    assert f"eta^({exponent:.3g} +- " in found.measured
+    assert finding("circle", *(at(eta, 0) for eta in (1e-3, 2e-3, 4e-3))).verdict == "not tested"
+
+
+def test_a_single_index_model_reaches_its_minimum_at_the_predicted_rate():
+    def at(rate, moved, status="converged", seed=0):
+        summary = {"theory/minimum_distance": 2.0, "train/distance": 2 * moved}
+        return trial(summary | {"rate/measured_end_over_single_index": rate}, 1, 0.0, status, seed)
+
+    good, fast, far = at(0.97, 1.01), at(1.2, 1.0, seed=1), at(1.0, 1.3, seed=2)
+    slow, lost = at(1.0, 1.0, "budget", 3), at(1.0, 1.0, "ill_posed", 4)
+    cannot = trial({"train/distance": 1.0}, 1, 0.0, "stalled", 5)
+    assert finding("single_index", good, lost, cannot).verdict == "seen"
+    found = finding("single_index", good, fast, far, slow)
+    assert found.verdict == "seen in 1 of 4"
+    assert "reached by 3" in found.measured
+    assert "final rate 0.97 to 1.2, distance moved 1 to 1.3" in found.measured
+    assert finding("single_index", slow, cannot).verdict == "not tested"
 
 
 def test_redrawing_that_gives_up_counts_against_it():
@@ -338,7 +374,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     assert (rows["initial"]["count"], rows["initial"]["of"]) == (2, "networks")
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to do") == 8
+    assert again.stdout.count("nothing to do") == 9
     assert all(claim.text in again.stdout for claim in CLAIMS)
 
 

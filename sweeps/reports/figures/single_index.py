@@ -17,9 +17,12 @@ def draw(study: Study) -> bytes:
     drift, rate, distance = panels
     reached = Study([x for x in study.lines if x.status == "converged"], study.trajectory)
     for i, (metric, name) in enumerate(DRIFTS):
-        networks = [pairs(outcomes, ETA, metric) for outcomes in reached.groups("seed").values()]
-        points = [(eta, change) for part in networks for eta, change in part if change > 0]
-        law = laws.slope(laws.relative(networks), r"\eta")
+        networks = reached.groups("seed").items()
+        points, seeds = [], []
+        for seed, outcomes in networks:
+            points += pairs(outcomes, ETA, metric)
+            seeds += [seed] * (len(points) - len(seeds))
+        law = laws.slope(points, r"\eta", seeds)
         look = style.series(i) | {"ls": "none", "ms": 4, "alpha": 0.7}
         style.plot(drift, points, label=f"{name}{law}", **look)
     laws.reference(drift, pairs(reached.lines, ETA, DRIFTS[0][0]), 1.0, r"$\eta$")

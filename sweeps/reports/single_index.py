@@ -1,0 +1,62 @@
+"""Judges of the claims about conserved quantities and single-index DEQs."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import deq
+from sweeps.reports.claims_frame import ACTIVATION, NETWORK
+from sweeps.reports.finding import COARSE, NEAR, Finding, together
+from sweeps.reports.spread import between, short
+
+if TYPE_CHECKING:
+    from sweeps.reports.frames import DataFrame
+
+SPHERE, CIRCLE = "theory/sphere_drift", "theory/sphere_drift_output"
+RATE, DISTANCE = "rate/measured_end_over_single_index", "theory/minimum_distance"
+METRICS = (SPHERE, CIRCLE, RATE, DISTANCE, "train/distance")
+# Activations whose gradient flow conserves both spheres.
+CONSERVING = ("identity", "relu")
+# Statuses of trials that took a step they should not have taken.
+ENDED_BADLY = ("diverged", "ill_posed")
+
+
+def conserved(metric: str) -> "Callable[[DataFrame], Finding]":
+    """Judge whether a conserved quantity changes in proportion to eta.
+
+    One exponent is fitted; each network has a law of its own.
+
+    Args:
+        metric: its relative change, SPHERE or CIRCLE; of CIRCLE single-index DEQs count only.
+    """
+
+    def judge(frame: "DataFrame") -> Finding:
+        rows = frame[frame[ACTIVATION].isin(CONSERVING) & ~frame["status"].isin(ENDED_BADLY)]
+        rows = rows[rows[metric] > 0]
+        if metric == CIRCLE:
+            rows = rows[rows[DISTANCE].notna()]
+        drift = rows[metric]
+        law = deq.power_law(rows["train/eta"].tolist(), drift.tolist(), rows[NETWORK].tolist())
+        if law is None or law.margin > COARSE:
+            return Finding(0, 0, "")
+        text = (
+            f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
+            f"eta^({short(law.exponent)} +- {short(law.stderr)})"
+        )
+        return together(len(rows), abs(law.exponent - 1) <= max(law.margin, NEAR), text)
+
+    return judge
+
+
+def minimum(frame: "DataFrame") -> Finding:
+    """Judge whether trials reach the predicted minimum at the predicted rate, each by itself."""
+    able = frame[frame[DISTANCE].notna() & ~frame["status"].isin(ENDED_BADLY)]
+    reached = able[able["status"] == "converged"].dropna(subset=[RATE])
+    if reached.empty:
+        return Finding(0, 0, "")
+    rate, moved = reached[RATE], reached["train/distance"] / reached[DISTANCE]
+    near = ((rate - 1).abs() <= NEAR) & ((moved - 1).abs() <= NEAR)
+    text = (
+        f"reached by {len(reached)}; measured over predicted: final rate "
+        f"{between(rate.min(), rate.max())}, distance moved {between(moved.min(), moved.max())}"
+    )
+    return Finding(len(able), int(near.sum()), text)
