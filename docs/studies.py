@@ -26,6 +26,7 @@ STUDIES = {
     "global_convergence": "convergence",
     "conservation": "conservation",
     "depth_width": "depth_width",
+    "single_index": "single_index",
     "high_dimension": "high_dimension",
     "generalisation": "generalisation",
     "ling_fig1_synthetic": "curves",

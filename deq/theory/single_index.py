@@ -53,21 +53,23 @@ def minimum(x: Tensor, beta: Tensor, w: float, u: Tensor, a: float) -> Minimum:
     Args:
         x: (d, n) inputs, float64.
         beta: (d,) of the labels relu(beta . x).
-        w: below 1.
+        w: recurrent weight.
         u: (d,) float64.
         a: output weight.
 
     Raises:
         ValueError: there is none, or it is not unique; the message says why.
     """
+    if w >= 1:
+        raise ValueError("w(0) >= 1: not every sample has one equilibrium")
     active = x[:, beta @ x > 0]
     if int(torch.linalg.matrix_rank(active)) < len(x):
         raise ValueError(
-            "the inputs with beta . x > 0 do not span all dimensions: it is not unique"
+            "the minimum is not unique: the inputs with beta . x > 0 do not span all dimensions"
         )
     if a < 0 and -a >= float(torch.linalg.vector_norm(u)):
         raise ValueError(
-            "a(0) <= -||u(0)||: a keeps its sign under gradient flow, so none is reached"
+            "no minimum of loss 0 is reached: a(0) <= -||u(0)||, so that a keeps its sign"
         )
     circle = (1 - w) ** 2 + a**2
     sphere = (1 - w) ** 2 + float(u.square().sum())

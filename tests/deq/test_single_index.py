@@ -185,7 +185,10 @@ def test_biases_are_one_more_input_that_the_labels_do_not_know():
     [
         ({"seed": 6}, r"a\(0\) <= -||u\(0\)||"),
         ({"eta": 0.06}, r"not stable at this step size: eta lambda_max\(H\) = "),
-        ({"data": dataclasses.replace(INDEX, n=4, d=4)}, "do not span all dimensions"),
+        (
+            {"data": dataclasses.replace(INDEX, n=4, d=4)},
+            "the minimum is not unique: .* do not span all dimensions",
+        ),
         ({"model": ModelConfig(2)}, "model.width=1, model.activation=relu and full-batch"),
         ({"model": ModelConfig(1, "tanh")}, "for model.width=1, model.activation=relu"),
         ({"train": TrainConfig(3, momentum=0.5)}, "full-batch gradient descent of one step size"),
@@ -214,6 +217,12 @@ def test_networks_that_do_not_reach_the_minimum(seed):
         assert network.a[0] == pytest.approx(0, abs=1e-12)
         assert not (z[0] * network.y).any()
         assert z.any()
+
+
+def test_a_network_without_one_equilibrium_has_no_minimum():
+    x, beta = load(INDEX).x, index_direction(5, 3)
+    with pytest.raises(ValueError, match="w\\(0\\) >= 1"):
+        minimum(x, beta, 1.2, beta, 1.0)
 
 
 def test_other_labels_have_no_prediction_and_no_note():

@@ -26,6 +26,7 @@ def draw(study: Study) -> bytes:
         look = style.series(i) | {"ls": "none", "ms": 4, "alpha": 0.7}
         style.plot(drift, points, label=f"{name}{law}", **look)
     laws.reference(drift, pairs(reached.lines, ETA, DRIFTS[0][0]), 1.0, r"$\eta$")
+    drift.margins(y=0.3)  # room for the legend
     style.log_y(drift)
     _over(rate, reached, "rate/measured_end", "rate/single_index")
     _over(distance, reached, "train/distance", "theory/minimum_distance")
