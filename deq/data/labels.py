@@ -26,13 +26,13 @@ def index_direction(seed: int, d: int) -> Tensor:
     """Draw beta (d,) float64 of a single-index model, uniform on the unit sphere."""
     stream = _stream(f"single_index {seed}")
     beta = torch.randn(d, dtype=torch.float64, generator=stream)
-    return beta / torch.linalg.vector_norm(beta)
+    unit: Tensor = beta / torch.linalg.vector_norm(beta)
+    return unit
 
 
 def single_index_labels(seed: int, x: Tensor) -> Tensor:
     """Return labels relu(beta . x), (k,), of inputs x (d, k) float64; see `index_direction`."""
-    labels: Tensor = (index_direction(seed, len(x)) @ x).clamp_min(0)
-    return labels
+    return (index_direction(seed, len(x)) @ x).clamp_min(0)
 
 
 def _stream(name: str) -> torch.Generator:

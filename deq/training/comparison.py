@@ -260,12 +260,12 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     notes: dict[str, str] = {}
     train = course.config.train
     one_step_in = train.factor_w == train.factor_u and train.factor_bias is None
-    for key, drift, one_step, other in (
+    for key, change, one_step, other in (
         ("theory/sphere_drift", course.sphere, one_step_in, "U"),
         ("theory/sphere_drift_output", course.output_sphere, train.factor_w == train.factor_a, "a"),
     ):
         if one_step:
-            summary[key] = drift
+            summary[key] = change
         else:
             notes[key] = f"W and {other} have other step sizes: no sphere is conserved"
     if len(measured) == 1:

@@ -16,7 +16,8 @@ def slope(points: Points, symbol: str = "m", groups: Sequence[str] | None = None
         symbol: of x.
         groups: for each point, the group that has a scale of its own; one group by default.
     """
-    law = deq.power_law(*zip(*points, strict=True), groups) if points else None
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    law = deq.power_law(xs, ys, groups)
     if law is None:
         return ""
     return f": ${symbol}^{{{law.exponent:.2f} \\pm {law.stderr:.2f}}}$"

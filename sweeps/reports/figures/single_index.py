@@ -18,7 +18,8 @@ def draw(study: Study) -> bytes:
     reached = Study([x for x in study.lines if x.status == "converged"], study.trajectory)
     for i, (metric, name) in enumerate(DRIFTS):
         networks = reached.groups("seed").items()
-        points, seeds = [], []
+        points: list[tuple[float, float]] = []
+        seeds: list[str] = []
         for seed, outcomes in networks:
             points += pairs(outcomes, ETA, metric)
             seeds += [seed] * (len(points) - len(seeds))
