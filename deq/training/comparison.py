@@ -20,6 +20,7 @@ from deq.theory.rates import effective_eigenvalue
 from deq.theory.single_index import single_index_numbers
 from deq.training.checkpoint import Checkpoint
 from deq.training.course import COLUMNS, Course, Status
+from deq.training.distance import sphere_numbers
 from deq.training.finite_depth import depth_numbers
 from deq.training.forecast import Forecast, predict
 from deq.training.gradient_descent import Descent
@@ -118,6 +119,7 @@ def compare(course: Course) -> Outcome:
         depth_numbers(course.config, course.dataset, course.initial.norm_w, forecast.limit),
         _equivalents(course, forecast),
         _movement(course, trajectory, theory[0].get("theory/delta")),
+        sphere_numbers(course.config.train, course.sphere, course.output_sphere),
         _generalisation(course),
         single_index_numbers(course.config, course.dataset, course.eta),
         _rates(course, forecast, trajectory, log_floor),
@@ -258,16 +260,6 @@ def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None
     measured = drift[~drift.isnan()].tolist()
     summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
     notes: dict[str, str] = {}
-    train = course.config.train
-    one_step_in = train.factor_w == train.factor_u and train.factor_bias is None
-    for key, change, one_step, other in (
-        ("theory/sphere_drift", course.sphere, one_step_in, "U"),
-        ("theory/sphere_drift_output", course.output_sphere, train.factor_w == train.factor_a, "a"),
-    ):
-        if one_step:
-            summary[key] = change
-        else:
-            notes[key] = f"W and {other} have other step sizes: no sphere is conserved"
     if len(measured) == 1:
         notes["theory/kernel_drift"] = "H was measured once: the trial ended before it could change"
     return summary | {

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deq.config import TrialConfig
+from deq.config import TrainConfig, TrialConfig
 from deq.data.dataset import Dataset
 from deq.models.equilibrium import draw_blocks
+from deq.theory.flags import Numbers
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.weights import inverse_of
 
@@ -77,6 +78,27 @@ def distance(config: TrialConfig, dataset: Dataset, w: Tensor, p: Tensor, a: Ten
         (grown["w"] + grown["u"]) / (first_w + size["u"]),
         (grown["w"] + grown["a"]) / (first_w + size["a"]),
     )
+
+
+def sphere_numbers(train: TrainConfig, sphere: float, output_sphere: float) -> Numbers:
+    """Return the changes of the spheres, which are conserved only with one step size.
+
+    Args:
+        train: has the step sizes.
+        sphere, output_sphere: see `Distance`.
+    """
+    summary: dict[str, float] = {}
+    notes: dict[str, str] = {}
+    one_step = train.factor_w == train.factor_u and train.factor_bias is None
+    for key, change, conserved, other in (
+        ("theory/sphere_drift", sphere, one_step, "U"),
+        ("theory/sphere_drift_output", output_sphere, train.factor_w == train.factor_a, "a"),
+    ):
+        if conserved:
+            summary[key] = change
+        else:
+            notes[key] = f"W and {other} have other step sizes: no sphere is conserved"
+    return summary, notes
 
 
 def _inverse(config: TrialConfig, x: Tensor, rtol: float) -> tuple[Tensor, bool]:
