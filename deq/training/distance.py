@@ -85,7 +85,8 @@ def sphere_numbers(train: TrainConfig, sphere: float, output_sphere: float) -> N
 
     Args:
         train: has the step sizes.
-        sphere, output_sphere: see `Distance`.
+        sphere: see `Distance`.
+        output_sphere: see `Distance`.
     """
     summary: dict[str, float] = {}
     notes: dict[str, str] = {}

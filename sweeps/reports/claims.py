@@ -323,7 +323,7 @@ CLAIMS = (
         "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear or ReLU DEQ: gradient "
         "descent changes it in proportion to eta",
         f"{INDEX} (linear); docs/theory.md, section 12",
-        "with model.activation=identity or relu, at three step sizes or more",
+        "where train.loss_tol was reached, with identity or relu, at three step sizes or more",
         "conservation",
         single_index.conserved(single_index.SPHERE),
     ),
@@ -332,7 +332,7 @@ CLAIMS = (
         "gradient flow conserves (1 - w)^2 + a^2 of a ReLU DEQ of width 1: gradient descent "
         "changes it in proportion to eta",
         "docs/theory.md, section 16",
-        "with data.labels=single_index, at three step sizes or more",
+        "where train.loss_tol was reached, with data.labels=single_index, at three step sizes",
         "single_index",
         single_index.conserved(single_index.CIRCLE),
     ),

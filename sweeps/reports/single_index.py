@@ -23,14 +23,15 @@ ENDED_BADLY = ("diverged", "ill_posed")
 def conserved(metric: str) -> "Callable[[DataFrame], Finding]":
     """Judge whether a conserved quantity changes in proportion to eta.
 
-    One exponent is fitted; each network has a law of its own.
+    One exponent is fitted; each network has a law of its own. Trials count that reached
+    train.loss_tol, because after a fixed number of steps the change depends on eta in another way.
 
     Args:
         metric: its relative change, SPHERE or CIRCLE; of CIRCLE single-index DEQs count only.
     """
 
     def judge(frame: "DataFrame") -> Finding:
-        rows = frame[frame[ACTIVATION].isin(CONSERVING) & ~frame["status"].isin(ENDED_BADLY)]
+        rows = frame[frame[ACTIVATION].isin(CONSERVING) & (frame["status"] == "converged")]
         rows = rows[rows[metric] > 0]
         if metric == CIRCLE:
             rows = rows[rows[DISTANCE].notna()]
