@@ -1,5 +1,6 @@
 """Commands that compare finished trials: reproduce, diff."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -104,9 +105,12 @@ def _reproduce_all(
     from sweeps.reproduction.runs import reproduce_all
 
     records = (record_of(digest, launch) for digest in hashes)
+    first = list(itertools.islice(records, 1))  # a wrong hash is refused before MLflow is opened
     tracker = _tracker(launch)
     with runtimes(at, Path(launch.paths.output)) as runtime_for:
-        for result in reproduce_all(records, runtime_for, allow_drift=allow_drift):
+        for result in reproduce_all(
+            itertools.chain(first, records), runtime_for, allow_drift=allow_drift
+        ):
             if result.code:
                 click.echo(f"the code of {result.code}", err=True)
             yield result, result.log_to(tracker) if tracker else ""

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from io import BufferedWriter, FileIO, TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,12 @@ def prepare_streams() -> None:
 
 
 def _unbreakable(stream: TextIOWrapper) -> TextIOWrapper:
-    """A stream on the same descriptor, with the same buffering."""
-    raw = _Descriptor(stream.fileno(), "w", closefd=False)
+    """A stream on the same descriptor, with the same buffering; the stream if it has none."""
+    try:
+        raw = _Descriptor(stream.fileno(), "w", closefd=False)
+    except UnsupportedOperation:  # text that is kept in memory
+        stream.reconfigure(errors="backslashreplace")
+        return stream
     return TextIOWrapper(
         raw if stream.write_through else BufferedWriter(raw),
         encoding=stream.encoding,

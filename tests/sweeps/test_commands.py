@@ -245,3 +245,26 @@ def test_the_seconds_between_two_updates_are_a_number(every, tmp_path):
     done = inside("status", "--watch", "--every", every, cwd=tmp_path)
     assert done.returncode == 2
     assert "--every" in done.stderr
+
+
+def test_reproduce_takes_one_trial_or_a_sweep(tmp_path):
+    one = "name one trial by its HASH, or a sweep by --sweep SWEEP"
+    sample = "--sample draws from a sweep: give --sweep SWEEP"
+    cases = {
+        "": one,
+        "abcdef 123456": one,
+        f"--sweep {SWEEP} abcdef": one,
+        "abcdef --sample 2": sample,
+    }
+    for words, said in cases.items():
+        done = inside("reproduce", *words.split(), cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (2, f"sweeps: {said}\n"), words
+    assert not list(tmp_path.iterdir())
+
+
+def test_diff_and_reproduce_need_a_record(tmp_path):
+    for words in (["diff", "abcdef", "123456"], ["reproduce", "abcdef"]):
+        done = inside(*words, cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert "names 0 finished trials" in done.stderr
+    assert not list(tmp_path.iterdir())

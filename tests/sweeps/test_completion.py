@@ -64,6 +64,23 @@ def test_overrides(line, words):
     assert offered(line) == words
 
 
+def test_choices_of_ones_own_are_completed(tmp_path, monkeypatch):
+    """After `+`, a group that only the user has; a choice of the user's may have any key."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/mine", "probe/deep", "probe/wide"):
+        path = tmp_path / "conf" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# @package _global_\nseed: 1\n")
+    assert offered("run +pro") == ["+probe="]
+    assert offered("run +probe=w") == ["+probe=wide"]
+    assert offered("run +data=") == []
+    assert offered("run probe") == []
+    assert offered("run data=mi") == ["data=mine"]
+    assert {"data.d=", "data.classes="} <= set(offered("run data=mine data."))
+    assert offered("run --config-dir nowhere data=mi") == []
+    assert offered("run data.path=some") == ["some"]
+
+
 def test_a_value_of_an_axis_is_offered_once():
     assert "model.activation=relu,relu" not in offered("run model.activation=relu,")
 
