@@ -138,7 +138,7 @@ class AdjointMap(Map):
 
     def __init__(self, w_bmm: Tensor, a_bm: Tensor, mask_bnm: Tensor) -> None:
         self.w, self.a, self.mask = w_bmm, a_bm, mask_bnm
-        self.matrix = w_bmm
+        self.matrix, self.constant = w_bmm, a_bm[:, None, :]
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """Write a + W^T (D * x) to `out` and return it."""
@@ -150,7 +150,7 @@ class AdjointMap(Map):
 
     def image(self, z: Tensor, out: Tensor) -> Tensor:
         """Write a + W^T z to `out` and return it."""
-        return torch.baddbmm(self.a[:, None, :], z, self.matrix, out=out)
+        return torch.baddbmm(self.constant, z, self.matrix, out=out)
 
     def at(self, rows: Tensor) -> "AdjointMap":
         """Return the map of these samples only; rows (B, k)."""

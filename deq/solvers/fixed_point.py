@@ -6,15 +6,15 @@ samples nor on the pack. Samples that have stopped are dropped from the products
 Shapes: (B, n, m), one row of length m for each sample.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from deq.solvers.progress import Progress, relative_residual
+from deq.solvers.progress import Array, Progress, relative_residual
 from deq.solvers.solution import Solution, solved_at_once
 
 
@@ -38,7 +38,7 @@ class Map(Protocol):
         """Return v -> f'(x) v, which costs as much as the map."""
 
     def refresh(self, live: Tensor, residual: Tensor) -> None:
-        """React to a read of the residuals.
+        """React to a read of the residuals; called only for a map with an `error`.
 
         Args:
             live: (B, k), the samples that continue.
@@ -71,6 +71,8 @@ class Step(ABC):
 def take(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
     """Return x[b, rows[b]] for every b; (B, n, m) and (B, k) to (B, k, m)."""
     batch, n = x.shape[:2]
+    if batch == 1:
+        return torch.index_select(x, 1, rows[0], out=out)
     flat = (rows + n * torch.arange(batch, device=x.device)[:, None]).flatten()
     flat_out = None if out is None else out.view(-1, out.shape[-1])
     picked = torch.index_select(x.flatten(0, 1), 0, flat, out=flat_out)
@@ -103,35 +105,53 @@ def solve(
     x, (image, value) = start, buffers
     f(x, image)
     change = torch.sub(image, x, out=x)
-    residual = relative_residual(change, image, f.error)
-    worst, wanted = torch.stack([residual.amax(-1), tol]).tolist()
-    if all(now <= least for now, least in zip(worst, wanted, strict=True)):
-        return solved_at_once(image, worst)  # the usual case where predictions are good
-    progress = Progress(start, tol, predicted=worst)
+    now, wanted = _on_host(relative_residual(change, image, f.error)), _on_host(tol)
+    worst = now.max(-1)
+    if (worst <= wanted).all():
+        return solved_at_once(image, worst.tolist())  # the usual case with good predictions
+    value.copy_(image)
+    progress = Progress(start, wanted, predicted=worst)
     for k in range(1, max_steps + 1):
         if k > 1:
             f(x, image)
             change = torch.sub(image, x, out=x)
-            residual = relative_residual(change, image, f.error)
-        ended = progress.update(residual, last=k == max_steps)
-        trial, place = ended.nonzero(as_tuple=True)
-        if len(trial):
-            value[trial, progress.rows[trial, place]] = image[trial, place]
-        if not progress.left:
+            now = _on_host(relative_residual(change, image, f.error))
+        places, samples = progress.update(now, last=k == max_steps)
+        if k > 1 and len(places):
+            _copy_rows(image, places, value, samples)
+        if not len(progress.samples):
             break
         x, free = step(f, image, change), change
         progress.count(step.products)
         kept = progress.compact()
         if kept is not None:
-            f = f.at(kept)
-            step.keep(kept)
-            x, free = take(x, kept, out=_front(free, kept)), _front(x, kept)
-        f.refresh(progress.live, progress.residual)
+            rows = torch.from_numpy(kept).to(x.device)
+            f = f.at(rows)
+            step.keep(rows)
+            x, free = take(x, rows, out=_front(free, rows)), _front(x, rows)
+        if f.error is not None:
+            now = now if kept is None else np.take_along_axis(now, kept, axis=-1)
+            f.refresh(*(torch.from_numpy(v).to(x.device) for v in (progress.live(), now)))
         image = free
     return progress.solution(value)
 
 
+def _on_host(x: Tensor) -> Array:
+    """Read a tensor; on a CPU the array shares its storage."""
+    array: Array = x.cpu().numpy()
+    return array
+
+
+def _copy_rows(source: Tensor, places: Array, target: Tensor, samples: Array) -> None:
+    """Copy rows of `source` to rows of `target`, both counted through the trials."""
+    rows = source.view(-1, source.shape[-1])
+    if len(places) < len(rows):
+        rows = rows.index_select(0, torch.from_numpy(places).to(source.device))
+    here = torch.from_numpy(samples).to(source.device)
+    target.view(-1, target.shape[-1]).index_copy_(0, here, rows)
+
+
 def _front(buffer: Tensor, rows: Tensor) -> Tensor:
     """Return the first part of a buffer, in the shape of these rows."""
-    shape = (*rows.shape, buffer.shape[-1])
-    return buffer.view(-1)[: math.prod(shape)].view(shape)
+    (batch, count), m = rows.shape, buffer.shape[-1]
+    return buffer.as_strided((batch, count, m), (count * m, m, 1))

@@ -187,7 +187,8 @@ class Pack:
 
     def error(self, z: Tensor) -> Tensor:
         """Return yhat - y (B, n) at the equilibria z (B, n, m)."""
-        return torch.bmm(z, self.a[:, :, None])[:, :, 0] - self.y.to(z.dtype)
+        y = self.y.to(z.dtype)[..., None]
+        return torch.baddbmm(y, z, self.a[..., None], beta=-1)[..., 0]
 
     def _solve(self, f: Map, predictor: Predictor) -> Solution:
         first, *others = self.buffers
@@ -287,9 +288,10 @@ class Pack:
         A relative error tol of z moves yhat by at most tol ||a|| ||z||.
         """
         size = torch.linalg.vector_norm(self.z, dim=-1).amax(-1)
-        reach = size.double() * torch.linalg.vector_norm(self.a, dim=-1).double()
-        wanted = SHARE * self.e.double().square().mean(-1).sqrt() / reach
-        self.tol_wanted = wanted.clamp_max(self.solver.tol).nan_to_num(self.solver.tol)
+        reach = size.double() * torch.linalg.vector_norm(self.a, dim=-1)
+        norm_e = torch.linalg.vector_norm(self.e, dim=-1, dtype=torch.float64)
+        wanted = (norm_e / reach).mul_(SHARE / math.sqrt(self.e.shape[1]))
+        self.tol_wanted = wanted.clamp_max_(self.solver.tol).nan_to_num_(self.solver.tol)
         least = RESOLVED * torch.finfo(self.p.dtype).eps
         self.tol = self.tol_wanted.clamp_min(min(least, self.solver.tol))
 
@@ -335,4 +337,5 @@ class Pack:
 
 def half_square(e: Tensor) -> Tensor:
     """Return Phi = 1/2 ||e||^2 of each trial; (B, n) to (B,) float64."""
-    return 0.5 * e.double().square().sum(-1)
+    size: Tensor = torch.linalg.vector_norm(e, dim=-1, dtype=torch.float64)
+    return 0.5 * size.square()

@@ -223,3 +223,19 @@ def test_newton_krylov_converges_where_picard_does_not(scale):
     assert result.solved == [Solved.CONVERGED] * 2
     picard = solved(f, p, max_steps=200)
     assert (picard.solved == [Solved.CONVERGED] * 2) == (scale < 1.3)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_sample_that_starts_far_away_does_not_cost_full_maps(batch):
+    """At a laptop's width too: after the first map, maps take that sample alone."""
+    phi, w, p, _ = network("tanh", batch=batch, n=40, m=128)
+    f = EquilibriumMap(phi, w, p)
+    near = solved(f, p, tol=1e-12).value
+    near[-1, 7] = p[-1, 7]
+    result = solved(f, near, tol=1e-8)
+    assert result.solved == [Solved.CONVERGED] * batch
+    assert result.products[:-1] == [1.0] * (batch - 1)
+    assert result.products[-1] == 1 + (result.maps - 1) / 40
+    assert result.work == pytest.approx(1 + (result.maps - 1) / 40)
+    assert result.maps > 5
+    torch.testing.assert_close(result.value, solved(f, p, tol=1e-12).value, rtol=1e-7, atol=1e-7)

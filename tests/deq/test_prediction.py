@@ -6,7 +6,7 @@ import torch
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
-from deq.solvers.prediction import Extrapolation, Secant
+from deq.solvers.prediction import Basis, Extrapolation, Secant
 from deq.solvers.sizes import PREDICTION_DEPTH
 from deq.training.gradient_descent import Descent
 
@@ -47,6 +47,24 @@ def test_extrapolation_does_not_follow_noise():
         pushed(predictor, base * (1 + 1e-7 * random(2, 4, 200, seed=t + 1)))
     expected = predictor.start(torch.empty_like(base), torch.empty_like(base))
     assert miss(expected, base) < 1.5e-7
+
+
+def test_a_basis_stores_the_inner_products_of_its_vectors():
+    basis, depth = Basis(random(2, 4, 20)), PREDICTION_DEPTH
+    for t in range(depth + 2):
+        vector = random(2, 4, 20, seed=t)
+        basis.push(vector, basis.products(vector, torch.empty_like(vector)))
+    stacked = torch.stack(basis.vectors, dim=-2)
+    torch.testing.assert_close(basis.inner.view(2, 4, depth, depth), stacked @ stacked.mT)
+
+
+def test_a_fit_leaves_out_vectors_that_are_zero():
+    """As in the first GD steps, when there are fewer differences than a basis holds."""
+    basis, vector = Basis(random(2, 4, 20)), random(2, 4, 20)
+    basis.push(vector, basis.products(vector, torch.empty_like(vector)))
+    c = basis.fit(basis.products(0.7 * vector, torch.empty_like(vector)))
+    expected = torch.tensor([0.7] + [0.0] * (PREDICTION_DEPTH - 1), dtype=torch.float64)
+    torch.testing.assert_close(c[..., 0], expected.expand(2, 4, -1))
 
 
 def test_secants_are_exact_for_known_sources():
