@@ -159,6 +159,10 @@ SUMMARY = (
         "depth from which lambda_min(G^(l)) >= lambda_0 / 2, what the theorem needs",
         "layers",
     ),
+    Metric(
+        "theory/kernel_gap",
+        "diagnostics.depth: ||K' - K||_F / ||K||_F, K' what K^(l) tends to from 10 X^T X / d",
+    ),
     Metric("theory/depth_error", "greatest ||G^(l)/m - K^(l)||_F of all l <= diagnostics.depth"),
     Metric("theory/depth_error_1", "||G^(l)/m - K||_F at depth l = 1"),
     Metric("theory/depth_error_2", "the same at l = 2"),

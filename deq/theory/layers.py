@@ -18,24 +18,27 @@ from deq.theory.population import input_scale
 _ONE = 1 - 1e-15
 
 
-def layer_limits(x: Tensor, phi: Activation, sigma_w2: float) -> Iterator[Tensor]:
+def layer_limits(
+    x: Tensor, phi: Activation, sigma_w2: float, start: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield K^(1), K^(2), ...: the limits of G^(l) / m as the width grows; (n, n) float64.
 
     q^(l) = 2 (sigma_w2 K_ii^(l-1) + s) and c_ij^(l) = 2 (sigma_w2 K_ij^(l-1) + x_i.x_j / d) are
-    variance and covariances of the pre-activations, with s = ||x_i||^2 / d and K^(0) = 0. The
+    variance and covariances of the pre-activations, with s = ||x_i||^2 / d. The
     limit is the same for tied and for untied weights.
 
     Args:
         x: (d, n) float64 inputs, columns of one norm.
         phi: the activation.
         sigma_w2: variance parameter of W.
+        start: K^(0), (n, n), with equal entries on its diagonal; 0 by default, as of Z^(0) = 0.
 
     Raises:
         ValueError: phi has a kink and no closed form.
     """
     similarity = (x.mT @ x) / x.shape[0]
     scale = input_scale(float(torch.linalg.vector_norm(x[:, 0])), x.shape[0])
-    n, k = len(similarity), torch.zeros_like(similarity)
+    n, k = len(similarity), torch.zeros_like(similarity) if start is None else start
     off = ~torch.eye(n, dtype=torch.bool)
     while True:
         q = 2 * (sigma_w2 * float(k[0, 0]) + scale)

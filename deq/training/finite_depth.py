@@ -27,6 +27,8 @@ from deq.training.trained import Trained
 ROUNDING = 1e-8
 # Depths at which ||G^(l)/m - K||_F is a metric of its own.
 DEPTHS = (1, 2, 4)
+# K^(0) of the other start, in units of X^T X / d; its layers, and the change that ends them.
+FAR, MOST, SETTLED = 10.0, 1000, 1e-12
 # lambda_min(G^(l)) within this share of lambda_0 counts as its equilibrium's.
 CLOSE = 0.01
 
@@ -182,7 +184,28 @@ def _beside_limit(
         "theory/depth_factor_limit": _factor(change),
         "theory/depth_bound_limit": limit_contraction(model),
         "theory/depth_error": max(_distances(scaled, limits)),
+        "theory/kernel_gap": kernel_gap(dataset.x, model, limit),
     } | {f"theory/depth_error_{at}": far[at] for at in DEPTHS if at <= depth}
+
+
+def kernel_gap(x: Tensor, model: ModelConfig, limit: Population) -> float | None:
+    """Return ||K' - K||_F / ||K||_F, K' what K^(l) tends to from 10 X^T X / d instead of 0.
+
+    Args:
+        x: (d, n) float64 inputs.
+        model: has the activation and sigma_w2.
+        limit: has K.
+
+    Returns:
+        None if K^(l) still changes after 1000 layers.
+    """
+    before, size = FAR * (x.mT @ x) / len(x), float(torch.linalg.matrix_norm(limit.gram))
+    layers = layer_limits(x, activation(model.activation), model.sigma_w2, before)
+    for k in itertools.islice(layers, MOST):
+        change, before = float(torch.linalg.matrix_norm(k - before)), k
+        if change <= SETTLED * size:
+            return float(torch.linalg.matrix_norm(k - limit.gram)) / size
+    return None
 
 
 def limit_contraction(model: ModelConfig) -> float:

@@ -243,6 +243,14 @@ CLAIMS = (
         _initial,
     ),
     Claim(
+        "kernel",
+        "K exists and is unique: K^(l) tends to it from K^(0) = 0 and from K^(0) = 10 X^T X / d",
+        f"{LING}, section 4; {TRUONG}",
+        "with diagnostics.depth, where sigma_w2 is below its limit",
+        "depth_width",
+        limits.unique,
+    ),
+    Claim(
         "population",
         "G(0) / m tends to K; the central limit theorem has ||G(0)/m - K||_F fall as m^(-1/2)",
         f"{LING}, section 4",

@@ -26,9 +26,12 @@ LIMIT = "_limit"  # of the infinite width's
 FACTORS = (FACTOR, BOUND, FACTOR + LIMIT, BOUND + LIMIT)
 SQUARE, FOURTH = "theory/output_square", "theory/output_fourth"
 EQUIVALENT, SHALLOW = "theory/equivalent_error", "theory/shallow_error"
-METRICS = (*FACTORS, "theory/depth_error", SQUARE, FOURTH, EQUIVALENT, SHALLOW)
+GAP = "theory/kernel_gap"
+METRICS = (*FACTORS, GAP, "theory/depth_error", SQUARE, FOURTH, EQUIVALENT, SHALLOW)
 # A factor above its bound by a smaller share is rounding of the last layers.
 ROUNDING = 1e-3
+# Relative difference of two limits of K^(l) that is none.
+SAME = 1e-6
 # Difference of a fitted exponent from -1/2 that terms of higher order make at small widths.
 ROOM = 0.05
 # The same of a fitted exponent in d, whose terms of higher order fall more slowly.
@@ -50,6 +53,15 @@ def geometric(frame: "DataFrame") -> Finding:
         for name, end, part in (("G", "", share), ("K", LIMIT, share_limit))
     ]
     return Finding(len(rows), held, "; ".join(parts), "networks")
+
+
+def unique(frame: "DataFrame") -> Finding:
+    """Judge whether K^(l) tends to one K from two starts, for each kernel."""
+    gaps = each_once(frame, KERNEL, GAP)[GAP]
+    if gaps.empty:
+        return Finding(0, 0, "")
+    text = f"greatest relative difference of K from two starts: {short(gaps.max())}"
+    return Finding(len(gaps), int((gaps <= SAME).sum()), text, "kernels")
 
 
 def root_of_width(metric: str, room: float = 0.0) -> "Callable[[DataFrame], Finding]":

@@ -8,8 +8,12 @@ import torch
 from small_trials import config
 
 import deq
+from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig
 from deq.data import SphereConfig, load
+from deq.theory.layers import layer_limits
+from deq.theory.population import limit_of
+from deq.training.finite_depth import kernel_gap
 
 DATA = SphereConfig(n=6, d=8, seed=4)
 
@@ -107,6 +111,21 @@ def test_limits_tend_to_the_population_gram(activation):
     assert ours.change_limit[-1] < 1e-9
     assert ours.least_limit[-1] == pytest.approx(ours.lambda_star, abs=1e-9)
     assert ours.cut_close is None or ours.cut_close >= (ours.cut_half or 1)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "cos"])
+def test_the_limit_does_not_depend_on_the_start(name):
+    """K of another sigma_w2 is another one, and is told apart."""
+    x, model = load(SphereConfig(n=6, d=4)).x, ModelConfig(64, name, sigma_w2=0.05)
+    limit = limit_of(model, x)
+    assert kernel_gap(x, model, limit) < 1e-11
+    other = ModelConfig(64, name, sigma_w2=0.06)
+    assert kernel_gap(x, other, limit) > 1e-3
+    first = next(layer_limits(x, activation(name), 0.05, 10 * (x.mT @ x) / 4))
+    q = 2 * (0.05 * 10 + 1)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    energy = weights @ activation(name).function(torch.from_numpy(q**0.5 * nodes)).numpy() ** 2
+    assert float(first[0, 0]) == pytest.approx(energy / weights.sum(), rel=1e-6)
 
 
 def test_no_depth_is_refused():

@@ -127,6 +127,17 @@ def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_uniq
     assert finding("depth", past).verdict == "not tested"
 
 
+def test_a_kernel_is_unique_if_two_starts_reach_it():
+    def at(gap, sigma_w2):
+        data = {"d": 8, "n": 8, "seed": sigma_w2}
+        return trial({"theory/kernel_gap": gap}, data=data)
+
+    found = finding("kernel", at(1e-13, 0), at(1e-13, 0), at(1e-3, 1))
+    assert (found.verdict, found.of) == ("seen in 1 of 2", "kernels")
+    assert found.measured.endswith("two starts: 0.001")
+    assert finding("kernel", trial({})).verdict == "not tested"
+
+
 @pytest.mark.parametrize(("heavy", "verdict"), [(1.0, "seen"), (1.5, "not seen")])
 def test_outputs_are_gaussian_where_their_kurtosis_is_that_of_gaussians(heavy, verdict):
     """With noise, alternating, whose mean is exact."""

@@ -103,7 +103,14 @@ def test_the_store_has_the_contracts_names(recorded):
         summary = {metric.name for metric in metrics.SUMMARY}
         absent = {"solver/window_check", "train/stopped_at", "theory/networks_drawn"}
         absent |= {m.name for m in metrics.SUMMARY if m.name.startswith("test/")}
-        asked = ("depth_", "output_", "gram_diagonal", "equivalent_", "shallow_")  # by diagnostics
+        asked = (
+            "depth_",
+            "kernel_gap",
+            "output_",
+            "gram_diagonal",
+            "equivalent_",
+            "shallow_",
+        )  # by diagnostics
         parts = tuple(f"theory/{name}" for name in asked)
         absent |= {m.name for m in metrics.SUMMARY if m.name.startswith(parts)}
         absent |= {f"solver/{name}" for name in ("crossing", "sliding", "undecided")}
