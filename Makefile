@@ -14,10 +14,12 @@ SLOW = slow or services or browser or gpu
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: help quickstart test test-fast test-slow test-slurm coverage mutation lint types contract \
+.PHONY: help install quickstart test test-fast test-slow test-slurm coverage mutation lint types contract \
 	pictures studies reference docs package env image test-containers bench check
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+install: $(VENV)/.installed ## Set up only
 
 quickstart: $(VENV)/.installed ## Set up, train the quickstart sweep, print its table
 	$(BIN)/sweeps run experiment=quickstart
@@ -74,13 +76,14 @@ package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs i
 		$(BIN)/python -m zipfile -l dist/*.whl | grep $$file > /dev/null || exit 1; done
 
 env: ## Write .env with random secrets, for docker-compose.yml
-	@test ! -e .env || { echo ".env is there already: edit it, or remove it to get new secrets"; exit 1; }
+	@test ! -e .env || { echo ".env is there already, and PostgreSQL keeps its password: see docs/how-to/cluster.md"; exit 1; }
 	@umask 077 && for name in POSTGRES_PASSWORD MLFLOW_ADMIN_PASSWORD MLFLOW_SECRET_KEY RAY_TOKEN; do \
 		echo "$$name=$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(24))')"; done > .env
 	@echo "Wrote .env. MLflow's user is admin, with MLFLOW_ADMIN_PASSWORD."
 
 image: ## Build the container image, with this checkout's commit in it
-	COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude='*') docker compose build ray-head
+	COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude='*') PIP_ARGS="$(PIP_ARGS)" \
+		docker compose build ray-head
 
 test-containers: ## Run the containers on a Docker engine of the test's own (root, Debian 12; nine minutes)
 	bash tests/containers/stack.sh $(CURDIR)

@@ -27,9 +27,17 @@ ELSEWHERE = ("cluster=ray", "tracking=server", "gpus_per_trial")
 # which need a sweep that runs.
 HELP_ONLY = ("ui", "doctor", "stop", "reproduce HASH --at")
 NOT_RUN = ("docker compose ", ". .venv/bin/activate", "umask ", "export ", "mkdir ", "ssh ")
-NOT_RUN += ("mlflow server ", "ray get-auth-token ", "apt-get ", "sed ")
+NOT_RUN += ("mlflow server ", "ray get-auth-token ", "apt-get ", "sed ", "unset ")
 # Read and run by tests/deploy/ and tests/containers/.
-NOT_RUN += ("make env", "make image", "docker ", "kubectl ", "sbatch ", "deploy/slurm/")
+NOT_RUN += (
+    "make env",
+    "make image",
+    "make install",
+    "docker ",
+    "kubectl ",
+    "sbatch ",
+    "deploy/slurm/",
+)
 PLANS = ("run", "show", "theory")
 NAME = re.compile(r"[0-9a-f]{12}")
 PYTHON_PAGES = tuple(f"api/{package}.md" for package in api.PACKAGES)

@@ -3,7 +3,7 @@
 # trains or looks at the cluster gets one without CPUs; the others start no Ray.
 set -eu
 case ${1:-} in
-run | resume | doctor)
+run | resume | verify | doctor)
     ray start --address="$RAY_ADDRESS" --num-cpus=0 --object-store-memory="$RAY_OBJECT_STORE" \
         > /dev/null
     ;;

@@ -14,6 +14,11 @@ here=$(mktemp -d /tmp/slurm-here.XXXXXX) # short: a socket's path has 107 bytes
 chmod 755 "$here"
 mkdir "$here"/{run,log,state,spool,spool/n1,spool/n2}
 host=$(hostname -s)
+address=$(getent ahostsv4 "$host" | awk '{print $1; exit}')
+case $address in
+    127.*) ;;
+    *) echo "slurm-here: $host has the address ${address:-none}, not one of loopback: put \"127.0.0.1 $host\" first in /etc/hosts" >&2; exit 2 ;;
+esac
 read -r control first second < <(python3 - <<'PY'
 import socket
 sockets = [socket.socket() for _ in range(3)]
@@ -24,7 +29,7 @@ PY
 (umask 077; head -c 128 /dev/urandom > "$here/munge.key")
 cat > "$here/slurm.conf" <<CONF
 ClusterName=here
-SlurmctldHost=$host(127.0.0.1)
+SlurmctldHost=$host($address)
 SlurmctldPort=$control
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
@@ -57,8 +62,8 @@ JobRequeue=1
 KillWait=15
 MinJobAge=3600
 GresTypes=gpu
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$first CPUs=2 RealMemory=4000 Gres=gpu:2
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$second CPUs=2 RealMemory=4000 Gres=gpu:2
+NodeName=n1 NodeHostname=$host NodeAddr=$address Port=$first CPUs=2 RealMemory=4000 Gres=gpu:2
+NodeName=n2 NodeHostname=$host NodeAddr=$address Port=$second CPUs=2 RealMemory=4000 Gres=gpu:2
 PartitionName=here Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
 # Named, since slurmd looks for a mounted one otherwise, and ends where there is none. Not used.

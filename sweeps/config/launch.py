@@ -48,6 +48,8 @@ class ClusterConfig:
         max_retries: how often a pack is retried whose worker died.
         trial_timeout: seconds that a trial, or a pack, may train; 0 for no limit. A trial that
             takes longer has failed; if it hangs within a step, its worker is killed.
+        wait_seconds: how long a sweep waits for the first node of an existing cluster that has
+            what a trial asks for; a cluster without any CPU is waited for 60 s at least.
     """
 
     name: Literal["local", "ray", "inline"] = "local"
@@ -58,6 +60,7 @@ class ClusterConfig:
     resources: dict[str, float] = field(default_factory=dict)
     max_retries: int = 2
     trial_timeout: float = 0.0
+    wait_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Validate resources and address."""
@@ -73,6 +76,10 @@ class ClusterConfig:
             raise ValueError(f"gpus_per_trial={self.gpus_per_trial:g}: at least {SMALLEST:g}, or 0")
         if not 0 <= self.trial_timeout < math.inf:
             raise ValueError(f"trial_timeout must be at least 0, not {self.trial_timeout:g}")
+        if not 0 <= self.wait_seconds < math.inf:
+            raise ValueError(f"wait_seconds must be at least 0, not {self.wait_seconds:g}")
+        if self.wait_seconds and self.name != "ray":
+            raise ValueError("wait_seconds is for an existing cluster: give cluster=ray too")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"gpus_per_trial={self.gpus_per_trial:g}: above 1, whole GPUs only")
         for name, amount in self.resources.items():

@@ -19,9 +19,6 @@ from sweeps.redaction import without_secrets
 from sweeps.search.factory import sweep_name
 from sweeps.tracking import server
 
-# Seconds to wait for the first worker of a cluster, as when workers join its restarted head.
-JOINING = 60.0
-
 
 def launch(
     asked: Request,
@@ -62,7 +59,7 @@ def run(
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
     with terminal.waiting("looking for workers"):  # refused before anything is written
-        workers = check_cluster(launched.cluster, patience=JOINING)
+        workers = check_cluster(launched.cluster, wait=True)
     force, retry = options.force, options.retry_failed
     starting = StartingSweep(launched, options, terminal, sweep_name(launched, trials))
 

@@ -37,8 +37,9 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 _log = logging.getLogger(__name__)
 
-# Seconds between two looks at a cluster whose nodes have not joined yet.
-LOOK = 1.0
+# Seconds between two looks at a cluster whose nodes have not joined yet, and that the first node
+# with a CPU is waited for.
+LOOK, JOINING = 1.0, 60.0
 
 # The early-stopping config, and the rung losses of trials that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, RungLosses]]
@@ -46,13 +47,13 @@ Early = tuple[AshaConfig, Mapping[str, RungLosses]]
 Train = Callable[[Packs], Iterator[Message]]
 
 
-def check_cluster(config: ClusterConfig, *, patience: float = 0.0) -> int:
+def check_cluster(config: ClusterConfig, *, wait: bool = False) -> int:
     """Check that a cluster answers and accepts us, or that the GPUs are on this machine.
 
     Args:
         config: the cluster.
-        patience: seconds to wait for the first node with a CPU, as when a cluster's nodes join
-            its new head.
+        wait: wait for nodes that may still join: for `wait_seconds`, and for JOINING where no node
+            has a CPU, as after the head was restarted.
 
     Returns:
         The number of packs that can train at a time.
@@ -67,15 +68,16 @@ def check_cluster(config: ClusterConfig, *, patience: float = 0.0) -> int:
         return local_workers(config)
     from sweeps.execution.ray_address import check_address
 
-    deadline = time.monotonic() + patience
-    nodes = check_address(config.address)
-    while not any(node.get("CPU") for node in nodes) and time.monotonic() < deadline:
-        time.sleep(LOOK)
+    began = time.monotonic()
+    while True:
         nodes = check_address(config.address)
-    fitting = [node for node in nodes if fits(config, node)]
-    if not fitting:
-        raise ConfigError(too_much(config, nodes))
-    return sum(places(config, node) for node in fitting)
+        if fitting := [node for node in nodes if fits(config, node)]:
+            return sum(places(config, node) for node in fitting)
+        empty = not any(node.get("CPU") for node in nodes)
+        patience = max(config.wait_seconds, JOINING * empty) if wait else 0.0
+        if time.monotonic() - began >= patience:
+            raise ConfigError(too_much(config, nodes))
+        time.sleep(LOOK)
 
 
 def missing_gpus(config: ClusterConfig) -> str:

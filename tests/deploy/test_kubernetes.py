@@ -136,7 +136,7 @@ def test_the_page_names_what_is_there():
     assert files == {str(path.relative_to(ROOT)) for path in FOLDER.glob("*.yaml")}
     named = {word.partition("/") for word in words if re.match("(deployment|service)/", word)}
     assert {f"{kind.capitalize()} {name}" for kind, _, name in named} <= set(MANIFESTS)
-    assert ["kubectl", "get", "rayjob", "sweep", "--watch"] in lines
+    assert ["kubectl", "get", "rayjob", "sweep"] in lines
     assert ["kubectl", "create", "secret", "generic", "deq-sweeps", "--from-env-file=.env"] in lines
     (old,) = {re.match(r"s\|(.*?)\|", word)[1] for word in words if word.startswith("s|")}
     assert sum(text.count(f"{old}:") for text in TEXTS.values()) == 4
@@ -197,6 +197,8 @@ def test_pods_run_as_users_without_rights():
         user = pod["securityContext"]
         assert user["runAsNonRoot"]
         assert user["runAsUser"] == user["fsGroup"]
+        assert user["fsGroupChangePolicy"] == "OnRootMismatch"  # else each start walks the volume
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}  # as restricted namespaces ask
         # Else a service named mlflow sets MLFLOW_PORT in every pod.
         assert pod["enableServiceLinks"] is False
 
@@ -211,6 +213,12 @@ def test_all_nodes_share_the_record_and_check_their_own_process():
             words = ["python", "/app/deploy/node_health.py", f"localhost:{port}"]
             assert container[probe]["exec"]["command"] == words
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+
+
+def test_what_ended_is_not_repeated_and_nodes_are_waited_for():
+    """KubeRay would repeat exit codes 1, 2, 3 and 130 alike."""
+    assert JOB["backoffLimit"] == 0
+    assert "cluster.wait_seconds=900" in JOB["entrypoint"]
 
 
 def test_groups_scale_and_the_gpu_group_has_its_nodes():
@@ -228,6 +236,9 @@ def test_the_images_files_and_mlflows_command_are_those_of_the_containers():
     assert images == {COMPOSE[name]["image"] for name in ("postgres", "mlflow")}
     (mlflow,) = MANIFESTS["Deployment mlflow"]["spec"]["template"]["spec"]["containers"]
     assert mlflow["command"] + mlflow["args"] == COMPOSE["mlflow"]["command"]
+    _, *probe = COMPOSE["mlflow"]["healthcheck"]["test"]
+    for name in ("startupProbe", "readinessProbe"):
+        assert mlflow[name]["exec"]["command"] == probe
     ours = {e["name"] for e in mlflow["env"]}
     assert ours == set(COMPOSE["mlflow"]["environment"])
     scripts = re.findall(r"/app/deploy/(\w+\.py)", "".join(TEXTS.values()))

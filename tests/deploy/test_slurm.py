@@ -142,6 +142,9 @@ def assert_complete(folder, steps):
 def test_a_cancelled_sweep_ends_in_seconds_and_completes_later_on_two_nodes(slurm, tmp_path):
     first = slurm.sweep("train.steps=600")
     slurm.trains(first)
+    # Ray makes its own folder writable for everyone: its parent is private.
+    (scratch,) = Path(slurm.scratch.name).glob("ray-*")
+    assert scratch.stat().st_mode & 0o777 == 0o700
     slurm("scancel", first)
     assert slurm.ended(first) == "CANCELLED"
     said = slurm.log(first)

@@ -183,10 +183,32 @@ def test_a_cluster_whose_nodes_have_not_joined_yet_is_waited_for(monkeypatch):
     config = ClusterConfig(name="ray", address="here:1")
     with pytest.raises(ConfigError, match="no node has what a trial asks for"):
         executor.check_cluster(config)
-    assert executor.check_cluster(config, patience=60) == 2
+    assert executor.check_cluster(config, wait=True) == 2
     monkeypatch.setattr(ray_address, "check_address", lambda address: [head, worker])
     with pytest.raises(ConfigError, match="cpu 4"):
-        executor.check_cluster(replace(config, cpus_per_trial=4), patience=1e9)
+        executor.check_cluster(replace(config, cpus_per_trial=4), wait=True)
+
+
+def test_a_node_that_fits_is_waited_for_as_long_as_asked(monkeypatch):
+    """A GPU node pulls its image while a node without GPUs is there already."""
+    node, gpu = {"CPU": 4.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0, "memory": 1e9}
+    looks = iter([[node], [node], [node, gpu]])
+    monkeypatch.setattr(executor, "LOOK", 0.0)
+    monkeypatch.setattr(ray_address, "check_address", lambda address: next(looks))
+    config = ClusterConfig(name="ray", address="here:1", gpus_per_trial=1)
+    with pytest.raises(ConfigError, match="gpu 1"):
+        executor.check_cluster(config, wait=True)
+    assert executor.check_cluster(replace(config, wait_seconds=1e9), wait=True) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["cluster=ray", "cluster.wait_seconds=-1"], ["cluster.wait_seconds=5"]]
+)
+def test_a_wait_that_means_nothing_is_refused(words, tmp_path):
+    done = inside("run", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "wait_seconds" in done.stderr
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_packs_are_counted_by_the_scarcest_resource():
