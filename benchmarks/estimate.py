@@ -106,10 +106,10 @@ def main() -> None:
                 continue
             ratios.setdefault(config.train.integrator, []).append(ratio(config))
         lines: list[tuple[str, Any]] = []
-        for integrator, found in ratios.items():
-            lines.append((f"{integrator}: runs", len(found)))
-            lines.append((f"{integrator}: least estimated over taken products", min(found)))
-            lines.append((f"{integrator}: greatest", max(found)))
+        for integrator, values in ratios.items():
+            lines.append((f"{integrator}: runs", len(values)))
+            lines.append((f"{integrator}: least estimated over taken products", min(values)))
+            lines.append((f"{integrator}: greatest", max(values)))
         report(title, lines, as_json=options.json)
 
 

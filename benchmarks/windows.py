@@ -132,8 +132,8 @@ def _ratio(outcome: Outcome) -> float:
 def _error(windows: Outcome, exact: Outcome) -> float:
     ours, right = windows.trajectory["loss"], exact.trajectory["loss"]
     count = min(len(ours), len(right))
-    told = right[:count] > RESOLVED * right[0]
-    return float((ours[:count] / right[:count] - 1).abs()[told].max())
+    resolved = right[:count] > RESOLVED * right[0]
+    return float((ours[:count] / right[:count] - 1).abs()[resolved].max())
 
 
 def _rate_error(windows: Outcome, exact: Outcome) -> float:
@@ -177,8 +177,8 @@ def main() -> None:
         one = (options.tol or default, options.steps)
         for tol, steps in [one] if options.steps else list(goals):
             case = Case(name, tol, steps, **sizes)
-            found = with_goals(measure(case), goals.get((tol, steps), {}))
-            report(case.title, found, as_json=options.json)
+            numbers = with_goals(measure(case), goals.get((tol, steps), {}))
+            report(case.title, numbers, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def _parts(factor: float | str) -> tuple[float | None, str]:
     """Return the number and what it is divided by: m, d or nothing; None if it is no number."""
     if not isinstance(factor, str):
         return float(factor), ""
-    found = _QUOTIENT.fullmatch(factor.replace(" ", ""))
+    match = _QUOTIENT.fullmatch(factor.replace(" ", ""))
     try:
-        return (float(found["number"]), found["size"]) if found else (None, "")
+        return (float(match["number"]), match["size"]) if match else (None, "")
     except ValueError:
         return None, ""

@@ -25,9 +25,9 @@ def page(package: str) -> str:
 def public_names(package: str) -> dict[str, list[str]]:
     """Return the names that `__init__.pyi` imports, by the first part of their module's path."""
     stub = ast.parse((ROOT / package / "__init__.pyi").read_text())
-    found: dict[str, list[str]] = {}
+    by_part: dict[str, list[str]] = {}
     for node in stub.body:
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = found.setdefault(node.module.partition(".")[0], [])
+            names = by_part.setdefault(node.module.partition(".")[0], [])
             names += [alias.name for alias in node.names]
-    return {part: sorted(names, key=str.lower) for part, names in found.items()}
+    return {part: sorted(names, key=str.lower) for part, names in by_part.items()}

@@ -27,8 +27,8 @@ def typeset(page: str) -> str:
     Raises:
         ValueError: matplotlib does not understand a formula.
     """
-    page = _BLOCK.sub(lambda found: _block(html.unescape(found[1])), page)
-    return _INLINE.sub(lambda found: picture(html.unescape(found[1])), page)
+    page = _BLOCK.sub(lambda match: _block(html.unescape(match[1])), page)
+    return _INLINE.sub(lambda match: picture(html.unescape(match[1])), page)
 
 
 def shape(tex: str) -> Path:

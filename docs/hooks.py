@@ -34,6 +34,6 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     Raises:
         PluginError: it would; the message says what.
     """
-    if found := LOADED.search(output):
-        raise PluginError(f"{page.file.src_uri} loads from another server: {found[0]}")
+    if match := LOADED.search(output):
+        raise PluginError(f"{page.file.src_uri} loads from another server: {match[0]}")
     return output

@@ -51,31 +51,31 @@ def config_keys() -> list[Key]:
     Raises:
         ValueError: a field's meaning is not in its class's docstring.
     """
-    found: dict[tuple[str, str, str], Key] = {}
+    keys: dict[tuple[str, str, str], Key] = {}
     for key in [*_of(deq.TrialConfig, "", True), *_of(LaunchConfig, "", False)]:
-        same = found.get((key.name, key.default, key.meaning))
+        same = keys.get((key.name, key.default, key.meaning))
         choices = [*same.choices, *key.choices] if same else key.choices
-        found[key.name, key.default, key.meaning] = replace(key, choices=choices)
-    return list(found.values())
+        keys[key.name, key.default, key.meaning] = replace(key, choices=choices)
+    return list(keys.values())
 
 
 def meanings(cls: type) -> dict[str, str]:
     """The text of every attribute in the "Attributes:" part of a class's docstring, or a base's."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         part = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
         part = re.split(r"\n(?=\S)", part)[0]
         for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n     +.*)*)", part, re.MULTILINE):
-            found |= dict.fromkeys(re.split(", *", names), " ".join(text.split()))
-    return found
+            texts |= dict.fromkeys(re.split(", *", names), " ".join(text.split()))
+    return texts
 
 
 def _of(cls: type, prefix: str, hashed: bool, choice: str = "") -> Iterator[Key]:
-    hints, said = typing.get_type_hints(cls), meanings(cls)
+    hints, texts = typing.get_type_hints(cls), meanings(cls)
     for field in fields(cls):
         name, hint = prefix + field.name, hints[field.name]
         configs = [t for t in (hint, *typing.get_args(hint)) if is_dataclass(t)]
-        if field.name not in said:
+        if field.name not in texts:
             raise ValueError(f"{cls.__name__}.{field.name} has no line under Attributes")
         if configs:
             for config in configs:
@@ -83,7 +83,7 @@ def _of(cls: type, prefix: str, hashed: bool, choice: str = "") -> Iterator[Key]
                 named = str(_default_of(config, "name")) if several else ""
                 yield from _of(config, f"{name}.", hashed, named)
         elif name not in HIDDEN and not (field.name == "name" and _is_group(prefix, choice)):
-            yield _key(field, name, hint, said[field.name], choice, hashed)
+            yield _key(field, name, hint, texts[field.name], choice, hashed)
 
 
 def _is_group(prefix: str, choice: str) -> bool:

@@ -59,8 +59,8 @@ def _run(*overrides: str) -> dict[str, Any]:
     """What a sweep says of itself when it has ended."""
     command = [sys.executable, "-m", "sweeps", "run", *overrides, "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _figure(config_hash: str) -> str:

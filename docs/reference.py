@@ -61,13 +61,13 @@ def words() -> str:
 
     Digests are filled in and typed by nobody.
     """
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for key in (key for key in config_keys() if not key.name.endswith("sha256")):
-        entry = found.setdefault(key.name, {"values": [], "choices": [], "meaning": ""})
+        entry = entries.setdefault(key.name, {"values": [], "choices": [], "meaning": ""})
         entry["values"] = list(dict.fromkeys([*entry["values"], *key.values]))
         entry["choices"] = [*entry["choices"], *key.choices]
         entry["meaning"] = entry["meaning"] or _first_sentence(key.meaning)
-    return json.dumps(found, indent=1) + "\n"
+    return json.dumps(entries, indent=1) + "\n"
 
 
 def _commands() -> Iterator[str]:
@@ -95,8 +95,8 @@ def _comment(group: str, choice: str) -> str:
     """The comment a choice's file begins with, less the command that runs it."""
     lines = (conf_dir() / group / f"{choice}.yaml").read_text().splitlines()
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    said = [line.lstrip("# ") for line in lines[:end]]
-    text = " ".join(line for line in said if not line.startswith(("@package", "sweeps ")))
+    comment = [line.lstrip("# ") for line in lines[:end]]
+    text = " ".join(line for line in comment if not line.startswith(("@package", "sweeps ")))
     return text.rstrip(":") + "." * text.endswith(":")
 
 
@@ -146,8 +146,8 @@ def _recorded() -> Iterator[str]:
     yield _table(("artifact", "meaning"), files)
 
 
-def _metrics(found: Iterable[metrics.Metric]) -> str:
-    rows = [(f"`{m.name}`", m.meaning, m.unit) for m in found]
+def _metrics(listed: Iterable[metrics.Metric]) -> str:
+    rows = [(f"`{m.name}`", m.meaning, m.unit) for m in listed]
     return _table(("metric", "meaning", "unit"), rows)
 
 

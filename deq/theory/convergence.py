@@ -170,8 +170,8 @@ def theorem_step(network: DrawnNetwork, model: ModelConfig) -> InitialCondition 
         return safest
     ends = _last_held(at, centre, centre - _GAP), _last_held(at, centre, centre + _GAP)
     # Golden sections do not try the ends.
-    found = [_golden(at, ends, lambda c: c.eta_limit), safest, *(at(s) for s in (centre, *ends))]
-    return max((c for c in found if c.held), key=lambda c: c.eta_limit)
+    choices = [_golden(at, ends, lambda c: c.eta_limit), safest, *(at(s) for s in (centre, *ends))]
+    return max((c for c in choices if c.held), key=lambda c: c.eta_limit)
 
 
 def _room(network: DrawnNetwork, model: ModelConfig) -> float:

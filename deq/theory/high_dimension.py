@@ -104,15 +104,15 @@ def equivalent_numbers(limit: Population, model: ModelConfig, y: Tensor) -> dict
     Raises:
         ValueError: phi has a kink and no closed form.
     """
-    found = coefficients(limit, activation(model.activation), model.sigma_w2)
+    equivalent = coefficients(limit, activation(model.activation), model.sigma_w2)
     d, n = limit.x.shape
     unit = limit.x / torch.linalg.vector_norm(limit.x, dim=0)
     cosines = unit.mT @ unit
-    matrix = found.matrix(cosines, classes_of(y))
+    matrix = equivalent.matrix(cosines, classes_of(y))
     return {
         "theory/equivalent_error": _spectral(limit.gram - matrix),
-        "theory/equivalent_error_isotropic": 2 * math.sqrt(2 * n) / d * found.quadratic,
-        "theory/shallow_error": _spectral(limit.gram - found.shallow(cosines)),
+        "theory/equivalent_error_isotropic": 2 * math.sqrt(2 * n) / d * equivalent.quadratic,
+        "theory/shallow_error": _spectral(limit.gram - equivalent.shallow(cosines)),
     }
 
 

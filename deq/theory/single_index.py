@@ -113,11 +113,11 @@ def single_index_numbers(config: TrialConfig, dataset: Dataset, eta: float) -> N
         end = minimum(dataset.x, beta, *network)
     except ValueError as error:
         return {}, {RATE: str(error)}
-    found = {"theory/minimum_distance": end.distance(*network)}
+    numbers = {"theory/minimum_distance": end.distance(*network)}
     rate = end.rate(eta)
     if rate is None:
         top = eta * float(end.eigenvalues[-1])
-        return found, {
+        return numbers, {
             RATE: f"the minimum is not stable at this step size: eta lambda_max(H) = {top:.3g}"
         }
-    return found | {RATE: rate}, {}
+    return numbers | {RATE: rate}, {}

@@ -144,16 +144,16 @@ def depth_numbers(
     g, p = gram(z), network.u @ dataset.x
     tied = _first(depth, layer_grams(phi, p, lambda: network.w))
     cut = _cut_half(_least(tied), float(least_eigenvalue(g)))
-    found = _moments(network.a @ z, g.diagonal() / len(network.w)) | {
+    numbers = _moments(network.a @ z, g.diagonal() / len(network.w)) | {
         "theory/depth_factor": _factor(_distances(tied, [g] * depth, g)),
         "theory/depth_bound": phi.lipschitz * norm_w,
         "theory/depth_half": None if cut is None else float(cut),
     }
     if limit is not None:
-        found |= _beside_limit(network, dataset, tied, limit)
+        numbers |= _beside_limit(network, dataset, tied, limit)
     why = f"networks of depth 1 to {depth} do not tell it: raise diagnostics.depth"
-    notes = {name: why for name, value in found.items() if value is None}
-    return {name: value for name, value in found.items() if value is not None}, notes
+    notes = {name: why for name, value in numbers.items() if value is None}
+    return {name: value for name, value in numbers.items() if value is not None}, notes
 
 
 def _moments(outputs: Tensor, energies: Tensor) -> dict[str, float | None]:

@@ -109,8 +109,8 @@ class Group:
         pack = self.pack
         if course.keep_weights:
             course.weights = pack.weights(k, course.config, course.dataset)
-        found = distance(course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k])
-        for name, number in found._asdict().items():
+        distances = distance(course.config, course.dataset, pack.w[k], pack.p[k], pack.a[k])
+        for name, number in distances._asdict().items():
             setattr(course, name, number)
         if course.dataset.test is not None and course.initial is not None:
             course.held_out |= held_out.end(course.config, course.dataset, self._shared(k))

@@ -53,14 +53,14 @@ def _show(scores: "list[Score]", say: Any) -> None:
     """Print two lines for each claim: the verdict with the claim, and what was measured."""
     width = max(len(each.finding.verdict) for each in scores) + 2
     for each in scores:
-        found = each.finding
-        say(f"{found.verdict:<{width}}{each.claim.text}")
-        say(f"{'':<{width}}{found.counted} {each.claim.assumptions}: {found.measured or '-'}")
+        finding = each.finding
+        say(f"{finding.verdict:<{width}}{each.claim.text}")
+        say(f"{'':<{width}}{finding.counted} {each.claim.assumptions}: {finding.measured or '-'}")
 
 
 def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
     """A row of the scorecard as JSON data."""
-    claim, found = each.claim, each.finding
+    claim, finding = each.claim, each.finding
     return {
         "name": claim.name,
         "claim": claim.text,
@@ -68,9 +68,9 @@ def _plain(each: "Score", sweeps: dict[str, str]) -> dict[str, Any]:
         "assumptions": claim.assumptions,
         "experiment": claim.experiment,
         "sweep": sweeps[claim.experiment],
-        "count": found.count,
-        "of": found.of,
-        "held": found.held,
-        "measured": found.measured,
-        "verdict": found.verdict,
+        "count": finding.count,
+        "of": finding.of,
+        "held": finding.held,
+        "measured": finding.measured,
+        "verdict": finding.verdict,
     }

@@ -47,16 +47,16 @@ def file_with(text: str, overrides: Sequence[str], folders: Sequence[Path]) -> P
 
 def user_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[Path]:
     """The user's files that overrides choose, and those that these files choose in turn."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     left = [pair for override in overrides for pair in _choices(override)]
     while left and folders:
         group, name = left.pop()
         file = file_of(f"{group}/{name}", folders)
-        if file is None or file in found or file.is_relative_to(conf_dir()):
+        if file is None or file in files or file.is_relative_to(conf_dir()):
             continue
-        found[file] = None
+        files[file] = None
         left += _defaults(file, group)
-    return list(found)
+    return list(files)
 
 
 def missing_choice(

@@ -43,10 +43,10 @@ def to_json(trials: Depths) -> str:
     """All numbers as JSON."""
     rows = [
         {"config_hash": planned.config_hash, "trial": planned.name}
-        | asdict(found)
-        | {name: getattr(found, name) for name in ("factor", "factor_limit")}
-        | {name: getattr(found, name) for name in ("cut_half", "cut_close")}
-        for planned, found in trials
+        | asdict(result)
+        | {name: getattr(result, name) for name in ("factor", "factor_limit")}
+        | {name: getattr(result, name) for name in ("cut_half", "cut_close")}
+        for planned, result in trials
     ]
     return json.dumps({"trials": rows}, indent=2, allow_nan=False)
 
@@ -60,13 +60,13 @@ def show(trials: Depths, terminal: Terminal) -> None:
     rows = [
         [
             planned.name,
-            format_number(found.factor),
-            format_number(found.contraction),
-            format_number(found.factor_limit),
-            format_number(found.contraction_limit),
-            *(_depth_text(cut, len(found.least)) for cut in (found.cut_half, found.cut_close)),
+            format_number(result.factor),
+            format_number(result.contraction),
+            format_number(result.factor_limit),
+            format_number(result.contraction_limit),
+            *(_depth_text(cut, len(result.least)) for cut in (result.cut_half, result.cut_close)),
         ]
-        for planned, found in trials
+        for planned, result in trials
     ]
     terminal.table(HEADER, rows, left=1)
 
@@ -79,7 +79,7 @@ def write_figure(trials: Depths, path: Path) -> None:
     """
     from sweeps.reports.figures import depth  # imports matplotlib
 
-    png = depth.draw([(planned.name, found) for planned, found in trials])
+    png = depth.draw([(planned.name, result) for planned, result in trials])
     try:
         path.write_bytes(png)
     except OSError as error:

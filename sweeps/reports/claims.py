@@ -133,13 +133,13 @@ def _with_width(
     """Judge whether the median of a quantity is less at the greatest width than at the least."""
 
     def judge(frame: "DataFrame") -> Finding:
-        found = values(frame).dropna()
-        medians = found.groupby(frame[WIDTH][found.index]).median()
+        quantity = values(frame).dropna()
+        medians = quantity.groupby(frame[WIDTH][quantity.index]).median()
         if len(medians) < 2:
             return Finding(0, 0, "")
         first, last = medians.index[0], medians.index[-1]
         shown = text.format(short(medians[first]), first, short(medians[last]), last)
-        return together(len(found), bool(medians[last] < medians[first]), shown)
+        return together(len(quantity), bool(medians[last] < medians[first]), shown)
 
     return judge
 

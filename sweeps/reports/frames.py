@@ -37,8 +37,8 @@ def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "
 def has_linearised_rate(frame: "DataFrame") -> "Series[bool]":
     """Where the linearised model converges, so that the measured rate can be divided by its own."""
     converges = frame[LINEARIZED] > NO_RATE * frame[MEASURED].abs()
-    found: Series[bool] = converges & frame[OVER_LINEARIZED].notna()
-    return found
+    usable: Series[bool] = converges & frame[OVER_LINEARIZED].notna()
+    return usable
 
 
 def measured(columns: Columns, name: str) -> "Series[float]":

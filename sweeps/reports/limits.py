@@ -98,17 +98,17 @@ def gaussian(frame: "DataFrame") -> Finding:
     if len(ends) < 2:
         return Finding(0, 0, "")
     first, last = (_kurtoses(rows[rows[WIDTH] == width]) for width in ends)
-    found = [each for each in last if each is not None and each.margin <= COARSE_KURTOSIS]
+    accurate = [each for each in last if each is not None and each.margin <= COARSE_KURTOSIS]
     least = [each.value for each in first if each is not None]
-    if len(found) < len(last) or not least:
+    if len(accurate) < len(last) or not least:
         return Finding(0, 0, "")
-    values = [each.value for each in found]
+    values = [each.value for each in accurate]
     text = (
         f"excess kurtosis {between(min(least), max(least))} at width {ends[0]}, "
         f"{between(min(values), max(values))} at width {ends[1]}, "
-        f"with a standard error of {short(max(each.stderr for each in found))} or less"
+        f"with a standard error of {short(max(each.stderr for each in accurate))} or less"
     )
-    near = all(abs(each.value) <= each.margin for each in found)
+    near = all(abs(each.value) <= each.margin for each in accurate)
     return together(len(rows), near, text, "networks")
 
 
@@ -136,16 +136,16 @@ def falls_with_dimension(metric: str, power: float) -> "Callable[[DataFrame], Fi
             for part in parts
             if part[DIMENSION].nunique() > 2
         ]
-        found = [(law, part) for law, part in laws if law is not None and law.margin <= COARSE]
-        if not found:
+        accurate = [(law, part) for law, part in laws if law is not None and law.margin <= COARSE]
+        if not accurate:
             return Finding(0, 0, "")
-        exponents = [law.exponent for law, _ in found]
-        errors = [law.stderr for law, _ in found]
+        exponents = [law.exponent for law, _ in accurate]
+        errors = [law.stderr for law, _ in accurate]
         text = (
             f"falls as d^({between(min(exponents), max(exponents))}), standard errors of at most "
             f"{short(max(errors))}"
         )
-        held = all(law.exponent + power <= max(law.margin, ROOM_DIMENSION) for law, _ in found)
-        return together(sum(len(part) for _, part in found), held, text, "kernels")
+        held = all(law.exponent + power <= max(law.margin, ROOM_DIMENSION) for law, _ in accurate)
+        return together(sum(len(part) for _, part in accurate), held, text, "kernels")
 
     return judge

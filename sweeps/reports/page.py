@@ -68,7 +68,7 @@ def files(
         total=len(trials),
         verdict=verdict(trials),
         claims=scorecard(trials),
-        found=summarize(study.search, trials),
+        search=summarize(study.search, trials),
         charts=all_charts,
         data=data,
         library=charts.library() if all_charts else "",

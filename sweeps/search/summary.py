@@ -102,11 +102,11 @@ def summarize(config: SearchConfig, outcomes: Sequence[TrialOutcome]) -> SearchS
         title = f"Best so far: the {which} {config.metric}"
         return SearchSummary(title, ["cell", "at", config.metric, "points", "without it"], rows)
     if isinstance(config, FrontierConfig):
-        found = boundaries(config, outcomes)
-        rows = [_boundary_row(boundary) for boundary in found]
+        frontiers = boundaries(config, outcomes)
+        rows = [_boundary_row(boundary) for boundary in frontiers]
         title = f"Frontier of {config.key} for `{config.condition.strip()}`"
         header = ["cell", "frontier", "held at", "failed at"]
-        remarks = [growth.sentence(config.key) for growth in growths_of(config, found)]
+        remarks = [growth.sentence(config.key) for growth in growths_of(config, frontiers)]
         return SearchSummary(title, header, rows, 2, remarks)
     return None
 
@@ -146,9 +146,9 @@ def boundaries(config: FrontierConfig, outcomes: Sequence[TrialOutcome]) -> list
     ]
 
 
-def growths_of(config: FrontierConfig, found: Sequence[Boundary]) -> list[Growth]:
+def growths_of(config: FrontierConfig, frontiers: Sequence[Boundary]) -> list[Growth]:
     """Power laws of the frontiers against the main axis."""
-    return growths(config, [(each.cell, each.bracket, each.line) for each in found])
+    return growths(config, [(each.cell, each.bracket, each.line) for each in frontiers])
 
 
 def _boundary(

@@ -89,10 +89,10 @@ class Bulk:
         """
         if not known_tables():
             return None
-        found = client.get_experiment(experiment)
-        if found.lifecycle_stage != "active" or on_disk(found.artifact_location) is None:
+        stored = client.get_experiment(experiment)
+        if stored.lifecycle_stage != "active" or on_disk(stored.artifact_location) is None:
             return None
-        return cls(client, experiment, found.artifact_location)
+        return cls(client, experiment, stored.artifact_location)
 
     def add(self, run: NewRun) -> None:
         """Collect a run whose artifacts are written."""

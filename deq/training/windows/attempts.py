@@ -152,16 +152,16 @@ class Attempts:
         Raises:
             RejectedError: that is at once.
         """
-        found = undecided(window)
-        window.undecided = found.count - found.weighty
-        if not found.weighty:
+        counts = undecided(window)
+        window.undecided = counts.count - counts.weighty
+        if not counts.weighty:
             return window
-        course.undecided += found.weighty
-        course.weighty += found.weighty
+        course.undecided += counts.weighty
+        course.weighty += counts.weighty
         self._undecided = True
-        if found.first < 2 * self.control.degree:
+        if counts.first < 2 * self.control.degree:
             raise RejectedError(math.inf)
-        shorter = integrator.window(found.first, accuracy)
+        shorter = integrator.window(counts.first, accuracy)
         assert isinstance(shorter, KinkedWindow)
         return shorter
 
@@ -182,12 +182,12 @@ class Attempts:
         stream = torch.Generator().manual_seed(course.config.seed % 2**32 + number)
         places = torch.randperm(length, generator=stream)[:count].tolist()
         for place in places:
-            found = deviation(window, place)
+            difference = deviation(window, place)
             size = float(window.e[place + 1].norm())
-            if not found <= max(window.accuracy.tol, ROUNDED * window.accuracy.floor / size):
+            if not difference <= max(window.accuracy.tol, ROUNDED * window.accuracy.floor / size):
                 course.windows_refused += 1
                 raise RejectedError(math.inf)
-            course.window_check = max(found, course.window_check)
+            course.window_check = max(difference, course.window_check)
         self.checks += len(places)
 
     def _moved(
@@ -201,11 +201,11 @@ class Attempts:
         """Move the trial to the window's end; its rows."""
         network, length = integrator.network, len(window.e) - 1
         rows = rows_inside(window, course.config.diagnostics.every)
-        found = _accepted(integrator, window)
+        end = _accepted(integrator, window)
         near = integrator.guess.at([integrator.step - k for k in range(RECENT - 1, -1, -1)])
-        near.q[-1], near.v[-1] = found.q, found.v
+        near.q[-1], near.v[-1] = end.q, end.v
         pack.set_states(near.q[:, None], near.v[:, None], integrator.e[None])
-        rows.append(_end_row(integrator, found) | diagnostics.measure(pack).rows()[0])
+        rows.append(_end_row(integrator, end) | diagnostics.measure(pack).rows()[0])
         for row in rows:
             row["products"] = network.work.large / length
         course.products += network.total()
@@ -278,13 +278,13 @@ def _network(course: Course, pack: Pack) -> Network:
     return Network(pack.w[0], pack.p[0], pack.a[0], xx, y, course.eta, pack.phi, Work())
 
 
-def _end_row(integrator: AnyIntegrator, found: FixedPoint) -> Row:
+def _end_row(integrator: AnyIntegrator, end: FixedPoint) -> Row:
     """Row of the present step, the end of a window, without its spectra."""
     return blank_row(integrator.step) | {
         "loss": losses(integrator.e[None])[0],
-        "residual": found.q_change,
-        "adjoint_residual": found.v_change,
-        "rounding": float(torch.finfo(found.q.dtype).eps),
+        "residual": end.q_change,
+        "adjoint_residual": end.v_change,
+        "rounding": float(torch.finfo(end.q.dtype).eps),
     }
 
 

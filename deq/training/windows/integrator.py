@@ -44,10 +44,10 @@ class Integrator(Present):
         nodes = Nodes(states, network.phi, network.work)
         tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
         history = list(zip(nodes.steps, tangents, strict=True))[:-1]
-        found = cls(network, states, e, states, history, degree)
+        integrator = cls(network, states, e, states, history, degree)
         q, v = states.q[-1], states.v[-1]
-        found.settle(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
-        return found
+        integrator.settle(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
+        return integrator
 
     def window(self, length: int, accuracy: Accuracy) -> Window:
         """A window of so many steps, solved; nothing has moved yet.

@@ -51,15 +51,15 @@ class KinkedIntegrator(Present):
     ) -> "KinkedIntegrator":
         """Begin at the last of some states that single steps found."""
         masks = network.phi.derivative(states.q)
-        found = cls(network, states, e, degree, masks[-1], states)
+        integrator = cls(network, states, e, degree, masks[-1], states)
         accuracy = accuracy_at(network, states, e, tol, 0.0)
-        here = found.settle(states.steps[-1], states.q[-1], states.v[-1], e, accuracy)
-        found.sliding = (masks != found.mask).any(0).nonzero().cpu()
-        monitored = Monitored(network, found.mask)
-        monitored.add(found.sliding[:, 0], found.sliding[:, 1])
-        jumps = monitored.at((masks - found.mask) * states.v)
-        found._set_guess(states, here, monitored.added(states.v, -jumps, monitored.r))
-        return found
+        here = integrator.settle(states.steps[-1], states.q[-1], states.v[-1], e, accuracy)
+        integrator.sliding = (masks != integrator.mask).any(0).nonzero().cpu()
+        monitored = Monitored(network, integrator.mask)
+        monitored.add(integrator.sliding[:, 0], integrator.sliding[:, 1])
+        jumps = monitored.at((masks - integrator.mask) * states.v)
+        integrator._set_guess(states, here, monitored.added(states.v, -jumps, monitored.r))
+        return integrator
 
     def window(self, length: int, accuracy: Accuracy) -> KinkedWindow:
         """A window of so many steps, solved; nothing has moved yet.
@@ -82,22 +82,22 @@ class KinkedIntegrator(Present):
         nodes, monitored, length = window.nodes, window.monitored, len(window.e) - 1
         apply(self.network, window.terms([length]))
         q, v = window.state(length)
-        found = self.settle(nodes.steps[-1], q, v, window.e[-1], window.accuracy)
+        solution = self.settle(nodes.steps[-1], q, v, window.e[-1], window.accuracy)
         v0 = monitored.at(nodes.v).double().cpu()
         nu = monitored.nu(monitored.at(self.mask).double().cpu(), v0)
-        self._set_guess(nodes.states, found, monitored.added(nodes.v, nu, monitored.r))
+        self._set_guess(nodes.states, solution, monitored.added(nodes.v, nu, monitored.r))
         signs = window.q > 0
         late = (signs[1:] != signs[:-1])[int(LATE * length) :].any(0)
         entries = torch.stack([monitored.sample, monitored.unit], 1)
         self.sliding = entries[(window.flips() > 1) & late]
         self.passage = Passage.of(window)
-        return found
+        return solution
 
     def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
         """Solve for the present state, and take its slopes."""
-        found = super().settle(step, q, v, e, accuracy)
-        self.mask = self.network.phi.derivative(found.q)
-        return found
+        solution = super().settle(step, q, v, e, accuracy)
+        self.mask = self.network.phi.derivative(solution.q)
+        return solution
 
     def terms_back(self, path: Tensor, step: int) -> Terms:
         """The terms between a step inside the last window and its end, where the weights are.

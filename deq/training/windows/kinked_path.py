@@ -64,9 +64,9 @@ class KinkedPath:
         known = torch.where(self.q[place, slides] > 0, self.high, self.low)
 
         def at(q: Tensor, z: Tensor) -> Tensor:
-            found = self.network.phi.derivative_at(q, z)
-            found[sample, unit] = known.to(found)
-            return found
+            slopes = self.network.phi.derivative_at(q, z)
+            slopes[sample, unit] = known.to(slopes)
+            return slopes
 
         return at
 

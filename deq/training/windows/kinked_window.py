@@ -96,14 +96,14 @@ class KinkedWindow(KinkedPath):
                 raise RejectedError(math.inf)
             before = change
             left, off = self._left(), self._correct(every, change)
-            found = 1
+            added = 1
             if change < ROUGH:
-                found = self._follow(self._changing(every, between=change < NEAR))
+                added = self._follow(self._changing(every, between=change < NEAR))
             self.error = self._interpolation_error() if change < FINE else math.inf
             self._trace()
-            if k > 0 and change < 1e-3 and not found and self.error > max(4 * tol, 1.5 * change):
+            if k > 0 and change < 1e-3 and not added and self.error > max(4 * tol, 1.5 * change):
                 raise RejectedError(self.error)
-            if change < goal and not found and left < LEFT * tol and off < LEFT * tol:
+            if change < goal and not added and left < LEFT * tol and off < LEFT * tol:
                 if not self.error <= INTERPOLATION * tol:
                     raise RejectedError(self.error)
                 return
@@ -132,8 +132,8 @@ class KinkedWindow(KinkedPath):
             self.high,
             network.eta,
         )
-        found = self.follow()
-        self.e, self.q, self.nu = (torch.from_numpy(x) for x in found)
+        paths = self.follow()
+        self.e, self.q, self.nu = (torch.from_numpy(x) for x in paths)
         if not float(self.e[-1].norm()) < 1e3 * float(self._start.norm()):
             raise RejectedError(math.inf)
 
@@ -146,10 +146,10 @@ class KinkedWindow(KinkedPath):
 
     def uncertainty(self) -> Tensor:
         """(M,) about how far the entries' q may be off: by what Newton's step put in."""
-        found = SHARE * self._q_forcing.abs().amax(0)
+        uncertainty = SHARE * self._q_forcing.abs().amax(0)
         for off in self._off.values():
-            found[: len(off)] = found[: len(off)].maximum(off.abs())
-        return found
+            uncertainty[: len(off)] = uncertainty[: len(off)].maximum(off.abs())
+        return uncertainty
 
     def _map(self, active: list[int]) -> None:
         """One map of the active nodes; e is measured there."""
@@ -169,8 +169,8 @@ class KinkedWindow(KinkedPath):
         change = (q - before).double()[:, monitored.sample.to(q.device)]
         self._off = dict(zip(active, (change * monitored.g.double()).sum(-1).cpu(), strict=True))
         r = monitored.added(nodes.r[active], self.nu[places], monitored.g)
-        found = measured_error(network, z, r, q - before, a)
-        self._measured |= dict(zip(active, found, strict=True))
+        errors = measured_error(network, z, r, q - before, a)
+        self._measured |= dict(zip(active, errors, strict=True))
         gr = self.inner[active]
         v = adjoints(network, terms, nodes.r[active], nodes.rr[:, active], a, gr)
         nodes.replace(active, q, v)
@@ -217,11 +217,11 @@ class KinkedWindow(KinkedPath):
 
     def _left(self) -> float:
         """Measured e less that of the recursion, relative; of the worst node."""
-        found = []
+        differences = []
         for k, e in self._measured.items():
             path = self.e[self._place(k)]
-            found.append(float((e - path).norm() / path.norm()))
-        return max(found)
+            differences.append(float((e - path).norm() / path.norm()))
+        return max(differences)
 
     def _correct(self, active: list[int], change: float) -> float:
         """Newton's step of both forcings; the greatest correction of an entry."""

@@ -63,9 +63,9 @@ class Monitored:
 
     def inner(self, r: Tensor) -> Tensor:
         """g_i . r of states (A, n, m); (A, M, n) float64 on the CPU."""
-        found = [(self.g.double() @ x.double().mT).cpu() for x in r]
+        products = [(self.g.double() @ x.double().mT).cpu() for x in r]
         self._network.work.thin += len(r) * len(self) / len(self.mask)
-        return torch.stack(found)
+        return torch.stack(products)
 
     def added(self, x: Tensor, nu: Tensor, responses: Tensor) -> Tensor:
         """x + sum_i nu_i responses_i; (A, n, m), nu (A, M), responses g or r."""

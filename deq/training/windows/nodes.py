@@ -125,16 +125,16 @@ class Nodes:
         for x, grams in ((self.z, self.zz), (self.r, self.rr)):
             for place in places[known:]:
                 others = [j for j in range(len(x)) if j <= place or j not in places]
-                found = inner_products(x[place], x[others], self._work)
-                grams[others, place] = found
-                grams[place, others] = found.mT
+                products = inner_products(x[place], x[others], self._work)
+                grams[others, place] = products
+                grams[place, others] = products.mT
 
 
 def inner_products(x: Tensor, nodes: Tensor, work: Work) -> Tensor:
     """Inner products of the nodes' samples with those of x; (n, m), (L, n, m) to (L, n, n)."""
     work.thin += len(nodes)
-    found = nodes.double().flatten(0, 1) @ x.double().mT
-    return found.view(len(nodes), nodes.shape[1], len(x)).cpu()
+    products = nodes.double().flatten(0, 1) @ x.double().mT
+    return products.view(len(nodes), nodes.shape[1], len(x)).cpu()
 
 
 def relative_change(change: Tensor, of: Tensor) -> float:

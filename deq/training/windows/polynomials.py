@@ -42,12 +42,12 @@ def node_steps(start: int, length: int, degree: int) -> list[int]:
     """
     degree, end = min(degree, length), start + length
     low, high = math.log(start + SHIFT), math.log(end + SHIFT)
-    found = [start]
+    steps = [start]
     for k in range(1, degree + 1):
         at = (low + high) / 2 - (high - low) / 2 * math.cos(math.pi * k / degree)
-        found.append(max(round(math.exp(at) - SHIFT), found[-1] + 1))
-    found[-1] = max(end, found[-2] + 1)
-    return found if found[-1] == end else list(range(start, end + 1))
+        steps.append(max(round(math.exp(at) - SHIFT), steps[-1] + 1))
+    steps[-1] = max(end, steps[-2] + 1)
+    return steps if steps[-1] == end else list(range(start, end + 1))
 
 
 def following(length: float, start: int, factor: float) -> float:

@@ -37,8 +37,8 @@ class Present:
 
         Where rounding is a large part of it, e (n,) stays as it was followed.
         """
-        found = solve_at(self.network, no_terms(self.network), q, v, accuracy)
+        solution = solve_at(self.network, no_terms(self.network), q, v, accuracy)
         followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())
-        self.now = States([step], found.q[None], found.v[None])
-        self.e = e.clone() if followed else found.e
-        return found
+        self.now = States([step], solution.q[None], solution.v[None])
+        self.e = e.clone() if followed else solution.e
+        return solution

@@ -18,8 +18,8 @@ CHUNK = 64
 
 def losses(e: Tensor) -> list[float]:
     """Phi = 1/2 ||e||^2 of errors (T, n)."""
-    found: list[float] = (0.5 * e.square().sum(-1)).tolist()
-    return found
+    values: list[float] = (0.5 * e.square().sum(-1)).tolist()
+    return values
 
 
 def end_of_training(course: Course, window: AnyWindow) -> int | None:
@@ -58,10 +58,10 @@ def _spectra(window: AnyWindow, places: list[int]) -> list[Row]:
     """Eigenvalues and gradient norms at some steps, counted from the window's start."""
     g, b = window.grams(places)
     h, e = tangent(g, b, window.network.xx), window.e[places]
-    found = {
+    spectra = {
         "lambda_min_gram": torch.linalg.eigvalsh(g)[:, 0],
         "lambda_min_tangent": torch.linalg.eigvalsh(h)[:, 0],
         "grad_norm": torch.einsum("ti,tij,tj->t", e, h, e).clamp_min(0).sqrt(),
     }
-    columns = {name: values.tolist() for name, values in found.items()}
+    columns = {name: values.tolist() for name, values in spectra.items()}
     return [{name: column[k] for name, column in columns.items()} for k in range(len(places))]

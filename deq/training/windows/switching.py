@@ -86,8 +86,8 @@ class Switching:
             v = v0[k]
             nu = change * (v + gamma @ (change * (v + gamma @ (change * v))))
             both[:n], both[n:] = x, nu * x[at]
-            found = blocks[k // length] @ both
-            w = found[n:]
+            product = blocks[k // length] @ both
+            w = product[n:]
             free = q_steps[k] + w
             value = slope * z
             move = free + gamma_t @ (_phi(z + free, low, high) - value - base * free)
@@ -100,7 +100,7 @@ class Switching:
             v = v_half[k]
             mean = change * (v + gamma @ (change * (v + gamma @ (change * v))))
             image = (tangents @ x).reshape(count, n)
-            x = x + basis[k] @ image + found[:n] + e_steps[k] + np.bincount(at, mean * w, n)
+            x = x + basis[k] @ image + product[:n] + e_steps[k] + np.bincount(at, mean * w, n)
             z = new
             all_e[k + 1], all_q[k + 1], all_nu[k] = x, z, nu
         change = np.where(z > 0, high, low) - base
@@ -121,10 +121,10 @@ class Switching:
         blocks[:, n:, :n] = -self.eta * inner * rows
         blocks[:, :n, n:] = blocks[:, n:, :n].mT
         blocks[:, n:, n:] = -self.eta * self.gg * rows[:, :, at]
-        found: Array = blocks.numpy()
-        return found
+        array: Array = blocks.numpy()
+        return array
 
 
 def _phi(q: Array, low: float, high: float) -> Array:
-    found: Array = q * np.where(q > 0, high, low)
-    return found
+    value: Array = q * np.where(q > 0, high, low)
+    return value

@@ -41,12 +41,12 @@ def undecided(window: KinkedWindow) -> Undecided:
     begin = int(LAST * len(paths[0]))
     sides = [path[begin:].mean(0) for path in paths]
     changes = [(path[1:] != path[:-1]).sum(0) for path in paths]
-    found = (np.abs(sides[0] - sides[1]) > 0.5) & (np.minimum(*changes) < SLIDES)
-    weighty = found & (weights(window).numpy() > WEIGHTY * window.accuracy.tol)
+    uncertain = (np.abs(sides[0] - sides[1]) > 0.5) & (np.minimum(*changes) < SLIDES)
+    weighty = uncertain & (weights(window).numpy() > WEIGHTY * window.accuracy.tol)
     if not weighty.any():
-        return Undecided(int(found.sum()))
+        return Undecided(int(uncertain.sum()))
     differ = (paths[0] != paths[1])[:, weighty].any(1)
-    return Undecided(int(found.sum()), int(weighty.sum()), int(differ.argmax()))
+    return Undecided(int(uncertain.sum()), int(weighty.sum()), int(differ.argmax()))
 
 
 def weights(window: KinkedWindow) -> Tensor:

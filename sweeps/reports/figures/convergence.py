@@ -75,14 +75,14 @@ def _losses(axes: style.Axes, columns: Columns | None, look: dict[str, Any]) -> 
     if columns is None:
         return []
     first = float(columns["loss"][0] or 1.0)
-    found = [(t, v / first) for t, v in _points(columns, "loss") if v > 0]
-    _line(axes, found, **look, lw=5, alpha=0.4)
+    relative = [(t, v / first) for t, v in _points(columns, "loss") if v > 0]
+    _line(axes, relative, **look, lw=5, alpha=0.4)
     look = {"color": look["color"]}
     for column, dash, _ in PREDICTED:
         logs = [(t, v - math.log(first)) for t, v in _points(columns, column)]
         curve = style.exponential([v for _, v in logs])
         _line(axes, list(zip([t for t, _ in logs], curve, strict=True)), **look, ls=dash, lw=1.4)
-    return [v for _, v in found]
+    return [v for _, v in relative]
 
 
 def _points(columns: Columns, name: str) -> list[tuple[float, float]]:

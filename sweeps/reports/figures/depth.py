@@ -15,20 +15,20 @@ def draw(series: Sequence[tuple[str, deq.FiniteDepth]]) -> bytes:
         series: name and numbers of each trial.
     """
     figure, (changes, errors, least) = style.panels(3, "Networks of finite depth")
-    for i, (name, found) in enumerate(series):
+    for i, (name, numbers) in enumerate(series):
         colour = style.colour(i)
         for axes, values, dash, text in (
-            (changes, found.change, "-", r"$G^{(l)}$"),
-            (changes, found.change_limit, ":", r"$K^{(l)}$"),
-            (errors, found.error, "-", "tied"),
-            (errors, found.error_untied, "--", "untied"),
-            (least, _over(found.least, found.lambda_0), "-", r"$G^{(l)}$"),
-            (least, _over(found.least_limit, found.lambda_star), ":", r"$K^{(l)}$"),
+            (changes, numbers.change, "-", r"$G^{(l)}$"),
+            (changes, numbers.change_limit, ":", r"$K^{(l)}$"),
+            (errors, numbers.error, "-", "tied"),
+            (errors, numbers.error_untied, "--", "untied"),
+            (least, _over(numbers.least, numbers.lambda_0), "-", r"$G^{(l)}$"),
+            (least, _over(numbers.least_limit, numbers.lambda_star), ":", r"$K^{(l)}$"),
         ):
             points = [(float(depth), v) for depth, v in enumerate(values, 1) if v > 0]
             style.plot(axes, points, ls=dash, lw=1.4, label=f"{name}: {text}", color=colour)
-        if found.cut_close:
-            least.axvline(found.cut_close, ls="-", lw=0.6, color=colour)
+        if numbers.cut_close:
+            least.axvline(numbers.cut_close, ls="-", lw=0.6, color=colour)
     least.axhline(0.5, color=style.GREY, lw=1, label="1/2, the theorem's")
     changes.set(ylabel="relative distance from the equilibrium's, Frobenius")
     errors.set(ylabel=r"$\|G^{(l)}/m - K^{(l)}\|_F$")

@@ -78,10 +78,10 @@ def _kurtosis(axes: Axes, i: int, name: str, outcomes: Sequence[TrialOutcome]) -
         squares, fourths, energies, seconds = (
             [x[f"theory/{part}"] for x in kept] for part in parts
         )
-        if found := deq.excess_kurtosis(squares, fourths):
-            measured.append((width, found.value, QUANTILE * found.stderr))
-        if found := deq.excess_kurtosis(energies, [3 * second for second in seconds]):
-            scale.append((width, found.value))
+        if kurtosis := deq.excess_kurtosis(squares, fourths):
+            measured.append((width, kurtosis.value, QUANTILE * kurtosis.stderr))
+        if kurtosis := deq.excess_kurtosis(energies, [3 * second for second in seconds]):
+            scale.append((width, kurtosis.value))
     if measured:
         at, values, errors = zip(*measured, strict=True)
         axes.errorbar(at, values, errors, label=name, capsize=3, **style.series(i) | {"ls": "none"})

@@ -53,9 +53,9 @@ def draw(study: Study) -> bytes:
     return style.png(figure)
 
 
-def _growths(axes: style.Axes, found: list[Growth]) -> None:
+def _growths(axes: style.Axes, growths: list[Growth]) -> None:
     """Draw the fitted power laws, and Theorem 2's growth through the middle of each."""
-    for i, growth in enumerate(found):
+    for i, growth in enumerate(growths):
         xs = sorted(growth.ends)
         middle = math.sqrt(math.prod(xs))
         level = growth.law.scale * middle**growth.law.exponent
