@@ -139,7 +139,11 @@ in_ns ip link set lo up
 engine "$ns" || die "dockerd does not answer"
 make -s env
 printf 'RAY_WORKERS=2\nRAY_WORKER_CPUS=1\nRAY_WORKER_MEMORY=4g\nRAY_OBJECT_STORE=200000000\n' >> .env
-up() { $compose up -d --wait --wait-timeout 240 > "$w/up.log" 2>&1 || { cat "$w/up.log"; $compose ps -a; $compose logs --tail 40; die up; }; }
+# Tried again: after the head was killed, workers of the old cluster are unhealthy until they start anew.
+up() {
+    for _ in 1 2 3 4 5; do $compose up -d --wait --wait-timeout 240 > "$w/up.log" 2>&1 && return; sleep 10; done
+    cat "$w/up.log"; $compose ps -a; $compose logs --tail 40 | cut -c1-300; die up
+}
 up
 $compose ps -a --format 'table {{.Name}}\t{{.Status}}'
 sweeps() { $compose run --rm -T sweeps "$@"; }
