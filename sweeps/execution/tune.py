@@ -15,10 +15,12 @@ from typing import Any
 
 from ray import tune
 from ray.tune.execution import class_cache
+from ray.tune.trainable.function_trainable import wrap_function
 
 from deq.linalg.hardware import gpu_count
 from sweeps.config.nested import one_line
 from sweeps.config.request import ClusterConfig
+from sweeps.execution import trial_thread
 from sweeps.execution.abandoned import abandon
 from sweeps.execution.batching import batched, with_figures
 from sweeps.execution.events import Done, Failed, Message
@@ -134,7 +136,7 @@ class Tune:
         )
         try:
             tune.Tuner(
-                tune.with_resources(trainable, needs(self._config)),
+                tune.with_resources(_patient(trainable), needs(self._config)),
                 param_space={"pack": tune.grid_search(list(range(len(packs))))},
                 tune_config=tune.TuneConfig(reuse_actors=True),
                 run_config=tune.RunConfig(
@@ -274,10 +276,28 @@ def _trainable(
         return
     guard = Guard(settings.requests)
     messages = train_on_worker(list(pack.values()), settings, guard)
-    # Closed at once when Tune interrupts it in a report, so that it writes a checkpoint.
-    with Watchdog(guard, _end_process), contextlib.closing(messages):
+    # Closed at once when Tune interrupts it, so that it writes a checkpoint.
+    with trial_thread.running(), Watchdog(guard, _end_process), contextlib.closing(messages):
         for report in batched(with_figures(messages)):
+            if trial_thread.INTERRUPTED.is_set():
+                return
             tune.report({"messages": report})
+
+
+def _patient(trainable: Any) -> Any:
+    """Return a trainable whose interruption waits for its thread, which writes a checkpoint.
+
+    Tune's own does not wait: it ends the process, in the middle of a large checkpoint too.
+    """
+
+    class Patient(wrap_function(trainable)):  # type: ignore[misc]
+        def cleanup(self) -> None:
+            """Interrupt the trial's thread, and wait for its end."""
+            trial_thread.INTERRUPTED.set()
+            super().cleanup()
+            trial_thread.ENDED.wait(GRACE)
+
+    return Patient
 
 
 def _end_process() -> None:

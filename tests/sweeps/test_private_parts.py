@@ -35,6 +35,7 @@ from ray.air import constants as air_constants
 from ray.tune import constants as tune_constants
 from ray.tune.execution import class_cache
 from ray.tune.experiment import trial as tune_trial
+from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 from ray.tune.utils import callback as tune_callbacks
 
 import sweeps.tracking
@@ -229,3 +230,10 @@ def test_hydra_takes_more_than_one_folder_of_config_files(tmp_path):
     assert paths.index("file:///first") < paths.index(str(tmp_path))
     parameters = inspect.signature(Hydra.create_main_hydra2).parameters
     assert list(parameters) == ["task_name", "config_search_path"]
+
+
+def test_tune_makes_a_class_of_a_function_whose_cleanup_can_be_extended():
+    """Its cleanup does not wait for the thread, or ours would be of no use."""
+    made = wrap_function(lambda config: None)
+    assert issubclass(made, FunctionTrainable)
+    assert "finish(timeout=0)" in inspect.getsource(FunctionTrainable.cleanup)

@@ -170,6 +170,35 @@ def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path, slow):
     assert len(trials) == 4
 
 
+LARGE = """
+import time as _time
+
+_write = CheckpointWriter.write
+
+
+def _slowly(self, descent):
+    _time.sleep(1.5)
+    yield from _write(self, descent)
+
+
+CheckpointWriter.write = _slowly
+"""
+
+
+def test_an_interruption_waits_for_a_checkpoint_that_takes_long(tmp_path):
+    """As of a large network. Tune by itself ends a worker that is writing."""
+    (tmp_path / "mark").touch()
+    pace = paced(tmp_path / "mark")
+    code = {"execution__pack_training": pace, "execution__checkpoint_writer": LARGE}
+    words = [*LONG, "pack=1", "checkpoint.every_seconds=600"]
+    with started(*words, cwd=tmp_path, **changed(tmp_path / "changes", **code)) as driver:
+        wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
+        driver.send_signal(signal.SIGINT)
+        _, text = driver.communicate(timeout=120)
+    assert driver.returncode == 130, text
+    assert list((tmp_path / "outputs" / "checkpoints").glob("*/step-*.npz"))
+
+
 def sweep_of(cwd):
     (folder,) = (cwd / "outputs" / "sweeps").iterdir()
     return folder.name

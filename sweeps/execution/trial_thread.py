@@ -1,0 +1,20 @@
+"""The thread in which a Ray worker trains; an interruption waits until it has ended."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+# In the worker's process: the trial is interrupted; its thread has ended, or none has begun.
+INTERRUPTED, ENDED = threading.Event(), threading.Event()
+ENDED.set()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Note that the trial's thread runs while the block lasts."""
+    INTERRUPTED.clear()
+    ENDED.clear()
+    try:
+        yield
+    finally:
+        ENDED.set()
