@@ -51,6 +51,12 @@ def starting_weights(
     return networks.w, networks.u, networks.a
 
 
+def starting_network(config: TrialConfig, dataset: Dataset) -> Weights:
+    """Draw W (m, m), U (m, d), a (m,) of one trial on the CPU, and return them as float64."""
+    w, u, a = starting_weights([config], [dataset], torch.device("cpu"))
+    return w[0].double(), u[0].double(), a[0].double()
+
+
 def draw_networks(
     configs: Sequence[TrialConfig], datasets: Sequence[Dataset], device: torch.device
 ) -> Networks:

@@ -13,7 +13,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.data.labels import index_direction
 from deq.theory.flags import Numbers
-from deq.theory.rejection_sampling import starting_weights
+from deq.theory.rejection_sampling import starting_network
 
 RATE = "rate/single_index"
 
@@ -103,8 +103,7 @@ def single_index_numbers(config: TrialConfig, dataset: Dataset, eta: float) -> N
             "model.width=1, model.activation=relu and full-batch gradient descent of one step size"
         )
         return {}, {RATE: f"it is known for {why} only"}
-    parts = starting_weights([config], [dataset], torch.device("cpu"))
-    w, u, a = (part[0].double() for part in parts)
+    w, u, a = starting_network(config, dataset)
     network = float(w), u[0], float(a)
     beta = torch.zeros_like(u[0])
     d = len(beta) - (config.data.bias > 0)

@@ -143,8 +143,7 @@ def load_newest(
     for unfinished in folder.glob(f"*{UNFINISHED}"):
         unfinished.unlink(missing_ok=True)
     tried: set[Path] = set()
-    while left := [path for path in _checkpoints_in(folder) if path not in tried]:
-        path = left[0]
+    while path := next((p for p in _checkpoints_in(folder) if p not in tried), None):
         tried.add(path)
         try:
             checkpoint = _read(path, torch.device(device))

@@ -20,7 +20,7 @@ from deq.theory.flags import Numbers
 from deq.theory.kernels import gram
 from deq.theory.layers import layer_grams, layer_limits
 from deq.theory.population import Population, limit_of
-from deq.theory.rejection_sampling import starting_weights
+from deq.theory.rejection_sampling import starting_network
 from deq.training.trained import Trained
 
 # Changes below this share are not fitted: rounding would show in a factor of six digits.
@@ -233,8 +233,7 @@ class _Network(NamedTuple):
 
 
 def _network(config: TrialConfig, dataset: Dataset) -> _Network:
-    parts = starting_weights([config], [dataset], torch.device("cpu"))
-    return _Network(config, *(part[0].double() for part in parts))
+    return _Network(config, *starting_network(config, dataset))
 
 
 class _UntiedWeights:

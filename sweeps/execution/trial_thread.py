@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-# In the worker's process: the trial is interrupted; its thread has ended, or none has begun.
+# In the worker's process: it is to end; the thread of its trial has ended, or none has begun.
 INTERRUPTED, ENDED = threading.Event(), threading.Event()
 ENDED.set()
 
@@ -12,7 +12,6 @@ ENDED.set()
 @contextlib.contextmanager
 def running() -> Iterator[None]:
     """Note that the trial's thread runs while the block lasts."""
-    INTERRUPTED.clear()
     ENDED.clear()
     try:
         yield

@@ -35,7 +35,10 @@ def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "
 
 
 def has_linearised_rate(frame: "DataFrame") -> "Series[bool]":
-    """Where the linearised model converges, so that the measured rate can be divided by its own."""
+    """Return a mask of the trials whose measured rate can be divided by the linearised one.
+
+    That is, whose linearised model converges.
+    """
     converges = frame[LINEARIZED] > NO_RATE * frame[MEASURED].abs()
     usable: Series[bool] = converges & frame[OVER_LINEARIZED].notna()
     return usable

@@ -4,7 +4,8 @@ Trials that differ in their step size begin with one network: statistics of netw
 once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
@@ -16,15 +17,14 @@ OF_NETWORK = ("data.", "model.", "seed")
 OF_DRAW = ("data.", "model.width", "seed")
 
 
-def key_of(outcome: TrialOutcome, prefixes: tuple[str, ...], *without: str) -> str:
+def key_of(plain: Mapping[str, Any], prefixes: tuple[str, ...], *without: str) -> str:
     """Return what trials of one network, or of one kernel, have in common.
 
     Args:
-        outcome: a trial.
-        prefixes: OF_NETWORK or OF_KERNEL.
+        plain: a trial's config, values by dotted key.
+        prefixes: OF_NETWORK, OF_KERNEL or OF_DRAW.
         without: keys that are left out, such as the width, to group networks that differ in it.
     """
-    plain = flatten(outcome.planned.plain)
     kept = {k: v for k, v in plain.items() if k.startswith(prefixes) and k not in without}
     return repr(sorted(kept.items()))
 
@@ -34,5 +34,5 @@ def once(outcomes: Sequence[TrialOutcome], prefixes: tuple[str, ...]) -> list[Tr
     first: dict[str, TrialOutcome] = {}
     for outcome in outcomes:
         if outcome.summary:
-            first.setdefault(key_of(outcome, prefixes), outcome)
+            first.setdefault(key_of(flatten(outcome.planned.plain), prefixes), outcome)
     return list(first.values())

@@ -114,7 +114,7 @@ def end_of(trial):
 
 
 def test_the_minimum_is_on_sphere_and_circle_and_has_these_eigenvalues():
-    """Those of J J^T, with the Jacobian by differences of the network in numpy."""
+    """Compare with J J^T, whose J is the Jacobian by differences of the network in numpy."""
     network, end = end_of(index_trial())
     first = network.radii()
     network.w[0, 0], network.u[0], network.a[0] = 1 - end.gap, end.u.numpy(), end.a

@@ -80,7 +80,7 @@ def test_a_power_law_is_found_with_an_error_that_covers():
 
 
 def test_groups_have_scales_of_their_own():
-    """Of unequal x, whose shared scale would bend the exponent; checked with a dense regression."""
+    """Compare with a dense regression; one scale for groups at other x would bend the exponent."""
     rng = np.random.default_rng(3)
     x = [2.0, 4, 8, 16, 16, 32, 64, 128]
     groups = ["a"] * 4 + ["b"] * 4

@@ -219,7 +219,7 @@ def test_the_sphere_of_a_linear_network_is_left_in_proportion_to_the_step_size(e
 
 @pytest.mark.parametrize(("exponent", "verdict"), [(1.0, "seen"), (0.5, "not seen")])
 def test_the_circle_is_left_in_proportion_to_the_step_size_in_each_network(exponent, verdict):
-    """Of networks whose drifts differ by factors, some trained at small step sizes only."""
+    """Drifts of the networks differ by factors, and some are trained at small step sizes only."""
 
     def at(eta, seed, status="converged", **more):
         drift = 10.0**seed * eta**exponent
