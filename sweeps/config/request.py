@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import deq
+from sweeps.config.conditional_keys import without_meaningless
 from sweeps.config.config_files import ConfigFile, user_folders
 from sweeps.config.config_origin import naming_file
 from sweeps.config.hydra import compose_points
@@ -114,14 +115,18 @@ def _request(
         check_space(launch.search)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    points = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
-    trials: list[Composed] = []
-    pinned_data: dict[str, PinnedData] = {}
-    for plain, varying in composition.points:
+    sampled = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
+    points: list[dict[str, Any]] = []
+    varying: list[dict[str, Any]] = []
+    for plain, own in composition.points:
         _check_ends(plain, launch.search)
-        for values in points:
-            point = updated(plain, values) if values else plain
-            trials.append(_composed(point, varying | flatten(values), launch.paths, pinned_data))
+        points += [updated(plain, values) if values else plain for values in sampled]
+        varying += [own | flatten(values) for values in sampled]
+    pinned_data: dict[str, PinnedData] = {}
+    trials = [
+        _composed(point, values, launch.paths, pinned_data)
+        for point, values in zip(without_meaningless(points), varying, strict=True)
+    ]
     return Request(launch, trials, composition.files, str(config_dir or ""))
 
 
