@@ -171,7 +171,7 @@ def test_resources_that_no_node_has_are_refused():
         assert [fits(config, node) for node in nodes] == fit
     said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
     assert "(cpu 1, gpu 0.5)" in said
-    assert "cpu 4, gpu 0, memory 8e+09" in said
+    assert "cpu 4, gpu 0, memory 8 GB" in said
     large = too_much(ClusterConfig(memory_gb_per_trial=4000), [{"CPU": 2.0, "memory": 16e9}])
     assert "(cpu 1, memory 4 TB); the most that one has is cpu 2, gpu 0, memory 16 GB:" in large
 
