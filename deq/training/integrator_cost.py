@@ -13,8 +13,8 @@ KINK_ERROR, so that a step takes
 
     1 + 2 (2 + log(solver.tol / KINK_ERROR) / log(L sqrt(2 sigma_w2))) + 5 x
 
-where solver.tol is smaller, else 5 + 5 x, and windows take 2.2 times as much as without one: from
-178 runs of ReLU and leaky ReLU. Where that is more, windows cost 1.25 times the steps, which is
+where solver.tol is smaller, else 5 + 5 x, and windows take 2.2 times as much as without one, as
+runs of ReLU and leaky ReLU did. Where that is more, windows cost 1.25 times the steps, which is
 the most that they may. docs/windows.md states the errors.
 """
 
