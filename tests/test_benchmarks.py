@@ -178,7 +178,7 @@ def test_the_step_that_is_compiled_is_a_gd_step():
             for part in (q, v)
         ]
         state = compiled.State(w, x.mT @ u.mT, a, *sides)
-        after, figures = compiled.step(state, x.mT @ x, y, torch.tensor(eta))
+        after, figures = compiled.step(state, x.mT @ x, y, torch.tensor(eta, dtype=q.dtype))
         assert figures[:2].max() < 1e-12
         assert figures[2] == pytest.approx(float(loss), rel=1e-12)
         for new, old, gradient in ((after.w, w, w.grad), (after.a, a, a.grad)):
