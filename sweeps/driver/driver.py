@@ -207,16 +207,20 @@ class Driver:
 
         With --force that is every trial that will be trained; otherwise those that have a result
         already, which does not count any more (see `Result.settled`).
+
+        Raises:
+            TrackingError: MLflow does not answer; nothing was deleted but what is in its trash.
         """
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         if not self._options.force:
             hashes = list(self._ledger.results(hashes))
         if not hashes:
             return
+        # MLflow first: if it does not answer, the ledger still has the results.
+        self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
         self._ledger.forget(hashes)
         self._checkpoints.forget(hashes)
         weights.delete_weights(self._weights, hashes)
-        self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
 
     def _spec(self) -> dict[str, Any]:
         """Return the part of the sweep's spec that does not change from round to round."""

@@ -169,8 +169,13 @@ class Tracker:
             return stored.write_comparison(self._client, tags, record, kind, text, deviation)
 
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
-        """Delete the runs of these trials; MLflow keeps them in its trash."""
-        self._trials.discard(experiment, hashes)
+        """Delete the runs of these trials; MLflow keeps them in its trash.
+
+        Raises:
+            TrackingError: MLflow did not answer; some of the runs may be deleted.
+        """
+        with self._guard("the deletion of runs"):
+            self._trials.discard(experiment, hashes)
 
     def trajectory(self, experiment: str, config_hash: str) -> Columns | None:
         """Return the trajectory of a finished trial from its artifacts; None if there is none.

@@ -95,7 +95,8 @@ class TrialRuns:
     def discard(self, experiment: str, hashes: Collection[str]) -> None:
         """Delete the runs of these trials; MLflow keeps them in its trash."""
         for query in (TRIALS, STOPPED_RUNS):
-            for run in search(self._client, experiment, query):
+            # Listed first: MLflow's next page begins at an offset, which each deletion moves.
+            for run in list(search(self._client, experiment, query)):
                 if run.data.tags.get("sweeps.config_hash") in hashes:
                     self._client.delete_run(run.info.run_id)
         self._cache |= {(experiment, digest): None for digest in hashes}

@@ -131,8 +131,12 @@ class Paged:
         self.asked.append("one" if wanted else "page")
         first = int(page_token or 0)
         found = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
+        found = [] if "'stopped'" in query else found
         more = str(first + 100) if len(found) > 100 else None
         return Page(map(run_of, found[:100]), more)
+
+    def delete_run(self, digest):
+        self.hashes.remove(digest)
 
 
 class Page(list):
@@ -159,6 +163,13 @@ def test_trials_are_looked_up_in_the_cheapest_way(runs, trials, pages, ones):
         client.hashes[-trials // 2 :]
     )
     assert (client.asked.count("page"), client.asked.count("one")) == (pages, ones)
+
+
+def test_all_runs_of_discarded_trials_are_deleted():
+    client = Paged(250)
+    left = client.hashes[120:125]
+    TrialRuns(client, {}, exclusive=True).discard("0", set(client.hashes) - set(left))
+    assert client.hashes == left
 
 
 def test_a_run_that_was_begun_is_finished_and_not_created_again(record, tmp_path):

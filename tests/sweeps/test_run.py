@@ -6,9 +6,12 @@ import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from command import SMALL, client, inside, runs, started, sweeps, unused_port
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from sweeps import metrics
 from sweeps.storage.record import columns_of
@@ -288,6 +291,19 @@ def test_force_trains_again_and_leaves_one_run(tmp_path):
     (after,) = runs(client(tmp_path / "outputs"))[1]
     assert after.info.run_id != before.info.run_id
     assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
+
+
+def test_force_loses_no_result_when_mlflow_dies(tmp_path, monkeypatch):
+    words = ["run", *SMALL, "cluster=inline", "seed=1,2"]
+    inside(*words, cwd=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "delete_run", mock.Mock(side_effect=MlflowException("away")))
+        forced = inside(*words, "--force", cwd=tmp_path)
+    assert forced.returncode == 2
+    (line,) = forced.stderr.splitlines()
+    assert "did not take the deletion of runs: away" in line
+    assert "all 2 trials finished before" in inside(*words, cwd=tmp_path).stdout
+    assert len(runs(client(tmp_path / "outputs"))[1]) == 2
 
 
 @pytest.mark.parametrize(
