@@ -9,12 +9,13 @@ from sweeps.driver.live_view import LiveView
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import StoppedError
-from sweeps.execution.events import Done, Failed, Live, Message, Note, Progress, Stopped
+from sweeps.execution.events import Done, Failed, Message, Note, Progress, Stopped
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
 from sweeps.storage import weights
 from sweeps.storage.checkpoints import CheckpointCleaner
 from sweeps.storage.ledger import Ledger, SweepEntry
+from sweeps.storage.step_metrics import Live
 from sweeps.storage.stop_requests import STOPPED_BY, StopRequests
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from sweeps.driver.reconciliation import reconcile
 from sweeps.errors import TrackingError
-from sweeps.execution.events import Live
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage import weights
 from sweeps.storage.disk_errors import explanation
 from sweeps.storage.ledger import Ledger
 from sweeps.storage.outbox import OutboxItem
+from sweeps.storage.step_metrics import Live
 from sweeps.tracking.live_runs import Ending
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.tracker import Tracker

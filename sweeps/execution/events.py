@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sweeps.storage.record import Record
-from sweeps.storage.step_metrics import Point
+from sweeps.storage.step_metrics import Live
 from sweeps.storage.stop_requests import STOPPED_BY
 
 
@@ -73,23 +73,6 @@ class Note:
 
     config_hash: str
     text: str
-
-
-@dataclass(frozen=True)
-class Live:
-    """New points of a trial that trains; its finished run will hold the same points.
-
-    Attributes:
-        config_hash: the trial.
-        started: when its pack began, in milliseconds since the epoch.
-        device: the device that it trains on.
-        points: points that were not sent before; all points after a resume.
-    """
-
-    config_hash: str
-    started: int
-    device: str
-    points: list[Point]
 
 
 Message = Progress | Done | Failed | Stopped | Note | Live

@@ -12,10 +12,11 @@ from sweeps.config.request import trial_from_plain
 from sweeps.execution.checkpoint_writer import CheckpointWriter
 from sweeps.execution.endings import endings
 from sweeps.execution.environment import environment
-from sweeps.execution.events import Done, Live, Message, Note, Progress
+from sweeps.execution.events import Done, Message, Note, Progress
 from sweeps.execution.live import LiveSender, plain_columns
 from sweeps.execution.settings import WorkerSettings
 from sweeps.storage.record import Record, Trajectory, now
+from sweeps.storage.step_metrics import Live
 from sweeps.storage.stop_requests import Guard, PendingStops
 from sweeps.storage.weights import save_weights
 

@@ -39,6 +39,23 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Live:
+    """New points of a trial that trains; its finished run will hold the same points.
+
+    Attributes:
+        config_hash: the trial.
+        started: when its pack began, in milliseconds since the epoch.
+        device: the device that it trains on.
+        points: points that were not sent before; all points after a resume.
+    """
+
+    config_hash: str
+    started: int
+    device: str
+    points: list[Point]
+
+
+@dataclass(frozen=True)
 class StepMetric:
     """A metric that has a value at every measured step.
 

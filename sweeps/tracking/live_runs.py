@@ -2,10 +2,11 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps import __version__
 from sweeps.planning.plan import PlannedTrial
+from sweeps.storage.step_metrics import Live
 from sweeps.tracking.artifacts import STOPPED_BY
 from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.lease import UNTIL
@@ -20,9 +21,6 @@ from sweeps.tracking.runs import (
     search,
 )
 from sweeps.tracking.trial_runs import TrialRuns
-
-if TYPE_CHECKING:
-    from sweeps.execution.events import Live
 
 TRAINING = "It is training. Its result is written here when it has ended."
 
@@ -59,7 +57,7 @@ class LiveRuns:
         # (started, run) by config hash; no run if another driver trains or has finished it.
         self._shown: dict[str, tuple[int, RunRef | None]] = {}
 
-    def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
+    def show(self, page: SweepPage, trial: PlannedTrial, live: Live) -> None:
         """Send points of a trial; its run is begun if this training has none."""
         started, run = self._shown.get(live.config_hash, (0, None))
         if started != live.started:
@@ -78,7 +76,7 @@ class LiveRuns:
             log(self._client, run.run_id, [], tags=tags)
             self._client.set_terminated(run.run_id, ending.status)
 
-    def _begin(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> RunRef | None:
+    def _begin(self, page: SweepPage, trial: PlannedTrial, live: Live) -> RunRef | None:
         """Return the run of this training: one that was begun before, or a new one.
 
         Runs of earlier trainings are deleted, since their points have other times.
@@ -117,7 +115,7 @@ class LiveRuns:
         return float(until) >= time.time()
 
 
-def _tags(page: SweepPage, trial: PlannedTrial, live: "Live") -> dict[str, str]:
+def _tags(page: SweepPage, trial: PlannedTrial, live: Live) -> dict[str, str]:
     return {
         "mlflow.parentRunId": page.run,
         "mlflow.runName": trial.name,

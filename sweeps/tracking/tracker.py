@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweeps.config.request import TrackingConfig
 from sweeps.errors import TrackingError
@@ -11,6 +10,7 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets
 from sweeps.storage.ledger import Result
 from sweeps.storage.record import Columns, Record
+from sweeps.storage.step_metrics import Live
 from sweeps.tracking import lease, store, stored
 from sweeps.tracking.batch import ResultBatch
 from sweeps.tracking.client import ErrorGuard, context_tags, open_client
@@ -21,9 +21,6 @@ from sweeps.tracking.runs import TRIALS, SweepPage, search
 from sweeps.tracking.server import silence, tracker_name
 from sweeps.tracking.sweep_pages import SweepPages
 from sweeps.tracking.trial_runs import TrialRuns
-
-if TYPE_CHECKING:
-    from sweeps.execution.events import Live
 
 
 class Tracker:
@@ -196,7 +193,7 @@ class Tracker:
             self._client, self._guard, self._trials, self._inputs, page, exclusive=self.local
         )
 
-    def show(self, page: SweepPage, trial: PlannedTrial, live: "Live") -> None:
+    def show(self, page: SweepPage, trial: PlannedTrial, live: Live) -> None:
         """Send new points of a trial that trains.
 
         Raises:

@@ -9,12 +9,12 @@ import pytest
 
 from sweeps.config.request import request
 from sweeps.execution import system_metrics
-from sweeps.execution.events import Done, Live
+from sweeps.execution.events import Done
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
-from sweeps.storage.step_metrics import points_of
+from sweeps.storage.step_metrics import Live, points_of
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,8 @@ from command import client, inside, runs, started
 from records import RECORD
 from services import AUTH, until
 
-from sweeps.execution.events import Live
 from sweeps.storage.ledger import Ledger
-from sweeps.storage.step_metrics import Point, points_of
+from sweeps.storage.step_metrics import Live, Point, points_of
 from sweeps.tracking.live_runs import Ending, LiveRuns
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns

@@ -13,12 +13,13 @@ import deq
 import sweeps
 from sweeps.config.early_stopping import AshaConfig, Stopping
 from sweeps.config.request import request
-from sweeps.execution.events import Done, Live, Note
+from sweeps.execution.events import Done, Note
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.ledger import Ledger
+from sweeps.storage.step_metrics import Live
 
 pytestmark = pytest.mark.slow
 
