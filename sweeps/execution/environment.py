@@ -3,11 +3,11 @@
 import functools
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import deq
 from sweeps.execution.git import code_version
+from sweeps.execution.versions import package_version
 
 PACKAGES = ("deq-sweeps", "torch", "numpy", "ray", "mlflow", "hydra-core", "omegaconf")
 
@@ -18,15 +18,8 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "cpus": os.cpu_count(),
         **deq.hardware(),
         "code": code_version(),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

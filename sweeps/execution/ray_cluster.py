@@ -157,7 +157,7 @@ def _ask(node: dict[str, Any], marker: Path, files: list[str]) -> Any:
         from pathlib import Path
 
         versions, builds = {"Python": platform.python_version()}, {}
-        for name in names:
+        for name in names:  # as `local_versions`, which a node with other code may lack
             try:
                 versions[name], _, builds[name] = version(name).partition("+")
             except PackageNotFoundError:

@@ -10,12 +10,12 @@ from enum import Enum
 
 from sweeps.execution.endings import endings
 from sweeps.execution.events import Done, Failed, Message, Note, Stopped
+from sweeps.planning.packs import half, split_pack
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.stop_requests import SWEEP, StopRequests
 
 Pack = list[PlannedTrial]
 Packs = list[Pack]
-
 
 # Seconds until a cluster has noticed that a node is gone, and gives it no more work.
 NOTICED = 20.0
@@ -68,38 +68,30 @@ def train_with_retries(
     ended: set[str] = set()
     smaller: Packs = []
     moved: Packs = []
-    for event in fit(packs, retries):
-        if not isinstance(event, LostPack):
-            yield from _once(event, ended)
+    # The last two are filled while `packs` are trained.
+    rounds = ((packs, retries, 0.0), (smaller, 0, 0.0), (moved, retries, NOTICED))
+    for todo, budget, pause in rounds:
+        if todo is not packs and (not todo or _is_to_stop(requests)):
             continue
-        yield from _stopped_trials(event.pack, requests, ended)
-        rest = [trial for trial in event.pack if trial.config_hash not in ended]
-        again = [] if _is_to_stop(requests) else rest
-        if event.cause is FailureCause.NODE:
-            moved += split_pack(rest, len(event.pack))
-            yield from _again(again, event, "it is trained again on another node")
-        elif len(event.pack) > 1:
-            half = -(-len(event.pack) // 2) if event.cause is FailureCause.MEMORY else 1
-            smaller += split_pack(rest, half)
-            parts = "one by one" if half == 1 else f"in packs of at most {half}"
-            yield from _again(again, event, f"its trials are trained again {parts}")
-        else:
-            yield from _failed(rest, event)
-    for lost, budget, pause in ((smaller, 0, 0.0), (moved, retries, NOTICED)):
-        if not lost or _is_to_stop(requests):
-            continue
-        time.sleep(pause)
-        for event in fit(lost, budget):
+        if pause:
+            time.sleep(pause)
+        for event in fit(todo, budget):
             if not isinstance(event, LostPack):
                 yield from _once(event, ended)
                 continue
             yield from _stopped_trials(event.pack, requests, ended)
-            yield from _failed([t for t in event.pack if t.config_hash not in ended], event)
-
-
-def split_pack(pack: Pack, size: int) -> Packs:
-    """Split a pack into packs of at most this size."""
-    return [pack[i : i + size] for i in range(0, len(pack), size)]
+            rest = [trial for trial in event.pack if trial.config_hash not in ended]
+            again = [] if _is_to_stop(requests) else rest
+            if todo is packs and event.cause is FailureCause.NODE:
+                moved += split_pack(rest, len(event.pack))
+                yield from _again(again, event, "it is trained again on another node")
+            elif todo is packs and len(event.pack) > 1:
+                size = half(len(event.pack)) if event.cause is FailureCause.MEMORY else 1
+                smaller += split_pack(rest, size)
+                parts = "one by one" if size == 1 else f"in packs of at most {size}"
+                yield from _again(again, event, f"its trials are trained again {parts}")
+            else:
+                yield from _failed(rest, event)
 
 
 def _is_to_stop(requests: StopRequests | None) -> bool:

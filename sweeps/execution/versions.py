@@ -7,18 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 PINNED = ("ray", "torch", "deq-sweeps")
 
 
+def package_version(name: str) -> str:
+    """Return the version of an installed package, "" if it is missing."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
 def local_versions() -> dict[str, str]:
     """Return the versions of this process: Python, ray, torch, deq-sweeps; "none" if missing.
 
     torch's build (`+cpu`, `+cu126`) is left out: a driver without a GPU serves GPU workers.
     """
-    versions = {"Python": platform.python_version()}
-    for name in PINNED:
-        try:
-            versions[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            versions[name] = "none"
-    return versions
+    versions = {name: package_version(name).partition("+")[0] or "none" for name in PINNED}
+    return {"Python": platform.python_version()} | versions
 
 
 def mismatch(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:

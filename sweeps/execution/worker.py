@@ -16,6 +16,7 @@ from sweeps.execution.endings import endings
 from sweeps.execution.events import Done, Failed, Message, Stopped
 from sweeps.execution.pack_training import PackTraining, WorkerTrial, notes
 from sweeps.execution.settings import WorkerSettings
+from sweeps.planning.packs import half, split_pack
 from sweeps.storage.checkpoints import discard_pack
 from sweeps.storage.stop_requests import Guard
 
@@ -112,16 +113,10 @@ def _train(
     elif size == 1:
         yield from [Failed(digest, why) for digest in left]
     else:
-        part_size = -(-size // 2) if cause is _Cause.MEMORY else 1
+        part_size = half(size) if cause is _Cause.MEMORY else 1
         halved = halved or cause is _Cause.MEMORY
-        for part in _split(left, part_size):
-            yield from _train(part, settings, guard, halved=halved)
-
-
-def _split(trials: Trials, size: int) -> Iterator[Trials]:
-    items = list(trials.items())
-    for i in range(0, len(items), size):
-        yield dict(items[i : i + size])
+        for part in split_pack(list(left.items()), part_size):
+            yield from _train(dict(part), settings, guard, halved=halved)
 
 
 def _ended_trial(message: Message) -> str:

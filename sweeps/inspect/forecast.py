@@ -9,17 +9,14 @@ from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
+from sweeps.metrics import SLACKS
 from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, integrator_cost, trials_of
 
 # Steps to a loss are counted up to this number.
 MAX_STEPS = 10**9
 
-CONDITIONS = {
-    "(7)": "theory/slack_7",
-    "(8)": "theory/slack_8",
-    "(9)": "theory/slack_9",
-    "(10)": "theory/slack_10",
+CONDITIONS = SLACKS | {
     "delta": "theory/delta",
     "lambda_0/m": "theory/lambda_0_over_m",
     "lambda_*": "theory/lambda_star",

@@ -12,6 +12,7 @@ from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain, trial_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
+from sweeps.planning.packs import split_pack
 
 # Keys on which all trials of a pack agree. The budget is one of them, so that they end together.
 _SHARED = (*deq.PACK_KEYS, "data", "train.steps")
@@ -235,7 +236,7 @@ def _packs(
     packs = []
     for group in groups.values():
         most = max(1, min(group[0].pack, share)) if size == "auto" else size
-        packs += [group[i : i + most] for i in range(0, len(group), most)]
+        packs += split_pack(group, most)
     return packs
 
 

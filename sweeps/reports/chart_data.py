@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sweeps.metrics import SLACKS
 from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import axes_of
 from sweeps.reports.figures import Study
@@ -33,11 +34,7 @@ METRICS = {
     "theory/lambda_star": "lambda_*",
     "theory/lambda_ratio_min": "least lambda_t / lambda_0",
     "theory/gram_error": "||G(0)/m - K||_F",
-    "theory/slack_7": "slack of (7)",
-    "theory/slack_8": "slack of (8)",
-    "theory/slack_9": "slack of (9)",
-    "theory/slack_10": "slack of (10)",
-}
+} | {key: f"slack of {condition}" for condition, key in SLACKS.items()}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import functools
 import gzip
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from sweeps.metrics import SLACKS
 from sweeps.planning.labels import Labels
 from sweeps.reports import chart_data
 from sweeps.reports.chart_data import METRICS, Curves, Table
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 RATIO, MEASURED = "rate/measured_over_linearized", "rate/measured"
 PREDICTED = ("rate/linearized", "rate/population", "rate/bound")
 RATIOS = (RATIO, "rate/measured_over_bound", "theory/lambda_0_over_m", "theory/gram_error")
-SLACKS = ("theory/slack_7", "theory/slack_8", "theory/slack_9", "theory/slack_10")
 GREY = "#767676"
 # Markers of the series of points; open ones, since points may cover each other.
 SYMBOLS = ("circle-open", "square", "diamond-open", "triangle-up", "x-open", "star")
@@ -156,7 +156,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
     labels = Labels(table.keys)
     keys = [(key, "width m" if key == "model.width" else labels.key(key)) for key in table.keys]
     caption = _share(len(table.outcomes), len(study.lines))
-    predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS))
+    predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS.values()))
     point_charts = []
     if predicted and MEASURED in table.columns:
         point_charts.append(
@@ -302,7 +302,7 @@ def _figure(
     return plain
 
 
-def _choices(table: Table, metrics: Sequence[str]) -> list[Choice]:
+def _choices(table: Table, metrics: Iterable[str]) -> list[Choice]:
     """(metric, name) of the metrics that some trial has."""
     return [(metric, METRICS[metric]) for metric in metrics if metric in table.columns]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import deq
 from sweeps.config.nested import count_noun, percent
-from sweeps.metrics import slack_holds
+from sweeps.metrics import SLACKS, slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import axes_of, main_axis
@@ -31,7 +31,6 @@ OVER_ASYMPTOTIC = "rate/measured_end_over_asymptotic"
 DRIFT, MOVED = "theory/kernel_drift", "train/distance_relative"
 CONVERGED = "converged"
 HELD, BOUND_HELD = "theory/condition_held", "theory/bound_held"
-SLACKS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
 METRICS = [MEASURED, LINEARIZED, OVER_LINEARIZED, OVER_BOUND, LAMBDA_0, LAMBDA_STAR]
 METRICS += [OVER_ASYMPTOTIC, DRIFT, MOVED, HELD, BOUND_HELD, *SLACKS.values()]
 # Limits on the groups of seeds and the values of an axis in a sentence.

@@ -1,7 +1,7 @@
 """Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
 from sweeps.config.nested import percent
-from sweeps.metrics import STRICT, slack_holds
+from sweeps.metrics import SLACKS, STRICT, slack_holds
 from sweeps.planning.outcomes import format_number
 from sweeps.reports.frames import LINEARIZED, MEASURED, NO_RATE
 from sweeps.reports.spread import listed, short
@@ -9,7 +9,6 @@ from sweeps.storage.record import Record
 from sweeps.tracking.markdown import escaped, heading, table
 
 BOUND = "rate/bound"
-CONDITIONS = {f"({k})": f"theory/slack_{k}" for k in (7, 8, 9, 10)}
 # The theorem's promises: metric that says whether it held, name, and the deciding metric.
 PROMISES = (
     (
@@ -68,14 +67,14 @@ def _against_bound(s: dict[str, float]) -> str:
 
 def _guarantee(s: dict[str, float]) -> str:
     """Return which of conditions (7) to (10) hold, and whether the loss exceeded the bound."""
-    conditions = {name: slack_holds(key, s[key]) for name, key in CONDITIONS.items() if key in s}
+    conditions = {name: slack_holds(key, s[key]) for name, key in SLACKS.items() if key in s}
     failed = [name for name, holds in conditions.items() if not holds]
     exceeded = "The loss exceeded the bound. " if s.get("theory/bound_held") == 0 else ""
     if not failed:
-        all_hold = len(conditions) == len(CONDITIONS)
+        all_hold = len(conditions) == len(SLACKS)
         guaranteed = "Conditions (7) to (10) hold, so the bound is guaranteed." if all_hold else ""
         return exceeded + guaranteed
-    if len(failed) == len(CONDITIONS):
+    if len(failed) == len(SLACKS):
         which = "None of conditions (7) to (10) holds"
     elif len(failed) == 1:
         which = f"Condition {failed[0]} does not hold"
@@ -116,7 +115,7 @@ def _checks(s: dict[str, float]) -> str:
             format_number(s[key]),
             _held(slack_holds(key, s[key])),
         ]
-        for name, key in CONDITIONS.items()
+        for name, key in SLACKS.items()
         if key in s
     ]
     for flag, name, key in PROMISES:

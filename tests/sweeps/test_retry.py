@@ -12,11 +12,11 @@ from sweeps.execution.retry import (
     NOTICED,
     FailureCause,
     LostPack,
-    split_pack,
     train_with_retries,
 )
 from sweeps.execution.tune import parse_worker_error
 from sweeps.execution.worker import run_pack
+from sweeps.planning.packs import half, split_pack
 from sweeps.planning.plan import trials_of
 from sweeps.storage.record import Record
 from sweeps.storage.stop_requests import SWEEP, StopRequest, StopRequests
@@ -119,7 +119,7 @@ def test_every_trial_that_is_lost_for_good_says_how(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cause", "pauses"), [(FailureCause.WORKER, [0.0]), (FailureCause.NODE, [NOTICED])]
+    ("cause", "pauses"), [(FailureCause.WORKER, []), (FailureCause.NODE, [NOTICED])]
 )
 def test_all_lost_packs_are_trained_again(monkeypatch, cause, pauses):
     waited = []
@@ -209,6 +209,7 @@ def test_nothing_is_trained_again_once_the_sweep_is_to_stop(tmp_path):
 def test_a_pack_is_split_into_parts_of_a_size():
     assert split_pack([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
     assert split_pack([], 2) == []
+    assert [half(size) for size in (2, 3, 4)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
