@@ -41,11 +41,12 @@ class ClusterConfig:
         name: local, a Ray of its own on this machine; ray, an existing cluster; inline, the
             process of the command.
         address: HOST:PORT of an existing cluster's head.
-        cpus_per_trial: CPUs, and threads that train on them.
-        gpus_per_trial: GPUs: a fraction of one, or whole ones; a pack trains on the first.
+        cpus_per_trial: CPUs of a trial, and number of threads that train on them.
+        gpus_per_trial: GPUs of a trial: a fraction of one, or whole ones; a pack trains on the
+            first.
         memory_gb_per_trial: GB (10^9 bytes) that a node reserves for the trial.
-        resources: amounts of the cluster's custom resources, by name.
-        max_retries: how often a pack is retried whose worker died.
+        resources: amounts of the cluster's custom resources that a trial takes, by name.
+        max_retries: how often a pack whose worker died gets a new worker.
         trial_timeout: seconds that a trial, or a pack, may train; 0 for no limit. A trial that
             takes longer has failed; if it hangs within a step, its worker is killed.
         wait_seconds: how long a sweep waits for the first node of an existing cluster that has
@@ -96,10 +97,10 @@ class TrackingConfig:
 
     Attributes:
         name: MLflow embedded under the output root, or a server.
-        uri: the server's address; MLFLOW_TRACKING_URI by default.
-        public_url: the address in printed links, where a browser reaches MLflow by another one
-            than the sweep, or `sweeps ui` has another port; of a server MLFLOW_PUBLIC_URL by
-            default. Empty: `uri`, or port 5000 of this machine.
+        uri: address of the MLflow server; MLFLOW_TRACKING_URI by default.
+        public_url: MLflow's address in printed links, if a browser needs another one than the
+            sweep, or `sweeps ui` has another port. Empty: tracking.uri, or port 5000 of this
+            machine. With a server, MLFLOW_PUBLIC_URL by default.
         lease: seconds without a sign of life after which a driver counts as dead; commands
             that use the same experiment then close the run of its sweep.
         live_seconds: seconds between two updates of a trial's run while it trains; 0: the run

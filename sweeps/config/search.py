@@ -30,7 +30,7 @@ class RandomConfig:
     Attributes:
         name: the search.
         samples: number of points.
-        seed: of the draws; a larger number of samples begins with the same points.
+        seed: seed of the draws; a larger search.samples begins with the same points.
         space: intervals and choices, by key; filled in from the axes.
     """
 
@@ -52,9 +52,9 @@ class OptunaConfig:
         name: the search.
         samples: number of points; each is tried with every seed of the grid.
         concurrent: points in a round: they are proposed before any of them has a result.
-        metric: a summary metric; the objective is its mean over the seeds.
-        mode: whether to minimize or maximize the objective.
-        seed: of the sampler.
+        metric: summary metric whose mean over the seeds is the objective.
+        mode: whether to minimize or maximize the mean of search.metric over the seeds.
+        seed: seed of Optuna's sampler.
         space: intervals and choices, by key; filled in from the axes.
     """
 

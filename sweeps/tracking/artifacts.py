@@ -24,24 +24,24 @@ STOPPED_BY = "sweeps.stopped_by"
 TAGS = {
     "sweeps.kind": "trial, sweep (the parent run) or reproduction",
     "sweeps.config_hash": "the trial's identity, 64 hex digits",
-    "sweeps.cell_hash": "the same without the seed: it groups repeats",
-    "sweeps.sweep": "the name of the sweep that recorded it",
+    "sweeps.cell_hash": "the trial's identity without its seed, 64 hex digits: it groups repeats",
+    "sweeps.sweep": "name of the sweep that recorded the run",
     "sweeps.status": "converged, budget, diverged, ill_posed, stalled, rejected, or stopped early",
-    "sweeps.reason": "one sentence on why it ended so",
-    "sweeps.version": "of deq-sweeps",
-    "sweeps.device": "where it trained: cpu or cuda",
+    "sweeps.reason": "one sentence on why the trial ended with its status",
+    "sweeps.version": "version of deq-sweeps",
+    "sweeps.device": "device that the trial trained on: cpu or cuda",
 }
 # Tags that only some runs have.
 OTHER_TAGS = {
     "sweeps.early_stopped": "true where early stopping ended the trial",
-    "sweeps.early_stopped_step": "and the GD step at which it did",
-    STOPPED_BY: "a sweep's: who ended it, or a trial of it, by `sweeps stop`",
-    "sweeps.weights": "the artifact that holds a trial's weights, where they were kept",
-    "sweeps.lease": "a sweep's: until when its driver is taken to be alive, seconds since 1970",
-    "sweeps.host": "a sweep's: the driver's machine",
-    "sweeps.closed": "a sweep's: who closed it, when its driver had died",
-    "sweeps.reproduces": "a reproduction's: the run it repeats",
-    "sweeps.verdict": "a reproduction's: identical, equal or different",
+    "sweeps.early_stopped_step": "the GD step at which early stopping ended the trial",
+    STOPPED_BY: "the person who stopped the sweep or the trial by `sweeps stop`",
+    "sweeps.weights": "the artifact that holds the trial's weights, where they were kept",
+    "sweeps.lease": "on a sweep: until when its driver is taken to be alive, seconds since 1970",
+    "sweeps.host": "on a sweep: its driver's machine",
+    "sweeps.closed": "on a sweep whose driver died: who closed its run",
+    "sweeps.reproduces": "on a reproduction: id of the run that it repeats",
+    "sweeps.verdict": "on a reproduction: identical, equal or different",
 }
 
 
