@@ -25,8 +25,7 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
     Exit codes are those of `sweeps run`; a claim that was not seen is no failure.
     """
     from sweeps.driver.terminal import Terminal
-    from sweeps.reports.claims import CLAIMS, METRICS, score
-    from sweeps.reports.claims_frame import claims_frame
+    from sweeps.reports.claims import CLAIMS, METRICS, claims_frame, score
 
     if any(word.lstrip("+").startswith("experiment=") for word in overrides):
         raise click.UsageError("verify has experiments of its own: leave experiment= out")

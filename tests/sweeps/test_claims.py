@@ -9,8 +9,7 @@ from command import inside
 import deq
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.claims import CLAIMS, METRICS, score, scorecard
-from sweeps.reports.claims_frame import claims_frame
+from sweeps.reports.claims import CLAIMS, METRICS, claims_frame, score, scorecard
 from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, once
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}

@@ -1,12 +1,17 @@
-"""Finding of a claim in a sweep's trials, and the rules that all claims share."""
+"""Finding of a claim in a sweep's trials, and the tolerances that all claims share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeps.reports.frames import DataFrame
 
 WIDTH = "model.width"
-# Half-width of an exponent's 99.73 % interval above which it says nothing.
+# An exponent whose 99.73 % interval has a greater half-width than this decides nothing.
 COARSE = 0.3
-# Greatest relative difference of a final rate, or of an exponent in the step size, from the
-# claimed one that is none.
+# A final rate, or an exponent in the step size, agrees with the claimed one up to this relative
+# difference.
 NEAR = 0.1
 
 
@@ -42,6 +47,18 @@ class Finding:
         return f"seen in {self.held} of {self.count}" if self.held else "not seen"
 
 
-def together(count: int, held: bool, measured: str, of: str = "trials") -> Finding:
-    """Finding of a claim about all of them together."""
+NOT_TESTED = Finding(0, 0, "")
+# Computes a finding from a sweep's trials; see `claims_frame`.
+Check = Callable[["DataFrame"], Finding]
+
+
+def joint(count: int, held: bool, measured: str, of: str = "trials") -> Finding:
+    """Return the finding of a claim about all trials, networks or kernels together.
+
+    Args:
+        count: how many satisfy its assumptions.
+        held: whether the claim held.
+        measured: the measured quantity, in words.
+        of: what is counted.
+    """
     return Finding(count, count if held else 0, measured, of)

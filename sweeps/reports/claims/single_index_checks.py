@@ -1,11 +1,10 @@
-"""Judges of the claims about conserved quantities and single-index DEQs."""
+"""Checks of the claims about conserved quantities and single-index DEQs."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.reports.claims_frame import ACTIVATION, NETWORK
-from sweeps.reports.finding import COARSE, NEAR, Finding, together
+from sweeps.reports.claims.finding import COARSE, NEAR, NOT_TESTED, Check, Finding, joint
+from sweeps.reports.claims.frame import ACTIVATION, NETWORK
 from sweeps.reports.spread import between, short
 
 if TYPE_CHECKING:
@@ -13,24 +12,25 @@ if TYPE_CHECKING:
 
 SPHERE, CIRCLE = "theory/sphere_drift", "theory/sphere_drift_output"
 RATE, DISTANCE = "rate/measured_end_over_single_index", "theory/minimum_distance"
-METRICS = (SPHERE, CIRCLE, RATE, DISTANCE, "train/distance")
+METRICS = (SPHERE, CIRCLE, RATE, DISTANCE, "train/distance", "train/eta")
 # Activations whose gradient flow conserves both spheres.
 CONSERVING = ("identity", "relu")
 # Statuses of trials that took a step they should not have taken.
 ENDED_BADLY = ("diverged", "ill_posed")
 
 
-def conserved(metric: str) -> "Callable[[DataFrame], Finding]":
-    """Judge whether a conserved quantity changes in proportion to eta.
+def conserved(metric: str) -> Check:
+    """Return a check whether a conserved quantity changes in proportion to eta.
 
     One exponent is fitted; each network has a law of its own. Trials count that reached
     train.loss_tol, because after a fixed number of steps the change depends on eta in another way.
 
     Args:
-        metric: its relative change, SPHERE or CIRCLE; of CIRCLE single-index DEQs count only.
+        metric: relative change of the quantity, SPHERE or CIRCLE; CIRCLE counts single-index
+            DEQs only.
     """
 
-    def judge(frame: "DataFrame") -> Finding:
+    def check(frame: "DataFrame") -> Finding:
         rows = frame[frame[ACTIVATION].isin(CONSERVING) & (frame["status"] == "converged")]
         rows = rows[rows[metric] > 0]
         if metric == CIRCLE:
@@ -38,22 +38,22 @@ def conserved(metric: str) -> "Callable[[DataFrame], Finding]":
         drift = rows[metric]
         law = deq.power_law(rows["train/eta"].tolist(), drift.tolist(), rows[NETWORK].tolist())
         if law is None or law.margin > COARSE:
-            return Finding(0, 0, "")
+            return NOT_TESTED
         text = (
             f"relative change {short(drift.min())} to {short(drift.max())}, which falls as "
             f"eta^({short(law.exponent)} +- {short(law.stderr)})"
         )
-        return together(len(rows), abs(law.exponent - 1) <= max(law.margin, NEAR), text)
+        return joint(len(rows), abs(law.exponent - 1) <= max(law.margin, NEAR), text)
 
-    return judge
+    return check
 
 
 def minimum(frame: "DataFrame") -> Finding:
-    """Judge whether trials reach the predicted minimum at the predicted rate, each by itself."""
+    """Check whether trials reach the predicted minimum at the predicted rate, each by itself."""
     able = frame[frame[DISTANCE].notna() & ~frame["status"].isin(ENDED_BADLY)]
     reached = able[able["status"] == "converged"].dropna(subset=[RATE])
     if reached.empty:
-        return Finding(0, 0, "")
+        return NOT_TESTED
     rate, moved = reached[RATE], reached["train/distance"] / reached[DISTANCE]
     near = ((rate - 1).abs() <= NEAR) & ((moved - 1).abs() <= NEAR)
     text = (

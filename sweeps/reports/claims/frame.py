@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.reports.finding import WIDTH
+from sweeps.reports.claims.finding import WIDTH
 from sweeps.reports.frames import metrics_frame
 from sweeps.reports.networks import OF_DRAW, OF_KERNEL, OF_NETWORK, key_of
 
