@@ -8,13 +8,13 @@ from pathlib import Path
 from sweeps.driver.trial_states import search_of
 from sweeps.errors import TrackingError
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.reports import page
+from sweeps.reports import html_report
 from sweeps.reports.figures import Study
-from sweeps.reports.page import ReportHeader
+from sweeps.reports.html_report import ReportHeader
 from sweeps.search.summary import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Columns
-from sweeps.tracking import pages
+from sweeps.tracking import sweep_metrics
 from sweeps.tracking.sweep_description import describe
 from sweeps.tracking.tracker import Tracker
 
@@ -47,7 +47,8 @@ def publish_page(
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
-    points, stopped_by = pages.points(lines, search), entry.spec.get("stopped_by", "")
+    points = sweep_metrics.points(lines, search)
+    stopped_by = entry.spec.get("stopped_by", "")
     tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.set_published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
@@ -84,4 +85,4 @@ def report_files(
     """
     header = ReportHeader(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
     study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
-    return page.files(header, study, lines)
+    return html_report.files(header, study, lines)

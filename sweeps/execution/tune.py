@@ -32,11 +32,13 @@ from sweeps.execution.retry import FailureCause, LostPack, Packs
 from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.versions import local_versions, mismatch
 from sweeps.execution.worker import train_on_worker
-from sweeps.redaction import without_secrets
+from sweeps.execution.worker_errors import parse_worker_error, times
 from sweeps.storage.stop_requests import EVERY, SWEEP, Guard, StopRequests, Watchdog
 
-# Seconds that Tune may take to end when it is interrupted; next, between two looks at its cluster.
-GRACE, PAUSE = 30.0, 0.5
+# Seconds that Tune may take to end when it is interrupted.
+GRACE = 30.0
+# Seconds between two checks meanwhile that its cluster still answers.
+PAUSE = 0.5
 
 # Tune would pass the driver's AWS credentials to every trial, and Ray would write them into the
 # nodes' logs. Nothing here is stored on AWS.
@@ -232,24 +234,6 @@ def _last_error(trial: Any) -> tuple[str, FailureCause]:
     """Return a line on how the worker of a Tune trial died last, and the cause."""
     text = Path(trial.error_file).read_text() if trial.error_file else ""
     return parse_worker_error(text.rpartition("Failure # ")[2])
-
-
-def times(count: int) -> str:
-    """Return a count as an adverb: once, twice, 3 times."""
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def parse_worker_error(text: str) -> tuple[str, FailureCause]:
-    """Return a line on how a worker died, and the cause, from Ray's error text."""
-    text = without_secrets(" ".join(text.split()))
-    if "running low on memory" in text:
-        return "Ray ended it, since its node was running out of memory", FailureCause.MEMORY
-    if "node has died" in text or "node died" in text or "temporarily unavailable" in text:
-        return "its node died or does not answer", FailureCause.NODE
-    if "connection error code 2" in text:
-        how = "its process was killed, or crashed, or the kernel ended it for memory"
-        return how, FailureCause.WORKER
-    return text[-300:] or "Ray does not say how", FailureCause.WORKER
 
 
 def _trainable(

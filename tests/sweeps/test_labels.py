@@ -18,7 +18,7 @@ from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOu
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.search.summary import best_points, boundaries
-from sweeps.tracking import pages
+from sweeps.tracking import sweep_metrics
 from sweeps.tracking.tracker import Tracker
 
 
@@ -142,7 +142,7 @@ def point(cell, varying, **summary):
 def curves(lines):
     """The curves of the measured rate on the sweep's page: (step, value) by name."""
     found = {}
-    for p in pages.points(lines):
+    for p in sweep_metrics.points(lines):
         if p.key.startswith("rate/measured/"):
             found.setdefault(p.key.removeprefix("rate/measured/"), []).append((p.step, p.value))
     return found

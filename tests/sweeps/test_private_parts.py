@@ -38,10 +38,11 @@ from ray.tune.experiment import trial as tune_trial
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 from ray.tune.utils import callback as tune_callbacks
 
+import sweeps.execution.tune
 import sweeps.tracking
 from sweeps.execution import executor, local_ray
 from sweeps.execution.retry import FailureCause
-from sweeps.execution.tune import parse_worker_error
+from sweeps.execution.worker_errors import parse_worker_error
 
 RAY = Path(ray.__file__).parent
 PROGRAMS = [
@@ -122,6 +123,7 @@ def test_tune_passes_on_variables_by_the_set_that_is_replaced():
     source = inspect.getsource(class_cache)
     assert "in ENV_VARS_TO_PROPAGATE:" in source
     assert "AWS_" in source
+    assert sweeps.execution.tune.class_cache is class_cache
     assert not [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
 
 
@@ -142,7 +144,7 @@ def test_tune_writes_the_errors_of_a_worker_as_they_are_read():
     ],
 )
 def test_ray_names_the_causes_of_a_workers_death_in_these_words(words, cause, ray_texts):
-    """execution/tune.py"""
+    """execution/worker_errors.py"""
     assert any(words.encode() in text for text in ray_texts)
     assert parse_worker_error(f"{words}2")[1] is cause
 

@@ -16,7 +16,7 @@ from sweeps.planning.outcomes import FAILED, TrialOutcome, to_csv
 from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.attention import counts_by_kind, remarks
 from sweeps.reports.figures import FIGURES, Study, rates, style
-from sweeps.reports.page import ReportHeader, files
+from sweeps.reports.html_report import ReportHeader, files
 from sweeps.reports.spread import of_seeds
 
 

@@ -14,8 +14,8 @@ from sweeps.execution.retry import (
     LostPack,
     train_with_retries,
 )
-from sweeps.execution.tune import parse_worker_error
 from sweeps.execution.worker import run_pack
+from sweeps.execution.worker_errors import parse_worker_error
 from sweeps.planning.packs import half, split_pack
 from sweeps.planning.plan import trials_of
 from sweeps.storage.record import Record
