@@ -37,9 +37,10 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 _log = logging.getLogger(__name__)
 
-# Seconds between two looks at a cluster whose nodes have not joined yet, and that the first node
-# with a CPU is waited for.
-LOOK, JOINING = 1.0, 60.0
+# Seconds to wait for the first node with a CPU: the nodes of a cluster join one after the other.
+JOINING = 60.0
+# Seconds between two questions for the nodes meanwhile.
+ASK_EVERY = 1.0
 
 # The early-stopping config, and the rung losses of trials that have ended, by config hash.
 Early = tuple[AshaConfig, Mapping[str, RungLosses]]
@@ -48,7 +49,7 @@ Train = Callable[[Packs], Iterator[Message]]
 
 
 def check_cluster(config: ClusterConfig, *, wait: bool = False) -> int:
-    """Check that a cluster answers and accepts us, or that the GPUs are on this machine.
+    """Check that a cluster answers and accepts us, or that this machine has the GPUs.
 
     Args:
         config: the cluster.
@@ -77,7 +78,7 @@ def check_cluster(config: ClusterConfig, *, wait: bool = False) -> int:
         patience = max(config.wait_seconds, JOINING * empty) if wait else 0.0
         if time.monotonic() - began >= patience:
             raise ConfigError(too_much(config, nodes))
-        time.sleep(LOOK)
+        time.sleep(ASK_EVERY)
 
 
 def missing_gpus(config: ClusterConfig) -> str:

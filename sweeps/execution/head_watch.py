@@ -7,34 +7,36 @@ import ray
 
 from sweeps.errors import ClusterLostError
 
-# Seconds between looks, and without an answer after which the head is lost. Ray would end this
-# process without a word after a minute.
-LOOK_EVERY, LOST_AFTER = 1.0, 25.0
-# Refusals in a row after which it is lost: no process listens there, and the head's state was in
-# its process. A head that is started again in its place knows nothing of this sweep, and Ray's
-# client may crash on it.
+# Seconds between two checks of the head.
+CHECK_EVERY = 1.0
+# Seconds without an answer after which the head counts as lost. After a minute Ray would end this
+# process without a message.
+LOST_AFTER = 25.0
+# Number of refused connections in a row after which the head counts as lost: no process listens
+# at its address. The head kept its state in that process, so a head that is started there again
+# does not know this sweep, and Ray's client may crash on it.
 REFUSALS = 2
-# Seconds that a connection may take.
+# Seconds after which a connection attempt is given up.
 CONNECT = 1.0
 
 
 class HeadWatch:
-    """Looks at a head now and then."""
+    """Checks every CHECK_EVERY seconds that the head takes connections."""
 
     def __init__(self) -> None:
-        self._looked = self._answered = time.monotonic()
+        self._checked = self._answered = time.monotonic()
         self._refusals = 0
 
     def check(self) -> None:
-        """Look at the head, if it is time to.
+        """Check the head, if the last check is CHECK_EVERY seconds old.
 
         Raises:
             ClusterLostError: the head is lost.
         """
         now = time.monotonic()
-        if now - self._looked < LOOK_EVERY:
+        if now - self._checked < CHECK_EVERY:
             return
-        self._looked = now
+        self._checked = now
         try:
             _connect()
         except ConnectionRefusedError:
@@ -50,7 +52,7 @@ class HeadWatch:
 
 
 def answers() -> bool:
-    """Return whether the head takes connections. Ray itself waits for a lost head for a minute."""
+    """Return whether the head takes connections, at once; Ray would wait for a minute."""
     try:
         _connect()
     except OSError:

@@ -11,8 +11,10 @@ from typing import Any
 from sweeps.errors import ConfigError
 from sweeps.execution.versions import local_versions, mismatch
 
-# Seconds to wait for a connection, and for an answer.
-CONNECT, ANSWER = 5, 10
+# Seconds to wait for a connection.
+CONNECT = 5
+# Seconds to wait for the answer of a head.
+ANSWER = 10
 
 
 def check_address(address: str) -> list[dict[str, float]]:

@@ -41,7 +41,15 @@ class WorkerSettings:
         requests: StopRequests,
         weights: Path | None,
     ) -> "WorkerSettings":
-        """Return the settings for a cluster config; `stopping` is set when the workers start."""
+        """Return the settings for a cluster config; `stopping` is set when the workers start.
+
+        Args:
+            cluster: resources of a trial.
+            checkpoints: where packs write checkpoints.
+            live_seconds: see `WorkerSettings`.
+            requests: requests to stop.
+            weights: see `WorkerSettings`.
+        """
         return cls(
             device="cuda" if cluster.gpus_per_trial > 0 else "cpu",
             threads=cluster.cpus_per_trial,

@@ -4,14 +4,16 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-# In the worker's process: it is to end; the thread of its trial has ended, or none has begun.
-INTERRUPTED, ENDED = threading.Event(), threading.Event()
+# Set when Tune interrupts this worker.
+INTERRUPTED = threading.Event()
+# Set while no trial trains in this worker.
+ENDED = threading.Event()
 ENDED.set()
 
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Note that the trial's thread runs while the block lasts."""
+    """Mark the trial's thread as running while the block lasts."""
     ENDED.clear()
     try:
         yield

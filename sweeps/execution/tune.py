@@ -213,7 +213,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
         messages.clear()  # Tune keeps every trial's last result: keep it small
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Put a line into the inbox on a pack that gets a new worker, since its worker died."""
+        """Put a note into the inbox: the pack's worker died, and the pack gets a new one."""
         pack, (how, _cause) = self._packs[trial.config["pack"]], _last_error(trial)
         hashes = [one.config_hash for one in pack]
         retry = f"retry {trial.num_failures} of {self._retries}"
@@ -224,7 +224,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
             self._inbox.put(note)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Put a pack into the inbox whose worker died, with every retry."""
+        """Put a lost pack into the inbox: its worker died with every retry."""
         how, cause = _last_error(trial)
         reason = f"its worker died {times(self._retries + 1)}, at last: {how}"
         self._inbox.put(LostPack(self._packs[trial.config["pack"]], reason, cause))

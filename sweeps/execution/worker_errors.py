@@ -1,4 +1,4 @@
-"""How a worker died, from Ray's error text."""
+"""Parse Ray's error text: how a worker died, and the cause."""
 
 from sweeps.execution.retry import FailureCause
 from sweeps.redaction import without_secrets

@@ -8,7 +8,7 @@ STRICT = SLACKS["(10)"]
 
 
 def slack_holds(key: str, slack: float) -> bool:
-    """True if a condition holds: (10) is strict, the others are not.
+    """Return whether a condition holds: (10) is strict, the others are not.
 
     Args:
         key: the slack's metric.

@@ -18,8 +18,10 @@ from sweeps.storage.step_metrics import is_kept
 if TYPE_CHECKING:
     from sweeps.reports.frames import Series
 
-# Limits on the number of trials drawn as curves, and as points.
-MAX_CURVES, MAX_POINTS = 50, 2000
+# Most trials that are drawn as curves.
+MAX_CURVES = 50
+# Most trials that are drawn as points.
+MAX_POINTS = 2000
 # Predicted losses are cut off beyond this factor of the measured losses.
 BEYOND = 100.0
 # Metrics that can be put on an axis, with their names there.
@@ -78,8 +80,8 @@ class Curves:
 
 def table(study: Study) -> Table:
     """The table of a study's finished trials."""
-    outcomes = evenly(study.lines, MAX_POINTS)
-    varying = axes_of(x.planned.varying for x in study.lines)
+    outcomes = evenly(study.outcomes, MAX_POINTS)
+    varying = axes_of(x.planned.varying for x in study.outcomes)
     keys = [key for key in varying if key != "seed" and len(varying[key]) > 1] or [study.axis]
     keys.sort(key=lambda key: key != study.axis)
     columns: dict[str, list[Any]] = {key: [_axis_value(x, key) for x in outcomes] for key in keys}
@@ -93,7 +95,7 @@ def table(study: Study) -> Table:
 def curves(study: Study) -> list[Curves]:
     """Curves of at most MAX_CURVES trials whose trajectory is available."""
     all_curves = []
-    for group, outcome in _chosen(study.lines):
+    for group, outcome in _chosen(study.outcomes):
         columns = study.trajectory(outcome.planned.config_hash)
         if columns is not None:
             all_curves.append(_curves(outcome, group, columns))

@@ -47,7 +47,7 @@ def charts(study: Study) -> tuple[list[Chart], str]:
 
     The JSON holds the table of the trials and the figures.
     """
-    if not study.lines:
+    if not study.outcomes:
         return [], packed(b"{}")
     table, curves = chart_data.table(study), chart_data.curves(study)
     all_charts = [*_curve_charts(study, curves), *_point_charts(study, table)]
@@ -92,7 +92,7 @@ def _curve_charts(study: Study, curves: Sequence[Curves]) -> list[Chart]:
             curve(each.bound, "bound", "dot"),
         ]
         ratios.append(curve(each.ratio, "lambda ratio", "solid", in_legend=first))
-    caption = _share(len(curves), len(study.lines))
+    caption = _share(len(curves), len(study.outcomes))
     return [
         Chart(
             "loss",
@@ -115,7 +115,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
     """Charts with one point for each trial."""
     labels = Labels(table.keys)
     keys = [(key, "width m" if key == "model.width" else labels.key(key)) for key in table.keys]
-    caption = _share(len(table.outcomes), len(study.lines))
+    caption = _share(len(table.outcomes), len(study.outcomes))
     predicted, ratios, slacks = (_choices(table, x) for x in (PREDICTED, RATIOS, SLACKS.values()))
     point_charts = []
     if predicted and MEASURED in table.columns:

@@ -59,7 +59,7 @@ def files(
     """
     from sweeps.reports import charts  # imports Plotly
 
-    shown, others = _figures(header, study) if study.lines else ({}, {})
+    shown, others = _figures(header, study) if study.outcomes else ({}, {})
     groups, all_remarks = outcomes.seed_groups(trials), remarks(trials)
     all_charts, data = charts.charts(study)
     page = _template().render(

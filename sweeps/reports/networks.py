@@ -1,7 +1,7 @@
-"""Which trials begin with one network, and which networks have one kernel.
+"""Group trials by their network at step 0, by its kernel, or by its random numbers.
 
-Trials that differ in their step size begin with one network: statistics of networks count it
-once.
+Trials that differ in their step size only begin with one network, and statistics of networks count
+it once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,16 @@ from typing import Any
 from sweeps.config.nested import flatten
 from sweeps.planning.outcomes import TrialOutcome
 
-# Keys of the config of the infinitely wide network, and of a network.
+# Prefixes of the config keys that determine the kernel of infinite width.
 OF_KERNEL = ("data.", "model.activation", "model.sigma_w2")
+# Prefixes of the config keys that determine a network at step 0.
 OF_NETWORK = ("data.", "model.", "seed")
-# Networks that differ in other keys, as in their activation, are made of the same random numbers.
+# Config keys that determine the random numbers of a network: several activations may share them.
 OF_DRAW = ("data.", "model.width", "seed")
 
 
 def key_of(plain: Mapping[str, Any], prefixes: tuple[str, ...], *without: str) -> str:
-    """Return what trials of one network, or of one kernel, have in common.
+    """Return a text that is equal for trials of one network, or of one kernel, only.
 
     Args:
         plain: a trial's config, values by dotted key.

@@ -15,7 +15,7 @@ from sweeps.storage.record import Record
 
 # Columns and metrics that count the solver's work, such as iterations; they are no results.
 WORK = {entry.name for entry in (*COLUMNS, *SUMMARY) if entry.work}
-# Metrics that can be as small as rounding, by what a difference of theirs is compared with.
+# Metrics that can be as small as rounding: the scale that their difference is relative to.
 SCALES = {metric.name: metric.scale for metric in SUMMARY if metric.scale}
 # Relative deviation up to which two runs are equal, e.g. packed and alone, or with another
 # number of threads.

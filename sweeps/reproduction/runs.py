@@ -90,7 +90,12 @@ def refuse_without_comparison(reproductions: Sequence[Reproduction], *, one: boo
 
 
 def sample(hashes: Sequence[str], count: int | None, seed: int) -> list[str]:
-    """Draw `count` hashes without replacement, in their given order; all if `count` is None.
+    """Draw hashes without replacement, and return them in their given order.
+
+    Args:
+        hashes: the hashes.
+        count: number of hashes to draw; None: all.
+        seed: seed of the draw.
 
     Raises:
         ConfigError: `count` is less than one.
@@ -115,7 +120,7 @@ def table(named: Sequence[tuple[str, Reproduction]]) -> tuple[list[str], list[li
         ]
         for name, each in named
     ]
-    return ["trial", "hash", "verdict", "most in", "deviation"], rows
+    return ["trial", "hash", "comparison", "largest in", "deviation"], rows
 
 
 def to_plain(reproduction: Reproduction) -> dict[str, Any]:

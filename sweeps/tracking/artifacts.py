@@ -67,10 +67,10 @@ def write_artifacts(
     if weights:
         _link_or_copy(weights, folder / WEIGHTS)
     if record.trajectory["loss"]:
-        (folder / FIGURE).write_bytes(figure or _drawn(record))
+        (folder / FIGURE).write_bytes(figure or _draw_figure(record))
 
 
-def _drawn(record: Record) -> bytes:
+def _draw_figure(record: Record) -> bytes:
     from sweeps.reports.figures import trial  # imports matplotlib
 
     return trial.draw(record)

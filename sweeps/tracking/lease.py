@@ -62,7 +62,13 @@ def tags(seconds: float) -> dict[str, str]:
 
 
 def renew(client: Any, run: str, seconds: float) -> None:
-    """Renew this driver's lease; a run that others have closed meanwhile is opened again."""
+    """Renew this driver's lease; a run that others have closed meanwhile is opened again.
+
+    Args:
+        client: MLflow's client.
+        run: id of the sweep's page.
+        seconds: length of the lease.
+    """
     for key, value in tags(seconds).items():
         client.set_tag(run, key, value)
     if clear_closed_tag(client, run):

@@ -1,7 +1,7 @@
 """Checks what MLflow holds of a sweep: its page, its trials' runs, their artifacts.
 
-MLflow takes half a minute to list 10,000 runs. So the question is whether all runs of a list
-exist: of the runs with these ids, is there one in the last place?
+MLflow takes half a minute to list 10,000 runs. To check that all runs of a list of N ids exist, it
+is asked for the N-th of the runs with these ids only.
 """
 
 import base64
@@ -18,10 +18,12 @@ from sweeps.tracking.stored import search_everywhere
 
 # Run ids in one query: MLflow's query parser takes about 3,300 at most.
 ASKED = 2500
-# Up to so many runs are fetched, if some of them exist and some do not.
+# A list of which some runs are missing is fetched if it is no longer than this, else halved.
 FETCHED = 500
-# Files of a sweep's page: written when it begins, and when it ends.
-BEGUN, ENDED = "sweep.yaml", "report.html"
+# File of a sweep's page that is written when the sweep begins.
+BEGUN = "sweep.yaml"
+# File of a sweep's page that is written when the sweep ends.
+ENDED = "report.html"
 WITH_WEIGHTS = f"{TRIALS} and tags.`sweeps.weights` = '{artifacts.WEIGHTS}'"
 
 
@@ -55,7 +57,13 @@ class Presence:
             }
 
     def is_page(self, experiment: str, run: str, sweep: str) -> bool:
-        """Return whether this run exists, in this experiment, and is the page of this sweep."""
+        """Return whether a run is the page of a sweep.
+
+        Args:
+            experiment: id of the experiment.
+            run: id of the run.
+            sweep: the sweep's name.
+        """
         with self._guard("a question"):
             return at_least(self._client, experiment, _page(run, sweep), 1)
 
@@ -65,7 +73,16 @@ class Presence:
             return has_files(self._client, run, [BEGUN, *([ENDED] if ended else [])])
 
     def restore_page(self, experiment: str, sweep: str, run: str) -> bool:
-        """Restore a deleted page from MLflow's trash; return whether it was there."""
+        """Restore a deleted page from MLflow's trash.
+
+        Args:
+            experiment: id of the experiment.
+            sweep: the sweep's name.
+            run: id of the page's run.
+
+        Returns:
+            Whether the page was in the trash.
+        """
         with self._guard("a sweep's page"):
             deleted = is_deleted(self._client, experiment, _page(run, sweep))
             if deleted:
@@ -73,7 +90,13 @@ class Presence:
             return deleted
 
     def reparent_trials(self, experiment: str, sweep: str, page: str) -> None:
-        """Make a page the parent of the runs of its sweep's trials."""
+        """Make a page the parent of the runs of its sweep's trials.
+
+        Args:
+            experiment: id of the experiment.
+            sweep: the sweep's name.
+            page: id of the page's run.
+        """
         query = f"tags.`sweeps.sweep` = '{sweep}' and tags.`sweeps.kind` != 'sweep'"
         query += f" and tags.`mlflow.parentRunId` != '{page}'"
         with self._guard("a sweep's page"):
@@ -115,7 +138,13 @@ class Presence:
     def runs_without_files(
         self, experiment: str, runs: Collection[str], *, weights: bool = False
     ) -> list[str]:
-        """Return the trials' runs that lack artifacts; with `weights`, weights are needed too."""
+        """Return the trials' runs that lack artifacts.
+
+        Args:
+            experiment: id of the experiment.
+            runs: ids of the runs.
+            weights: whether the runs must have weights too.
+        """
         files = artifacts.files_of(weights=weights)
         with self._guard("a question"):
             location = self._client.get_experiment(experiment).artifact_location
@@ -126,7 +155,7 @@ class Presence:
 
 
 def at_least(client: Any, experiment: str, query: str, count: int) -> bool:
-    """Return whether a query finds at least this many runs; at most one of them is fetched.
+    """Return whether a query finds at least `count` runs; at most one of them is fetched.
 
     The page token of MLflow's answers is an offset. That is a private part of MLflow; a test
     fails if it changes.

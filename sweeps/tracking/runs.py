@@ -68,13 +68,19 @@ def of_hash(digest: str) -> str:
 
 
 def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    """Yield the runs of a query in an experiment."""
+    """Yield the runs that a query finds in an experiment.
+
+    Args:
+        client: MLflow's client.
+        experiment: id of the experiment.
+        query: MLflow's filter.
+    """
     for page in search_pages(client, experiment, query):
         yield from page
 
 
 def search_pages(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    """Yield the runs of a query in lists, as many at a time as MLflow returns."""
+    """Yield the runs of `search` in lists, as many at a time as MLflow returns."""
     token = None
     while True:
         page = client.search_runs([experiment], query, page_token=token)
@@ -96,6 +102,12 @@ def drop_duplicates(client: Any, experiment: str, query: str, run: str) -> None:
 
     MLflow's client repeats a request that a server answers too slowly, and the server then
     creates a second run.
+
+    Args:
+        client: MLflow's client.
+        experiment: id of the experiment.
+        query: MLflow's filter.
+        run: id of the run that stays.
     """
     for other in list(search(client, experiment, query)):
         if other.info.run_id != run:
@@ -115,7 +127,15 @@ def log(
     config: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> None:
-    """Write points, a config as params, and tags, in as few requests as MLflow allows."""
+    """Write metrics, params and tags of a run, in as few requests as MLflow allows.
+
+    Args:
+        client: MLflow's client.
+        run: id of the run.
+        points: the metrics.
+        config: its values become params.
+        tags: the tags.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
     metrics = [Metric(p.key, p.value, p.at, p.step) for p in points]

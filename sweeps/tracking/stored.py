@@ -32,7 +32,7 @@ def records_like(client: Any, prefix: str) -> list[Record]:
 
 
 def sweeps_like(client: Any, trials: TrialRuns, prefix: str) -> dict[str, dict[str, str]]:
-    """Return the sweeps whose name begins with a prefix: names of finished trials by hash."""
+    """Return names of finished trials by hash, of each sweep whose name begins with a prefix."""
     sweeps: dict[str, dict[str, str]] = {}
     query = f"tags.`sweeps.kind` = 'sweep' and tags.`sweeps.sweep` LIKE '{prefix}%'"
     for run in search_everywhere(client, query):

@@ -97,7 +97,14 @@ class SweepPages:
             self._client.set_tag(run, "mlflow.note.content", text)
 
     def replace(self, experiment: str, sweep: str, old: str, new: str) -> None:
-        """Move a sweep's trials and its lease to the run of a page that was created again."""
+        """Move a sweep's trials and its lease to the run of a page that was created again.
+
+        Args:
+            experiment: id of the experiment.
+            sweep: the sweep's name.
+            old: id of the run that is gone.
+            new: id of the run that replaces it.
+        """
         self._replaced[old] = new
         self._presence.reparent_trials(experiment, sweep, new)
 

@@ -99,6 +99,12 @@ class Tracker:
 
         For the embedded store, which only this process uses, it is not checked.
 
+        Args:
+            study: name of the study.
+            experiment: id of the experiment.
+            run: id of the page's run.
+            sweep: the sweep's name.
+
         Raises:
             TrackingError: MLflow did not answer, or the experiment was deleted.
         """
@@ -109,7 +115,13 @@ class Tracker:
         return self.presence.is_page(experiment, run, sweep)
 
     def links(self, experiment: str, sweep: str, run: str) -> dict[str, str]:
-        """Return the addresses of a sweep's charts (`trials`), table and own page (`sweep`)."""
+        """Return the addresses of a sweep's charts (`trials`), table and own page (`sweep`).
+
+        Args:
+            experiment: id of the experiment.
+            sweep: the sweep's name.
+            run: id of the page's run.
+        """
         view = "workflowType=machine_learning"
         base = f"{self._address}/#/experiments/{experiment}/runs"
         table = f"{base}?{view}&viewStateShareKey={sweep}"
@@ -161,7 +173,7 @@ class Tracker:
         Raises:
             TrackingError: MLflow did not take it.
         """
-        with self._guard("a verdict"):
+        with self._guard("a comparison"):
             tags = context_tags()
             return stored.write_comparison(self._client, tags, record, kind, text, deviation)
 
@@ -195,6 +207,11 @@ class Tracker:
 
     def show(self, page: SweepPage, trial: PlannedTrial, live: Live) -> None:
         """Send new points of a trial that trains.
+
+        Args:
+            page: the page of its sweep.
+            trial: the trial.
+            live: the points.
 
         Raises:
             TrackingError: MLflow did not take them.

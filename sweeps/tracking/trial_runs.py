@@ -31,8 +31,10 @@ from sweeps.tracking.runs import (
 )
 from sweeps.tracking.trial_description import describe_trial
 
-# Up to FEW trials are looked up one by one; up to SOME, if all runs do not fit on one page.
-FEW, SOME = 50, 500
+# Up to this number of trials, each is looked up by a search of its own.
+FEW = 50
+# Up to this number too, if the runs of the experiment do not fit on one page.
+SOME = 500
 
 
 class TrialRuns:
@@ -136,11 +138,23 @@ class TrialRuns:
         return run.run_id
 
     def remember(self, experiment: str, config_hash: str, run: RunRef) -> None:
-        """Make `send` continue with this run when the trial has its result."""
+        """Make `send` continue with this run when the trial has its result.
+
+        Args:
+            experiment: id of the experiment.
+            config_hash: the trial.
+            run: the run that was begun while it trained.
+        """
         self._cache[experiment, config_hash] = run
 
     def create(self, experiment: str, started: int, tags: dict[str, str]) -> RunRef:
-        """Create a run with these tags and those of user, source and code."""
+        """Create a run of a trial.
+
+        Args:
+            experiment: id of the experiment.
+            started: its start time, in milliseconds since the epoch.
+            tags: its tags, besides those of user, source and code.
+        """
         return run_ref(self._client.create_run(experiment, started, tags=self._context | tags))
 
     def _existing_run(self, experiment: str, record: Record, weights: Path | None) -> RunRef | None:

@@ -180,7 +180,7 @@ def test_a_cluster_whose_nodes_have_not_joined_yet_is_waited_for(monkeypatch):
     """Its head is up again before its workers are; a cluster with a CPU is judged at once."""
     head, worker = {"CPU": 0.0, "memory": 1e9}, {"CPU": 2.0, "memory": 1e9}
     looks = iter([[head], [head], [head, worker]])
-    monkeypatch.setattr(executor, "LOOK", 0.0)
+    monkeypatch.setattr(executor, "ASK_EVERY", 0.0)
     monkeypatch.setattr(ray_address, "check_address", lambda address: next(looks))
     config = ClusterConfig(name="ray", address="here:1")
     with pytest.raises(ConfigError, match="no node has what a trial asks for"):
@@ -195,7 +195,7 @@ def test_a_node_that_fits_is_waited_for_as_long_as_asked(monkeypatch):
     """A GPU node pulls its image while a node without GPUs is there already."""
     node, gpu = {"CPU": 4.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0, "memory": 1e9}
     looks = iter([[node], [node], [node, gpu]])
-    monkeypatch.setattr(executor, "LOOK", 0.0)
+    monkeypatch.setattr(executor, "ASK_EVERY", 0.0)
     monkeypatch.setattr(ray_address, "check_address", lambda address: next(looks))
     config = ClusterConfig(name="ray", address="here:1", gpus_per_trial=1)
     with pytest.raises(ConfigError, match="gpu 1"):
@@ -319,7 +319,7 @@ def test_a_head_that_ended_is_lost_at_once_and_a_silent_one_after_a_while(
 
     def watched():
         for _ in range(100):
-            clock[0] += head_watch.LOOK_EVERY
+            clock[0] += head_watch.CHECK_EVERY
             watch.check()
 
     with pytest.raises(ClusterLostError, match=said):

@@ -1,4 +1,4 @@
-"""The trials of a sweep as a frame for the claims, with what tells networks and kernels apart."""
+"""Trials of a sweep as a frame for the checks, with columns that identify networks and kernels."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 GOAL, ACTIVATION = "train.loss_tol", "model.activation"
 ETA, UNIT = "train.eta", "train.eta_unit"
-# Columns of the frame: d, and n / d.
+# Columns of the frame with d, and with n / d.
 DIMENSION, RATIO = "data.d", "data.n / data.d"
-# Columns of keys: of the network, of its kernel, of its random numbers; and of the first two
-# without what a limit is taken in.
+# Columns that are equal in trials of one network, of one kernel, of the same random numbers.
 NETWORK, KERNEL, DRAW = "network", "kernel", "draw"
-ANY_WIDTH, ANY_SIZE = "any width", "any size"
+# Column that is equal in networks that differ in their width and seed only.
+ANY_WIDTH = "any width"
+# Column that is equal in kernels that differ in n, d and the data's seed only.
+ANY_SIZE = "any size"
 
 
 def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":

@@ -15,7 +15,7 @@ RATE, DISTANCE = "rate/measured_end_over_single_index", "theory/minimum_distance
 METRICS = (SPHERE, CIRCLE, RATE, DISTANCE, "train/distance", "train/eta")
 # Activations whose gradient flow conserves both spheres.
 CONSERVING = ("identity", "relu")
-# Statuses of trials that took a step they should not have taken.
+# Statuses of trials whose step size was too large.
 ENDED_BADLY = ("diverged", "ill_posed")
 
 

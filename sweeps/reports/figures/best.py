@@ -12,7 +12,7 @@ def draw(study: Study) -> bytes:
     if not isinstance(search, OptunaConfig):
         return style.png(style.panels(1, "Best so far")[0])
     figure, (axes,) = style.panels(1, f"Best so far of {search.metric}")
-    for i, best in enumerate(best_points(search, study.lines)):
+    for i, best in enumerate(best_points(search, study.outcomes)):
         if best.history:
             steps = [*best.history, (best.tried, best.history[-1][1])]
             style.plot(axes, steps, label=best.name, drawstyle="steps-post", **style.series(i))

@@ -24,14 +24,14 @@ QUANTILE = 1.96
 def draw(study: Study) -> bytes:
     """Factors per layer, distances from K and kurtosis of the outputs, against the width; PNG."""
     figure, (factors, errors, kurtosis) = style.panels(3, "Depth and width")
-    widths = [float(value(x, WIDTH)) for x in study.lines]
+    widths = [float(value(x, WIDTH)) for x in study.outcomes]
     for i, (name, trials) in enumerate(study.groups("model.activation").items()):
         outcomes = once(trials, OF_NETWORK)
         _factors(factors, i, name, outcomes)
         _errors(errors, i, name, outcomes)
         _kurtosis(kurtosis, i, name, outcomes)
     laws.reference(
-        errors, means(once(study.lines, OF_NETWORK), WIDTH, ERRORS[-1][0]), -0.5, "$m^{-1/2}$"
+        errors, means(once(study.outcomes, OF_NETWORK), WIDTH, ERRORS[-1][0]), -0.5, "$m^{-1/2}$"
     )
     style.log_y(errors)
     factors.axhline(1, color=style.GREY, lw=1, label="proven")

@@ -10,7 +10,7 @@ from sweeps.reports.figures.study import Study, leaf, value
 from sweeps.search.growth import Growth
 from sweeps.search.summary import Boundary, boundaries, growths_of
 
-ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
+ETA = "train.eta"
 
 
 def draw(study: Study) -> bytes:
@@ -23,9 +23,9 @@ def draw(study: Study) -> bytes:
     if not isinstance(search, FrontierConfig):
         return style.png(style.panels(1, "Frontier")[0])
     figure, (axes,) = style.panels(1, f"Frontier of {search.key}: {search.condition}")
-    with_bracket = [each for each in boundaries(search, study.lines) if each.bracket]
+    with_bracket = [each for each in boundaries(search, study.outcomes) if each.bracket]
     axis = main_axis([each.cell for each in with_bracket]) or ""
-    labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
+    labels, groups = labels_of(study.outcomes), dict[str, tuple[str, list[Boundary]]]()
     for each in with_bracket:
         rest = {k: v for k, v in each.cell.items() if k not in (axis, "seed")}
         name = labels(rest) if rest else str(value(each.line, "model.activation"))
@@ -84,7 +84,7 @@ def _x(boundary: Boundary, axis: str) -> float:
 
 def _prediction(axes: style.Axes, study: Study, key: str) -> None:
     """Draw the linearisation's limit of eta if eta's unit makes it 1."""
-    units = {value(x, "train.eta_unit") for x in study.lines}
+    units = {value(x, "train.eta_unit") for x in study.outcomes}
     if key == ETA and units == {"tangent"}:
         text = r"linearised: $\eta = 2/\lambda_{max}(H(0))$"
         axes.axhline(1, color=style.GREY, ls="--", lw=1, label=text)

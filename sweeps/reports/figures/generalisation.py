@@ -31,7 +31,7 @@ def draw(study: Study) -> bytes:
             points = [p for p in pairs(outcomes, key, metric) if p[1] > 0]
             style.plot(axes, points, label=name, **style.series(i) | {"ls": "none", "ms": 4})
             style.plot(axes, means(outcomes, key, metric), color=style.colour(i), lw=1)
-    values = [x for metric, _, _ in LOSSES for x, _ in pairs(study.lines, key, metric)]
+    values = [x for metric, _, _ in LOSSES for x, _ in pairs(study.outcomes, key, metric)]
     left.set(ylabel=r"$\frac{1}{2}$ mean $(\hat{y} - y)^2$ over held-out samples")
     if left.has_data():  # room for the legend
         low, high = left.get_ylim()

@@ -28,7 +28,9 @@ def draw(study: Study) -> bytes:
         (matrix, "theory/equivalent_error", -0.5, "$d^{-1/2}$"),
         (shallow, "theory/shallow_error", -1.0, "$d^{-1}$"),
     ):
-        laws.reference(axes, means(once(study.lines, OF_KERNEL), DIMENSION, metric), power, label)
+        laws.reference(
+            axes, means(once(study.outcomes, OF_KERNEL), DIMENSION, metric), power, label
+        )
         style.log_y(axes)
         style.log2_ticks(axes, dimensions)
         axes.set_xlabel("dimension $d$")

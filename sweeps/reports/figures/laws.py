@@ -24,7 +24,14 @@ def slope(points: Points, symbol: str = "m", groups: Sequence[str] | None = None
 
 
 def reference(axes: style.Axes, points: Points, power: float, label: str) -> None:
-    """Draw a line of this power through the geometric middle of (x, y) points."""
+    """Draw a power law through the geometric middle of points.
+
+    Args:
+        axes: the panel.
+        points: (x, y) pairs; nothing is drawn if they have no law.
+        power: exponent of the line.
+        label: name in the legend.
+    """
     law = deq.power_law(*zip(*points, strict=True)) if points else None
     if law is None:
         return

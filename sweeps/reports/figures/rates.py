@@ -44,7 +44,7 @@ def scatter(study: Study) -> bytes:
     for i, (metric, text) in enumerate(PREDICTED):
         points = [
             (x.summary[metric], x.summary["rate/measured"])
-            for x in study.lines
+            for x in study.outcomes
             if metric in x.summary and "rate/measured" in x.summary
         ]
         shown += points

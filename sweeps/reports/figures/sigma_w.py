@@ -41,12 +41,12 @@ def draw(study: Study) -> bytes:
 
 def _theory(axes: Sequence[Axes], study: Study) -> None:
     """Draw the limit 2 sqrt(2) sigma_w of ||W||_2, and 1/(8 L^2) for each activation."""
-    xs = sorted({float(value(each, KEY)) for each in study.lines})
+    xs = sorted({float(value(each, KEY)) for each in study.outcomes})
     if xs:
         grid = [xs[0] + (xs[-1] - xs[0]) * k / 100 for k in range(101)]
         norms = [2 * math.sqrt(2 * x) for x in grid]
         axes[0].plot(grid, norms, color=style.GREY, label=r"$2\sqrt{2}\,\sigma_w$")
-    names = {str(value(each, "model.activation")) for each in study.lines}
+    names = {str(value(each, "model.activation")) for each in study.outcomes}
     limits = {1 / (8 * activation(name).lipschitz ** 2) for name in names}
     for limit in sorted(x for x in limits if not xs or x <= 1.2 * xs[-1]):
         for where in axes:

@@ -15,7 +15,7 @@ def draw(study: Study) -> bytes:
     """Drift of sphere and circle, final rate and distance over the predicted ones; PNG."""
     figure, panels = style.panels(3, "Single-index DEQs (width 1, ReLU) that reached loss 0")
     drift, rate, distance = panels
-    reached = Study([x for x in study.lines if x.status == "converged"], study.trajectory)
+    reached = Study([x for x in study.outcomes if x.status == "converged"], study.trajectory)
     for i, (metric, name) in enumerate(DRIFTS):
         networks = reached.groups("seed").items()
         points: list[tuple[float, float]] = []
@@ -26,7 +26,7 @@ def draw(study: Study) -> bytes:
         law = laws.slope(points, r"\eta", seeds)
         look = style.series(i) | {"ls": "none", "ms": 4, "alpha": 0.7}
         style.plot(drift, points, label=f"{name}{law}", **look)
-    laws.reference(drift, pairs(reached.lines, ETA, DRIFTS[0][0]), 1.0, r"$\eta$")
+    laws.reference(drift, pairs(reached.outcomes, ETA, DRIFTS[0][0]), 1.0, r"$\eta$")
     drift.margins(y=0.3)  # room for the legend
     style.log_y(drift)
     _over(rate, reached, "rate/measured_end", "rate/single_index")
@@ -35,7 +35,7 @@ def draw(study: Study) -> bytes:
     rate.set_ylabel("final rate, measured over predicted at step 0")
     distance.set_ylabel("distance moved, measured over predicted at step 0")
     for axes in panels:
-        style.log2_ticks(axes, [float(value(x, ETA)) for x in reached.lines])
+        style.log2_ticks(axes, [float(value(x, ETA)) for x in reached.outcomes])
         axes.set_xlabel(r"step size $\eta$")
         style.legend(axes)
     return style.png(figure)

@@ -24,10 +24,10 @@ def draw(study: Study) -> bytes:
         look = {"color": style.colour(i), "marker": "x", "ls": "none"}
         transform = axes.get_xaxis_transform()
         style.plot(axes, foot, label=f"{name}, diverged", transform=transform, **look)
-    units = {value(x, "train.eta_unit") for x in study.lines}
+    units = {value(x, "train.eta_unit") for x in study.outcomes}
     if units == {"tangent"}:
         axes.axvline(1, color=style.GREY, lw=1, label=r"$\eta = 2/\lambda_{max}(H(0))$")
-    measured = [rate for _, rate in pairs(study.lines, ETA, "rate/measured")]
+    measured = [rate for _, rate in pairs(study.outcomes, ETA, "rate/measured")]
     if measured:  # without the linearised rates, which fall without bound past the limit
         axes.set_ylim(min(0.0, *measured) - 0.15 * max(measured), 1.4 * max(measured))
     axes.set(xlabel=_unit(units), ylabel=style.RATE)

@@ -58,7 +58,13 @@ RATE = "rate, nats per GD step"
 
 
 def panels(count: int, title: str = "", *, height: float = 4.2) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels side by side, `height` inches tall."""
+    """Return a figure with panels side by side, and its panels.
+
+    Args:
+        count: number of panels.
+        title: title of the figure.
+        height: in inches.
+    """
     figure = Figure(figsize=(max(7.0, 5.2 * count), height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)  # one canvas, so that letters are rendered once
     axes = figure.subplots(1, count, squeeze=False)[0].tolist()
@@ -96,6 +102,14 @@ def points_and_means(
     """Plot every point, and a line through the means; nothing if there are no points.
 
     If several means share an x they belong to different configs, and no line joins them.
+
+    Args:
+        axes: the panel.
+        points: (x, y) of each trial.
+        means: (x, mean of y over the seeds).
+        text: name in the legend.
+        dash: style of the line.
+        look: matplotlib's options for both.
     """
     if not points:
         return

@@ -24,7 +24,7 @@ def draw(record: Record) -> bytes:
 
 
 def _has(record: Record, column: str) -> bool:
-    """True if the column has a value."""
+    """Return whether the column has a value."""
     return any(v is not None for v in record.trajectory.get(column, ()))
 
 

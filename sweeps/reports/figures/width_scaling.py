@@ -24,7 +24,7 @@ def draw(study: Study) -> bytes:
             colour = style.colour(i)
             right.axhline(stars[0], color=colour, lw=1, label=rf"{name}: $\lambda_*$")
             right.axhline(stars[0] / 2, color=colour, lw=1, ls=":", label=rf"{name}: $\lambda_*/2$")
-    errors = pairs(once(study.lines, OF_NETWORK), WIDTH, "theory/gram_error")
+    errors = pairs(once(study.outcomes, OF_NETWORK), WIDTH, "theory/gram_error")
     laws.reference(left, errors, -0.5, "theory: $m^{-1/2}$")
     for axes in (left, right):
         style.log_y(axes)
