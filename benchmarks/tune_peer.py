@@ -29,8 +29,11 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 import deq
 from sweeps.config.request import request, trial_from_plain
+from sweeps.metrics import COLUMNS
 from sweeps.planning.plan import trials_of
-from sweeps.storage.step_metrics import MEASURED
+
+# Columns of a trajectory that are also step metrics.
+MEASURED = [column.name for column in COLUMNS if column.metric]
 
 
 def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: bool) -> None:

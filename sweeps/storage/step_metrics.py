@@ -82,8 +82,6 @@ CURVES = (
 )
 STEP_METRICS = CURVES + tuple(StepMetric(c.metric, c.name) for c in COLUMNS if c.metric)
 STEPPED = frozenset(metric.key for metric in STEP_METRICS)
-# Columns of every trajectory that are also step metrics.
-MEASURED = frozenset(column.name for column in COLUMNS if column.metric)
 
 
 def is_summary(key: str) -> bool:
