@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.storage.record import Record
 from sweeps.tracking.bulk import Bulk
 from sweeps.tracking.client import ErrorGuard
-from sweeps.tracking.inputs import Inputs
+from sweeps.tracking.inputs import log_inputs
 from sweeps.tracking.runs import SweepPage
 from sweeps.tracking.trial_runs import TrialRuns
 
@@ -29,7 +29,6 @@ class ResultBatch:
         client: Any,
         guard: ErrorGuard,
         trials: TrialRuns,
-        inputs: Inputs,
         page: SweepPage,
         *,
         exclusive: bool,
@@ -40,12 +39,11 @@ class ResultBatch:
             client: MLflow's client.
             guard: turns the client's errors into TrackingError.
             trials: writes the trials' runs.
-            inputs: writes their data sets.
             page: the page of their sweep.
             exclusive: whether the store is a database that only this process writes to.
         """
         self._client, self._guard, self._exclusive = client, guard, exclusive
-        self._trials, self._inputs, self._page = trials, inputs, page
+        self._trials, self._page = trials, page
         self._bulk: Bulk | None = None
         self._data: dict[str, dict[str, Any]] = {}
         self.written: list[str] = []
@@ -80,5 +78,6 @@ class ResultBatch:
         if self._bulk is not None:
             with self._guard("a result"):
                 self._bulk.write()
-        self._inputs.log(self._page.experiment, self._data)
+        with self._guard("a data set"):
+            log_inputs(self._client, self._page.experiment, self._data, exclusive=self._exclusive)
         self.written = list(self._data)

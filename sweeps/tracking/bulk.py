@@ -10,7 +10,7 @@ columns the client writes them.
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,14 +187,9 @@ def _metric_rows(run: NewRun) -> list[Row]:
     ]
 
 
-def _latest(metrics: Sequence[Row]) -> Iterator[Row]:
+def _latest(metrics: Sequence[Row]) -> Iterable[Row]:
     """Return the latest row of each metric, in the order that MLflow defines."""
-    latest: dict[str, Row] = {}
-    for row in metrics:
-        old = latest.setdefault(row["key"], row)
-        if _order(row) > _order(old):
-            latest[row["key"]] = row
-    return iter(latest.values())
+    return {row["key"]: row for row in sorted(metrics, key=_order)}.values()
 
 
 def _order(row: Row) -> tuple[int, int, float]:

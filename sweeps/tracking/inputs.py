@@ -17,32 +17,12 @@ import deq
 from sweeps.config.hashing import canonical
 from sweeps.config.request import trial_from_plain
 from sweeps.errors import ConfigError
-from sweeps.tracking.client import ErrorGuard
 
 # Length of a data set's digest: MLflow takes 8 to 36 digits.
 DIGITS = 16
 CONTEXT = ("mlflow.data.context", "training")
 
 Plain = dict[str, Any]
-
-
-class Inputs:
-    """Writes dataset inputs; raises TrackingError if MLflow does not take them."""
-
-    def __init__(self, client: Any, guard: ErrorGuard, *, exclusive: bool) -> None:
-        """Write by this client.
-
-        Args:
-            client: MLflow's client.
-            guard: turns the client's errors into TrackingError.
-            exclusive: as for `log_inputs`.
-        """
-        self._client, self._guard, self._exclusive = client, guard, exclusive
-
-    def log(self, experiment: str, data: Mapping[str, Plain]) -> None:
-        """Write the data sets of runs; see `log_inputs`."""
-        with self._guard("a data set"):
-            log_inputs(self._client, experiment, data, exclusive=self._exclusive)
 
 
 def log_inputs(client: Any, experiment: str, data: Mapping[str, Plain], *, exclusive: bool) -> None:

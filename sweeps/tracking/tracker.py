@@ -14,7 +14,6 @@ from sweeps.storage.step_metrics import Live
 from sweeps.tracking import lease, store, stored
 from sweeps.tracking.batch import ResultBatch
 from sweeps.tracking.client import ErrorGuard, context_tags, open_client
-from sweeps.tracking.inputs import Inputs
 from sweeps.tracking.live_runs import Ending, LiveRuns
 from sweeps.tracking.presence import Presence
 from sweeps.tracking.runs import TRIALS, SweepPage, search
@@ -58,7 +57,6 @@ class Tracker:
         self._trials = TrialRuns(client, context_tags(), exclusive=self.local)
         self._live = LiveRuns(client, self._trials, exclusive=self.local)
         self.presence = Presence(client, guard, exclusive=self.local)
-        self._inputs = Inputs(client, guard, exclusive=self.local)
         lease_seconds = None if self.local else config.lease
         self.pages = SweepPages(client, guard, self.presence, lease_seconds)
 
@@ -201,9 +199,7 @@ class Tracker:
         Args:
             page: the page of the sweep.
         """
-        return ResultBatch(
-            self._client, self._guard, self._trials, self._inputs, page, exclusive=self.local
-        )
+        return ResultBatch(self._client, self._guard, self._trials, page, exclusive=self.local)
 
     def show(self, page: SweepPage, trial: PlannedTrial, live: Live) -> None:
         """Send new points of a trial that trains.
