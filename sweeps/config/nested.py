@@ -17,6 +17,11 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two dotted keys are equal, or one contains the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
 def one_line(error: BaseException) -> str:
     """Type and text of an error, in one line and without secrets."""
     return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
@@ -62,11 +67,17 @@ OTHER_NAMES = {
 }
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """End of an error message: the known name that is nearest to a misspelt one."""
+def nearest(key: str, known: Iterable[str], *, none: str = "`sweeps show` prints all keys") -> str:
+    """End of an error message: the known name that is nearest to a misspelt one.
+
+    Args:
+        key: the misspelt name.
+        known: all names.
+        none: the end where no name is near.
+    """
     other = [OTHER_NAMES[key]] if key in OTHER_NAMES else []
     close = other or difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else ": `sweeps show` prints all keys"
+    return f": did you mean {close[0]!r}?" if close else f": {none}"
 
 
 def updated(plain: dict[Any, Any], values: dict[str, Any]) -> dict[Any, Any]:
@@ -98,6 +109,6 @@ def value_at(plain: dict[Any, Any], key: str) -> Any:
     place: Any = plain
     for part in key.split("."):
         if not isinstance(place, dict) or part not in place:
-            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flatten(plain))}")
+            raise ConfigError(f"no key {key!r} to sweep{nearest(key, flatten(plain))}", key=key)
         place = place[part]
     return place

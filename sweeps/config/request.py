@@ -114,7 +114,7 @@ def _request(
     try:
         check_space(launch.search)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(str(error), key="search", value=launch.search.name) from error
     sampled = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
     points: list[dict[str, Any]] = []
     varying: list[dict[str, Any]] = []
@@ -195,7 +195,7 @@ def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ]
     for other in others:
         if key := _differing(first, other):
-            raise ConfigError(f"{key} is no part of a trial: give one value")
+            raise ConfigError(f"{key} is no part of a trial: give one value", key=key)
     return first
 
 

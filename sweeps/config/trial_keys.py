@@ -1,6 +1,7 @@
 """Keys that are part of a trial, according to the typed configs: only they can be axes."""
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
@@ -10,6 +11,7 @@ from sweeps.config.config_files import groups
 from sweeps.config.launch import LaunchConfig
 from sweeps.errors import ConfigError
 
+_WORD = re.compile(r"\w+(\.\w+)*")
 # Sections of the config, and keys outside of any section.
 SECTIONS = {field.name for kind in (deq.TrialConfig, LaunchConfig) for field in fields(kind)}
 
@@ -25,7 +27,8 @@ def check_axis(keys: Iterable[str]) -> None:
     """
     parts = {key: is_part_of_trial(key) for key in keys}
     if parts and all(part is False for part in parts.values()):
-        raise ConfigError(f"{next(iter(parts))} is no part of a trial: give one value")
+        first = next(iter(parts))
+        raise ConfigError(f"{first} is no part of a trial: give one value", key=first)
 
 
 @functools.cache
@@ -44,7 +47,7 @@ def is_mapping(key: str) -> bool:
     return any(
         get_origin(hint) is dict
         for end in range(1, key.count(".") + 2)
-        for hint in _hints([LaunchConfig], key.split(".")[:end])
+        for hint in types_at([LaunchConfig], ".".join(key.split(".")[:end]))
     )
 
 
@@ -63,12 +66,27 @@ def _counting(kinds: Sequence[Any], path: list[str]) -> list[bool]:
     return counting
 
 
-def _hints(kinds: Sequence[Any], path: list[str]) -> list[Any]:
-    """Types of the fields that the path may lead to."""
-    hints = [hint for _, hint in _fields(kinds, path[0])]
-    if len(path) == 1:
+def types_at(kinds: Sequence[Any], key: str) -> list[Any]:
+    """Types that the value at a dotted key of these dataclasses may have."""
+    name, _, rest = key.partition(".")
+    hints = [hint for _, hint in _fields(kinds, name)]
+    if not rest:
         return hints
-    return [inner for hint in hints for inner in _hints(_members(hint), path[1:])]
+    return [inner for hint in hints for inner in types_at(_members(hint), rest)]
+
+
+def key_in(text: str, section: str = "") -> str:
+    """Key that a validator's text begins with ("eta must be above 0"); else the section.
+
+    Args:
+        text: the text of a ValueError of a config or of its data.
+        section: the section that was validated.
+    """
+    word = _WORD.match(text)
+    for key in [f"{section}.{word[0]}".strip("."), word[0]] if word else []:
+        if types_at([deq.TrialConfig, LaunchConfig], key):
+            return key
+    return section
 
 
 def _fields(kinds: Sequence[Any], name: str) -> list[tuple[Field[Any], Any]]:

@@ -25,14 +25,14 @@ def validated(cls: type[T], plain: dict[str, Any]) -> T:
     try:
         config: Any = _adapter(cls).validate_python(plain)
     except ValidationError as error:
-        raise ConfigError(first_error(cls, error.errors(include_url=False))) from error
+        raise first_error(cls, error.errors(include_url=False)) from error
     keys = tuple(flatten({k: v for k, v in plain.items() if k not in ("axes", "paper")}))
     signature = (cls, keys, *(type(getattr(config, f.name)) for f in fields(config)))
     if signature not in _checked:  # thousands of trials have the same keys
         known = flatten(asdict(config))
         for key in keys:
             if key not in known:
-                raise ConfigError(f"no key {key!r}{nearest(key, known)}")
+                raise ConfigError(f"no key {key!r}{nearest(key, known)}", key=key)
         _checked.add(signature)
     checked: T = config
     return checked
@@ -61,6 +61,8 @@ def _refuse_odd(plain: dict[str, Any]) -> None:
     """Refuse values that pydantic accepts as numbers: true, NaN and infinity."""
     for key, value in flatten(plain).items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{key}={value}: a configuration holds finite numbers only")
+            raise ConfigError(f"{key}={value}: a configuration holds finite numbers only", key=key)
         if isinstance(value, bool) and key.rsplit(".", 1)[-1] not in BOOLEAN_KEYS:
-            raise ConfigError(f"{key}={str(value).lower()}: true and false have no meaning here")
+            raise ConfigError(
+                f"{key}={str(value).lower()}: true and false have no meaning here", key=key
+            )
