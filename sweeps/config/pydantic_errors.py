@@ -22,7 +22,7 @@ _NOUNS = {
     "tuple_type": "a list, [VALUE, VALUE]",
 }
 # Names that pydantic puts into the place of an error for a member of a union.
-_MEMBERS = {"int", "float", "str", "bool"}
+_MEMBERS = {"int", "float", "str", "bool", "Interval", "Choice"}
 
 
 def first_error(cls: type, errors: Sequence[Any]) -> ConfigError:
@@ -56,6 +56,8 @@ def place_of(error: Any) -> str:
 
 def text_of(error: Any) -> str:
     """Fault of a value, in our words; for a list of values also how an axis is written."""
+    if error["type"] == "finite_number":
+        return "a configuration holds finite numbers only"
     noun = _NOUNS.get(error["type"])
     if noun is None:
         message: str = error["msg"].removeprefix("Value error, ")

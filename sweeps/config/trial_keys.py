@@ -72,7 +72,13 @@ def types_at(kinds: Sequence[Any], key: str) -> list[Any]:
     hints = [hint for _, hint in _fields(kinds, name)]
     if not rest:
         return hints
-    return [inner for hint in hints for inner in types_at(_members(hint), rest)]
+    return [
+        inner
+        for hint in hints
+        for inner in (
+            get_args(hint)[1:] if get_origin(hint) is dict else types_at(_members(hint), rest)
+        )
+    ]
 
 
 def key_in(text: str, section: str = "") -> str:
