@@ -103,6 +103,7 @@ def launch(
         TrackingError: MLflow cannot be reached; nothing was started.
         StoppedError: a person stopped the sweep with `sweeps stop`.
         ClusterLostError: the Ray cluster does not answer any more.
+        DiskError: the disk is full or fails.
     """
     from sweeps.driver import run as runner
     from sweeps.driver.terminal import Terminal

@@ -5,6 +5,7 @@ SweepsError
 |   `-- OutputRootError     the output root cannot be used
 |-- ClusterLostError        Ray's cluster is gone; what was recorded is kept
 |-- DiskError               the disk is full or fails; what was recorded is kept
+|-- StoppedError            a person stopped the sweep; the same command resumes it
 `-- TrackingError           MLflow cannot be reached or used
 """
 
