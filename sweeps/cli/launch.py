@@ -163,7 +163,7 @@ def _show(
 ) -> None:
     """Print the results of a sweep, and exit with its code."""
     from sweeps.planning import outcomes
-    from sweeps.search.summary import summarize
+    from sweeps.search.registry import summarize
 
     output.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
     search_results = summarize(launch.search, finished.lines)

@@ -27,6 +27,7 @@ from sweeps.config.hydra_errors import explain
 from sweeps.config.hydra_session import files_of, session
 from sweeps.config.nested import flatten, overlap, updated, value_at
 from sweeps.config.overrides import Setting, check_setting, drop_replaced, has_interpolation, parse
+from sweeps.config.search import SEARCHES, BaseSearch
 from sweeps.config.space import Choice, Interval
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError
@@ -250,22 +251,23 @@ def _resolved(point: Plain) -> Plain:
 def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[str, Any]]:
     """Split settings into those of the grid, and the search's space as plain data.
 
-    `choice(...)` is part of the space of a random search or Optuna; for other searches it is
+    `choice(...)` is part of the space of a search that takes choices; for other searches it is
     an axis like a list.
     """
-    search = (plain.get("search") or {}).get("name", "grid")
+    # A search that does not exist is refused later.
+    search = SEARCHES.get((plain.get("search") or {}).get("name", "grid"), BaseSearch)
     grid, space = [], {}
     for setting in steps:
         key, axis = setting.key, setting.axis
         if isinstance(axis, Interval):
-            if search == "grid":
+            if not search.takes_intervals:
                 raise ConfigError(
                     f"{key} has an interval for an axis, and a grid needs values: give a list or "
                     "range(), or search=random, optuna or frontier",
                     key=key,
                 )
             space[key] = asdict(_of_kind(key, axis, value_at(plain, key)))
-        elif isinstance(axis, Choice) and search in ("random", "optuna"):
+        elif isinstance(axis, Choice) and search.takes_choices:
             value_at(plain, key)
             space[key] = asdict(axis)
         else:

@@ -13,8 +13,7 @@ from sweeps.config.hydra import compose_points
 from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
 from sweeps.config.nested import flatten, updated
 from sweeps.config.pinning import PinnedData, pin_data, pinned
-from sweeps.config.random_points import random_points
-from sweeps.config.search import RandomConfig, SearchConfig, check_space, is_adaptive
+from sweeps.config.search import SearchConfig
 from sweeps.config.space import Choice
 from sweeps.config.validation import dumped, validated
 from sweeps.config.yaml_text import to_yaml
@@ -112,10 +111,10 @@ def _request(
     composition = compose_points(overrides, folders)
     launch = validated(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
     try:
-        check_space(launch.search)
+        launch.search.check_space()
     except ValueError as error:
         raise ConfigError(str(error), key="search", value=launch.search.name) from error
-    sampled = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
+    sampled = launch.search.points
     points: list[dict[str, Any]] = []
     varying: list[dict[str, Any]] = []
     for plain, own in composition.points:
@@ -136,7 +135,7 @@ def listed_trials(composed: Request) -> list[Composed]:
     Raises:
         ConfigError: the search is adaptive: its trials follow from results.
     """
-    if is_adaptive(composed.launch.search):
+    if composed.launch.search.adaptive:
         raise ConfigError(
             f"the trials of search={composed.launch.search.name} follow from results: "
             "`sweeps run --dry-run` shows those that are known so far"

@@ -1,6 +1,7 @@
 """The door to pydantic: validates plain data against typed configs."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
@@ -46,11 +47,14 @@ def _fault(cls: type, plain: dict[str, Any], refusal: ValidationError) -> Config
     return ConfigError(f"no key {key!r}{nearest(key, known)}", key=key)
 
 
-@functools.cache
-def _adapter(cls: Any, extra: Literal["forbid", "ignore"]) -> TypeAdapter[Any]:
+def _new_adapter(cls: Any, extra: Literal["forbid", "ignore"]) -> TypeAdapter[Any]:
     """Validator of a dataclass and of those in it, with finite numbers only."""
     # As `cls | None`, because pydantic takes no configuration for a dataclass alone.
     return TypeAdapter(cls | None, config=ConfigDict(extra=extra, allow_inf_nan=False))
+
+
+_adapter: Callable[[Any, Literal["forbid", "ignore"]], TypeAdapter[Any]]
+_adapter = functools.cache(_new_adapter)
 
 
 def _refuse_booleans(cls: type, plain: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from sweeps.config.early_stopping import AshaConfig, rung_losses
 from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
-from sweeps.config.search import is_adaptive
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.interruption import InterruptionNotes
@@ -27,7 +26,7 @@ from sweeps.execution.settings import WorkerSettings
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
 from sweeps.search.factory import choice_trials, sweep_name
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 from sweeps.storage import weights
 from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
@@ -220,7 +219,7 @@ class Driver:
 
     def _spec(self) -> dict[str, Any]:
         """Return the part of the sweep's spec that does not change from round to round."""
-        adaptive = is_adaptive(self._launched.search)
+        adaptive = self._launched.search.adaptive
         return {
             "command": self._options.command,
             "sources": self._options.sources,

@@ -11,7 +11,7 @@ from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import page
 from sweeps.reports.figures import Study
 from sweeps.reports.page import ReportHeader
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Columns
 from sweeps.tracking import pages

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config.request import LaunchConfig, search_from_plain
-from sweeps.config.search import SearchConfig, is_adaptive
+from sweeps.config.search import SearchConfig
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
@@ -97,7 +97,7 @@ def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
 
 def asked_before(ledger: Ledger, launch: LaunchConfig, sweep: str) -> list[PlannedTrial]:
     """Trials that the search of a sweep has asked for so far, in their order."""
-    if not is_adaptive(launch.search):
+    if not launch.search.adaptive:
         return []
     return max(map(planned_of, ledger.sweeps_like(sweep)), key=len, default=[])
 

@@ -21,7 +21,7 @@ from sweeps.driver.trial_states import (
 )
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
 from sweeps.storage.output_root import folder_of, ledger_path, require_record
 

@@ -9,7 +9,7 @@ from sweeps.planning.plan import axes_of
 from sweeps.reports.frames import MEASURED, OVER_LINEARIZED
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import OVER_BOUND, verdict
-from sweeps.search.summary import SearchSummary
+from sweeps.search.base import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {

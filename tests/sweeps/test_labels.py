@@ -17,7 +17,8 @@ from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
-from sweeps.search.summary import best_points, boundaries
+from sweeps.search.best import best_points
+from sweeps.search.frontiers import boundaries
 from sweeps.tracking import pages
 from sweeps.tracking.tracker import Tracker
 

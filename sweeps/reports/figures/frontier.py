@@ -7,8 +7,8 @@ from sweeps.planning.outcomes import labels_of
 from sweeps.planning.plan import main_axis
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, leaf, value
+from sweeps.search.frontiers import Boundary, boundaries, growths_of
 from sweeps.search.growth import Growth
-from sweeps.search.summary import Boundary, boundaries, growths_of
 
 ETA, SIGMA_W2 = "train.eta", "model.sigma_w2"
 
