@@ -68,7 +68,7 @@ def plan(
     Raises:
         ConfigError: an override is wrong, or a trial does not fit into memory.
     """
-    from sweeps.driver.dry_run import dry_plan
+    from sweeps.driver.first_plan import dry_plan
 
     composed = request(overrides, config_dir)
     return dry_plan(composed, force=force, retry_failed=retry_failed)

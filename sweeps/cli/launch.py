@@ -70,7 +70,7 @@ def run(
         request = compose(overrides)
     warn_hidden(request)
     if only_plan:
-        from sweeps.driver.dry_run import dry_plan
+        from sweeps.driver.first_plan import dry_plan
 
         plan = dry_plan(request, force=force, retry_failed=retry_failed)
         show_plan(plan, as_json, request.launch.paths.output if why else "")

@@ -18,14 +18,14 @@ from sweeps.driver.starting import StartingSweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
-from sweeps.driver.trial_states import TrialStates, asked_before, load_states, outcomes_of
+from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
 from sweeps.errors import TrackingError
 from sweeps.execution.executor import Early, Train, training
 from sweeps.execution.own_ray import OwnRay
 from sweeps.execution.settings import WorkerSettings
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
-from sweeps.search.factory import choice_trials, sweep_name
+from sweeps.search.factory import choice_trials
 from sweeps.search.registry import summarize
 from sweeps.storage import weights
 from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
@@ -44,52 +44,43 @@ class Driver:
     def __init__(
         self,
         launched: LaunchConfig,
-        trials: list[PlannedTrial],
+        sweep: SweepState,
         options: Options,
         terminal: Terminal,
         tracker: Tracker,
         ledger: Ledger,
         own: OwnRay,
         starting: StartingSweep,
-        workers: int,
     ) -> None:
-        """Prepare; nothing is planned yet.
+        """Prepare; nothing is started yet.
 
         Args:
             launched: how to search, train and record.
-            trials: the listed trials, or the cells that are searched.
+            sweep: the sweep, whose first round was planned by the ledger.
             options: options of the command.
             terminal: where to print.
             tracker: the MLflow to record in.
             ledger: the ledger of the output root.
             own: the Ray of this machine, which may have started already.
             starting: what other commands see of the sweep until it is registered.
-            workers: number of packs that train at a time.
 
         Raises:
             TrackingError: MLflow does not give the study's experiment.
         """
-        self._launched, self._cells, self._options = launched, trials, options
+        self._launched, self._sweep, self._options = launched, sweep, options
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
-        self._name = sweep_name(launched, trials)
-        self._own, self._starting = own, starting
+        self._name, self._own, self._starting = sweep.sweep, own, starting
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
         self._requests, self._view = starting.requests, starting.view
-        self._sweep = SweepState(
-            launched,
-            trials,
-            self._lookup,
-            asked=[] if options.force else asked_before(ledger, launched, self._name),
-            checkpointed=list(self._checkpoints.packs().values()),
-            retry_failed=options.retry_failed,
-            workers=workers,
-        )
 
-    def complete(self) -> Finished:
+    def complete(self, planned: Plan) -> Finished:
         """Complete the sweep.
+
+        Args:
+            planned: the plan of its first round.
 
         Raises:
             ConfigError: there are no workers for it; nothing was started.
@@ -98,7 +89,7 @@ class Driver:
             ClusterLostError: the Ray cluster does not answer any more.
         """
         self._sync_before()
-        planned = self._next_plan()
+        planned = self._sweep.with_lookup(planned, self._lookup)
         self._announce(planned)
         with contextlib.ExitStack() as stack:
             waiting = self._terminal.waiting(_workers_text(self._launched.cluster))
@@ -136,12 +127,6 @@ class Driver:
         for study, missing in synced.resent.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
 
-    def _next_plan(self) -> Plan:
-        """Plan the next round."""
-        planned = self._sweep.next_round()
-        self._terminal.progress.plan(planned, self._sweep.reused)
-        return planned
-
     def _training(self, planned: Plan) -> contextlib.AbstractContextManager[Train]:
         """Start the workers for this plan and for the rounds after it."""
         settings = WorkerSettings.of(
@@ -151,7 +136,7 @@ class Driver:
             requests=self._requests,
             weights=self._weights if self._launched.record.weights else None,
         )
-        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._cells)]
+        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._sweep.cells)]
         return training(
             packs, self._launched.cluster, self._folder, settings, self._own, self._early()
         )
@@ -167,7 +152,8 @@ class Driver:
             return load_states(trials, self._ledger, sweep=self._name)
 
     def _announce(self, planned: Plan) -> None:
-        """Remove checkpoints that are no longer needed, and print what will be trained."""
+        """Remove checkpoints that are no longer needed, and show what will be trained."""
+        self._terminal.progress.plan(planned, self._sweep.reused)
         self._checkpoints.remove_ended(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._starting.announced:
             self._terminal.say(text)
@@ -226,7 +212,7 @@ class Driver:
             "figure": self._launched.figure,
             "launch": launch_to_plain(self._launched),
             "started": now(),
-            "cells": [asdict(cell) for cell in self._cells] if adaptive else [],
+            "cells": [asdict(cell) for cell in self._sweep.cells] if adaptive else [],
         }
 
     def _train_and_close(
@@ -280,7 +266,8 @@ class Driver:
             handler.handle_all(train(planned.packs), trials, ended)
             states = load_states(planned.trials, self._ledger, sweep=self._name)
             self._sweep.record_results(planned, states)
-            planned = self._next_plan()
+            planned = self._sweep.next_round()
+            self._terminal.progress.plan(planned, self._sweep.reused)
             if planned.packs:
                 self._forget(planned)
                 current = replace(entry, spec=entry.spec | self._sweep.spec())

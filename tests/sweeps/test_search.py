@@ -20,7 +20,7 @@ from sweeps.config.space import Interval
 from sweeps.driver.sweep_state import SweepState, TrialStates
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.planning.plan import trials_of
+from sweeps.planning.plan import plan, trials_of
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.page import ReportHeader, files
 from sweeps.search.base import SearchSummary
@@ -384,6 +384,26 @@ def test_a_bracket_says_which_side_held():
     assert Bracket(1.0, 2.0).kind == "largest"
     assert Bracket(2.0, 1.0).kind == "smallest"
     assert FrontierConfig().condition == "stable"
+
+
+def test_a_plan_is_made_once_and_anew_only_where_mlflow_knows_more(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "sweeps.driver.sweep_state.plan", lambda *a, **k: made.append(1) or plan(*a, **k)
+    )
+    done = inside("run", *SMALL, "train.steps=2", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(made) == 2  # before the trials are trained, and after
+    search = Imagined(FRONTIER, lambda varying: varying["train.eta"])
+    search.train(search.launch(most=0).trials)
+    sweep = SweepState(
+        search.asked.launch, search.cells, lambda trials: TrialStates(), retry_failed=False
+    )
+    planned = sweep.next_round()
+    assert sweep.with_lookup(planned, lambda trials: TrialStates()) is planned
+    later = sweep.with_lookup(planned, lambda trials: TrialStates(dict(search.results)))
+    assert (planned.left, len(planned.finished)) == (2, 0)
+    assert (len(later.finished), sweep.reused) == (2, {*search.results})
 
 
 @dataclasses.dataclass(frozen=True)
