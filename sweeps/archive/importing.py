@@ -96,7 +96,7 @@ def _import(
         plan = Plan(sweep.sweep, sweep.study, planned, finished, frozenset(), packs=[])
         register_sweep(tracker, ledger, experiment, plan, before.spec if before else entry.spec)
         ledger.end_sweep(tracker.name, sweep.study, sweep.sweep, status)
-    left = sync_study(tracker, ledger, [sweep.study]).unsent.get(sweep.study, PendingItems())
+    left = sync_study(tracker, ledger, [sweep.study]).pending.get(sweep.study, PendingItems())
     report.unsent, report.why = left.results, left.why
     return report
 

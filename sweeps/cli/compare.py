@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.complete_ids import complete_sweep, complete_trial
+from sweeps.cli.exit_codes import FAILED
 from sweeps.cli.group import cli, compose_launch, is_override, with_config_dir, with_overrides
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def reproduce(
         all_rows = {"trials": rows, "of": len(names), "seed": seed}
         click.echo(json.dumps(all_rows if sweep else rows[0], indent=2))
     if any(result.kind in (DIFFERENT, runs.FAILED) for _, result in results):
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _check_usage(hashes: list[str], sweep: str, sample: int | None) -> None:

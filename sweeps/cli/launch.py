@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
+from sweeps.cli.exit_codes import PENDING
 from sweeps.cli.group import (
     MULTIRUN,
-    UNSENT,
     cli,
     compose,
     compose_launch,
@@ -147,10 +147,10 @@ def sync(overrides: tuple[str, ...]) -> None:
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
     for study, missing in done.resent.items():
         click.echo(f"sent again: {missing} of study {study}")
-    for study, left in done.unsent.items():
+    for study, left in done.pending.items():
         click.echo(f"not in MLflow yet, of study {study}: {left}", err=True)
-    if done.unsent:
-        sys.exit(UNSENT)
+    if done.pending:
+        sys.exit(PENDING)
     if not done.sent and not done.resent:
         click.echo("nothing is missing")
 

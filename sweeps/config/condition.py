@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.config.nested import nearest
+from sweeps.config.misspellings import nearest
 from sweeps.metrics import STOPPED, SUMMARY
 
 METRICS = tuple(metric.name for metric in (*SUMMARY, *STOPPED))

@@ -10,7 +10,8 @@ from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
 from sweeps.config.config_origin import NAME, file_with, missing_choice, user_files
-from sweeps.config.nested import OTHER_NAMES, flatten, nearest
+from sweeps.config.misspellings import OTHER_NAMES, nearest
+from sweeps.config.nested import flatten
 from sweeps.config.trial_keys import is_mapping
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError

@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from sweeps.config.nested import flatten, nearest
+from sweeps.config.misspellings import nearest
+from sweeps.config.nested import flatten
 from sweeps.config.pydantic_errors import first_error, place_of
 from sweeps.config.trial_keys import types_at
 from sweeps.errors import ConfigError

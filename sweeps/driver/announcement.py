@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.planning.plan import Plan
 from sweeps.search.base import SearchSummary
 from sweeps.storage.record import ResultKey

@@ -103,9 +103,9 @@ class Driver:
             self._starting.registered()
             if planned.packs:
                 self._say_where_to_watch(entry)
-            planned, lines, waits = self._train_and_close(entry, planned, train)
+            planned, outcomes, waits = self._train_and_close(entry, planned, train)
         links = self._links(entry)
-        return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
+        return Finished(planned, len(self._sweep.trained), outcomes, links, waits.results, waits)
 
     def _links(self, entry: SweepEntry) -> dict[str, str]:
         """Return the addresses of the sweep's pages in MLflow."""
@@ -191,7 +191,7 @@ class Driver:
         """Delete all that is stored of trials that will be trained again.
 
         With --force that is every trial that will be trained; otherwise those that have a result
-        already, which does not count any more (see `Result.settled`).
+        already, which does not count any more (see `Result.is_final`).
         """
         hashes = [trial.config_hash for pack in planned.packs for trial in pack]
         if not self._options.force:
@@ -234,8 +234,8 @@ class Driver:
                     finally:
                         sending.enter_context(self._terminal.waiting("sending to MLflow"))
                 self._checkpoints.remove_ended(self._sweep.states.ended)
-                lines = self._outcomes()
-                status = final_status(lines)
+                outcomes = self._outcomes()
+                status = final_status(outcomes)
             finally:
                 self._ledger.end_sweep(self._tracker.name, *page, status)
                 lease = self._tracker.pages.leased(entry.run_id)
@@ -244,9 +244,9 @@ class Driver:
                     experiment, run = self._ledger.page(self._tracker.name, *page)
                     notes = InterruptionNotes(self._ledger, self._tracker.name)
                     self._tracker.close_running(experiment, notes, run)
-        waits = synced.unsent.get(entry.study, PendingItems())
+        waits = synced.pending.get(entry.study, PendingItems())
         self._terminal.on_mlflow_state(waits.why)
-        return planned, lines, waits
+        return planned, outcomes, waits
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, outbox: OutboxWorker) -> Plan:
         """Train round after round until the search asks for no more; return the last plan."""

@@ -55,6 +55,12 @@ def run(
 ) -> Finished:
     """Complete the sweep of these trials.
 
+    Args:
+        launched: how to search, train and record.
+        trials: the listed trials, or the cells that are searched.
+        options: options of the command.
+        terminal: where to print.
+
     Raises:
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.

@@ -61,8 +61,8 @@ def load_states(
     results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished_results(experiment, hashes - set(results))
-    settled = {digest: r for digest, r in results.items() if r.settled(draws[digest])}
-    return TrialStates(settled, ledger.failures(hashes))
+    final = {digest: result for digest, result in results.items() if result.is_final(draws[digest])}
+    return TrialStates(final, ledger.failures(hashes))
 
 
 def outcomes_of(
@@ -96,7 +96,13 @@ def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
 
 
 def asked_before(ledger: Ledger, launch: LaunchConfig, sweep: str) -> list[PlannedTrial]:
-    """Trials that the search of a sweep has asked for so far, in their order."""
+    """Trials that the search of a sweep has asked for so far, in their order.
+
+    Args:
+        ledger: the ledger that lists them.
+        launch: the sweep's launch settings.
+        sweep: the sweep's name.
+    """
     if not launch.search.adaptive:
         return []
     return max(map(planned_of, ledger.sweeps_like(sweep)), key=len, default=[])
@@ -106,6 +112,11 @@ def outcomes_of_entry(
     entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None
 ) -> list[TrialOutcome]:
     """Return the present outcome of each trial of a recorded sweep.
+
+    Args:
+        entry: the sweep.
+        ledger: the ledger.
+        tracker: the MLflow to look in for results of other machines; None: only the ledger.
 
     Raises:
         TrackingError: MLflow does not answer.

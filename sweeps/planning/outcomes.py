@@ -63,16 +63,16 @@ class SeedGroup:
     Attributes:
         name: short name that states the values of `varying`.
         varying: values of the sweep's axes, without the seed, by key.
-        lines: the outcome for each seed.
+        outcomes: the outcome for each seed.
     """
 
     name: str
     varying: dict[str, Any]
-    lines: list[TrialOutcome]
+    outcomes: list[TrialOutcome]
 
     def mean(self, key: str) -> "deq.Mean | None":
         """Mean of a metric over the seeds; None when no seed has it."""
-        values = values_of(self.lines, key)
+        values = values_of(self.outcomes, key)
         return deq.mean(values) if values else None
 
 

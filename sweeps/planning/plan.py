@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
-from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain, trial_to_plain
+from sweeps.config.texts import format_bytes
 from sweeps.errors import ConfigError
 from sweeps.planning.labels import Labels
 

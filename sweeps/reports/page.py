@@ -106,7 +106,7 @@ def _trials(trials: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]
 
 def _statistics(group: SeedGroup) -> list[list[str]]:
     """Mean and spread over the seeds, for each of SEED_METRICS."""
-    values = [outcomes.values_of(group.lines, key) for key in SEED_METRICS.values()]
+    values = [outcomes.values_of(group.outcomes, key) for key in SEED_METRICS.values()]
     return [of_seeds(each) if each else ["-"] for each in values]
 
 

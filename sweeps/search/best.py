@@ -56,7 +56,7 @@ def best_points(config: OptunaConfig, outcomes: Sequence[TrialOutcome]) -> list[
     """Best point of every cell, in the grid's order."""
     labels = labels_of(outcomes)
     return [
-        _best(config, labels(cell), cell, [point.lines for point in seed_groups(of_cell)])
+        _best(config, labels(cell), cell, [point.outcomes for point in seed_groups(of_cell)])
         for cell, of_cell in group_by_others(outcomes, *config.space, "seed")
     ]
 

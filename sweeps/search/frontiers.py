@@ -22,7 +22,7 @@ class Boundary:
         name: of the cell.
         cell: its values of the grid's axes, with the seed.
         bracket: the values on its two sides; None when no trial has a result.
-        line: a trial of the cell.
+        outcome: that of a trial of the cell.
         error: of a trial that failed, which ended the search in this cell.
         open: whether a trial is under way.
     """
@@ -30,7 +30,7 @@ class Boundary:
     name: str
     cell: dict[str, Any]
     bracket: Bracket | None
-    line: TrialOutcome
+    outcome: TrialOutcome
     error: str = ""
     open: bool = False
 
@@ -66,7 +66,7 @@ def boundaries(config: FrontierConfig, outcomes: Sequence[TrialOutcome]) -> list
 
 def growths_of(config: FrontierConfig, frontiers: Sequence[Boundary]) -> list[Growth]:
     """Power laws of the frontiers against the main axis."""
-    return growths(config, [(each.cell, each.bracket, each.line) for each in frontiers])
+    return growths(config, [(each.cell, each.bracket, each.outcome) for each in frontiers])
 
 
 def _boundary(

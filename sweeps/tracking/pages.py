@@ -66,7 +66,9 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
 
 def _is_open(cell: SeedGroup) -> bool:
     """Return whether a trial of this cell was not trained, or not to its end."""
-    return any(line.status in (outcomes.MISSING, outcomes.STOPPED_BY_PERSON) for line in cell.lines)
+    return any(
+        line.status in (outcomes.MISSING, outcomes.STOPPED_BY_PERSON) for line in cell.outcomes
+    )
 
 
 def _curves(

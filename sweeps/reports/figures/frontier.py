@@ -28,7 +28,7 @@ def draw(study: Study) -> bytes:
     labels, groups = labels_of(study.lines), dict[str, tuple[str, list[Boundary]]]()
     for each in with_bracket:
         rest = {k: v for k, v in each.cell.items() if k not in (axis, "seed")}
-        name = labels(rest) if rest else str(value(each.line, "model.activation"))
+        name = labels(rest) if rest else str(value(each.outcome, "model.activation"))
         groups.setdefault(repr(rest), (name, []))[1].append(each)
     for i, (name, group) in enumerate(groups.values()):
         colour, marker = style.series(i).values()

@@ -65,7 +65,7 @@ class Study:
     def first_of_groups(self) -> tuple[list[tuple[str, TrialOutcome]], int]:
         """Name and first trial of at most MAX_CURVES groups of seeds, and the number of groups."""
         groups = seed_groups(self.lines)
-        return [(g.name, g.lines[0]) for g in evenly(groups, MAX_CURVES)], len(groups)
+        return [(g.name, g.outcomes[0]) for g in evenly(groups, MAX_CURVES)], len(groups)
 
 
 def value(outcome: TrialOutcome, key: str) -> Any:
@@ -83,7 +83,7 @@ def leaf(key: str) -> str:
 
 def means(outcomes: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple[float, float]]:
     """(config value, mean of a metric over seeds) of each group that has one, sorted."""
-    group_means = [(group.lines[0], group.mean(metric)) for group in seed_groups(outcomes)]
+    group_means = [(group.outcomes[0], group.mean(metric)) for group in seed_groups(outcomes)]
     return sorted((float(value(x, key)), mean.value) for x, mean in group_means if mean)
 
 
