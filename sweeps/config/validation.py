@@ -1,9 +1,8 @@
 """The door to pydantic: validates plain data against typed configs."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -24,7 +23,7 @@ def validated(cls: type[T], plain: dict[str, Any]) -> T:
     """
     _refuse_booleans(cls, plain)
     try:
-        config: T = _adapter(cls, "forbid").validate_python(plain)
+        config: T = _adapter(cast("Any", cls), "forbid").validate_python(plain)
     except ValidationError as error:
         raise _fault(cls, plain, error) from error
     return config
@@ -32,14 +31,16 @@ def validated(cls: type[T], plain: dict[str, Any]) -> T:
 
 def dumped(config: Any) -> dict[str, Any]:
     """Plain data of a typed config, which `validated` accepts."""
-    plain: dict[str, Any] = _adapter(type(config), "forbid").dump_python(config, mode="json")
+    plain: dict[str, Any] = _adapter(cast("Any", type(config)), "forbid").dump_python(
+        config, mode="json"
+    )
     return plain
 
 
 def _fault(cls: type, plain: dict[str, Any], refusal: ValidationError) -> ConfigError:
     """First fault of plain data that was refused: a value, else a key that does not exist."""
     try:
-        config = _adapter(cls, "ignore").validate_python(plain)
+        config = _adapter(cast("Any", cls), "ignore").validate_python(plain)
     except ValidationError as error:
         return first_error(cls, error.errors(include_url=False))
     known = flatten(asdict(config))
@@ -48,14 +49,11 @@ def _fault(cls: type, plain: dict[str, Any], refusal: ValidationError) -> Config
     return ConfigError(f"no key {key!r}{nearest(key, known)}", key=key)
 
 
-def _new_adapter(cls: Any, extra: Literal["forbid", "ignore"]) -> TypeAdapter[Any]:
+@functools.cache
+def _adapter(cls: Any, extra: Literal["forbid", "ignore"]) -> TypeAdapter[Any]:
     """Validator of a dataclass and of those in it, with finite numbers only."""
     # As `cls | None`, because pydantic takes no configuration for a dataclass alone.
     return TypeAdapter(cls | None, config=ConfigDict(extra=extra, allow_inf_nan=False))
-
-
-_adapter: Callable[[Any, Literal["forbid", "ignore"]], TypeAdapter[Any]]
-_adapter = functools.cache(_new_adapter)
 
 
 def _refuse_booleans(cls: type, plain: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from sweeps.reports.claims import scorecard
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
-from sweeps.search.registry import figure_of, summarize
+from sweeps.search.registry import KINDS, summarize
 
 # Metrics whose means over seeds the page shows, by their names there.
 SEED_METRICS = {
@@ -90,7 +90,8 @@ def _figures(header: ReportHeader, study: Study) -> tuple[dict[str, bytes], dict
     """PNG figures by file name: those that the page shows, and those that are only files."""
     from sweeps.reports.figures import rates  # imports matplotlib
 
-    own = figure_of(study.search) or header.figure
+    kind = KINDS.get(type(study.search))
+    own = kind.figure if kind else header.figure
     shown = {f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, header.figure])}
     others = {"loss_curves.png": FIGURES["curves"](study)}
     return shown, others | {"measured_vs_predicted.png": rates.scatter(study)}

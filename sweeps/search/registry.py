@@ -21,23 +21,18 @@ class SearchKind:
         create: function that creates the search from its config, its cells, a function that
             makes trials, and the trials that an earlier launch asked for.
         summary: function from its config and the outcomes of its trials to their table.
-        figure: the figure that its report begins with; empty: that of the experiment.
+        figure: the figure that its report begins with.
     """
 
     create: Callable[[Any, list[PlannedTrial], Propose, Sequence[PlannedTrial]], Search]
     summary: Callable[[Any, Sequence[TrialOutcome]], SearchSummary]
-    figure: str = ""
+    figure: str
 
 
-def _tpe(
-    config: OptunaConfig,
-    cells: list[PlannedTrial],
-    propose: Propose,
-    asked: Sequence[PlannedTrial],
-) -> Search:
+def _tpe(*arguments: Any) -> Search:
     from sweeps.search.optuna import Tpe  # slow to import
 
-    return Tpe(config, cells, propose, asked)
+    return Tpe(*arguments)
 
 
 # By the class of the config; a search that is not here is a list of trials, without a table.
@@ -55,9 +50,3 @@ def summarize(config: BaseSearch, outcomes: Sequence[TrialOutcome]) -> SearchSum
     """Table of a search's results; None for a grid or random search."""
     kind = KINDS.get(type(config))
     return kind.summary(config, outcomes) if kind else None
-
-
-def figure_of(config: BaseSearch) -> str:
-    """Name of the figure that a search's report begins with; empty where it has none."""
-    kind = KINDS.get(type(config))
-    return kind.figure if kind else ""
