@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.request import PathsConfig, listed_trials, request
+from sweeps.config.launch import PathsConfig
+from sweeps.config.request import listed_trials, request
 from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:

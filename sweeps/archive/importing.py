@@ -9,7 +9,7 @@ from pathlib import Path
 from sweeps.archive import schema, trials
 from sweeps.archive.layout import ArchivedSweep
 from sweeps.archive.reader import ArchiveReader, open_archive
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.register import register_sweep
 from sweeps.driver.session import opened as output_root
 from sweeps.driver.sync import PendingItems, sync_study

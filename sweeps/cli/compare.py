@@ -14,7 +14,7 @@ from sweeps.cli.exit_codes import FAILED
 from sweeps.cli.group import cli, compose_launch, is_override, with_config_dir, with_overrides
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig
+    from sweeps.config.launch import LaunchConfig
     from sweeps.reproduction.runs import Reproduction
     from sweeps.tracking.tracker import Tracker
 

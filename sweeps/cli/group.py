@@ -11,7 +11,8 @@ from sweeps.cli.complete_overrides import CONFIG_DIR, complete_override
 from sweeps.cli.exit_codes import FAILED, INTERRUPTED, PENDING
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig, Request
+    from sweeps.config.launch import LaunchConfig
+    from sweeps.config.request import Request
     from sweeps.driver.launch_result import Finished
 
 Command = TypeVar("Command", bound=Callable[..., Any])

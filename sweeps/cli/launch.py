@@ -23,7 +23,7 @@ from sweeps.cli.group import (
 from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig
+    from sweeps.config.launch import LaunchConfig
     from sweeps.driver.launch_result import Finished
     from sweeps.driver.terminal import Terminal
 

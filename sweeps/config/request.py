@@ -10,7 +10,7 @@ from sweeps.config.conditional_keys import without_meaningless
 from sweeps.config.config_files import ConfigFile, user_folders
 from sweeps.config.config_origin import naming_file
 from sweeps.config.hydra import compose_points
-from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
+from sweeps.config.launch import LaunchConfig, PathsConfig
 from sweeps.config.nested import flatten, updated
 from sweeps.config.pinning import PinnedData, pin_data, pinned
 from sweeps.config.search import SearchConfig
@@ -19,25 +19,6 @@ from sweeps.config.validation import dumped, validated
 from sweeps.config.yaml_text import to_yaml
 from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
-
-__all__ = [
-    "TRIAL_KEYS",
-    "ClusterConfig",
-    "Composed",
-    "LaunchConfig",
-    "PathsConfig",
-    "Request",
-    "TrackingConfig",
-    "launch_from_plain",
-    "launch_to_plain",
-    "listed_trials",
-    "request",
-    "search_from_plain",
-    "trial_from_plain",
-    "trial_to_plain",
-    "trial_to_yaml",
-    "updated_trial",
-]
 
 TRIAL_KEYS = tuple(field.name for field in fields(deq.TrialConfig))
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sweeps.config.early_stopping import AshaConfig, rung_losses
-from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
+from sweeps.config.launch import ClusterConfig, LaunchConfig
+from sweeps.config.request import launch_to_plain
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.interruption import InterruptionNotes

@@ -3,7 +3,8 @@
 import contextlib
 import logging
 
-from sweeps.config.request import LaunchConfig, Request
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import Request
 from sweeps.driver.announcement import missing_weights
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.trial_states import TrialStates, asked_before, load_states

@@ -5,7 +5,8 @@ import shlex
 import sqlite3
 from collections.abc import Sequence
 
-from sweeps.config.request import LaunchConfig, Request
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import Request
 from sweeps.driver.announcement import announcement
 from sweeps.driver.driver import Driver
 from sweeps.driver.first_plan import sweep_by_ledger

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search

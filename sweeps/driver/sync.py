@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.outbox import publish_results
 from sweeps.driver.page import publish_page

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig, search_from_plain
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import search_from_plain
 from sweeps.config.search import SearchConfig
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial

@@ -18,7 +18,7 @@ from ray.tune.execution import class_cache
 from ray.tune.trainable.function_trainable import wrap_function
 
 from deq.linalg.hardware import gpu_count
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.config.texts import one_line
 from sweeps.execution import trial_thread
 from sweeps.execution.abandoned import abandon

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.heartbeat import Heartbeat, last_heartbeat
 from sweeps.driver.interruption import checkpoint_steps, resume_note
 from sweeps.driver.starting import starting_sweeps

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.config.hashing import set_hash
-from sweeps.config.request import LaunchConfig, Request, updated_trial
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import Request, updated_trial
 from sweeps.config.space import Choice, Interval
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.search.base import AllAtOnce, Search

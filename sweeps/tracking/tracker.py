@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets

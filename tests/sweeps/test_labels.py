@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_report import line, rate
 
 import sweeps
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.config.search import FrontierConfig, OptunaConfig
 from sweeps.config.space import Interval
 from sweeps.config.yaml_text import from_yaml, to_yaml
