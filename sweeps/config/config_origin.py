@@ -16,8 +16,6 @@ from sweeps.errors import ConfigError
 _ENTRY = re.compile(r"^(?:override\s+)?/?([\w/]+)$")
 # Name of a choice.
 NAME = re.compile(r"[\w/.-]+")
-# Groups of keys that hold axes: the names in them are keys themselves.
-_AXES = ("axes", "paper")
 
 
 @contextlib.contextmanager
@@ -112,14 +110,12 @@ def _types(override: str, error: ConfigError, folders: Sequence[Path]) -> bool:
 def _keys(file: Path) -> set[str]:
     """Dotted keys that a file sets, those of its axes included."""
     content = _content(file)
-    sections = [content.pop(name, None) for name in _AXES]
     content.pop("defaults", None)
     # A file without a package sets the keys of its group.
     package = "" if _has_package(_text(file)) else f"{file.parent.name}."
     keys = {*content, *flatten(content)}
-    axes = {str(key) for part in sections if isinstance(part, dict) for key in part}
-    named = {name for name, part in zip(_AXES, sections, strict=True) if part is not None}
-    return {f"{package}{key}" for key in keys} | axes | named
+    axes = {key.partition(".")[2] for key in keys if key.startswith(("axes.", "paper."))}
+    return {f"{package}{key}" for key in keys} | axes
 
 
 def package_fault(file: ConfigFile) -> str:
