@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial)
+@click.argument(
+    "arguments", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial
+)
 @with_config_dir
 @click.option(
     "--at",
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--allow-drift", is_flag=True, help="Continue with other versions or hardware.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def reproduce(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     at: str,
     sweep: str,
     sample: int | None,
@@ -62,9 +64,9 @@ def reproduce(
     from sweeps.reproduction import runs
     from sweeps.reproduction.comparison import DIFFERENT
 
-    hashes = [word for word in words if not is_override(word)]
+    hashes = [word for word in arguments if not is_override(word)]
     _check_usage(hashes, sweep, sample)
-    launch = compose_launch(list(filter(is_override, words)))
+    launch = compose_launch(list(filter(is_override, arguments)))
     names = finished_of(sweep, launch) if sweep else {}
     chosen = runs.sample(list(names), sample, seed) if sweep else hashes
     terminal = Terminal(stderr=as_json)

@@ -109,9 +109,9 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
-@click.argument("words", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
+@click.argument("arguments", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
 @with_config_dir
-def stop(sweep: str, words: tuple[str, ...]) -> None:
+def stop(sweep: str, arguments: tuple[str, ...]) -> None:
     """Stop a running sweep, or some of its trials.
 
     It can be called in another terminal, or on another machine that shares the output root.
@@ -126,8 +126,8 @@ def stop(sweep: str, words: tuple[str, ...]) -> None:
     """
     from sweeps.driver.stopping import request_stop
 
-    config = compose_launch(list(filter(is_override, words)))
-    hashes = [word for word in words if not is_override(word)]
+    config = compose_launch(list(filter(is_override, arguments)))
+    hashes = [word for word in arguments if not is_override(word)]
     for text in request_stop(config, sweep, hashes):
         click.echo(text)
 

@@ -33,52 +33,26 @@ def check_axis(keys: Iterable[str]) -> None:
 
 @functools.cache
 def is_part_of_trial(key: str) -> bool | None:
-    """Whether this key belongs to a trial's identity; None when there is no such key."""
-    path = key.split(".")
-    trial = _counting([deq.TrialConfig], path)
-    if trial:
-        return any(trial)
-    return False if key in groups() or _counting([LaunchConfig], path) else None
+    """Whether this key belongs to a trial's identity; None when there is no such key.
+
+    A field that is represented by a digest (metadata `digest`) does, through the digest.
+    """
+    if chains := _chains([deq.TrialConfig], key.split(".")):
+        return any(all(map(_counts, (field for field, _ in chain))) for chain in chains)
+    return False if key in groups() or types_at([LaunchConfig], key) else None
 
 
 @functools.cache
 def is_mapping(key: str) -> bool:
     """Whether the key is, or lies in, a mapping whose names the user chooses."""
-    return any(
-        get_origin(hint) is dict
-        for end in range(1, key.count(".") + 2)
-        for hint in types_at([LaunchConfig], ".".join(key.split(".")[:end]))
-    )
-
-
-def _counting(kinds: Sequence[Any], path: list[str]) -> list[bool]:
-    """Whether each field that the path may lead to is part of the identity.
-
-    A field that is represented by a digest (metadata `digest`) is, through the digest.
-    """
-    counting = []
-    for field, hint in _fields(kinds, path[0]):
-        counts = field.metadata.get("identity", True) or "digest" in field.metadata
-        if len(path) == 1 or get_origin(hint) is dict:
-            counting.append(counts)
-        else:
-            counting += [counts and inner for inner in _counting(_members(hint), path[1:])]
-    return counting
+    parts = key.split(".")
+    starts = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return any(get_origin(hint) is dict for key in starts for hint in types_at([LaunchConfig], key))
 
 
 def types_at(kinds: Sequence[Any], key: str) -> list[Any]:
-    """Types that the value at a dotted key of these dataclasses may have."""
-    name, _, rest = key.partition(".")
-    hints = [hint for _, hint in _fields(kinds, name)]
-    if not rest:
-        return hints
-    return [
-        inner
-        for hint in hints
-        for inner in (
-            get_args(hint)[1:] if get_origin(hint) is dict else types_at(_members(hint), rest)
-        )
-    ]
+    """Types that the value at a dotted key of these dataclasses may have; none without the key."""
+    return [chain[-1][1] for chain in _chains(kinds, key.split("."))]
 
 
 def key_in(text: str, section: str = "") -> str:
@@ -95,14 +69,24 @@ def key_in(text: str, section: str = "") -> str:
     return section
 
 
-def _fields(kinds: Sequence[Any], name: str) -> list[tuple[Field[Any], Any]]:
-    """Fields of this name, with their types."""
-    return [
-        (field, get_type_hints(kind)[name])
-        for kind in kinds
-        for field in fields(kind)
-        if field.name == name
-    ]
+def _chains(kinds: Sequence[Any], path: list[str]) -> list[list[tuple[Field[Any], Any]]]:
+    """(field, type) pairs along each way that the path may lead through these dataclasses."""
+    chains = []
+    for kind in kinds:
+        for field in (field for field in fields(kind) if field.name == path[0]):
+            hint = get_type_hints(kind)[field.name]
+            if len(path) == 1:
+                chains.append([(field, hint)])
+            elif get_origin(hint) is dict:
+                chains.append([(field, get_args(hint)[1])])
+            else:
+                chains += [[(field, hint), *rest] for rest in _chains(_members(hint), path[1:])]
+    return chains
+
+
+def _counts(field: Field[Any]) -> bool:
+    """Whether a field is part of the identity, itself or through its digest."""
+    return field.metadata.get("identity", True) or "digest" in field.metadata
 
 
 def _members(hint: Any) -> list[Any]:
