@@ -66,7 +66,7 @@ class RandomConfig(BaseSearch):
     Attributes:
         name: the search.
         samples: number of points.
-        seed: seed of the random points; a larger number of samples begins with the same points.
+        seed: of the draws; a larger number of samples begins with the same points.
         space: intervals and choices, by key; filled in from the axes.
     """
 
@@ -104,7 +104,7 @@ class OptunaConfig(BaseSearch):
         concurrent: points in a round: they are proposed before any of them has a result.
         metric: a summary metric; the objective is its mean over the seeds.
         mode: whether to minimize or maximize the objective.
-        seed: seed of Optuna's sampler.
+        seed: of the sampler.
         space: intervals and choices, by key; filled in from the axes.
     """
 
