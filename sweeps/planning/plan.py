@@ -11,6 +11,7 @@ from sweeps.config.hashing import both_hashes, set_hash
 from sweeps.config.request import Request, trial_from_plain, trial_to_plain
 from sweeps.config.texts import format_bytes
 from sweeps.errors import ConfigError
+from sweeps.planning.groups import grouped
 from sweeps.planning.labels import Labels
 
 # Keys on which all trials of a pack agree. The budget is one of them, so that they end together.
@@ -228,12 +229,8 @@ def _packs(
     trials: Sequence[PlannedTrial], size: int | Literal["auto"], share: int
 ) -> list[list[PlannedTrial]]:
     """Packs of trials that can train together, at most `size` or, with auto, `share` in each."""
-    groups: dict[str, list[PlannedTrial]] = {}
-    for trial in trials:
-        shared = [_value(trial.plain, key) for key in _SHARED]
-        groups.setdefault(repr(shared), []).append(trial)
     packs = []
-    for group in groups.values():
+    for _, group in grouped(trials, lambda trial: [_value(trial.plain, key) for key in _SHARED]):
         most = max(1, min(group[0].pack, share)) if size == "auto" else size
         packs += [group[i : i + most] for i in range(0, len(group), most)]
     return packs
