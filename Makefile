@@ -69,7 +69,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation into site/; any warning
 package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs is in it
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel
-	for file in sweeps/cli/words.json sweeps/conf/config.yaml sweeps/templates/report.html \
+	for file in sweeps/cli/completions.json sweeps/conf/config.yaml sweeps/templates/report.html \
 		sweeps/templates/project/conf/experiment/first.yaml \
 		sweeps/templates/report.js sweeps/templates/report.css \
 		sweeps/py.typed deq/py.typed; do \

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import deq
 from deq.activations.builtin import ACTIVATIONS
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.metrics import SUMMARY
 
 # Keys whose values are names that no type lists.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.request import PathsConfig, listed_trials, request
+from sweeps.config.launch import PathsConfig
+from sweeps.config.request import listed_trials, request
 from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def plan(
     Raises:
         ConfigError: an override is wrong, or a trial does not fit into memory.
     """
-    from sweeps.driver.dry_run import dry_plan
+    from sweeps.driver.first_plan import dry_plan
 
     composed = request(overrides, config_dir)
     return dry_plan(composed, force=force, retry_failed=retry_failed)
@@ -103,6 +104,7 @@ def launch(
         TrackingError: MLflow cannot be reached; nothing was started.
         StoppedError: a person stopped the sweep with `sweeps stop`.
         ClusterLostError: the Ray cluster does not answer any more.
+        DiskError: the disk is full or fails.
     """
     from sweeps.driver import run as runner
     from sweeps.driver.terminal import Terminal

@@ -5,6 +5,7 @@ SweepsError
 |   `-- OutputRootError     the output root cannot be used
 |-- ClusterLostError        Ray's cluster is gone; what was recorded is kept
 |-- DiskError               the disk is full or fails; what was recorded is kept
+|-- StoppedError            a person stopped the sweep; the same command resumes it
 `-- TrackingError           MLflow cannot be reached or used
 """
 
@@ -14,7 +15,16 @@ class SweepsError(Exception):
 
 
 class ConfigError(SweepsError):
-    """The command or the configuration is wrong."""
+    """The command or the configuration is wrong.
+
+    Attributes:
+        key: the dotted config key that is wrong; empty where the error is about none.
+        value: its value, where that is known; else None.
+    """
+
+    def __init__(self, text: str, *, key: str = "", value: object = None) -> None:
+        super().__init__(text)
+        self.key, self.value = key, value
 
 
 class OutputRootError(ConfigError):

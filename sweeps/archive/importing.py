@@ -9,7 +9,7 @@ from pathlib import Path
 from sweeps.archive import schema, trials
 from sweeps.archive.layout import ArchivedSweep
 from sweeps.archive.reader import ArchiveReader, open_archive
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.register import register_sweep
 from sweeps.driver.session import opened as output_root
 from sweeps.driver.sync import PendingItems, sync_study
@@ -96,7 +96,7 @@ def _import(
         plan = Plan(sweep.sweep, sweep.study, planned, finished, frozenset(), packs=[])
         register_sweep(tracker, ledger, experiment, plan, before.spec if before else entry.spec)
         ledger.end_sweep(tracker.name, sweep.study, sweep.sweep, status)
-    left = sync_study(tracker, ledger, [sweep.study]).unsent.get(sweep.study, PendingItems())
+    left = sync_study(tracker, ledger, [sweep.study]).pending.get(sweep.study, PendingItems())
     report.unsent, report.why = left.results, left.why
     return report
 

@@ -1,6 +1,5 @@
-"""File names, size limits and JSON schemas of an archive."""
+"""File names and JSON schemas of an archive."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,16 +10,7 @@ FORMAT = 1
 MANIFEST, SWEEP, README, CITE = "manifest.json", "sweep.json", "README.txt", "CITE.txt"
 CONFIG, RESULT = "config.json", "result.json"
 ENVIRONMENT, TRAJECTORY = "environment.json", "trajectory.parquet"
-PARTS = (CONFIG, RESULT, ENVIRONMENT, TRAJECTORY)
 REPORT = "report/"
-# Every file name that an archive may contain. No other name is read.
-NAME = re.compile(
-    rf"{'|'.join(map(re.escape, (MANIFEST, SWEEP, README, CITE)))}"
-    rf"|trials/[0-9a-f]{{64}}/({'|'.join(map(re.escape, PARTS))})"
-    rf"|{REPORT}[A-Za-z0-9_-]+\.(html|png|csv|yaml)"
-)
-# Limits: number of files, bytes of one file and of all files, uncompressed.
-MAX_FILES, MAX_FILE_BYTES, MAX_TOTAL_BYTES = 400_100, 2**28, 2**32
 
 
 @dataclass(frozen=True)

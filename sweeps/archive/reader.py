@@ -1,4 +1,4 @@
-"""Read the files of an archive, with limits on names and sizes and with checksums.
+"""Read the files of an archive and compare them with their checksums.
 
 Nothing is unpacked to disk.
 """
@@ -19,7 +19,7 @@ from sweeps.errors import ConfigError
 
 @dataclass(frozen=True)
 class ArchiveReader:
-    """An open archive whose file names and sizes were checked."""
+    """An open archive whose manifest lists exactly its other files."""
 
     file: zipfile.ZipFile
     manifest: Manifest
@@ -55,11 +55,11 @@ class ArchiveReader:
 
 @contextlib.contextmanager
 def open_archive(path: Path) -> Iterator[ArchiveReader]:
-    """Open an archive and check its file names, sizes and manifest.
+    """Open an archive and check its manifest.
 
     Raises:
-        ConfigError: the file is not an archive, has another format, is too large, or holds
-            files that no archive may hold.
+        ConfigError: the file is not an archive, has another format, or holds files that its
+            manifest does not list.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -75,7 +75,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
 
 def _manifest(file: zipfile.ZipFile) -> Manifest:
     """Read the manifest and check that it lists exactly the other files."""
-    names = _checked_names(file)
+    names = set(file.namelist())
     if layout.MANIFEST not in names:
         raise ConfigError(f"it has no {layout.MANIFEST}: `sweeps export` did not write it")
     plain = json_object(layout.MANIFEST, _read(file, layout.MANIFEST))
@@ -87,21 +87,6 @@ def _manifest(file: zipfile.ZipFile) -> Manifest:
     if differing := set(manifest.files) ^ (names - {layout.MANIFEST}):
         raise ConfigError(f"its manifest and its files differ: {min(differing)[:80]!r}")
     return manifest
-
-
-def _checked_names(file: zipfile.ZipFile) -> set[str]:
-    """Names of all files, after a check of names, sizes and number of files."""
-    infos = file.infolist()
-    if len(infos) > layout.MAX_FILES:
-        raise ConfigError(f"{len(infos)} files are too many for an archive")
-    for info in infos:
-        if not layout.NAME.fullmatch(info.filename):
-            raise ConfigError(f"{info.filename[:80]!r} is not the name of an archive's file")
-        if info.file_size > layout.MAX_FILE_BYTES:
-            raise ConfigError(f"{info.filename} is too large: {info.file_size} bytes")
-    if sum(info.file_size for info in infos) > layout.MAX_TOTAL_BYTES:
-        raise ConfigError("its files are too large in total")
-    return {info.filename for info in infos}
 
 
 def _read(file: zipfile.ZipFile, name: str) -> bytes:

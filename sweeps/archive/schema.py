@@ -9,7 +9,8 @@ from sweeps.archive.layout import ArchivedFailure, ArchivedSweep, ArchivedTrial
 from sweeps.archive.reader import ArchiveReader
 from sweeps.archive.trials import checked_config
 from sweeps.archive.validation import json_object, typed
-from sweeps.config.request import LaunchConfig, launch_from_plain, launch_to_plain
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import launch_from_plain, launch_to_plain
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial, axes_of
 from sweeps.reports.figures import FIGURES

@@ -13,7 +13,7 @@ from sweeps import __version__
 from sweeps.archive import layout, trials
 from sweeps.archive.layout import FileInfo, Manifest
 from sweeps.archive.schema import to_archived
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.page import report_files
 from sweeps.driver.trial_states import TrialStates, outcomes_of, planned_of, single_sweep
 from sweeps.errors import ConfigError

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.complete_ids import complete_sweep, complete_trial
+from sweeps.cli.exit_codes import FAILED
 from sweeps.cli.group import cli, compose_launch, is_override, with_config_dir, with_overrides
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig
+    from sweeps.config.launch import LaunchConfig
     from sweeps.reproduction.runs import Reproduction
     from sweeps.tracking.tracker import Tracker
 
 
 @cli.command()
-@click.argument("words", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial)
+@click.argument(
+    "arguments", nargs=-1, metavar="[HASH] [OVERRIDES]...", shell_complete=complete_trial
+)
 @with_config_dir
 @click.option(
     "--at",
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--allow-drift", is_flag=True, help="Continue with other versions or hardware.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def reproduce(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     at: str,
     sweep: str,
     sample: int | None,
@@ -61,9 +64,9 @@ def reproduce(
     from sweeps.reproduction import runs
     from sweeps.reproduction.comparison import DIFFERENT
 
-    hashes = [word for word in words if not is_override(word)]
+    hashes = [word for word in arguments if not is_override(word)]
     _check_usage(hashes, sweep, sample)
-    launch = compose_launch(list(filter(is_override, words)))
+    launch = compose_launch(list(filter(is_override, arguments)))
     names = finished_of(sweep, launch) if sweep else {}
     chosen = runs.sample(list(names), sample, seed) if sweep else hashes
     terminal = Terminal(stderr=as_json)
@@ -85,7 +88,7 @@ def reproduce(
         all_rows = {"trials": rows, "of": len(names), "seed": seed}
         click.echo(json.dumps(all_rows if sweep else rows[0], indent=2))
     if any(result.kind in (DIFFERENT, runs.FAILED) for _, result in results):
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _check_usage(hashes: list[str], sweep: str, sample: int | None) -> None:

@@ -1,6 +1,6 @@
 """Shell completion of overrides: groups, keys, choices and values.
 
-It imports neither Hydra nor torch. Keys come from words.json, which `make reference` writes
+It imports neither Hydra nor torch. Keys come from completions.json, which `make reference` writes
 from the config dataclasses; choices are the files in conf/ and in the user's own folders.
 """
 
@@ -18,7 +18,7 @@ from sweeps.errors import ConfigError
 
 # Key of click's context.meta that holds the value of --config-dir.
 CONFIG_DIR = "config_dir"
-WORDS = Path(__file__).parent / "words.json"
+WORDS = Path(__file__).parent / "completions.json"
 # Keys whose value is a path, and what click completes them with.
 PATHS = {"data.path": "file", "data.cache": "dir", "paths.output": "dir"}
 

@@ -12,7 +12,7 @@ import click
 
 from sweeps.cli.commands import cli
 from sweeps.cli.completion import VARIABLE
-from sweeps.cli.group import INTERRUPTED
+from sweeps.cli.exit_codes import FAILED, INTERRUPTED, WRONG
 from sweeps.cli.streams import full_stdout, prepare_streams
 from sweeps.errors import ClusterLostError, ConfigError, DiskError, StoppedError, SweepsError
 from sweeps.redaction import without_secrets
@@ -51,7 +51,7 @@ def run() -> None:
 def _exit_with(error: SweepsError) -> None:
     """Print the error and exit: 1 for a failing disk or a lost cluster, else 2."""
     click.echo(f"sweeps: {without_secrets(' '.join(str(error).split()))}", err=True)
-    sys.exit(1 if isinstance(error, DiskError | ClusterLostError) else 2)
+    sys.exit(FAILED if isinstance(error, DiskError | ClusterLostError) else WRONG)
 
 
 def _print_traceback(

@@ -8,14 +8,12 @@ import click
 
 from sweeps import __version__
 from sweeps.cli.complete_overrides import CONFIG_DIR, complete_override
+from sweeps.cli.exit_codes import FAILED, INTERRUPTED, PENDING
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig, Request
+    from sweeps.config.launch import LaunchConfig
+    from sweeps.config.request import Request
     from sweeps.driver.launch_result import Finished
-
-# Exit codes: a trial failed; MLflow has not received all results yet; a person interrupted
-# the sweep or stopped some of its trials.
-FAILED, UNSENT, INTERRUPTED = 1, 3, 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +76,7 @@ def compose(overrides: Sequence[str]) -> "Request":
         ConfigError: an override, key, type or value is wrong, or the folder of --config-dir
             cannot be used.
     """
-    from sweeps.config.request import request  # imports Hydra
+    from sweeps.config.request import request
 
     return request(overrides, config_dir())
 
@@ -117,4 +115,4 @@ def exit_with(*sweeps: "Finished") -> None:
     if any(finished.stopped for finished in sweeps):
         sys.exit(INTERRUPTED)
     if any(finished.waits for finished in sweeps):
-        sys.exit(UNSENT)
+        sys.exit(PENDING)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
+from sweeps.cli.exit_codes import PENDING
 from sweeps.cli.group import (
     MULTIRUN,
-    UNSENT,
     cli,
     compose,
     compose_launch,
@@ -23,7 +23,7 @@ from sweeps.cli.group import (
 from sweeps.cli.plan import show_plan
 
 if TYPE_CHECKING:
-    from sweeps.config.request import LaunchConfig
+    from sweeps.config.launch import LaunchConfig
     from sweeps.driver.launch_result import Finished
     from sweeps.driver.terminal import Terminal
 
@@ -70,7 +70,7 @@ def run(
         request = compose(overrides)
     warn_hidden(request)
     if only_plan:
-        from sweeps.driver.dry_run import dry_plan
+        from sweeps.driver.first_plan import dry_plan
 
         plan = dry_plan(request, force=force, retry_failed=retry_failed)
         show_plan(plan, as_json, request.launch.paths.output if why else "")
@@ -109,9 +109,9 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
 
 @cli.command()
 @click.argument("sweep", shell_complete=complete_sweep)
-@click.argument("words", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
+@click.argument("arguments", nargs=-1, metavar="[HASH]... [OVERRIDES]...")
 @with_config_dir
-def stop(sweep: str, words: tuple[str, ...]) -> None:
+def stop(sweep: str, arguments: tuple[str, ...]) -> None:
     """Stop a running sweep, or some of its trials.
 
     It can be called in another terminal, or on another machine that shares the output root.
@@ -126,8 +126,8 @@ def stop(sweep: str, words: tuple[str, ...]) -> None:
     """
     from sweeps.driver.stopping import request_stop
 
-    config = compose_launch(list(filter(is_override, words)))
-    hashes = [word for word in words if not is_override(word)]
+    config = compose_launch(list(filter(is_override, arguments)))
+    hashes = [word for word in arguments if not is_override(word)]
     for text in request_stop(config, sweep, hashes):
         click.echo(text)
 
@@ -147,10 +147,10 @@ def sync(overrides: tuple[str, ...]) -> None:
         click.echo(f"sent: {count} trial{'s' * (count != 1)} of study {study}")
     for study, missing in done.resent.items():
         click.echo(f"sent again: {missing} of study {study}")
-    for study, left in done.unsent.items():
+    for study, left in done.pending.items():
         click.echo(f"not in MLflow yet, of study {study}: {left}", err=True)
-    if done.unsent:
-        sys.exit(UNSENT)
+    if done.pending:
+        sys.exit(PENDING)
     if not done.sent and not done.resent:
         click.echo("nothing is missing")
 
@@ -163,7 +163,7 @@ def _show(
 ) -> None:
     """Print the results of a sweep, and exit with its code."""
     from sweeps.planning import outcomes
-    from sweeps.search.summary import summarize
+    from sweeps.search.registry import summarize
 
     output.table(*outcomes.table(finished.lines), rest="trials.csv beside the report has all")
     search_results = summarize(launch.search, finished.lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeps.cli.group import MULTIRUN, cli, compose, config_dir, warn_hidden, with_overrides
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _cost_line(trials: "list[PlannedTrial]") -> str:
 def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:
     """The plan as text: trials, packs, and a line of counts."""
     for trial in plan.trials:
-        yield f"{trial.config_hash[:12]}  {plan.state(trial):13} {trial.name}"
+        yield f"{trial.short_hash}  {plan.state(trial):13} {trial.name}"
         if trial.config_hash in nearest_by_hash:
             yield f"{'':14}{nearest_by_hash[trial.config_hash] or 'no trial is finished yet'}"
     for pack in plan.packs:

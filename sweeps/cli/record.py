@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
+from sweeps.cli.exit_codes import FAILED
 from sweeps.cli.group import (
     cli,
     compose,
@@ -24,10 +25,10 @@ EVERY = 2.0
 
 
 class Seconds(click.FloatRange):
-    """A range of seconds, which no NaN is in."""
+    """Range of seconds that refuses NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; fail for NaN, which click compares with nothing."""
+        """Return the number; fail for NaN, which click's own comparison lets pass."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
@@ -94,9 +95,9 @@ def doctor(overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(to_json(results))
     else:
         rows = [[check.name, "ok" if check.ok else "NO", check.found] for check in results]
-        Terminal().table(["what", "", "found"], rows, left=3)
+        Terminal().table(["check", "", "result"], rows, left=3)
     if not all(check.ok for check in results):
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 @cli.command(name="report")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
+from sweeps.cli.exit_codes import INTERRUPTED
+
 MESSAGE_INTERRUPTED = "sweeps: interrupted; run the same command to continue from here"
 MESSAGE_ENDED = b"sweeps: ended at once; run the same command to continue from the saved state\n"
 # Schedulers and containers send SIGTERM, a closed terminal sends SIGHUP.
@@ -49,7 +51,7 @@ class SignalHandler:
             return
         if self.received:
             os.write(2, MESSAGE_ENDED)
-            os._exit(130)
+            os._exit(INTERRUPTED)
         self.received = True
         if not self.is_over:
             raise Interrupted
@@ -102,6 +104,6 @@ def handling_signals() -> Iterator[None]:
             raise
         with contextlib.suppress(OSError, ValueError):
             print(MESSAGE_INTERRUPTED, file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     finally:
         handler.is_over = True

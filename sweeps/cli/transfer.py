@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from sweeps.cli.complete_ids import complete_sweep
-from sweeps.cli.group import UNSENT, cli, compose_launch, with_overrides
+from sweeps.cli.exit_codes import FAILED, PENDING
+from sweeps.cli.group import cli, compose_launch, with_overrides
 
 
 @cli.command(name="export")
@@ -59,9 +60,9 @@ def import_(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         text = f"{report.unsent} results wait for MLflow ({report.why}): `sweeps sync` sends them"
         click.echo(text, err=True)
     if report.conflicts:
-        sys.exit(1)
+        sys.exit(FAILED)
     if report.why:
-        sys.exit(UNSENT)
+        sys.exit(PENDING)
 
 
 @cli.command()

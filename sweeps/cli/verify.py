@@ -31,13 +31,13 @@ def verify(overrides: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError("verify has experiments of its own: leave experiment= out")
     output = Terminal(stderr=as_json)
     names = list(dict.fromkeys(claim.experiment for claim in CLAIMS))
-    words = {name: (f"experiment={name}", *overrides) for name in names}
+    typed = {name: (f"experiment={name}", *overrides) for name in names}
     with output.waiting("composing"):
-        requests = {name: compose(words[name]) for name in names}
+        requests = {name: compose(typed[name]) for name in names}
     warn_hidden(requests[names[0]])
     with output.waiting("loading the engine"):
         from sweeps.driver.run import launch
-    done = {name: launch(requests[name], words[name], output) for name in names}
+    done = {name: launch(requests[name], typed[name], output) for name in names}
     frames = {name: claims_frame(finished.lines, METRICS) for name, finished in done.items()}
     scores = [score(claim, frames[claim.experiment]) for claim in CLAIMS]
     if as_json:

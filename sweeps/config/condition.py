@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.config.nested import nearest
+from sweeps.config.misspellings import nearest
 from sweeps.metrics import STOPPED, SUMMARY
 
 METRICS = tuple(metric.name for metric in (*SUMMARY, *STOPPED))
@@ -26,8 +26,8 @@ _CONDITION = re.compile(r"\s*(\S+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
 def check_metric(name: str) -> None:
     """Raise ValueError unless this is the name of a summary metric."""
     if name not in METRICS:
-        hint = nearest(name, METRICS).removesuffix(": `sweeps show` prints all keys")
-        raise ValueError(f"there is no metric {name!r}{hint or ': docs/reference.md lists them'}")
+        hint = nearest(name, METRICS, none="docs/reference.md lists them")
+        raise ValueError(f"there is no metric {name!r}{hint}")
 
 
 def mean(metric: str, summaries: Sequence[Mapping[str, Any]]) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.config_files import ConfigFile, conf_dir, file_of
-from sweeps.config.nested import flatten
+from sweeps.config.nested import flatten, overlap
 from sweeps.config.trial_keys import SECTIONS
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml
 from sweeps.errors import ConfigError
@@ -16,8 +16,6 @@ from sweeps.errors import ConfigError
 _ENTRY = re.compile(r"^(?:override\s+)?/?([\w/]+)$")
 # Name of a choice.
 NAME = re.compile(r"[\w/.-]+")
-# Groups of keys that hold axes: the names in them are keys themselves.
-_AXES = ("axes", "paper")
 
 
 @contextlib.contextmanager
@@ -31,10 +29,10 @@ def naming_file(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[N
     try:
         yield
     except ConfigError as error:
-        file = _file_of_key(str(error), overrides, folders)
+        file = _file_of_key(error, overrides, folders)
         if file is None:
             raise
-        raise ConfigError(f"{file}: {error}") from error
+        raise ConfigError(f"{file}: {error}", key=error.key, value=error.value) from error
 
 
 def file_with(text: str, overrides: Sequence[str], folders: Sequence[Path]) -> Path | None:
@@ -71,11 +69,6 @@ def missing_choice(
     return None
 
 
-def _names_file(override: str, folders: Sequence[Path]) -> bool:
-    """Whether an override chooses files, so that a value in them was not typed."""
-    return any(file_of(f"{group}/{name}", folders) for group, name in _choices(override))
-
-
 def _choices(override: str) -> list[tuple[str, str]]:
     """(group, choice) pairs of an override that may choose; Hydra takes NAME.yaml for NAME."""
     key, _, value = override.lstrip("+").partition("=")
@@ -94,42 +87,35 @@ def _defaults(file: Path, group: str) -> Iterator[tuple[str, str]]:
                 yield match[1], str(value)
 
 
-def _file_of_key(message: str, overrides: Sequence[str], folders: Sequence[Path]) -> Path | None:
-    """The user's file that sets the key that an error message is about; None without one."""
-    about = message.partition(": did you mean")[0]
-    typed = [
-        override.lstrip("+~").partition("=")[0]
-        for override in overrides
-        if about.startswith(override) or not _names_file(override, folders)
-    ]
-    if any(key and _is_about(about, key) for key in typed):
+def _file_of_key(
+    error: ConfigError, overrides: Sequence[str], folders: Sequence[Path]
+) -> Path | None:
+    """The user's file that sets the key that an error is about; None where none does."""
+    if not error.key or any(_types(override, error, folders) for override in overrides):
         return None
     for file in user_files(overrides, folders):
-        if str(file) not in message and any(_is_about(about, key) for key in _keys(file)):
+        if any(overlap(key, error.key) for key in _keys(file)):
             return file
     return None
 
 
-def _is_about(message: str, key: str) -> bool:
-    """Whether a message begins with this key, quotes it, or names it within its section."""
-    section, _, leaf = key.rpartition(".")
-    word = re.escape(key)
-    if re.search(rf"^{word}\b(?!\.)|'{word}'", message):
-        return True
-    return bool(section) and bool(re.match(rf"{re.escape(section)}[:=].*\b{leaf}\b", message))
+def _types(override: str, error: ConfigError, folders: Sequence[Path]) -> bool:
+    """Whether an override sets the wrong key, and does not only choose a file that sets it."""
+    choices = _choices(override)
+    if any(file_of(f"{group}/{name}", folders) for group, name in choices):
+        return (error.key, error.value) in choices
+    return overlap(override.lstrip("+~").partition("=")[0], error.key)
 
 
 def _keys(file: Path) -> set[str]:
     """Dotted keys that a file sets, those of its axes included."""
     content = _content(file)
-    sections = [content.pop(name, None) for name in _AXES]
     content.pop("defaults", None)
     # A file without a package sets the keys of its group.
     package = "" if _has_package(_text(file)) else f"{file.parent.name}."
     keys = {*content, *flatten(content)}
-    axes = {str(key) for part in sections if isinstance(part, dict) for key in part}
-    named = {name for name, part in zip(_AXES, sections, strict=True) if part is not None}
-    return {f"{package}{key}" for key in keys} | axes | named
+    axes = {key.partition(".")[2] for key in keys if key.startswith(("axes.", "paper."))}
+    return {f"{package}{key}" for key in keys} | axes
 
 
 def package_fault(file: ConfigFile) -> str:

@@ -35,7 +35,8 @@ def experiment_axes(
     for name in ("axes", "paper") if plain.get("size") == "paper" else ("axes",):
         part = plain.get(name) or {}
         if not isinstance(part, dict):
-            raise ConfigError(f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}")
+            text = f"{name} must map keys to values, e.g. {{model.width: [64, 128]}}"
+            raise ConfigError(text, key=name)
         declared |= {str(key): value for key, value in part.items()}
         as_written = raw[name] if isinstance(raw[name], dict) else part
         written |= {str(key): value for key, value in as_written.items()}
@@ -65,11 +66,11 @@ def _axis(
         try:
             setting = parse(parser, f"{key}={values}", groups)
         except ConfigError as error:
-            raise ConfigError(f"the axis {key!r}: {error}") from error
+            raise ConfigError(f"the axis {key!r}: {error}", key=key) from error
         depends = has_interpolation(written, of_keys=True)
         return setting.axis or [written if depends else setting.value]
     if values == []:
-        raise ConfigError(f"the axis {key!r} has no values")
+        raise ConfigError(f"the axis {key!r} has no values", key=key)
     if isinstance(values, list):
         return list(written if isinstance(written, list) else values)
     return [written]

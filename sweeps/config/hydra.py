@@ -25,8 +25,9 @@ from sweeps.config.config_origin import package_fault
 from sweeps.config.experiment_axes import experiment_axes
 from sweeps.config.hydra_errors import explain
 from sweeps.config.hydra_session import files_of, session
-from sweeps.config.nested import flatten, updated, value_at
+from sweeps.config.nested import flatten, overlap, updated, value_at
 from sweeps.config.overrides import Setting, check_setting, drop_replaced, has_interpolation, parse
+from sweeps.config.search import SEARCHES, BaseSearch
 from sweeps.config.space import Choice, Interval
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError
@@ -123,7 +124,7 @@ def _hydra(overrides: Sequence[str], folders: Sequence[Path]) -> Iterator[_Comma
         with session(folders) as loader:
             yield _command(loader, overrides, folders)
     except (HydraException, OmegaConfBaseException, *YAML_ERRORS) as error:
-        raise ConfigError(explain(error, overrides, folders)) from error
+        raise explain(error, overrides, folders) from error
 
 
 def _command(loader: ConfigLoader, overrides: Sequence[str], folders: Sequence[Path]) -> _Command:
@@ -160,7 +161,7 @@ def _composed(command: _Command, choices: dict[str, Any]) -> DictConfig:
             path = str(error).partition("path=")[2].removesuffix(" is not available.")
             raise ConfigError(f"hydra.searchpath: there is no folder {path}") from error
         except (ValueError, TypeError) as error:  # Hydra raises them for values of a wrong type
-            raise ConfigError(explain(error, [*fixed, *chosen], command.folders)) from error
+            raise explain(error, [*fixed, *chosen], command.folders) from error
     if command.folders or command.searched:
         command.files.update(_files(command, [*fixed, *chosen]))
     return config
@@ -208,14 +209,9 @@ def _steps(axes: list[Setting], typed: list[Setting]) -> list[Setting]:
     for setting in typed:
         if setting.chooses or setting.text.startswith("~"):
             continue
-        if setting.axis is not None or any(_overlap(setting.key, s.key) for s in steps):
+        if setting.axis is not None or any(overlap(setting.key, s.key) for s in steps):
             steps.append(setting)
     return steps
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether the keys are equal, or one contains the other."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _cells(
@@ -255,21 +251,23 @@ def _resolved(point: Plain) -> Plain:
 def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[str, Any]]:
     """Split settings into those of the grid, and the search's space as plain data.
 
-    `choice(...)` is part of the space of a random search or Optuna; for other searches it is
+    `choice(...)` is part of the space of a search that takes choices; for other searches it is
     an axis like a list.
     """
-    search = (plain.get("search") or {}).get("name", "grid")
+    # A search that does not exist is refused later.
+    search = SEARCHES.get((plain.get("search") or {}).get("name", "grid"), BaseSearch)
     grid, space = [], {}
     for setting in steps:
         key, axis = setting.key, setting.axis
         if isinstance(axis, Interval):
-            if search == "grid":
+            if not search.takes_intervals:
                 raise ConfigError(
                     f"{key} has an interval for an axis, and a grid needs values: give a list or "
-                    "range(), or search=random, optuna or frontier"
+                    "range(), or search=random, optuna or frontier",
+                    key=key,
                 )
             space[key] = asdict(_of_kind(key, axis, value_at(plain, key)))
-        elif isinstance(axis, Choice) and search in ("random", "optuna"):
+        elif isinstance(axis, Choice) and search.takes_choices:
             value_at(plain, key)
             space[key] = asdict(axis)
         else:
@@ -280,9 +278,11 @@ def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[s
 def _of_kind(key: str, axis: Interval, default: Any) -> Interval:
     """The interval, with whole numbers where the key's default is a whole number."""
     if isinstance(default, bool | str | dict | list):
-        raise ConfigError(f"{key}={default} is no number: an interval has no meaning there")
+        text = f"{key}={default} is no number: an interval has no meaning there"
+        raise ConfigError(text, key=key)
     whole = isinstance(default, int) or (default is None and axis.integer)
     if whole and not (float(axis.low).is_integer() and float(axis.high).is_integer()):
-        raise ConfigError(f"{key} takes whole numbers, not {axis.low:g} to {axis.high:g}")
+        text = f"{key} takes whole numbers, not {axis.low:g} to {axis.high:g}"
+        raise ConfigError(text, key=key)
     kind = int if whole else float
     return Interval(kind(axis.low), kind(axis.high), axis.scale)

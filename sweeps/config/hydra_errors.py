@@ -10,17 +10,21 @@ from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
 from sweeps.config.config_origin import NAME, file_with, missing_choice, user_files
-from sweeps.config.nested import OTHER_NAMES, flatten, nearest
+from sweeps.config.misspellings import OTHER_NAMES, nearest
+from sweeps.config.nested import flatten
 from sweeps.config.trial_keys import is_mapping
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
+from sweeps.errors import ConfigError
 
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '(\w+)/([^']*)'")
 # Text that an error quotes from a file.
 _QUOTED = re.compile(r"'([^']{4,})'")
 
 
-def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
-    """Explain an error of Hydra in one line: the wrong override, and the remedy.
+def explain(
+    error: BaseException, overrides: Sequence[str], folders: Sequence[Path] = ()
+) -> ConfigError:
+    """Error of Hydra as one line: the wrong override, and the remedy.
 
     Args:
         error: raised by Hydra.
@@ -32,19 +36,19 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     missing = _NO_CHOICE.search(str(error))
     for key, override in typed:
         if key in choices and _lacks(error, override, choices[key]):
-            return no_choice(override, key, *_readable(key, choices[key], folders))
+            return ConfigError(no_choice(override, key, *_readable(key, choices[key], folders)))
     if fault := _broken(error, overrides, folders):
-        return fault
+        return ConfigError(fault)
     text = _text(error)
     if missing and missing[1] in choices:
         text = _no_choice_named(missing[1], missing[2], folders)
         file = file_with(missing[2], overrides, folders)
-        return f"{file}: it names {text}" if file else text
+        return ConfigError(f"{file}: it names {text}" if file else text)
     about = str(getattr(error, "full_key", None) or "")
     for quoted in _QUOTED.findall(text):
         is_typed = any(quoted in override for override in overrides)
         if not is_typed and (file := file_with(quoted, overrides, folders)):
-            return f"{file}: {about}: {text}" if about else f"{file}: {text}"
+            return ConfigError(f"{file}: {about}: {text}" if about else f"{file}: {text}")
     # The wrong key, which may lie inside a mapping that was typed.
     wrong = str(getattr(error.__cause__, "full_key", None) or "")
     # The longer key first: with `search=optuna search.trials=3` the error is about the latter.
@@ -52,8 +56,8 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     for key, override in typed:
         if key and (key in text or key == about):
             wrong = wrong if wrong.startswith(f"{key}.") else key
-            return _on_key(override, wrong, text, folders)
-    return f"{about}: {text}" if about and about not in text else text
+            return ConfigError(_on_key(override, wrong, text, folders))
+    return ConfigError(f"{about}: {text}" if about and about not in text else text, key=about)
 
 
 def no_choice(override: str, group: str, choices: Sequence[str], broken: Sequence[str] = ()) -> str:

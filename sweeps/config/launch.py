@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sweeps.config.early_stopping import EarlyStoppingConfig, NoStoppingConfig
-from sweeps.config.search import FrontierConfig, GridConfig, SearchConfig
+from sweeps.config.search import GridConfig, SearchConfig
 from sweeps.redaction import without_secrets
 
 # Longest name of a study, which is an experiment's name: the limit of MLflow's databases.
@@ -218,8 +218,8 @@ class LaunchConfig:
             raise ValueError(f"study={self.study} is a folder's name, and no study's")
         if self.pack != "auto" and self.pack < 1:
             raise ValueError(f"pack must be auto or at least 1, not {self.pack}")
-        if isinstance(self.search, FrontierConfig) and self.early_stopping.name != "none":
+        if not self.search.takes_stopped and self.early_stopping.name != "none":
             raise ValueError(
-                "search=frontier with early_stopping: a trial that is cut short does not say "
-                "whether the condition holds; leave early_stopping=none"
+                f"search={self.search.name} with early_stopping: a trial that is cut short does "
+                "not say whether the condition holds; leave early_stopping=none"
             )

@@ -145,7 +145,8 @@ def check_setting(setting: Setting, groups: Mapping[str, list[str]]) -> None:
         names = value if isinstance(value, list) and axis is None else [value]
         if not names or not all(isinstance(name, str) and name for name in names):
             text = setting.text or f"{setting.key}={value}"
-            raise ConfigError(no_choice(text, setting.key, groups[setting.key]))
+            missing = no_choice(text, setting.key, groups[setting.key])
+            raise ConfigError(missing, key=setting.key, value=value)
 
 
 def has_interpolation(value: Any, *, of_keys: bool = False) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import deq
+from sweeps.config.trial_keys import key_in
 from sweeps.errors import ConfigError
 
 
@@ -39,7 +40,8 @@ def pin_data(data: deq.DataConfig, output: Path, seen: dict[str, PinnedData]) ->
             pins = _pinned(data, output)
             d, n = deq.shape_of(replace(data, **pins))
         except ValueError as error:
-            raise ConfigError(f"data={data.name}: {error}") from error
+            key, name = key_in(str(error), "data"), data.name
+            raise ConfigError(f"data={name}: {error}", key=key, value=name) from error
         if isinstance(data, deq.NpzConfig):
             pins["n"] = n
         seen[key] = PinnedData(pins, (d, n))
@@ -55,7 +57,7 @@ def pinned(config: deq.TrialConfig, data: PinnedData) -> deq.TrialConfig:
     try:
         digest = deq.activation_digest(config.model.activation)
     except ValueError as error:
-        raise ConfigError(f"model.{error}") from error
+        raise ConfigError(f"model.{error}", key="model.activation") from error
     model = replace(config.model, activation_sha256=digest)
     return replace(config, data=replace(config.data, **data.pins), model=model)
 
@@ -83,10 +85,12 @@ def _cache(data: deq.OpenmlConfig, output: Path) -> Path:
     try:
         exists = (cache / f"{data.name}.npz").exists()
     except OSError as error:  # a name too long, or another user's folder
-        raise ConfigError(f"data.cache={data.cache}: {error.strerror}") from error
+        text = f"data.cache={data.cache}: {error.strerror}"
+        raise ConfigError(text, key="data.cache") from error
     if not cache.is_relative_to(output.resolve()) and not exists:
         raise ConfigError(
             f"data.cache={data.cache} has no {data.name}.npz, and nothing is written outside "
-            f"paths.output={output}: put it there, or leave data.cache empty to download it"
+            f"paths.output={output}: put it there, or leave data.cache empty to download it",
+            key="data.cache",
         )
     return cache

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any
+
+from sweeps.config.trial_keys import key_in, types_at
+from sweeps.errors import ConfigError
 
 # What a value should be, by pydantic's type of error.
 _NOUNS = {
@@ -19,11 +22,11 @@ _NOUNS = {
     "tuple_type": "a list, [VALUE, VALUE]",
 }
 # Names that pydantic puts into the place of an error for a member of a union.
-_MEMBERS = {"int", "float", "str", "bool"}
+_MEMBERS = {"int", "float", "str", "bool", "Interval", "Choice"}
 
 
-def first_error(cls: type, errors: Sequence[Any]) -> str:
-    """The first error of a validation, in one line.
+def first_error(cls: type, errors: Sequence[Any]) -> ConfigError:
+    """The first error of a validation.
 
     Args:
         cls: the dataclass that was validated.
@@ -41,7 +44,9 @@ def first_error(cls: type, errors: Sequence[Any]) -> str:
     else:
         others = [e for e in chosen[1:] if place_of(e) == place]
         text = text_of(error) + "".join(_or(other) for other in others)
-    return f"{place}{_given(error)}: {text}" if place else text
+    key = key_in(text, place) if error["type"] == "value_error" else place
+    value = error["input"] if key == place else None
+    return ConfigError(f"{place}{_given(error)}: {text}" if place else text, key=key, value=value)
 
 
 def place_of(error: Any) -> str:
@@ -51,6 +56,8 @@ def place_of(error: Any) -> str:
 
 def text_of(error: Any) -> str:
     """Fault of a value, in our words; for a list of values also how an axis is written."""
+    if error["type"] == "finite_number":
+        return "a configuration holds finite numbers only"
     noun = _NOUNS.get(error["type"])
     if noun is None:
         message: str = error["msg"].removeprefix("Value error, ")
@@ -79,10 +86,8 @@ def _given(error: Any) -> str:
 
 def _keys(cls: type, place: str) -> list[str]:
     """Names of the fields of the dataclass at a dotted key; none for a union of dataclasses."""
-    kind: Any = cls
-    for part in place.split("."):
-        kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
-    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    kinds = [kind for kind in types_at([cls], place) if is_dataclass(kind)]
+    return [field.name for kind in kinds for field in fields(kind)]
 
 
 def _is_member(part: str) -> bool:

@@ -10,35 +10,15 @@ from sweeps.config.conditional_keys import without_meaningless
 from sweeps.config.config_files import ConfigFile, user_folders
 from sweeps.config.config_origin import naming_file
 from sweeps.config.hydra import compose_points
-from sweeps.config.launch import ClusterConfig, LaunchConfig, PathsConfig, TrackingConfig
+from sweeps.config.launch import LaunchConfig, PathsConfig
 from sweeps.config.nested import flatten, updated
 from sweeps.config.pinning import PinnedData, pin_data, pinned
-from sweeps.config.random_points import random_points
-from sweeps.config.search import RandomConfig, SearchConfig, check_space, is_adaptive
+from sweeps.config.search import SearchConfig
 from sweeps.config.space import Choice
 from sweeps.config.validation import dumped, validated
 from sweeps.config.yaml_text import to_yaml
 from sweeps.errors import ConfigError
 from sweeps.redaction import without_secrets
-
-__all__ = [
-    "TRIAL_KEYS",
-    "ClusterConfig",
-    "Composed",
-    "LaunchConfig",
-    "PathsConfig",
-    "Request",
-    "TrackingConfig",
-    "launch_from_plain",
-    "launch_to_plain",
-    "listed_trials",
-    "request",
-    "search_from_plain",
-    "trial_from_plain",
-    "trial_to_plain",
-    "trial_to_yaml",
-    "updated_trial",
-]
 
 TRIAL_KEYS = tuple(field.name for field in fields(deq.TrialConfig))
 
@@ -112,10 +92,10 @@ def _request(
     composition = compose_points(overrides, folders)
     launch = validated(LaunchConfig, _one_launch([plain for plain, _ in composition.points]))
     try:
-        check_space(launch.search)
+        launch.search.check_space()
     except ValueError as error:
-        raise ConfigError(str(error)) from error
-    sampled = random_points(launch.search) if isinstance(launch.search, RandomConfig) else [{}]
+        raise ConfigError(str(error), key="search", value=launch.search.name) from error
+    sampled = launch.search.points
     points: list[dict[str, Any]] = []
     varying: list[dict[str, Any]] = []
     for plain, own in composition.points:
@@ -136,7 +116,7 @@ def listed_trials(composed: Request) -> list[Composed]:
     Raises:
         ConfigError: the search is adaptive: its trials follow from results.
     """
-    if is_adaptive(composed.launch.search):
+    if composed.launch.search.adaptive:
         raise ConfigError(
             f"the trials of search={composed.launch.search.name} follow from results: "
             "`sweeps run --dry-run` shows those that are known so far"
@@ -195,7 +175,7 @@ def _one_launch(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ]
     for other in others:
         if key := _differing(first, other):
-            raise ConfigError(f"{key} is no part of a trial: give one value")
+            raise ConfigError(f"{key} is no part of a trial: give one value", key=key)
     return first
 
 

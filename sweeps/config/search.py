@@ -1,7 +1,8 @@
 """Config group `search`: which trials a sweep consists of."""
 
+import random
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from sweeps.config.condition import STABLE, Condition, check_metric
 from sweeps.config.space import Interval, Space
@@ -10,8 +11,42 @@ from sweeps.config.space import Interval, Space
 MOST_SAMPLES = 100_000
 
 
+class BaseSearch:
+    """Facts about a search that the config needs; a class of a search changes its own.
+
+    Attributes:
+        name: the search.
+        space: intervals and choices, by key; filled in from the axes.
+        adaptive: whether the next trials follow from results.
+        takes_intervals: whether an axis may be an interval.
+        takes_choices: whether it draws from `choice(...)`, which is a list for other searches.
+        takes_stopped: whether a trial that early stopping cuts short is a result.
+    """
+
+    name: str
+    space: Space
+    adaptive: ClassVar[bool] = False
+    takes_intervals: ClassVar[bool] = True
+    takes_choices: ClassVar[bool] = False
+    takes_stopped: ClassVar[bool] = True
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Points that it tries in every cell of the grid, known before anything is trained."""
+        return [{}]
+
+    def check_space(self) -> None:
+        """Raise ValueError unless the axes have the intervals and choices that it needs."""
+        if self.takes_intervals and not self.space:
+            raise ValueError(
+                f"search={self.name} draws from intervals and choices, and the axes name none: "
+                "give one, as in 'train.eta=tag(log,interval(0.01,1))' or "
+                "'model.activation=choice(relu,tanh)'"
+            )
+
+
 @dataclass(frozen=True)
-class GridConfig:
+class GridConfig(BaseSearch):
     """Grid search: every combination of the axes.
 
     Attributes:
@@ -19,12 +54,13 @@ class GridConfig:
         space: always empty.
     """
 
+    takes_intervals: ClassVar[bool] = False
     name: Literal["grid"] = "grid"
     space: Space = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class RandomConfig:
+class RandomConfig(BaseSearch):
     """Random search: points drawn from the space, the same in every cell of the grid.
 
     Attributes:
@@ -34,6 +70,7 @@ class RandomConfig:
         space: intervals and choices, by key; filled in from the axes.
     """
 
+    takes_choices: ClassVar[bool] = True
     name: Literal["random"] = "random"
     samples: int = 16
     seed: int = 0
@@ -43,9 +80,22 @@ class RandomConfig:
         """Validate the number of points."""
         _check_samples(self.samples)
 
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Random points, each with a value for every key of the space.
+
+        Every key has its own stream of random numbers. So another dimension, or more samples,
+        leave the values that were drawn before unchanged.
+        """
+        streams = {key: random.Random(f"{self.seed}/{key}") for key in self.space}  # noqa: S311
+        return [
+            {key: dimension.at(streams[key].random()) for key, dimension in self.space.items()}
+            for _ in range(self.samples)
+        ]
+
 
 @dataclass(frozen=True)
-class OptunaConfig:
+class OptunaConfig(BaseSearch):
     """Optuna's TPE, which proposes points near the best so far, in every cell of the grid.
 
     Attributes:
@@ -58,6 +108,8 @@ class OptunaConfig:
         space: intervals and choices, by key; filled in from the axes.
     """
 
+    adaptive: ClassVar[bool] = True
+    takes_choices: ClassVar[bool] = True
     name: Literal["optuna"] = "optuna"
     samples: int = 32
     concurrent: int = 4
@@ -77,7 +129,7 @@ class OptunaConfig:
 
 
 @dataclass(frozen=True)
-class FrontierConfig:
+class FrontierConfig(BaseSearch):
     """Bisection along one key, in every cell of the grid: finds where a condition stops to hold.
 
     Attributes:
@@ -89,6 +141,8 @@ class FrontierConfig:
         space: the interval, by its key; filled in from the axes.
     """
 
+    adaptive: ClassVar[bool] = True
+    takes_stopped: ClassVar[bool] = False
     name: Literal["frontier"] = "frontier"
     condition: str = STABLE
     tolerance: float = 0.05
@@ -99,6 +153,14 @@ class FrontierConfig:
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
         Condition.read(self.condition)
+
+    def check_space(self) -> None:
+        """Raise ValueError unless the axes have one interval."""
+        if len(self.space) != 1:
+            raise ValueError(
+                f"search=frontier bisects one interval, and the axes name {len(self.space)}: "
+                "give one, as in 'train.eta=interval(0.5,4)'"
+            )
 
     @property
     def key(self) -> str:
@@ -116,25 +178,8 @@ class FrontierConfig:
 SearchConfig = GridConfig | RandomConfig | OptunaConfig | FrontierConfig
 
 
-def is_adaptive(config: SearchConfig) -> bool:
-    """Whether the next trials follow from results."""
-    return not isinstance(config, GridConfig | RandomConfig)
-
-
-def check_space(config: SearchConfig) -> None:
-    """Raise ValueError unless the axes have the intervals and choices that the search needs."""
-    if isinstance(config, FrontierConfig):
-        if len(config.space) != 1:
-            raise ValueError(
-                f"search=frontier bisects one interval, and the axes name {len(config.space)}: "
-                "give one, as in 'train.eta=interval(0.5,4)'"
-            )
-    elif not isinstance(config, GridConfig) and not config.space:
-        raise ValueError(
-            f"search={config.name} draws from intervals and choices, and the axes name none: "
-            "give one, as in 'train.eta=tag(log,interval(0.01,1))' or "
-            "'model.activation=choice(relu,tanh)'"
-        )
+# By name, as typed in `search=NAME`.
+SEARCHES: dict[str, type[BaseSearch]] = {kind.name: kind for kind in get_args(SearchConfig)}
 
 
 def _check_samples(samples: int) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.planning.plan import Plan
-from sweeps.search.summary import SearchSummary
+from sweeps.search.base import SearchSummary
 from sweeps.storage.record import ResultKey
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sweeps.config.early_stopping import AshaConfig, rung_losses
-from sweeps.config.request import ClusterConfig, LaunchConfig, launch_to_plain
-from sweeps.config.search import is_adaptive
+from sweeps.config.launch import ClusterConfig, LaunchConfig
+from sweeps.config.request import launch_to_plain
 from sweeps.driver.announcement import announcement, missing_weights, next_round
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.interruption import InterruptionNotes
@@ -19,15 +19,15 @@ from sweeps.driver.starting import StartingSweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
 from sweeps.driver.terminal import Terminal
-from sweeps.driver.trial_states import TrialStates, asked_before, load_states, outcomes_of
+from sweeps.driver.trial_states import TrialStates, load_states, outcomes_of
 from sweeps.errors import TrackingError
 from sweeps.execution.executor import Early, Train, training
 from sweeps.execution.own_ray import OwnRay
 from sweeps.execution.settings import WorkerSettings
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import Plan, PlannedTrial
-from sweeps.search.factory import choice_trials, sweep_name
-from sweeps.search.summary import summarize
+from sweeps.search.factory import choice_trials
+from sweeps.search.registry import summarize
 from sweeps.storage import weights
 from sweeps.storage.checkpoints import CheckpointCleaner, checkpoints_of
 from sweeps.storage.ledger import Ledger, SweepEntry
@@ -45,52 +45,43 @@ class Driver:
     def __init__(
         self,
         launched: LaunchConfig,
-        trials: list[PlannedTrial],
+        sweep: SweepState,
         options: Options,
         terminal: Terminal,
         tracker: Tracker,
         ledger: Ledger,
         own: OwnRay,
         starting: StartingSweep,
-        workers: int,
     ) -> None:
-        """Prepare; nothing is planned yet.
+        """Prepare; nothing is started yet.
 
         Args:
             launched: how to search, train and record.
-            trials: the listed trials, or the cells that are searched.
+            sweep: the sweep, whose first round was planned by the ledger.
             options: options of the command.
             terminal: where to print.
             tracker: the MLflow to record in.
             ledger: the ledger of the output root.
             own: the Ray of this machine, which may have started already.
             starting: what other commands see of the sweep until it is registered.
-            workers: number of packs that train at a time.
 
         Raises:
             TrackingError: MLflow does not give the study's experiment.
         """
-        self._launched, self._cells, self._options = launched, trials, options
+        self._launched, self._sweep, self._options = launched, sweep, options
         self._terminal, self._tracker, self._ledger = terminal, tracker, ledger
         self._experiment = tracker.experiment(launched.study)
-        self._name = sweep_name(launched, trials)
-        self._own, self._starting = own, starting
+        self._name, self._own, self._starting = sweep.sweep, own, starting
         self._folder = folder_of(ledger.path.parent, self._name)
         self._checkpoints = checkpoints_of(launched, self._name)
         self._weights = weights.folder_of(ledger.path.parent)
         self._requests, self._view = starting.requests, starting.view
-        self._sweep = SweepState(
-            launched,
-            trials,
-            self._lookup,
-            asked=[] if options.force else asked_before(ledger, launched, self._name),
-            checkpointed=list(self._checkpoints.packs().values()),
-            retry_failed=options.retry_failed,
-            workers=workers,
-        )
 
-    def complete(self) -> Finished:
+    def complete(self, planned: Plan) -> Finished:
         """Complete the sweep.
+
+        Args:
+            planned: the plan of its first round.
 
         Raises:
             ConfigError: there are no workers for it; nothing was started.
@@ -99,7 +90,7 @@ class Driver:
             ClusterLostError: the Ray cluster does not answer any more.
         """
         self._sync_before()
-        planned = self._next_plan()
+        planned = self._sweep.with_lookup(planned, self._lookup)
         self._announce(planned)
         with contextlib.ExitStack() as stack:
             waiting = self._terminal.waiting(_workers_text(self._launched.cluster))
@@ -113,9 +104,9 @@ class Driver:
             self._starting.registered()
             if planned.packs:
                 self._say_where_to_watch(entry)
-            planned, lines, waits = self._train_and_close(entry, planned, train)
+            planned, outcomes, waits = self._train_and_close(entry, planned, train)
         links = self._links(entry)
-        return Finished(planned, len(self._sweep.trained), lines, links, waits.results, waits)
+        return Finished(planned, len(self._sweep.trained), outcomes, links, waits.results, waits)
 
     def _links(self, entry: SweepEntry) -> dict[str, str]:
         """Return the addresses of the sweep's pages in MLflow."""
@@ -137,12 +128,6 @@ class Driver:
         for study, missing in synced.resent.items():
             self._terminal.say(f"MLflow had lost {missing} of study {study}: sent again.")
 
-    def _next_plan(self) -> Plan:
-        """Plan the next round."""
-        planned = self._sweep.next_round()
-        self._terminal.progress.plan(planned, self._sweep.reused)
-        return planned
-
     def _training(self, planned: Plan) -> contextlib.AbstractContextManager[Train]:
         """Start the workers for this plan and for the rounds after it."""
         settings = WorkerSettings.of(
@@ -152,7 +137,7 @@ class Driver:
             requests=self._requests,
             weights=self._weights if self._launched.record.weights else None,
         )
-        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._cells)]
+        packs = planned.packs and [*planned.packs, choice_trials(self._launched, self._sweep.cells)]
         return training(
             packs, self._launched.cluster, self._folder, settings, self._own, self._early()
         )
@@ -168,7 +153,8 @@ class Driver:
             return load_states(trials, self._ledger, sweep=self._name)
 
     def _announce(self, planned: Plan) -> None:
-        """Remove checkpoints that are no longer needed, and print what will be trained."""
+        """Remove checkpoints that are no longer needed, and show what will be trained."""
+        self._terminal.progress.plan(planned, self._sweep.reused)
         self._checkpoints.remove_ended(planned.finished | planned.failed)
         if (text := announcement(planned)) != self._starting.announced:
             self._terminal.say(text)
@@ -206,7 +192,7 @@ class Driver:
         """Delete all that is stored of trials that will be trained again.
 
         With --force that is every trial that will be trained; otherwise those that have a result
-        already, which does not count any more (see `Result.settled`).
+        already, which does not count any more (see `Result.is_final`).
 
         Raises:
             TrackingError: MLflow does not answer; nothing was deleted but what is in its trash.
@@ -224,14 +210,14 @@ class Driver:
 
     def _spec(self) -> dict[str, Any]:
         """Return the part of the sweep's spec that does not change from round to round."""
-        adaptive = is_adaptive(self._launched.search)
+        adaptive = self._launched.search.adaptive
         return {
             "command": self._options.command,
             "sources": self._options.sources,
             "figure": self._launched.figure,
             "launch": launch_to_plain(self._launched),
             "started": now(),
-            "cells": [asdict(cell) for cell in self._cells] if adaptive else [],
+            "cells": [asdict(cell) for cell in self._sweep.cells] if adaptive else [],
         }
 
     def _train_and_close(
@@ -253,8 +239,8 @@ class Driver:
                     finally:
                         sending.enter_context(self._terminal.waiting("sending to MLflow"))
                 self._checkpoints.remove_ended(self._sweep.states.ended)
-                lines = self._outcomes()
-                status = final_status(lines)
+                outcomes = self._outcomes()
+                status = final_status(outcomes)
             finally:
                 self._ledger.end_sweep(self._tracker.name, *page, status)
                 lease = self._tracker.pages.leased(entry.run_id)
@@ -263,9 +249,9 @@ class Driver:
                     experiment, run = self._ledger.page(self._tracker.name, *page)
                     notes = InterruptionNotes(self._ledger, self._tracker.name)
                     self._tracker.close_running(experiment, notes, run)
-        waits = synced.unsent.get(entry.study, PendingItems())
+        waits = synced.pending.get(entry.study, PendingItems())
         self._terminal.on_mlflow_state(waits.why)
-        return planned, lines, waits
+        return planned, outcomes, waits
 
     def _rounds(self, entry: SweepEntry, planned: Plan, train: Train, outbox: OutboxWorker) -> Plan:
         """Train round after round until the search asks for no more; return the last plan."""
@@ -285,7 +271,8 @@ class Driver:
             handler.handle_all(train(planned.packs), trials, ended)
             states = load_states(planned.trials, self._ledger, sweep=self._name)
             self._sweep.record_results(planned, states)
-            planned = self._next_plan()
+            planned = self._sweep.next_round()
+            self._terminal.progress.plan(planned, self._sweep.reused)
             if planned.packs:
                 self._forget(planned)
                 current = replace(entry, spec=entry.spec | self._sweep.spec())

@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.interruption import InterruptionNotes
 from sweeps.errors import TrackingError
 from sweeps.storage.ledger import Ledger, reading

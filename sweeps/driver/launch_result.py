@@ -51,12 +51,12 @@ class Finished:
     @property
     def failed(self) -> int:
         """Number of trials that have no result and were not stopped by a person."""
-        return sum(not line.finished for line in self.lines) - self.stopped
+        return sum(not outcome.finished for outcome in self.lines) - self.stopped
 
     @property
     def stopped(self) -> int:
         """Number of trials that a person stopped."""
-        return sum(line.status == STOPPED_BY_PERSON for line in self.lines)
+        return sum(outcome.status == STOPPED_BY_PERSON for outcome in self.lines)
 
 
 def ui_command(tracking: TrackingConfig, output: str) -> str:

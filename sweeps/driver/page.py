@@ -11,7 +11,7 @@ from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import html_report
 from sweeps.reports.figures import Study
 from sweeps.reports.html_report import ReportHeader
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.record import Columns
 from sweeps.tracking import sweep_metrics
@@ -20,7 +20,7 @@ from sweeps.tracking.tracker import Tracker
 
 
 def publish_page(
-    tracker: Tracker, ledger: Ledger, entry: SweepEntry, lines: list[TrialOutcome], folder: Path
+    tracker: Tracker, ledger: Ledger, entry: SweepEntry, outcomes: list[TrialOutcome], folder: Path
 ) -> Path:
     """Write a sweep's report, and its page in MLflow, and close the page's run.
 
@@ -28,7 +28,7 @@ def publish_page(
         tracker: the MLflow that has the page.
         ledger: holds the trajectories; it notes that the page is published.
         entry: the sweep.
-        lines: outcome of each trial.
+        outcomes: outcome of each trial.
         folder: folder for the report's files.
 
     Returns:
@@ -41,13 +41,13 @@ def publish_page(
     # Relative: the page may be served at another address than the one printed.
     links = {name: f"#{address.partition('#')[2]}" for name, address in addresses.items()}
     search = search_of(entry)
-    text = describe(entry.spec["command"], lines, links, summarize(search, lines))
-    files = report_files(entry, lines, trajectory_lookup(entry, ledger, tracker))
+    text = describe(entry.spec["command"], outcomes, links, summarize(search, outcomes))
+    files = report_files(entry, outcomes, trajectory_lookup(entry, ledger, tracker))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
-    points = sweep_metrics.points(lines, search)
+    points = sweep_metrics.points(outcomes, search)
     stopped_by = entry.spec.get("stopped_by", "")
     tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.set_published(tracker.name, entry.study, entry.sweep)
@@ -74,15 +74,17 @@ def trajectory_lookup(
 
 
 def report_files(
-    entry: SweepEntry, lines: list[TrialOutcome], trajectory: Callable[[str], Columns | None]
+    entry: SweepEntry, outcomes: list[TrialOutcome], trajectory: Callable[[str], Columns | None]
 ) -> dict[str, bytes | str]:
     """Return the content of a sweep's report files, by file name.
 
     Args:
         entry: the sweep.
-        lines: outcome of each trial.
+        outcomes: outcome of each trial.
         trajectory: returns a trial's trajectory for its config hash, or None.
     """
     header = ReportHeader(entry.sweep, entry.study, entry.spec["command"], entry.spec["figure"])
-    study = Study([line for line in lines if line.finished], trajectory, search_of(entry))
-    return html_report.files(header, study, lines)
+    study = Study(
+        [outcome for outcome in outcomes if outcome.finished], trajectory, search_of(entry)
+    )
+    return html_report.files(header, study, outcomes)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from sweeps.config.nested import percent
+from sweeps.config.texts import percent
 
 if TYPE_CHECKING:  # a command shows a waiting text before it imports these
     from sweeps.execution.events import Message, Progress

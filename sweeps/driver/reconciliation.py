@@ -6,7 +6,7 @@ by its tags, since ids that the ledger remembers may belong to something else by
 
 from dataclasses import dataclass
 
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.driver.register import begin_page, page_spec
 from sweeps.driver.trial_states import planned_of
 from sweeps.storage.ledger import Ledger, Page
@@ -45,7 +45,7 @@ def reconcile(tracker: Tracker, ledger: Ledger, study: str) -> Missing:
     gone = _find_pages(tracker, ledger, study, experiment, pages)
     incomplete = _incomplete_pages(tracker, ledger, study, list(pages))
     lost = _lost_results(tracker, ledger, study, experiment, check_files=bool(incomplete))
-    ledger.mark_unsent(tracker.name, study, lost)
+    ledger.mark_pending(tracker.name, study, lost)
     return Missing(len(lost), len(gone | incomplete))
 
 

@@ -42,7 +42,14 @@ def register_sweep(
 
 
 def update_sweep(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Write a running sweep's new spec into the ledger, and enqueue its new trials."""
+    """Write a running sweep's new spec into the ledger, and enqueue its new trials.
+
+    Args:
+        tracker: the MLflow that the results are for.
+        ledger: the ledger.
+        entry: the sweep, with its new spec.
+        planned: the plan of its next round.
+    """
     ledger.update_spec(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)
 
@@ -56,6 +63,14 @@ def begin_page(
     trials: Sequence[PlannedTrial],
 ) -> str:
     """Give a sweep a page in MLflow if it has none; return the id of the page's run.
+
+    Args:
+        tracker: the MLflow to record in.
+        experiment: id of the study's experiment.
+        study: name of the study.
+        sweep: name of the sweep.
+        spec: the sweep's command, launch config and trials, as plain data.
+        trials: the sweep's trials.
 
     Raises:
         TrackingError: MLflow did not take it.
@@ -83,7 +98,14 @@ def page_spec(
 
 
 def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) -> None:
-    """Put the results of a sweep's trials, present and future, into the ledger's outbox."""
+    """Put the results of a sweep's trials, present and future, into the ledger's outbox.
+
+    Args:
+        tracker: the MLflow that the results are for.
+        ledger: the ledger.
+        entry: the sweep.
+        planned: the plan with its trials.
+    """
     items = [
         OutboxItem(planned.study, t.config_hash, planned.sweep, t.name) for t in planned.trials
     ]

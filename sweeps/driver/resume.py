@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config.hashing import config_hash
-from sweeps.config.request import LaunchConfig, launch_from_plain, request, trial_from_plain
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import launch_from_plain, request, trial_from_plain
 from sweeps.driver.trial_states import single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial

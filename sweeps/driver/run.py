@@ -2,22 +2,26 @@
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Sequence
 
-from sweeps.config.request import LaunchConfig, Request
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import Request
 from sweeps.driver.announcement import announcement
 from sweeps.driver.driver import Driver
-from sweeps.driver.dry_run import plan_by_ledger
+from sweeps.driver.first_plan import sweep_by_ledger
 from sweeps.driver.launch_result import Finished, Options
-from sweeps.driver.session import opened
+from sweeps.driver.session import opened_ledger
 from sweeps.driver.starting import StartingSweep
 from sweeps.driver.terminal import Terminal
 from sweeps.execution.executor import check_cluster
 from sweeps.execution.own_ray import OwnRay
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
-from sweeps.search.factory import sweep_name
+from sweeps.storage.disk_errors import DATABASE_ERRORS, explained_errors
+from sweeps.storage.ledger import DAMAGED
 from sweeps.tracking import server
+from sweeps.tracking.tracker import Tracker
 
 
 def launch(
@@ -52,6 +56,12 @@ def run(
 ) -> Finished:
     """Complete the sweep of these trials.
 
+    Args:
+        launched: how to search, train and record.
+        trials: the listed trials, or the cells that are searched.
+        options: options of the command.
+        terminal: where to print.
+
     Raises:
         ConfigError: another sweep is being launched on the same output root, or there are
             no workers for this one; nothing was started.
@@ -60,26 +70,28 @@ def run(
     """
     with terminal.waiting("looking for workers"):  # refused before anything is written
         workers = check_cluster(launched.cluster, wait=True)
-    force, retry = options.force, options.retry_failed
-    starting = StartingSweep(launched, options, terminal, sweep_name(launched, trials))
-
-    @contextlib.contextmanager
-    def shown() -> Iterator[None]:
-        planned = plan_by_ledger(launched, trials, force=force, retry_failed=retry, workers=workers)
-        starting.announced = announcement(planned)
-        terminal.say(starting.announced)
-        with starting.shown(planned, server.tracker_name(launched.tracking)):
-            # A shared MLflow may hold results that the ledger lacks: it is asked before Ray starts.
-            local = launched.tracking.name == "local"
-            if planned.packs and local and launched.cluster.name == "local":
-                with terminal.waiting("starting Ray"):
-                    own.start(beside=server.import_mlflow)
-            yield
-
+    tracking = launched.tracking
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
-            tracker, ledger = stack.enter_context(opened(launched, shown))
-            driver = Driver(
-                launched, trials, options, terminal, tracker, ledger, own, starting, workers
-            )
-        return driver.complete()
+            ledger = stack.enter_context(opened_ledger(launched))
+            with explained_errors(ledger.path, DAMAGED, DATABASE_ERRORS):
+                sweep = sweep_by_ledger(
+                    launched,
+                    trials,
+                    None if options.force else ledger,
+                    retry_failed=options.retry_failed,
+                    workers=workers,
+                )
+                planned = sweep.next_round()
+            starting = StartingSweep(launched, options, terminal, sweep.sweep)
+            starting.announced = announcement(planned)
+            terminal.say(starting.announced)
+            stack.enter_context(starting.shown(planned, server.tracker_name(tracking)))
+            # A shared MLflow may hold results that the ledger lacks: it is asked before Ray starts.
+            if planned.packs and tracking.name == launched.cluster.name == "local":
+                with terminal.waiting("starting Ray"):
+                    own.start(beside=server.import_mlflow)
+            tracker = Tracker(tracking, ledger.path.parent)
+            stack.enter_context(explained_errors(ledger.path, DAMAGED, sqlite3.Error))
+            driver = Driver(launched, sweep, options, terminal, tracker, ledger, own, starting)
+        return driver.complete(planned)

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from sweeps.config.launch import LaunchConfig
@@ -17,21 +17,30 @@ from sweeps.tracking.tracker import Tracker
 
 
 @contextlib.contextmanager
-def opened(
-    config: LaunchConfig,
-    held: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
-) -> Iterator[tuple[Tracker, Ledger]]:
+def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
     """Hold the output root for this process alone, with its ledger and MLflow open.
-
-    Args:
-        config: where it is, and which MLflow.
-        held: its context is entered once the root is held, before MLflow is imported, which
-            takes seconds, and left before the root is released.
 
     Raises:
         ConfigError: another process holds it, or it cannot be used.
         DiskError: its disk is full or fails.
         TrackingError: MLflow cannot be used.
+    """
+    with opened_ledger(config) as ledger:
+        tracker = Tracker(config.tracking, Path(config.paths.output))
+        with explained_errors(ledger.path, DAMAGED, sqlite3.Error):
+            yield tracker, ledger
+
+
+@contextlib.contextmanager
+def opened_ledger(config: LaunchConfig) -> Iterator[Ledger]:
+    """Hold the output root for this process alone, with its ledger open.
+
+    Args:
+        config: where it is, and which MLflow will be used.
+
+    Raises:
+        ConfigError: another process holds it, or it cannot be used.
+        DiskError: its disk is full or fails.
     """
     check_server(config.tracking)  # refused before anything is written
     output = Path(config.paths.output)
@@ -39,15 +48,13 @@ def opened(
         store.uri(output)
     with explained_errors(output):
         output.mkdir(parents=True, exist_ok=True)
-    with _locked(output), contextlib.ExitStack() as stack:
+    with _locked(output):
         set_cache_folder(output)
         path = ledger_path(config)
         with explained_errors(path, DAMAGED):
-            ledger = stack.enter_context(contextlib.closing(Ledger(path)))
-        stack.enter_context(held())
-        tracker = Tracker(config.tracking, output)
-        stack.enter_context(explained_errors(path, DAMAGED, sqlite3.Error))
-        yield tracker, ledger
+            ledger = Ledger(path)
+        with contextlib.closing(ledger):
+            yield ledger
 
 
 @contextlib.contextmanager

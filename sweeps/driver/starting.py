@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweeps.config.request import LaunchConfig, launch_to_plain
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import launch_to_plain
 from sweeps.driver.heartbeat import HeartbeatWriter, last_heartbeat
 from sweeps.driver.launch_result import Options
 from sweeps.driver.live_view import LiveView

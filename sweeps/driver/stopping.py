@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.heartbeat import last_heartbeat
 from sweeps.driver.starting import starting_sweeps
 from sweeps.driver.trial_states import load_states, planned_of, single_sweep

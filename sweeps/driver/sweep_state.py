@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.trial_states import TrialStates
 from sweeps.planning.plan import Plan, PlannedTrial, plan
 from sweeps.search.base import Search
@@ -15,6 +15,7 @@ class SweepState:
 
     Attributes:
         sweep: the sweep's name.
+        cells: the listed trials, or the cells to search.
         trials: all trials so far, each once.
         states: their results and failures.
         reused: hashes of the trials that had a result when the search first asked for them.
@@ -43,10 +44,13 @@ class SweepState:
             retry_failed: train failed trials again.
             workers: number of packs that train at a time.
         """
-        self._search: Search = create_search(launch, cells, asked)
         self._launch, self._lookup, self._retry = launch, lookup, retry_failed
-        self._checkpointed, self._workers = checkpointed, workers
-        self.sweep = sweep_name(launch, cells)
+        self._asked, self._checkpointed, self._workers = asked, checkpointed, workers
+        self.sweep, self.cells = sweep_name(launch, cells), cells
+        self._begin()
+
+    def _begin(self) -> None:
+        self._search: Search = create_search(self._launch, self.cells, self._asked)
         self.trials: list[PlannedTrial] = []
         self.states = TrialStates()
         self.reused: set[str] = set()
@@ -62,6 +66,22 @@ class SweepState:
             if planned.packs or not trials:
                 return planned
             self._search.tell(self.states.results)
+
+    def with_lookup(
+        self, planned: Plan, lookup: Callable[[list[PlannedTrial]], TrialStates]
+    ) -> Plan:
+        """Use another lookup from now on, and plan the first round anew if it knows more results.
+
+        Args:
+            planned: the first round's plan.
+            lookup: as for `SweepState`.
+        """
+        self._lookup = lookup
+        unknown = [trial for trial in self.trials if trial.config_hash not in self.states.results]
+        if not unknown or not lookup(unknown).results:
+            return planned
+        self._begin()
+        return self.next_round()
 
     def record_results(self, planned: Plan, states: TrialStates) -> None:
         """Take over the results of a round that was trained.

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.expired_runs import close_expired_runs
 from sweeps.driver.outbox import publish_results
 from sweeps.driver.page import publish_page
@@ -47,12 +47,12 @@ class SyncResult:
     Attributes:
         sent: number of pending results that were sent.
         resent: what MLflow had lost and was sent again.
-        unsent: what MLflow has not taken, and why.
+        pending: what MLflow has not taken, and why.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
     resent: dict[str, Missing] = field(default_factory=dict)
-    unsent: dict[str, PendingItems] = field(default_factory=dict)
+    pending: dict[str, PendingItems] = field(default_factory=dict)
 
 
 def sync_study(
@@ -101,8 +101,10 @@ def _publish_pages(tracker: Tracker, ledger: Ledger, failed: Collection[str]) ->
         if entry.study in failed or entry.study in why:
             continue
         try:
-            lines = outcomes_of_entry(entry, ledger, tracker)
-            publish_page(tracker, ledger, entry, lines, folder_of(ledger.path.parent, entry.sweep))
+            outcomes = outcomes_of_entry(entry, ledger, tracker)
+            publish_page(
+                tracker, ledger, entry, outcomes, folder_of(ledger.path.parent, entry.sweep)
+            )
         except TrackingError as error:
             why[entry.study] = str(error)
     return why
@@ -120,7 +122,7 @@ def _sync_result(
     done = SyncResult()
     for study in sorted({*before, *lost, *failed, *results, *pages}):
         if left := PendingItems(results[study], pages[study], failed.get(study, "")):
-            done.unsent[study] = left
+            done.pending[study] = left
             continue
         if before[study]:
             done.sent[study] = before[study]
@@ -156,12 +158,12 @@ def rewrite_report(config: LaunchConfig, prefix: str) -> Path:
     require_record(Path(config.paths.output))
     with opened(config) as (tracker, ledger):
         study = single_sweep(ledger.sweeps_like(prefix, tracker.name), prefix).study
-        left = sync_study(tracker, ledger, [study]).unsent.get(study, PendingItems())
+        left = sync_study(tracker, ledger, [study]).pending.get(study, PendingItems())
         entry = single_sweep(ledger.sweeps_like(prefix, tracker.name), prefix)
         folder = folder_of(ledger.path.parent, entry.sweep)
-        lines = outcomes_of_entry(entry, ledger, tracker)
+        outcomes = outcomes_of_entry(entry, ledger, tracker)
         try:
-            return publish_page(tracker, ledger, entry, lines, folder)
+            return publish_page(tracker, ledger, entry, outcomes, folder)
         except TrackingError as error:
             why = left.why or error
             raise TrackingError(f"{why}; the report is in {folder}") from error

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.driver.columns import as_text, fitting_columns, wrapping_columns
+from sweeps.driver.narrow_tables import as_text, fitting_columns, wrapping_columns
 from sweeps.driver.progress import SweepProgress
 
 # Most rows of a table: more are too many to read, and take seconds to lay out.

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig, search_from_plain
-from sweeps.config.search import SearchConfig, is_adaptive
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import search_from_plain
+from sweeps.config.search import SearchConfig
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Failure, Ledger, Result, SweepEntry, reading
@@ -61,8 +62,8 @@ def load_states(
     results = ledger.results(hashes, sweep) | ledger.results(hashes)
     if tracker:
         results |= tracker.finished_results(experiment, hashes - set(results))
-    settled = {digest: r for digest, r in results.items() if r.settled(draws[digest])}
-    return TrialStates(settled, ledger.failures(hashes))
+    final = {digest: result for digest, result in results.items() if result.is_final(draws[digest])}
+    return TrialStates(final, ledger.failures(hashes))
 
 
 def outcomes_of(
@@ -96,8 +97,14 @@ def planned_of(entry: SweepEntry) -> list[PlannedTrial]:
 
 
 def asked_before(ledger: Ledger, launch: LaunchConfig, sweep: str) -> list[PlannedTrial]:
-    """Trials that the search of a sweep has asked for so far, in their order."""
-    if not is_adaptive(launch.search):
+    """Trials that the search of a sweep has asked for so far, in their order.
+
+    Args:
+        ledger: the ledger that lists them.
+        launch: the sweep's launch settings.
+        sweep: the sweep's name.
+    """
+    if not launch.search.adaptive:
         return []
     return max(map(planned_of, ledger.sweeps_like(sweep)), key=len, default=[])
 
@@ -106,6 +113,11 @@ def outcomes_of_entry(
     entry: SweepEntry, ledger: Ledger, tracker: Tracker | None = None
 ) -> list[TrialOutcome]:
     """Return the present outcome of each trial of a recorded sweep.
+
+    Args:
+        entry: the sweep.
+        ledger: the ledger.
+        tracker: the MLflow to look in for results of other machines; None: only the ledger.
 
     Raises:
         TrackingError: MLflow does not answer.

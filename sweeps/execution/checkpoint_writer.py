@@ -14,7 +14,7 @@ from deq.training.checkpoint import (
     numerical_environment,
     write_checkpoint,
 )
-from sweeps.config.nested import one_line
+from sweeps.config.texts import one_line
 from sweeps.storage.checkpoints import Checkpoints, Pack, begin_pack, digest_of
 from sweeps.storage.record import now
 

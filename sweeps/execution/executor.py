@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deq.linalg.hardware import gpu_count
 from sweeps.config.early_stopping import AshaConfig, RungLosses, Stopping
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.execution.events import Message
 from sweeps.execution.git import code_version

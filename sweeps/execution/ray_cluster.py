@@ -13,7 +13,7 @@ import ray._private.worker
 from ray.exceptions import NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.errors import ConfigError
 from sweeps.execution import local_ray
 from sweeps.execution.git import code_version

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deq.linalg.hardware import gpu_count
 from sweeps.config.launch import SMALLEST, ClusterConfig
-from sweeps.config.nested import format_bytes
+from sweeps.config.texts import format_bytes
 
 
 def needs(config: ClusterConfig) -> dict[str, float]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.early_stopping import Stopping
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.stop_requests import StopRequests
 

@@ -18,8 +18,8 @@ from ray.tune.execution import class_cache
 from ray.tune.trainable.function_trainable import wrap_function
 
 from deq.linalg.hardware import gpu_count
-from sweeps.config.nested import one_line
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
+from sweeps.config.texts import one_line
 from sweeps.execution import trial_thread
 from sweeps.execution.abandoned import abandon
 from sweeps.execution.batching import batched, with_figures

@@ -10,8 +10,8 @@ from typing import Any
 
 import deq
 from deq.training.checkpoint import UnusableError
-from sweeps.config.nested import format_bytes, one_line
 from sweeps.config.request import trial_from_plain
+from sweeps.config.texts import format_bytes, one_line
 from sweeps.execution.endings import endings
 from sweeps.execution.events import Done, Failed, Message, Stopped
 from sweeps.execution.pack_training import PackTraining, WorkerTrial, notes

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.trial_states import single_sweep
 from sweeps.storage.ledger import SweepEntry, reading
 from sweeps.storage.output_root import ledger_path, require_record

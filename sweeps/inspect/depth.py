@@ -7,8 +7,8 @@ from pathlib import Path
 
 import deq
 from deq.config import MOST_LAYERS
-from sweeps.config.nested import one_line
 from sweeps.config.request import Request, trial_from_plain
+from sweeps.config.texts import one_line
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import format_number

@@ -13,7 +13,7 @@ from pathlib import Path
 import deq
 from sweeps import __version__
 from sweeps.config.config_files import user_folders, why_unused
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.errors import SweepsError
 from sweeps.execution.executor import check_cluster, missing_gpus
 from sweeps.execution.git import code_version

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import deq
-from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain
+from sweeps.config.texts import format_bytes
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
 from sweeps.metrics import SLACKS

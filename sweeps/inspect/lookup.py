@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.trial_states import outcomes_of_entry
 from sweeps.errors import ConfigError
 from sweeps.storage.ledger import reading

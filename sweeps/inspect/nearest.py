@@ -37,23 +37,15 @@ class Nearest:
         return f"nearest {self.config_hash[:12]}: {changes}"
 
 
-class NearestConfigs:
-    """Index of finished configs. The distance counts (key, value) pairs that only one has."""
+def nearest_of(config: Flat, others: Sequence[frozenset[tuple[str, str]]]) -> int | None:
+    """Index of the config with the fewest differing pairs, the latest of several; None without one.
 
-    def __init__(self, configs: Sequence[Flat]) -> None:
-        """Index flat configs, oldest first."""
-        sets = [_items(config) for config in configs]
-        # Pairs that all configs share change no order of distances: comparing less is faster.
-        self._common = frozenset.intersection(*sets) if sets else frozenset()
-        self._sets = [items - self._common for items in sets]
-
-    def nearest(self, config: Flat) -> int | None:
-        """Index of the nearest config, the latest of equally near ones; None without configs."""
-        items = _items(config) - self._common
-        distances = [len(items ^ other) for other in self._sets]
-        if not distances:
-            return None
-        return len(distances) - 1 - distances[::-1].index(min(distances))
+    Args:
+        config: a flat config.
+        others: the `pairs` of each other config, oldest first.
+    """
+    new = pairs(config)
+    return min(range(len(others)), key=lambda i: (len(new ^ others[i]), -i), default=None)
 
 
 def nearest_finished(plan: Plan, output: Path) -> dict[str, Nearest | None]:
@@ -66,33 +58,31 @@ def nearest_finished(plan: Plan, output: Path) -> dict[str, Nearest | None]:
         By config hash; None if no trial is finished yet.
     """
     finished = _finished(output)
-    index = NearestConfigs([canonical for _, canonical in finished])
+    others = [pairs(canonical) for _, canonical in finished]
     nearest: dict[str, Nearest | None] = {}
     for trial in plan.trials:
         if trial.config_hash not in plan.finished:
             canonical = flatten(canonical_of(trial.plain))
-            i = index.nearest(canonical)
-            nearest[trial.config_hash] = None
-            if i is not None:
-                config_hash, other = finished[i]
-                nearest[trial.config_hash] = Nearest(config_hash, _differences(other, canonical))
+            i = nearest_of(canonical, others)
+            nearest[trial.config_hash] = i if i is None else _nearest(*finished[i], canonical)
     return nearest
 
 
-def _items(config: Flat) -> frozenset[tuple[str, str]]:
+def pairs(config: Flat) -> frozenset[tuple[str, str]]:
     """The (key, JSON value) pairs of a flat config; JSON tells 1 from 1.0 and True."""
     return frozenset((key, json.dumps(value)) for key, value in config.items())
 
 
-def _differences(old: Flat, new: Flat) -> dict[str, tuple[Any, Any]]:
-    """(old, new) values of the keys that differ; a canonical config omits keys at defaults."""
+def _nearest(config_hash: str, old: Flat, new: Flat) -> Nearest:
+    """A finished trial and its differences; a canonical config omits keys at their defaults."""
     default = flatten(trial_to_plain(deq.TrialConfig()))
     before, after = default | old, default | new
-    return {
+    keys = {
         key: (before.get(key), after.get(key))
         for key in dict.fromkeys([*new, *old])
         if (key in old, old.get(key)) != (key in new, new.get(key))
     }
+    return Nearest(config_hash, keys)
 
 
 def _finished(output: Path) -> list[tuple[str, Flat]]:

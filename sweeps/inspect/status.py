@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.driver.heartbeat import Heartbeat, last_heartbeat
 from sweeps.driver.interruption import checkpoint_steps, resume_note
 from sweeps.driver.starting import starting_sweeps
@@ -21,7 +21,7 @@ from sweeps.driver.trial_states import (
 )
 from sweeps.planning.outcomes import STOPPED_BY_PERSON
 from sweeps.planning.plan import PlannedTrial
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 from sweeps.storage.ledger import Ledger, SweepEntry, reading
 from sweeps.storage.output_root import folder_of, ledger_path, require_record
 

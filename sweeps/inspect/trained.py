@@ -5,7 +5,7 @@ from pathlib import Path
 
 import deq
 from sweeps.config.hashing import config_hash
-from sweeps.config.request import LaunchConfig
+from sweeps.config.launch import LaunchConfig
 from sweeps.errors import ConfigError
 from sweeps.inspect.lookup import has_mlflow, record_of
 from sweeps.storage.ledger import reading

@@ -33,7 +33,13 @@ def difference(first: Record, second: Record) -> Difference:
 def table(
     differences: Difference, first: Record, second: Record
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows for a terminal."""
+    """Header and rows for a terminal.
+
+    Args:
+        differences: as `difference` found them.
+        first: one trial.
+        second: the other trial.
+    """
     rows = [
         [name, _shown(a), _shown(b)]
         for part in (differences.keys, differences.results)

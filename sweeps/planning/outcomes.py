@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import deq
 from sweeps.config.early_stopping import STOPPED
 from sweeps.config.nested import flatten
+from sweeps.planning.groups import grouped
 from sweeps.planning.labels import Labels
 from sweeps.planning.plan import PlannedTrial
 
@@ -63,16 +64,16 @@ class SeedGroup:
     Attributes:
         name: short name that states the values of `varying`.
         varying: values of the sweep's axes, without the seed, by key.
-        lines: the outcome for each seed.
+        outcomes: the outcome for each seed.
     """
 
     name: str
     varying: dict[str, Any]
-    lines: list[TrialOutcome]
+    outcomes: list[TrialOutcome]
 
     def mean(self, key: str) -> "deq.Mean | None":
         """Mean of a metric over the seeds; None when no seed has it."""
-        values = values_of(self.lines, key)
+        values = values_of(self.outcomes, key)
         return deq.mean(values) if values else None
 
 
@@ -128,14 +129,11 @@ def status_counts(outcomes: Sequence[TrialOutcome]) -> dict[str, int]:
 
 def seed_groups(outcomes: Sequence[TrialOutcome]) -> list[SeedGroup]:
     """Groups of trials that differ in their seed only, in the plan's order."""
-    groups: dict[str, list[TrialOutcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(outcome.planned.cell_hash, []).append(outcome)
-    labels = labels_of(outcomes)
-    varying = [_without(group[0].planned.varying, "seed") for group in groups.values()]
+    labels, groups = labels_of(outcomes), grouped(outcomes, lambda each: each.planned.cell_hash)
+    varying = [_without(group[0].planned.varying, "seed") for _, group in groups]
     return [
         SeedGroup(labels(values), values, group)
-        for values, group in zip(varying, groups.values(), strict=True)
+        for values, (_, group) in zip(varying, groups, strict=True)
     ]
 
 
@@ -152,11 +150,7 @@ def group_by_others(
     Returns:
         (values of the other keys that vary, the trials with these values) of each group.
     """
-    groups: dict[str, tuple[dict[str, Any], list[TrialOutcome]]] = {}
-    for outcome in outcomes:
-        others = _without(outcome.planned.varying, *keys)
-        groups.setdefault(repr(sorted(others.items())), (others, []))[1].append(outcome)
-    return list(groups.values())
+    return grouped(outcomes, lambda each: _without(each.planned.varying, *keys))
 
 
 def _without(varying: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import deq
 from sweeps.config.hashing import both_hashes, set_hash
-from sweeps.config.nested import format_bytes
 from sweeps.config.request import Request, trial_from_plain, trial_to_plain
+from sweeps.config.texts import format_bytes
 from sweeps.errors import ConfigError
+from sweeps.planning.groups import grouped
 from sweeps.planning.labels import Labels
 from sweeps.planning.packs import split_pack
 
@@ -229,12 +230,8 @@ def _packs(
     trials: Sequence[PlannedTrial], size: int | Literal["auto"], share: int
 ) -> list[list[PlannedTrial]]:
     """Packs of trials that can train together, at most `size` or, with auto, `share` in each."""
-    groups: dict[str, list[PlannedTrial]] = {}
-    for trial in trials:
-        shared = [_value(trial.plain, key) for key in _SHARED]
-        groups.setdefault(repr(shared), []).append(trial)
     packs = []
-    for group in groups.values():
+    for _, group in grouped(trials, lambda trial: [_value(trial.plain, key) for key in _SHARED]):
         most = max(1, min(group[0].pack, share)) if size == "auto" else size
         packs += split_pack(group, most)
     return packs

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.config.early_stopping import STOPPED, STOPPED_AT
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.planning.outcomes import MISSING, TrialOutcome, format_number
 
 # Text for each kind of remark after the number of trials, the most serious kind first.

@@ -119,9 +119,9 @@ def _chosen(outcomes: Sequence[TrialOutcome]) -> list[tuple[str, TrialOutcome]]:
     """At most MAX_CURVES (group name, trial) pairs, with equally many seeds of each group."""
     groups = evenly(seed_groups(outcomes), MAX_CURVES)
     # (seed's position, group's position): the first seeds of all groups come first.
-    places = sorted((k, i) for i, group in enumerate(groups) for k in range(len(group.lines)))
+    places = sorted((k, i) for i, group in enumerate(groups) for k in range(len(group.outcomes)))
     chosen = sorted((i, k) for k, i in places[:MAX_CURVES])
-    return [(groups[i].name, groups[i].lines[k]) for i, k in chosen]
+    return [(groups[i].name, groups[i].outcomes[k]) for i, k in chosen]
 
 
 def _curves(outcome: TrialOutcome, group: str, columns: Columns) -> Curves:

@@ -27,7 +27,7 @@ def metrics_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "
     import pandas as pd
 
     frame = pd.DataFrame([x.summary for x in outcomes], columns=list(metrics), dtype=float)
-    names = {g.lines[0].planned.cell_hash: g.name for g in seed_groups(outcomes)}
+    names = {g.outcomes[0].planned.cell_hash: g.name for g in seed_groups(outcomes)}
     frame["cell"] = [x.planned.cell_hash for x in outcomes]
     frame["group"] = [names[x.planned.cell_hash] for x in outcomes]
     frame["stopped"] = pd.Series([x.status == STOPPED for x in outcomes], dtype=bool)

@@ -7,7 +7,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sweeps.config.search import GridConfig
 from sweeps.config.yaml_text import to_yaml
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
@@ -16,7 +15,7 @@ from sweeps.reports.claims import scorecard
 from sweeps.reports.figures import FIGURES, Study
 from sweeps.reports.spread import of_seeds
 from sweeps.reports.verdict import verdict
-from sweeps.search.summary import summarize
+from sweeps.search.registry import KINDS, summarize
 
 # Metrics whose means over seeds the page shows, by their names there.
 SEED_METRICS = {
@@ -82,7 +81,7 @@ def files(
         total_remarks=len(all_remarks),
     )
     texts: dict[str, str | bytes] = {"report.html": page, "trials.csv": outcomes.to_csv(trials)}
-    if not isinstance(study.search, GridConfig):
+    if study.search.space:
         texts["search.yaml"] = to_yaml(asdict(study.search))
     return texts | shown | others
 
@@ -91,7 +90,8 @@ def _figures(header: ReportHeader, study: Study) -> tuple[dict[str, bytes], dict
     """PNG figures by file name: those that the page shows, and those that are only files."""
     from sweeps.reports.figures import rates  # imports matplotlib
 
-    own = {"frontier": "frontier", "optuna": "best"}.get(study.search.name, header.figure)
+    kind = KINDS.get(type(study.search))
+    own = kind.figure if kind else header.figure
     shown = {f"{name}.png": FIGURES[name](study) for name in dict.fromkeys([own, header.figure])}
     others = {"loss_curves.png": FIGURES["curves"](study)}
     return shown, others | {"measured_vs_predicted.png": rates.scatter(study)}
@@ -107,7 +107,7 @@ def _trials(trials: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]
 
 def _statistics(group: SeedGroup) -> list[list[str]]:
     """Mean and spread over the seeds, for each of SEED_METRICS."""
-    values = [outcomes.values_of(group.lines, key) for key in SEED_METRICS.values()]
+    values = [outcomes.values_of(group.outcomes, key) for key in SEED_METRICS.values()]
     return [of_seeds(each) if each else ["-"] for each in values]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.config.nested import count_noun, percent
+from sweeps.config.texts import count_noun, percent
 from sweeps.metrics import SLACKS, slack_holds
 from sweeps.planning.labels import value_text
 from sweeps.planning.outcomes import TrialOutcome

@@ -1,14 +1,17 @@
-"""Protocol of a search: rounds of trials that follow from the results of earlier rounds.
+"""Protocol of a search, rounds of trials that follow from earlier results, and its table.
 
 A search is not saved. A relaunch builds it anew from the trials that the ledger's sweep entry
 lists, tells it the results that the ledger holds, and goes on.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Result
+
+FEW = 3  # cells whose results fit in one line
 
 
 class Search(Protocol):
@@ -46,3 +49,35 @@ class AllAtOnce:
 
     def tell(self, results: Mapping[str, Result]) -> None:
         """Ignore the results."""
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """Table of a search's results.
+
+    Attributes:
+        title, header, rows: the table.
+        brief_columns: number of columns, from the first, that `brief` shows.
+        remarks: sentences on the whole table.
+        by_cell: (values of a cell, metric) of each cell that has the metric, by its name.
+        by_step: (step, metric) of each series, by the name of the metric and of the series.
+    """
+
+    title: str
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    brief_columns: int = 3
+    remarks: list[str] = field(default_factory=list)
+    by_cell: dict[str, list[tuple[dict[str, Any], float]]] = field(default_factory=dict)
+    by_step: dict[str, list[tuple[str, list[tuple[int, float]]]]] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> list[dict[str, str]]:
+        """The rows as dicts by column."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+    @property
+    def brief(self) -> str:
+        """The first rows in one line, to show while the search runs."""
+        rows = "; ".join(" ".join(row[: self.brief_columns]) for row in self.rows[:FEW])
+        return rows + ("; ..." if len(self.rows) > FEW else "")

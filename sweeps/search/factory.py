@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.config.hashing import set_hash
-from sweeps.config.request import LaunchConfig, Request, updated_trial
-from sweeps.config.search import FrontierConfig, OptunaConfig, is_adaptive
+from sweeps.config.launch import LaunchConfig
+from sweeps.config.request import Request, updated_trial
 from sweeps.config.space import Choice, Interval
 from sweeps.planning.plan import PlannedTrial, trials_of
 from sweeps.search.base import AllAtOnce, Search
-from sweeps.search.bisection import Bisection
+from sweeps.search.registry import KINDS
 
 
 def create_search(
@@ -28,23 +28,18 @@ def create_search(
         ConfigError: the largest trial that it may ask for does not fit into memory.
     """
     config = launch.search
-    if not is_adaptive(config):
+    if not config.adaptive:
         return AllAtOnce(cells)
     propose = Proposer(launch, cells)
     largest = {key: d.high for key, d in config.space.items() if isinstance(d, Interval)}
     for cell in cells:
         propose(cell, largest)
-    if isinstance(config, FrontierConfig):
-        return Bisection(config, cells, propose)
-    assert isinstance(config, OptunaConfig)
-    from sweeps.search.optuna import Tpe  # slow to import
-
-    return Tpe(config, cells, propose, asked)
+    return KINDS[type(config)].create(config, cells, propose, asked)
 
 
 def choice_trials(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[PlannedTrial]:
     """A trial for every value that a search may choose, which workers must be able to load."""
-    if not is_adaptive(launch.search):
+    if not launch.search.adaptive:
         return []
     propose = Proposer(launch, cells)
     return [
@@ -58,7 +53,7 @@ def choice_trials(launch: LaunchConfig, cells: list[PlannedTrial]) -> list[Plann
 def sweep_name(launch: LaunchConfig, cells: list[PlannedTrial]) -> str:
     """Name of a sweep: 12 hex digits of a hash of its cells, search and early stopping."""
     parts = [cell.config_hash for cell in cells]
-    if is_adaptive(launch.search):
+    if launch.search.adaptive:
         parts.append(json.dumps(asdict(launch.search), sort_keys=True))
     if launch.early_stopping.name != "none":
         parts.append(json.dumps(asdict(launch.early_stopping), sort_keys=True))

@@ -8,6 +8,7 @@ from typing import Any
 import deq
 from sweeps.config.nested import flatten
 from sweeps.config.search import FrontierConfig
+from sweeps.planning.groups import grouped
 from sweeps.planning.labels import Labels
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import main_axis
@@ -69,17 +70,18 @@ def growths(
     axis = main_axis([values for values, _, _ in cells])
     if axis is None or config.interval.scale != "log":
         return []
-    series: dict[str, tuple[dict[str, Any], list[tuple[float, float, TrialOutcome]]]] = {}
-    for values, bracket, outcome in cells:
-        rest = {key: value for key, value in values.items() if key not in (axis, "seed")}
-        points = series.setdefault(repr(rest), (rest, []))[1]
-        if bracket and bracket.ends and bracket.ends[0] > 0:
-            points.append((float(values[axis]), math.sqrt(math.prod(bracket.ends)), outcome))
-    labels = Labels(key for rest, _ in series.values() for key in rest)
-    fitted = [
-        _growth(config, axis, labels(rest) if rest else "", points)
-        for rest, points in series.values()
-    ]
+    series = grouped(
+        cells, lambda cell: {k: v for k, v in cell[0].items() if k not in (axis, "seed")}
+    )
+    labels = Labels(key for rest, _ in series for key in rest)
+    fitted = []
+    for rest, of_series in series:
+        points = [
+            (float(values[axis]), math.sqrt(math.prod(bracket.ends)), outcome)
+            for values, bracket, outcome in of_series
+            if bracket and bracket.ends and bracket.ends[0] > 0
+        ]
+        fitted.append(_growth(config, axis, labels(rest) if rest else "", points))
     return [growth for growth in fitted if growth]
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps.config.condition import mean
 from sweeps.config.search import OptunaConfig
 from sweeps.config.space import Choice, Dimension, short
+from sweeps.planning.groups import grouped
 from sweeps.planning.plan import PlannedTrial
 from sweeps.storage.ledger import Result
 
@@ -46,10 +47,8 @@ class Tpe:
             asked: trials that an earlier launch of this sweep asked for, in their order.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        groups: dict[str, list[PlannedTrial]] = {}
-        for cell in cells:
-            groups.setdefault(cell.cell_hash, []).append(cell)
-        self._studies = [_Study(config, seeds, propose) for seeds in groups.values()]
+        groups = grouped(cells, lambda cell: cell.cell_hash)
+        self._studies = [_Study(config, seeds, propose) for _, seeds in groups]
         self._replay = [study.points_of(asked) for study in self._studies]
         self._order = {trial.config_hash: place for place, trial in enumerate(asked)}
         self._seeds, self._concurrent = len(cells), config.concurrent

@@ -41,8 +41,8 @@ class Result:
     status: str
     summary: dict[str, float]
 
-    def settled(self, max_draws: int) -> bool:
-        """Whether it stays as it is when so many networks may be drawn.
+    def is_final(self, max_draws: int) -> bool:
+        """Whether training again would not change it when so many networks may be drawn.
 
         The limit is no part of a trial's identity, so a rejected trial may be trained again
         under a higher limit.

@@ -73,7 +73,7 @@ class Outbox:
         )
         return {run_id: ResultKey(*key) for run_id, *key in rows}
 
-    def mark_unsent(self, tracker: str, study: str, keys: Iterable[ResultKey]) -> None:
+    def mark_pending(self, tracker: str, study: str, keys: Iterable[ResultKey]) -> None:
         """Make results pending again that MLflow has lost."""
         rows = [(tracker, study, *key) for key in keys]
         with transaction(self._db):

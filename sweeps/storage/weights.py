@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.config.early_stopping import STOPPED_AT
-from sweeps.config.nested import one_line
+from sweeps.config.texts import one_line
 from sweeps.storage.record import Record
 
 if TYPE_CHECKING:

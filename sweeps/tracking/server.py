@@ -5,7 +5,7 @@ import socket
 import urllib.parse
 from pathlib import Path
 
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.errors import ConfigError, TrackingError
 from sweeps.redaction import without_secrets
 

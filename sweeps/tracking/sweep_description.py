@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from sweeps.config.nested import count_noun
+from sweeps.config.texts import count_noun
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
 from sweeps.reports.frames import MEASURED, OVER_LINEARIZED
 from sweeps.reports.spread import listed, of_seeds
 from sweeps.reports.verdict import OVER_BOUND, verdict
-from sweeps.search.summary import SearchSummary
+from sweeps.search.base import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
 COLUMNS = {
@@ -73,7 +73,7 @@ def _groups(lines: Sequence[TrialOutcome]) -> str:
 
 def _seeds(group: SeedGroup) -> str:
     """Return the number of seeds; where some have no result, how many have one."""
-    finished, total = sum(outcome.finished for outcome in group.lines), len(group.lines)
+    finished, total = sum(outcome.finished for outcome in group.outcomes), len(group.outcomes)
     return str(total) if finished == total else f"{finished} of {total}"
 
 
@@ -87,7 +87,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _values(group: SeedGroup, key: str) -> str:
     """Return the mean over the seeds, and their spread."""
-    values = outcomes.values_of(group.lines, key)
+    values = outcomes.values_of(group.outcomes, key)
     if not values:
         return "-"
     mean, *spread = of_seeds(values) if len(values) > 1 else [of_seeds(values)[0]]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.config.search import FrontierConfig, OptunaConfig, SearchConfig
+from sweeps.config.search import SearchConfig
 from sweeps.planning import outcomes
 from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import main_axis
-from sweeps.search import summary
+from sweeps.search.registry import summarize
 from sweeps.storage.step_metrics import Point
 
 # The sweep's page shows the means of these metrics over seeds.
@@ -47,28 +47,28 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
     for key in CELL_METRICS:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
         points += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
-    if isinstance(search, FrontierConfig):
-        # Against the axis, unless the search is along that key.
-        axis = None if axis == search.key else axis
-        for side in ("held", "failed"):
-            edges = [(e.cell, getattr(e.bracket, side)) for e in summary.boundaries(search, lines)]
-            values = [(cell, value) for cell, value in edges if value is not None]
-            points += _curves(f"frontier/{side}", axis, values)
-    if isinstance(search, OptunaConfig):
-        # Against the number of points that were tried.
-        bests = summary.best_points(search, lines)[:MAX_SERIES]
-        names = numbered([_metric_name(best.name) for best in bests])
+    summary = summarize(search, lines) if search else None
+    if search is None or summary is None:
+        return points
+    # Against the axis, unless the search is along that key.
+    axis = None if axis in search.space else axis
+    for key, values in summary.by_cell.items():
+        points += _curves(key, axis, values)
+    for key, series in summary.by_step.items():
+        names = numbered([_metric_name(name) for name, _ in series[:MAX_SERIES]])
         points += [
-            Point(f"search/best/{name}", value, step)
-            for name, best in zip(names, bests, strict=True)
-            for step, value in best.history
+            Point(f"{key}/{name}", value, step)
+            for name, (_, history) in zip(names, series, strict=False)
+            for step, value in history
         ]
     return points
 
 
 def _is_open(cell: SeedGroup) -> bool:
     """Return whether a trial of this cell was not trained, or not to its end."""
-    return any(line.status in (outcomes.MISSING, outcomes.STOPPED_BY_PERSON) for line in cell.lines)
+    return any(
+        line.status in (outcomes.MISSING, outcomes.STOPPED_BY_PERSON) for line in cell.outcomes
+    )
 
 
 def _curves(

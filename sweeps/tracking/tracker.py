@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.errors import TrackingError
 from sweeps.planning.plan import PlannedTrial
 from sweeps.redaction import without_secrets

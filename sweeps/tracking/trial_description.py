@@ -1,6 +1,6 @@
 """Description of a finished trial's run in MLflow: the verdict, the rates, the checks."""
 
-from sweeps.config.nested import percent
+from sweeps.config.texts import percent
 from sweeps.metrics import SLACKS, STRICT, slack_holds
 from sweeps.planning.outcomes import format_number
 from sweeps.reports.frames import LINEARIZED, MEASURED, NO_RATE

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from command import SMALL, client, runs
 
-from sweeps.archive import layout, schema
+from sweeps.archive import schema
 from sweeps.archive.importing import import_archive
 from sweeps.cli import cli
 from sweeps.config.request import launch_to_plain, request
@@ -216,11 +216,6 @@ def file(name, content=b"x"):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (file("../evil.txt"), "is not the name of an archive's file"),
-        (file("/etc/evil"), "is not the name of an archive's file"),
-        (file("report/../../evil.html"), "is not the name of an archive's file"),
-        (file("trials\\evil"), "is not the name of an archive's file"),
-        (file("report/run.pkl"), "is not the name of an archive's file"),
         (put("config.json", "seed", 7), "its config has another hash"),
         (put("config.json", "model", "width", "16"), "is not written as a config has it"),
         (put("config.json", "mdoel", 1), "no key 'mdoel'"),
@@ -254,16 +249,6 @@ def test_a_trajectory_with_more_rows_than_steps_is_refused_before_decoding(archi
     path = written(tmp_path / "foreign.zip", found)
     with pytest.raises(ConfigError, match="1000000 rows"):
         import_archive(path, request([f"paths.output={tmp_path / 'none'}"]).launch)
-
-
-def test_a_file_that_is_too_large_is_refused(archive, tmp_path, monkeypatch):
-    here = request([f"paths.output={tmp_path / 'none'}"]).launch
-    for limit in ("MAX_FILES", "MAX_FILE_BYTES", "MAX_TOTAL_BYTES"):
-        with monkeypatch.context() as patch:
-            patch.setattr(layout, limit, 3)
-            with pytest.raises(ConfigError, match="too "):
-                import_archive(archive[1], here)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_trial_is_read_at_most_twice(archive, tmp_path, monkeypatch):

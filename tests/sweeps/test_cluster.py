@@ -15,7 +15,7 @@ from changes import changed
 from command import ROOT, SMALL, client, inside, runs, started, sweeps, unused_port
 from services import RAY, RayCluster, until
 
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.errors import ClusterLostError, ConfigError
 from sweeps.execution import executor, head_watch, ray_address, resources
 from sweeps.execution.git import code_version

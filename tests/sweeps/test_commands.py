@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from command import ENV, SMALL, inside, unused_port
 
 from sweeps.cli import cli
-from sweeps.config.request import ClusterConfig, launch_from_plain, launch_to_plain, request
+from sweeps.config.launch import ClusterConfig
+from sweeps.config.request import launch_from_plain, launch_to_plain, request
 from sweeps.driver.resume import stored_sweep
 from sweeps.errors import ConfigError
 from sweeps.execution import executor

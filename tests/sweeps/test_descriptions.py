@@ -11,7 +11,7 @@ from sweeps.planning.plan import PlannedTrial
 from sweeps.reports.chart_data import METRICS as CHART_METRICS
 from sweeps.reports.figures import rates
 from sweeps.reports.figures import trial as trial_figure
-from sweeps.search.summary import SearchSummary
+from sweeps.search.base import SearchSummary
 from sweeps.storage.record import Record, Trajectory
 from sweeps.tracking.markdown import table
 from sweeps.tracking.sweep_description import describe

@@ -14,7 +14,8 @@ import ray
 from command import SMALL, inside, unused_port
 from services import RayCluster
 
-from sweeps.config.request import ClusterConfig, request
+from sweeps.config.launch import ClusterConfig
+from sweeps.config.request import request
 from sweeps.errors import ConfigError
 from sweeps.execution import local_ray, ray_cluster
 from sweeps.execution import tune as trainer

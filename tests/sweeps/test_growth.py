@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_search import Imagined
 
-from sweeps.search.summary import summarize
+from sweeps.search.registry import summarize
 
 
 @pytest.mark.parametrize(

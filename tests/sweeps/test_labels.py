@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_report import line, rate
 
 import sweeps
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.config.search import FrontierConfig, OptunaConfig
 from sweeps.config.space import Interval
 from sweeps.config.yaml_text import from_yaml, to_yaml
@@ -17,7 +17,8 @@ from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import FAILED, MISSING, STOPPED_BY_PERSON, TrialOutcome
 from sweeps.planning.plan import PlannedTrial, main_axis
 from sweeps.reports.figures import FIGURES, Study
-from sweeps.search.summary import best_points, boundaries
+from sweeps.search.best import best_points
+from sweeps.search.frontiers import boundaries
 from sweeps.tracking import sweep_metrics
 from sweeps.tracking.tracker import Tracker
 

@@ -88,7 +88,7 @@ class LedgerModel(RuleBasedStateMachine):
 
     @rule(place=PLACES, keys=st.lists(KEYS, max_size=3))
     def lose(self, place, keys):
-        self.ledger.mark_unsent(*place, keys)
+        self.ledger.mark_pending(*place, keys)
         for key in keys:
             if (*place, key) in self.outbox:
                 self.outbox[*place, key][1] = None

@@ -1,19 +1,24 @@
 """The names scripts rely on: `sweeps.compose`, `sweeps.config_hash`, `sweeps.load`."""
 
 import math
+import re
 
 import pytest
 from command import SMALL, inside
 
 import deq
 import sweeps as library
+from sweeps import errors
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_public_names_are_these():
     assert sorted(library.__all__) == [
+        "ClusterLostError",
         "ConfigError",
+        "DiskError",
+        "StoppedError",
         "SweepsError",
         "TrackingError",
         "cell_hash",
@@ -27,6 +32,19 @@ def test_the_public_names_are_these():
     assert all(getattr(library, name) for name in library.__all__)
     with pytest.raises(AttributeError, match="nope"):
         library.nope  # noqa: B018
+
+
+def test_every_error_that_a_public_function_documents_can_be_caught_by_its_name():
+    documented = set()
+    for name in library.__all__:
+        documented |= set(re.findall(r"^ +(\w+Error):", getattr(library, name).__doc__, re.M))
+    assert {"ConfigError", "StoppedError", "ClusterLostError"} <= documented <= {*library.__all__}
+
+
+def test_the_tree_of_errors_shows_all_of_them():
+    tree = re.findall(r"\w+Error", errors.__doc__)
+    classes = [n for n, kind in vars(errors).items() if isinstance(kind, type)]
+    assert sorted(tree) == sorted(classes)
 
 
 def test_compose_gives_the_one_trial():

@@ -16,7 +16,7 @@ from sweeps.config.hashing import canonical
 from sweeps.config.request import request, trial_to_plain
 from sweeps.config.stored import canonical_of, with_defaults
 from sweeps.errors import ConfigError
-from sweeps.inspect.nearest import NearestConfigs
+from sweeps.inspect.nearest import nearest_of, pairs
 from sweeps.storage.ledger import Ledger
 
 
@@ -34,11 +34,11 @@ def test_the_nearest_config_has_the_least_distance():
 
     for size in (0, 1, 7, 70):
         known = [config() for _ in range(size)]
-        index = NearestConfigs(known)
+        others = [pairs(config) for config in known]
         for _ in range(50):
             new = config()
             distances = [distance(old, new) for old in known]
-            nearest = index.nearest(new)
+            nearest = nearest_of(new, others)
             if known:
                 assert distances[nearest] == min(distances)
                 assert min(distances) not in distances[nearest + 1 :]  # the latest of several

@@ -19,7 +19,7 @@ from sweeps.config import hydra
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
 from sweeps.config.hydra import composed_yaml
-from sweeps.config.nested import OTHER_NAMES
+from sweeps.config.misspellings import OTHER_NAMES
 from sweeps.config.overrides import parse
 from sweeps.config.request import TRIAL_KEYS, request, trial_from_plain
 from sweeps.config.trial_keys import check_axis

@@ -6,6 +6,7 @@ import deq
 from sweeps.config.hashing import both_hashes, set_hash
 from sweeps.config.request import request
 from sweeps.errors import ConfigError
+from sweeps.planning.groups import grouped
 from sweeps.planning.plan import (
     PlannedTrial,
     axes_of,
@@ -234,3 +235,9 @@ def test_needs_are_those_of_the_device_that_trains(monkeypatch, gpus, there, dev
     needed += 1
     with pytest.raises(ConfigError, match="of memory, and there are"):
         trials_of(asked)
+
+
+def test_groups_keep_the_order_and_a_dicts_order_does_not_count():
+    rows = [{"a": 1, "b": 2}, {"a": 1, "b": "2"}, {"b": 2, "a": 1}]
+    assert grouped(rows, lambda row: row) == [(rows[0], [rows[0], rows[2]]), (rows[1], [rows[1]])]
+    assert grouped([3, 1, 2, 5], lambda number: number % 2) == [(1, [3, 1, 5]), (0, [2])]

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 from command import ENV
 
-from sweeps.config.nested import percent
 from sweeps.config.request import request
+from sweeps.config.texts import percent
 from sweeps.driver import progress, terminal
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.progress import SweepProgress, duration

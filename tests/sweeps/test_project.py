@@ -152,6 +152,31 @@ def test_what_is_typed_is_not_blamed_on_a_file(project):
         assert done.stderr.startswith((f"sweeps: {words}", "sweeps: train: steps must be")), done
 
 
+def test_an_error_carries_its_key_and_the_file_is_named_by_it(project, monkeypatch):
+    """The key, and not the words of the message: `steps` is in the first one's as well."""
+    monkeypatch.chdir(project)
+    faults = {
+        "train: {eta: -1}": ("train.eta", "train.steps=5"),
+        "train: {batch: 99}\ndata: {n: 8}": ("train.batch", "train.steps=5"),
+        "defaults: [override /data: npz]\ndata: {path: nowhere.npz}": ("data", "seed=1"),
+        "search: {name: optuna, metric: rate}": ("search", "seed=1"),
+        "model: {width: x}": ("model.width", "data=sphere"),
+        "axes: {model: [{widht: 8}]}": ("model.widht", "seed=1"),
+        "axes: {tracking.lease: [5, 6]}": ("tracking.lease", "seed=1"),
+    }
+    for text, (key, typed) in faults.items():
+        written(project / "conf", experiment__bad=f"# @package _global_\n{text}\n")
+        with pytest.raises(ConfigError) as caught:
+            request(["experiment=bad", typed])
+        assert (caught.value.key, str(caught.value).partition(": ")[0]) == (
+            key,
+            f"{project}/conf/experiment/bad.yaml",
+        ), caught.value
+    with pytest.raises(ConfigError, match=r"^model\.width=x") as caught:
+        request(["experiment=first", "model.width=x"])
+    assert (caught.value.key, caught.value.value) == ("model.width", "x")
+
+
 @pytest.mark.parametrize("broken", [b"a: [\n", b"\xff\xfe\x00", b"- a\n", None])
 def test_a_broken_file_does_not_hide_the_others(broken, project):
     """A misspelt choice is answered by the nearest one, the others and the broken file."""

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from command import SMALL, client, inside, runs, sweeps
 from mlflow.experiments import commands as experiments
 
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.driver.page import trajectory_lookup
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking import artifacts

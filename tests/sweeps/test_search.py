@@ -1,5 +1,6 @@
 """Searches that learn: replay, Optuna against random, bisection, what they leave in the record."""
 
+import dataclasses
 import json
 import statistics
 
@@ -14,15 +15,22 @@ import deq
 from sweeps.cli import cli
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
-from sweeps.config.search import FrontierConfig
+from sweeps.config.search import BaseSearch, FrontierConfig
+from sweeps.config.space import Interval
 from sweeps.driver.sweep_state import SweepState, TrialStates
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import TrialOutcome
-from sweeps.planning.plan import trials_of
+from sweeps.planning.plan import plan, trials_of
+from sweeps.reports.figures import FIGURES, Study
+from sweeps.reports.html_report import ReportHeader, files
+from sweeps.search.base import SearchSummary
+from sweeps.search.best import best_points
 from sweeps.search.bisection import Bracket
 from sweeps.search.factory import Proposer, choice_trials
-from sweeps.search.summary import best_points, boundaries, summarize
+from sweeps.search.frontiers import boundaries
+from sweeps.search.registry import KINDS, SearchKind, summarize
 from sweeps.storage.ledger import Failure, Result, reading
+from sweeps.tracking import sweep_metrics
 
 SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
 SMALL += ["cluster=inline"]
@@ -376,3 +384,90 @@ def test_a_bracket_says_which_side_held():
     assert Bracket(1.0, 2.0).kind == "largest"
     assert Bracket(2.0, 1.0).kind == "smallest"
     assert FrontierConfig().condition == "stable"
+
+
+def test_a_plan_is_made_once_and_anew_only_where_mlflow_knows_more(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "sweeps.driver.sweep_state.plan", lambda *a, **k: made.append(1) or plan(*a, **k)
+    )
+    done = inside("run", *SMALL, "train.steps=2", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(made) == 2  # before the trials are trained, and after
+    search = Imagined(FRONTIER, lambda varying: varying["train.eta"])
+    search.train(search.launch(most=0).trials)
+    sweep = SweepState(
+        search.asked.launch, search.cells, lambda trials: TrialStates(), retry_failed=False
+    )
+    planned = sweep.next_round()
+    assert sweep.with_lookup(planned, lambda trials: TrialStates()) is planned
+    later = sweep.with_lookup(planned, lambda trials: TrialStates(dict(search.results)))
+    assert (planned.left, len(planned.finished)) == (2, 0)
+    assert (len(later.finished), sweep.reused) == (2, {*search.results})
+
+
+@dataclasses.dataclass(frozen=True)
+class EndsConfig(BaseSearch):
+    """Config of a search by the recipe of CONTRIBUTING.md: the low end, and then the high one."""
+
+    adaptive = True
+    name: str = "ends"
+    space: dict = dataclasses.field(default_factory=dict)
+
+
+class Ends:
+    """Tries one end of the interval in each of two rounds."""
+
+    def __init__(self, config, cells, propose, asked):
+        ((self.key, interval),) = config.space.items()
+        self.left, self.cells, self.propose = [interval.low, interval.high], cells, propose
+
+    @property
+    def more(self):
+        return len(self.left) * len(self.cells)
+
+    def ask(self):
+        if not self.left:
+            return []
+        value = self.left.pop(0)
+        return [self.propose(cell, {self.key: value}) for cell in self.cells]
+
+    def tell(self, results):
+        pass
+
+
+def ends_summary(config, outcomes):
+    rates = [outcome.summary["rate/measured"] for outcome in outcomes]
+    rows = [
+        [outcome.planned.name, str(rate)] for outcome, rate in zip(outcomes, rates, strict=True)
+    ]
+    return SearchSummary(
+        "Rates at the ends",
+        ["cell", "rate"],
+        rows,
+        by_cell={"ends/rate": [({"model.width": 8}, max(rates))]},
+        by_step={"ends/best": [("all", [(1, rates[0])])]},
+    )
+
+
+def test_a_search_with_a_row_in_the_registry_gets_a_table_curves_and_a_figure(monkeypatch):
+    drawn = []
+    monkeypatch.setitem(KINDS, EndsConfig, SearchKind(Ends, ends_summary, "sigma_w"))
+    monkeypatch.setitem(FIGURES, "sigma_w", lambda study: drawn.append(study.search) or b"png")
+    imagined = Imagined(["model.width=8,16"], lambda varying: varying["train.eta"])
+    search = EndsConfig(space={"train.eta": Interval(0.5, 2.0)})
+    launch = dataclasses.replace(imagined.asked.launch, search=search)
+    imagined.asked = dataclasses.replace(imagined.asked, launch=launch)
+    lines = imagined.lines(imagined.launch())
+    assert [[name[-3:] for name in names] for names in imagined.rounds] == [
+        ["0.5", "0.5"],
+        ["a=2", "a=2"],
+    ]
+    assert summarize(search, lines).brief.startswith("width=8 eta=0.5 0.5; width=16 eta=0.5 0.5; ")
+    points = {point.key: point.value for point in sweep_metrics.points(lines, search)}
+    assert (points["ends/rate/all"], points["ends/best/all"]) == (2.0, 0.5)
+    header = ReportHeader("0" * 12, "study", "sweeps run", "rates")
+    page = files(header, Study(lines, lambda digest: None, search), lines)
+    assert "Rates at the ends" in page["report.html"]
+    assert drawn == [search]
+    assert {"sigma_w.png", "search.yaml"} <= page.keys()

@@ -10,7 +10,7 @@ import threading
 import pytest
 from command import ENV, SMALL, client, inside, runs
 
-from sweeps.config.request import ClusterConfig
+from sweeps.config.launch import ClusterConfig
 from sweeps.execution import abandoned, tune
 from sweeps.execution.settings import WorkerSettings
 

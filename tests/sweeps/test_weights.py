@@ -121,9 +121,9 @@ def test_finished_trials_without_weights_are_named_and_forced_to_have_some(
     line = "1 finished trial was recorded without weights: "
     line += "`sweeps run` with --force trains finished trials again."
     inside(*INLINE, "seed=0,1,2", KEEP, "--dry-run", cwd=tmp_path)
-    assert [entry.message for entry in caplog.records if entry.name == "sweeps.driver.dry_run"] == [
-        line
-    ]
+    assert [
+        entry.message for entry in caplog.records if entry.name == "sweeps.driver.first_plan"
+    ] == [line]
     assert line in done("seed=0,1,2", KEEP, cwd=tmp_path)
     assert "without weights" not in done("seed=0,1", KEEP, cwd=tmp_path)
     assert "without weights" not in done("seed=0,1,2", cwd=tmp_path)

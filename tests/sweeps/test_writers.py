@@ -12,7 +12,7 @@ from services import AUTH
 from test_faults import TRIAL, Proxy, assert_complete
 from test_reconciliation import assert_once
 
-from sweeps.config.request import TrackingConfig
+from sweeps.config.launch import TrackingConfig
 from sweeps.driver.outbox import publish_results
 from sweeps.storage.ledger import Ledger
 from sweeps.tracking.tracker import Tracker

@@ -3,7 +3,7 @@
 from sweeps.config.search import OptunaConfig
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study
-from sweeps.search.summary import best_points
+from sweeps.search.best import best_points
 
 
 def draw(study: Study) -> bytes:

@@ -7,8 +7,8 @@ from sweeps.planning.outcomes import labels_of
 from sweeps.planning.plan import main_axis
 from sweeps.reports.figures import style
 from sweeps.reports.figures.study import Study, leaf, value
+from sweeps.search.frontiers import Boundary, boundaries, growths_of
 from sweeps.search.growth import Growth
-from sweeps.search.summary import Boundary, boundaries, growths_of
 
 ETA = "train.eta"
 
@@ -28,7 +28,7 @@ def draw(study: Study) -> bytes:
     labels, groups = labels_of(study.outcomes), dict[str, tuple[str, list[Boundary]]]()
     for each in with_bracket:
         rest = {k: v for k, v in each.cell.items() if k not in (axis, "seed")}
-        name = labels(rest) if rest else str(value(each.line, "model.activation"))
+        name = labels(rest) if rest else str(value(each.outcome, "model.activation"))
         groups.setdefault(repr(rest), (name, []))[1].append(each)
     for i, (name, group) in enumerate(groups.values()):
         colour, marker = style.series(i).values()

@@ -67,7 +67,7 @@ class Study:
     def first_of_groups(self) -> tuple[list[tuple[str, TrialOutcome]], int]:
         """Name and first trial of at most MAX_CURVES groups of seeds, and the number of groups."""
         groups = seed_groups(self.outcomes)
-        return [(g.name, g.lines[0]) for g in evenly(groups, MAX_CURVES)], len(groups)
+        return [(g.name, g.outcomes[0]) for g in evenly(groups, MAX_CURVES)], len(groups)
 
 
 def value(outcome: TrialOutcome, key: str) -> Any:
@@ -91,7 +91,7 @@ def means(outcomes: Sequence[TrialOutcome], key: str, metric: str) -> list[tuple
         key: the config key.
         metric: the metric; groups without it are left out.
     """
-    group_means = [(group.lines[0], group.mean(metric)) for group in seed_groups(outcomes)]
+    group_means = [(group.outcomes[0], group.mean(metric)) for group in seed_groups(outcomes)]
     return sorted((float(value(x, key)), mean.value) for x, mean in group_means if mean)
 
 
