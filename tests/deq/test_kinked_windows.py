@@ -95,9 +95,9 @@ def test_a_window_with_changes_of_sign_is_gd_step_by_step(name, seed):
     worst = (window.e - stepwise).norm(dim=1) / stepwise.norm(dim=1)
     assert float(worst.max()) < 2e-4
     for k, (_, q, _, _) in enumerate(found[30:]):
-        settled = window.monitored.at(q).abs() > 1e-4
+        away_from_zero = window.monitored.at(q).abs() > 1e-4
         signs = (window.q[k] > 0) == (window.monitored.at(q) > 0)
-        assert bool(signs[settled].all())
+        assert bool(signs[away_from_zero].all())
     assert deviation(window, 3) < 1e-4
     integrator.accept(window)
     end, q, _v, e = found[35]

@@ -289,6 +289,6 @@ def test_a_run_whose_windows_never_pay_is_a_quarter_dearer_at_most():
         step += 1
         while control.due:
             cost = min(control.allowance, 60.0)
-            control.rejected(step, control.steps(step, 10**6), math.inf, cost, 3.1)
+            control.add_rejected(step, control.steps(step, 10**6), math.inf, cost, 3.1)
         assert control.total <= (1 + DEARER) * control.stepwise
     assert control.total > 1.02 * control.stepwise  # windows were tried
