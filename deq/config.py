@@ -21,11 +21,15 @@ SolverName = Literal["picard", "anderson", "broyden", "newton_krylov"]
 Finish = Literal["none", "float64"]
 Precision = Literal["full", "mixed"]
 Integrator = Literal["steps", "windows"]
-# Tolerances of windows: float64 resolves none below, and above no rate is right to a percent.
-FINEST, COARSEST = 1e-10, 1e-3
-# Tolerances of windows by default: without a kink, and with one.
-SMOOTH_TOL, KINKED_TOL = 1e-6, 1e-4
-# Most layers of a network of finite depth: far fewer leave a distance that is rounding.
+# Smallest tolerance of windows that float64 resolves.
+FINEST = 1e-10
+# Largest tolerance of windows at which a rate is right to one percent.
+COARSEST = 1e-3
+# Default tolerance of windows for an activation without a kink.
+SMOOTH_TOL = 1e-6
+# Default tolerance of windows for an activation with a kink.
+KINKED_TOL = 1e-4
+# Most layers of a network of finite depth; with far fewer the distance is rounding already.
 MOST_LAYERS = 10_000
 # Machine epsilon by dtype.
 EPS: dict[Dtype, float] = {"float64": 2.0**-52, "float32": 2.0**-23}
@@ -55,18 +59,20 @@ class ModelConfig:
     W_ij ~ N(0, 2 sigma_w2 / m), U_ij ~ N(0, 2 / d), a_i ~ N(0, sigma_a^2 / m).
 
     Attributes:
-        width: m.
-        activation: name of phi; "package.module:name" for a user's own.
-        sigma_w2: variance parameter of W; well posed below 1 / (8 L^2).
-        sigma_a: scale of a; 1 in the papers.
-        allow_ill_posed: accept a sigma_w2 at or above the well-posedness limit. It does
-            not change a trial's numbers.
-        activation_sha256: the digest of an own activation's source; filled in when the
-            trial is composed, and checked when the config is used.
-        init: gaussian: use the first network drawn; redraw: draw until conditions (7) to
-            (9) of the theorem hold at some delta (Truong 2023).
-        max_draws: with redraw, the most networks to draw; if none is accepted the trial ends
-            as `rejected`, until more are allowed. It does not change a trial's numbers.
+        width: number m of hidden neurons; W is m x m.
+        activation: name of the activation phi; "package.module:name" for a user's own.
+        sigma_w2: sigma_w^2, variance parameter of W: W_ij ~ N(0, 2 sigma_w^2 / m). The model is
+            well posed below 1 / (8 L^2), L the Lipschitz constant of phi.
+        sigma_a: scale of the output weights: a_i ~ N(0, sigma_a^2 / m); 1 in the papers.
+        allow_ill_posed: accept a model.sigma_w2 at or above the well-posedness limit
+            1 / (8 L^2). A trial's numbers do not depend on this key.
+        activation_sha256: SHA-256 of the source of a user's own activation. It is filled in when
+            the trial is composed, and checked when the config is used.
+        init: how the first network is chosen. gaussian: the first one drawn; redraw: networks are
+            drawn until conditions (7) to (9) of the theorem hold at some delta (Truong 2023).
+        max_draws: with model.init=redraw, the most networks to draw. If none is accepted, the
+            trial ends as `rejected`, until a higher number is set. A trial's numbers do not
+            depend on this key.
     """
 
     width: int = 256
@@ -110,21 +116,24 @@ class SolverConfig:
     """Solver of equilibria and adjoints.
 
     Attributes:
-        name: picard: the plain iteration, asymptotically optimal where it converges, since
-            the eigenvalues of D_i W fill a disc; anderson, broyden: acceleration by earlier
-            iterates; newton_krylov: for equilibria where Picard does not converge
-            (||W||_2 L >= 1).
-        tol: relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before the
-            last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
-            As the loss falls it is tightened, so that errors in the equilibria stay a
+        name: solver of equilibria and adjoints. picard: the plain iteration, asymptotically
+            optimal where it converges, since the eigenvalues of D_i W fill a disc; anderson,
+            broyden: acceleration by earlier iterates; newton_krylov: for equilibria where Picard
+            does not converge (||W||_2 L >= 1).
+        tol: tolerance of the relative residual ||f(x) - x||_2 / ||f(x)||_2 of every sample, before
+            the last map; x is the pre-activation W Z + U X of an equilibrium, or an adjoint.
+            As the loss falls the tolerance is tightened, so that errors in the equilibria stay a
             thousandth of rms(yhat - y), down to what the dtype resolves.
-        max_steps: most maps for one sample.
-        finish: float64: a float32 trial continues in float64 when its dtype no longer
-            resolves yhat - y, so that a rate can be fitted; none: it stays in float32.
-        precision: full: every product in the trial's dtype; mixed: one such product for each
-            fixed point, at its predicted start, and TF32 products of the increments, whose
-            error counts as residual (see solvers/mixed). mixed needs float32 and picard; a
-            float64 finish is in full precision. A CPU emulates TF32 without saving time.
+        max_steps: most maps of one sample when an equilibrium or an adjoint is solved.
+        finish: precision of the end of a float32 trial. float64: the trial continues in float64
+            when float32 no longer resolves yhat - y, so that a rate can be fitted; none: the
+            trial stays in float32.
+        precision: precision of the solver's products. full: every product in the trial's dtype;
+            mixed: one product in the trial's dtype for each fixed point, at the predicted start,
+            and TF32 products of the increments, whose error counts as residual (see
+            deq/solvers/mixed.py). mixed needs dtype=float32 and solver.name=picard; with
+            solver.finish=float64 the end is in full precision. A CPU emulates TF32 without saving
+            time.
     """
 
     name: SolverName = "picard"
@@ -149,29 +158,36 @@ class TrainConfig:
     """Gradient descent.
 
     Attributes:
-        steps: the budget of GD steps.
-        eta: step size in units of `eta_unit`.
-        eta_unit: absolute; tangent: 2 / lambda_max(H(0)); population: 2 /
-            lambda_max(H_inf); theorem: the largest bound (10) over the
-            delta that satisfy (7) to (9).
-        loss_tol: training has converged when Phi(t) <= loss_tol Phi(0).
-        integrator: steps: one GD step after the other. windows: many GD steps at once, the same
-            discrete trajectory at a cost that grows like the logarithm of the steps; with
-            solver.name=picard and solver.precision=full. With relu and leaky_relu the loss and
-            the rate are right to about integrator_tol, yhat - y at one step to about 1e-3.
-        integrator_tol: with windows, the error of yhat - y relative to ||yhat - y||, at every
-            step; by default 1e-6, with a kink 1e-4. Where rounding is larger it is looser, and
-            the trial's notes say so.
-        momentum: beta of heavy ball, theta(t+1) = theta(t) - eta grad Phi + beta (theta(t) -
-            theta(t-1)), in [0, 1); 0: gradient descent.
-        batch: number of samples, drawn anew for each step, that the step's gradient is taken over,
-            scaled by n / batch; null: all n. Every step still solves for all samples, so that
-            loss and spectra are those of the whole set: it measures dynamics, and saves nothing.
-        factor_w, factor_u, factor_a: factor of the step size for W, U and a, at least 0: a
-            number, or one over the width m or the input size d (without that of biases), as in
-            1/m. H, and all rates, are then those of the sum of factor times block; what the
-            theorem says of one step size is left out.
-        factor_bias: the same for the biases, with `data.bias`; null: factor_u.
+        steps: most GD steps of a trial, its budget.
+        eta: step size in units of train.eta_unit.
+        eta_unit: unit of train.eta. absolute: 1; tangent: 2 / lambda_max(H(0)); population: 2 /
+            lambda_max(H_inf); theorem: the largest bound (10) over the delta that satisfy
+            conditions (7) to (9).
+        loss_tol: relative loss at which training has converged: Phi(t) <= loss_tol Phi(0).
+        integrator: how the GD steps are computed. steps: one after the other; windows: many at
+            once, with equal results to train.integrator_tol, at a cost that grows like the
+            logarithm of the steps. windows needs solver.name=picard and solver.precision=full.
+            With relu and leaky_relu the loss and the rate are right to about
+            train.integrator_tol, yhat - y at one step to about 1e-3.
+        integrator_tol: with train.integrator=windows, the greatest error of yhat - y at any step,
+            relative to ||yhat - y||. null: 1e-6, or 1e-4 for an activation with a kink. Where
+            rounding is larger the tolerance is loosened, and the trial's notes say so.
+        momentum: beta of the heavy ball method, theta(t+1) = theta(t) - eta grad Phi + beta
+            (theta(t) - theta(t-1)), in [0, 1); 0: gradient descent.
+        batch: number of samples in the gradient of one GD step, drawn anew for each step; the
+            gradient is scaled by n / batch. null: all n. Every step still solves for all samples,
+            so that loss and spectra are those of the whole set: a batch shows the dynamics, and
+            saves no time.
+        factor_w: factor of the step size of W, at least 0: a number, or one over m or d, as in
+            1/m; m is the width and d the input size without biases. H and all rates are then those
+            of the sum of factor times block, and no result about the theorem is recorded, since
+            the theorem has one step size.
+        factor_u: factor of the step size of U, at least 0: a number, or one over m or d, as in
+            1/d; see train.factor_w.
+        factor_a: factor of the step size of a, at least 0: a number, or one over m or d, as in
+            1/m; see train.factor_w.
+        factor_bias: factor of the step size of the biases, which exist with data.bias, at least
+            0: a number, or one over m or d, as in 1/m; null: that of train.factor_u.
     """
 
     steps: int = 500
@@ -189,12 +205,12 @@ class TrainConfig:
 
     @property
     def plain(self) -> bool:
-        """Whether it is gradient descent on all samples, which the theorem is about."""
+        """True for gradient descent on all samples with one step size, as in the theorem."""
         return self.momentum == 0 and self.batch is None and self.one_step
 
     @property
     def one_step(self) -> bool:
-        """Whether W, U and a have one step size."""
+        """True if W, U and a have one step size."""
         return self.factor_w == self.factor_u == self.factor_a == 1 and self.factor_bias is None
 
     def __post_init__(self) -> None:
@@ -247,10 +263,12 @@ class DiagnosticsConfig:
     Attributes:
         every: GD steps between measurements of grad_norm, ||W||_2, lambda_min(G) and
             lambda_min(H). Loss, residuals and solver steps are recorded at every step.
-        depth: the most layers of the networks of finite depth that the network at step 0 is
-            compared with; 0: none. It costs this many products with W, and one more W in memory.
-        high_dimension: whether K is compared with its explicit equivalents for inputs that are
-            nearly orthogonal. It costs eigenvalues of n x n matrices, once.
+        depth: number of layers up to which networks of finite depth are compared with the
+            equilibrium of the network at step 0; 0: no comparison. It costs as many products with
+            W as layers, and memory for one more W.
+        high_dimension: whether the kernel K of the infinite width is compared with its explicit
+            equivalents for inputs that are nearly orthogonal. It costs eigenvalues of n x n
+            matrices, once for each trial.
     """
 
     every: int = 10
@@ -274,8 +292,8 @@ class TrialConfig:
         train: gradient descent.
         solver: solver of equilibria and adjoints.
         diagnostics: cadence of the spectra.
-        seed: of the network's initialisation.
-        dtype: of the training; the theory's numbers are always float64.
+        seed: seed of the network's initial weights.
+        dtype: floating-point type of the training; the theory's numbers are always float64.
     """
 
     data: DataConfig = field(default_factory=DigitsConfig)
@@ -366,7 +384,7 @@ class TrialConfig:
 
     @property
     def windows_are_taken(self) -> bool:
-        """Whether windows are tried: with a kink only below the limit of sigma_w2."""
+        """True if windows are tried; with a kink, only below the limit of sigma_w2."""
         model = self.model
         below = not has_kink(model.activation) or model.sigma_w2 < model.well_posed_below
         return self.train.integrator == "windows" and below
