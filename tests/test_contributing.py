@@ -31,7 +31,7 @@ def test_files_are_well_formed(schema, paths):
     assert done.returncode == 0, done.stdout
 
 
-def test_what_calls_make_names_targets_that_are_there():
+def test_callers_of_make_name_targets_that_exist():
     text = WORKFLOW.read_text() + HOOKS.read_text() + (ROOT / ".ci/run").read_text() + PAGE
     targets = set(re.findall(r"(?:^|[\s`])make ([a-z-]+)(?=[`\s]|$)", text))
     assert {"lint", "types", "contract", "docs", "package", "test", "test-fast"} <= targets

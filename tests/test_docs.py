@@ -72,7 +72,7 @@ class Reader:
         return done.stdout
 
     def learn(self, words):
-        """Which names the full-size command has, and which the small one."""
+        """Note the names that the full-size command has, and those of the small one."""
         pair = []
         for asked in (words, self._small(words)):
             done = CliRunner().invoke(cli, [*asked, "--dry-run", "--json"])

@@ -21,7 +21,7 @@ DIVERGED = 1e6
 
 
 class Status(StrEnum):
-    """How a trial ended."""
+    """End of a trial."""
 
     CONVERGED = "converged"
     BUDGET = "budget"

@@ -74,7 +74,7 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
                 pass
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "text").write_text("text")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr(layout.README, "x")

@@ -57,7 +57,7 @@ class Control:
 
     @property
     def due(self) -> bool:
-        """Whether a window is tried now."""
+        """True if a window is tried now."""
         return self.rest <= 0 and self.allowance >= self.expected
 
     def steps(self, step: int, left: int) -> int:
