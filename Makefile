@@ -60,7 +60,7 @@ pictures: $(VENV)/.installed-dev ## Renew the README's and tutorial's pictures (
 studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/
 	$(BIN)/python -m docs.studies
 
-reference: $(VENV)/.installed-dev ## Write docs/reference.md and completion's words from the code
+reference: $(VENV)/.installed-dev ## Write docs/reference.md, docs/modules.md and completion's words
 	$(BIN)/python -m docs.reference
 
 docs: $(VENV)/.installed-docs ## Build the documentation into site/; any warning is an error

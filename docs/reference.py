@@ -1,6 +1,6 @@
-"""Write docs/reference.md, and the words shell completion offers, from the code: `make reference`.
+"""Write docs/reference.md, docs/modules.md and completion's words from the code: `make reference`.
 
-A test fails while either differs from what the code says.
+A test fails while one of them differs from what the code says.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from docs import modules
 from docs.keys import Key, config_keys
 from sweeps import metrics
 from sweeps.cli import cli
@@ -44,8 +45,9 @@ the run's description says why. Flags are 1 and 0."""
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all three files."""
     PAGE.write_text(page())
+    modules.PAGE.write_text(modules.page())
     WORDS.write_text(words())
 
 
