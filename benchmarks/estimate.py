@@ -3,8 +3,9 @@
     python -m benchmarks.estimate [--json] [--quick]
 
 The runs that `deq.integrator_cost` was fitted to (digits, float64, the default step size and
-tolerances), and others: other variances, step sizes, tolerances and widths. --quick: tanh
-only, at m 256, n 64 and at most 1000 steps. Thirty minutes on one core without it.
+tolerances), and others: other variances, step sizes, tolerances and widths; then those with a
+kink. --quick: tanh only, at m 256, n 64 and at most 1000 steps. Forty minutes on one core
+without it; --kinked, only those with a kink, takes ten.
 """
 
 import argparse
@@ -75,6 +76,22 @@ def others() -> Iterator[TrialConfig]:
         yield from (trial(name, 256, 64, 1000, windows=False, eta=eta) for eta in (0.1, 0.9))
 
 
+def kinked() -> Iterator[TrialConfig]:
+    """Runs of activations with a kink, with what the estimate depends on varied."""
+    for (width, n), name, windows in product(SIZES, ("relu", "leaky_relu"), (True, False)):
+        for steps in STEPS[:4] if width < SIZES[-1][0] else STEPS[:3]:
+            yield trial(name, width, n, steps, windows=windows, tol=1e-4)
+    for (width, n), windows in product(SIZES[::2], (True, False)):
+        for steps in (300, 1000):
+            for solver_tol in (1e-4, 1e-6, 1e-10):
+                yield trial(
+                    "relu", width, n, steps, windows=windows, tol=1e-4, solver_tol=solver_tol
+                )
+            for sigma_w2 in (0.02, 0.12):
+                yield trial("relu", width, n, steps, windows=windows, tol=1e-4, sigma_w2=sigma_w2)
+            yield trial("relu", width, n, steps, windows=windows, tol=1e-4, eta=0.1)
+
+
 def ratio(config: TrialConfig) -> float:
     """Estimated over taken products, of the steps that were taken before it converged."""
     descent = Descent([config], [load(config.data)])
@@ -97,9 +114,11 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="tanh, m 256, n 64, at most 1000 steps"
     )
+    parser.add_argument("--kinked", action="store_true", help="activations with a kink only")
     options = parser.parse_args()
     set_threads(1)
-    for title, configs in (("runs that it was fitted to", fitted()), ("others", others())):
+    smooth = [("runs that it was fitted to", fitted()), ("others", others())]
+    for title, configs in [*(smooth if not options.kinked else []), ("with a kink", kinked())]:
         ratios: dict[str, list[float]] = {}
         for config in configs:
             if options.quick and not _quick(config):

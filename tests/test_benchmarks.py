@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import device, packing, scale, small, windows
+from benchmarks import compiled, device, packing, scale, small, windows
 from benchmarks.engine import Case, measure
 from benchmarks.peer import CONTESTANTS, Peer, Weights, exact_gradient
 from benchmarks.timing import Spread
@@ -147,3 +147,40 @@ def test_a_sweep_is_sampled_and_the_peer_trains_the_same_trials(tmp_path):
     assert scale.peer(case.overrides(2), "--steps-too") > 0
     with pytest.raises(RuntimeError, match="no such key"):
         scale.sampled(tmp_path, ["model.wdith=3"])
+
+
+def test_the_step_that_is_compiled_is_a_gd_step():
+    """From a fixed point, it is the step along the gradients that autograd computes."""
+    torch.manual_seed(3)
+    n, m, eta = 6, 10, 1e-3
+    x, y = torch.randn(n, n, dtype=torch.float64), torch.randn(n, dtype=torch.float64)
+    w, u = (0.1 * torch.randn(m, k, dtype=torch.float64) for k in (m, n))
+    a = torch.randn(m, dtype=torch.float64)
+    w, u, a = (part.requires_grad_() for part in (w, u, a))
+
+    def equilibria() -> torch.Tensor:
+        q = torch.zeros(n, m, dtype=torch.float64)
+        for _ in range(200):
+            q = torch.tanh(q) @ w.mT + x.mT @ u.mT
+        return q
+
+    q = equilibria()
+    loss = 0.5 * (torch.tanh(q) @ a - y).square().sum()
+    loss.backward()
+    with torch.no_grad():
+        v, slope = a.expand(n, m), 1 - torch.tanh(q) ** 2
+        for _ in range(200):
+            v = a + (slope * v) @ w
+        empty = torch.zeros_like(q)
+        zero = (empty,) * compiled.DEPTH, torch.zeros(n, compiled.DEPTH, 1, dtype=q.dtype)
+        sides = [
+            compiled.Side(part, *zero, torch.eye(compiled.DEPTH, dtype=q.dtype).repeat(n, 1, 1))
+            for part in (q, v)
+        ]
+        state = compiled.State(w, x.mT @ u.mT, a, *sides)
+        after, figures = compiled.step(state, x.mT @ x, y, torch.tensor(eta, dtype=q.dtype))
+        assert figures[:2].max() < 1e-12
+        assert figures[2] == pytest.approx(float(loss), rel=1e-12)
+        for new, old, gradient in ((after.w, w, w.grad), (after.a, a, a.grad)):
+            torch.testing.assert_close(new, old - eta * gradient, rtol=1e-11, atol=1e-13)
+        torch.testing.assert_close(after.p, x.mT @ (u - eta * u.grad).mT, rtol=1e-11, atol=1e-13)

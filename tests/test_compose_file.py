@@ -138,3 +138,13 @@ def test_logins_are_mlflows_own_but_for_the_seconds_that_they_are_kept():
     same = dict(theirs["mlflow"])
     assert same.pop("grant_default_workspace_access") == "false"  # MLflow's default
     assert dict(ours["mlflow"]) == same | added
+
+
+def test_every_worker_has_limits_that_env_sets():
+    """Two workers of one machine must not both count all of its CPUs."""
+    workers = {name: body for name, body in SERVICES.items() if name.endswith("-worker")}
+    assert set(workers) == {"ray-worker", "ray-gpu-worker"}
+    for name, body in workers.items():
+        prefix = name.upper().replace("-", "_")
+        limits = body["cpus"], body["mem_limit"]
+        assert limits == (f"${{{prefix}_CPUS:-0}}", f"${{{prefix}_MEMORY:-0}}")

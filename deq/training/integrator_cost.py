@@ -8,9 +8,14 @@ an adjoint from cold starts,
     steps:    (3 + x) T + 10.5 c,
     windows:  2^((d - 6) / 2) (9.3 c (1 + 3.8 x) + 35 (1 + 26 x) log(T / 100)),
 
-d the digits of train.integrator_tol. With a kink a step takes 5.5 + x and windows 2.3 times as
-much, from two runs of ReLU at m 512, n 64, and not fitted. Where that is more, windows cost 1.25
-times the steps, which is the most that they may. docs/windows.md states the errors.
+d the digits of train.integrator_tol. With a kink a prediction of a fixed point is off by about
+KINK_ERROR, so that a step takes
+
+    1 + 2 (2 + log(solver.tol / KINK_ERROR) / log(L sqrt(2 sigma_w2))) + 5 x
+
+where solver.tol is smaller, else 5 + 5 x, and windows take 2.2 times as much as without one, as
+runs of ReLU and leaky ReLU did. Where that is more, windows cost 1.25 times the steps, which is
+the most that they may. docs/windows.md states the errors.
 """
 
 import math
@@ -26,8 +31,10 @@ DEARER = 1.25
 # by half.
 WORTHWHILE = 0.65
 
-# With a kink: products of a single step, and windows over those without one.
-KINKED_STEP, KINKED_WINDOWS = 5.5, 2.3
+# Relative error of a predicted fixed point of an activation with a kink.
+KINK_ERROR = 1e-7
+# Products in windows of an activation with a kink over those of a smooth one.
+KINKED_WINDOWS = 2.2
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def integrator_cost(config: TrialConfig, n: int) -> IntegratorCost:
     contraction = min(rate * math.sqrt(2 * model.sigma_w2), 0.99)
     cold = 2 * cold_maps(contraction, solver.tol)
     kinked = has_kink(model.activation)
-    steps = ((KINKED_STEP if kinked else 3) + x) * count + 10.5 * cold
+    step = _kinked_step(contraction, solver.tol, x) if kinked else 3 + x
+    steps = step * count + 10.5 * cold
     built = not kinked or (model.activation in KINKED and model.sigma_w2 < model.well_posed_below)
     built = built and config.train.plain
     if solver.name != "picard" or solver.precision != "full" or not built:
@@ -74,6 +82,13 @@ def integrator_cost(config: TrialConfig, n: int) -> IntegratorCost:
     windows = 2 ** ((digits - 6) / 2) * (9.3 * cold * (1 + 3.8 * x) + later)
     windows *= KINKED_WINDOWS if kinked else 1
     return IntegratorCost(flop, steps, min(windows, DEARER * steps))
+
+
+def _kinked_step(contraction: float, tol: float, x: float) -> float:
+    """Return the products of a single step with a kink, x = n / m."""
+    more = tol < KINK_ERROR and contraction > 0
+    beyond = math.log(tol / KINK_ERROR) / math.log(contraction) if more else 0
+    return 1 + 2 * (2 + beyond) + 5 * x
 
 
 def cold_maps(contraction: float, tol: float) -> int:

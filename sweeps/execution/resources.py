@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deq.linalg.hardware import gpu_count
 from sweeps.config.launch import SMALLEST, ClusterConfig
+from sweeps.config.nested import format_bytes
 
 
 def needs(config: ClusterConfig) -> dict[str, float]:
@@ -26,17 +27,21 @@ def _tune_name(name: str) -> str:
 
 def too_much(config: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> str:
     """Return one line: what a trial asks for, and the most that any of these nodes has of it."""
-    wanted = [f"{name} {amount:g}" for name, amount in needs(config).items() if amount]
+    wanted = [_text(name, amount) for name, amount in needs(config).items() if amount]
     most = {
         name: max(node.get(key, 0) for node in nodes)
         for name in needs(config)
         for key in [name.upper() if name in ("cpu", "gpu") else name]
     }
-    available = ", ".join(f"{name} {amount:g}" for name, amount in most.items())
+    available = ", ".join(_text(name, amount) for name, amount in most.items())
     return (
         f"no node has what a trial asks for ({', '.join(wanted)}); the most that one has is "
         f"{available}: lower cluster.*_per_trial or cluster.resources"
     )
+
+
+def _text(name: str, amount: float) -> str:
+    return f"{name} {format_bytes(amount) if name == 'memory' else f'{amount:g}'}"
 
 
 def local_workers(config: ClusterConfig) -> int:

@@ -207,6 +207,26 @@ def test_the_cost_of_both_integrators_is_near_what_a_trial_takes(name, steps):
     assert integrator_cost(single, 32).steps == pytest.approx(taken, rel=0.12)
 
 
+@pytest.mark.parametrize(
+    ("name", "n", "solver_tol", "sigma_w2"),
+    [("relu", 32, 1e-8, 0.08), ("leaky_relu", 16, 1e-6, 0.08), ("relu", 24, 1e-10, 0.03)],
+)
+def test_the_estimate_of_products_with_a_kink_is_right_to_a_factor(name, n, solver_tol, sigma_w2):
+    """A kinked step depends on solver.tol; the estimate is within the range of docs/windows.md."""
+    trial = TrialConfig(
+        data=DigitsConfig(n=n),
+        model=ModelConfig(128, name, sigma_w2),
+        train=TrainConfig(300, integrator="windows"),
+        solver=SolverConfig(tol=solver_tol),
+    )
+    guess = integrator_cost(trial, n)
+    windows = train(trial).summary["solver/products_total"]
+    single = dataclasses.replace(trial, train=TrainConfig(300))
+    steps = train(single).summary["solver/products_total"]
+    assert 0.5 < guess.windows / windows < 2
+    assert 0.6 < guess.steps / steps < 1.7
+
+
 def test_windows_have_a_cost_where_they_can_be_used_and_at_most_a_quarter_more():
     smooth = TrialConfig(model=ModelConfig(256, "tanh"), train=TrainConfig(steps=5))
     guess = integrator_cost(smooth, 64)

@@ -171,7 +171,9 @@ def test_resources_that_no_node_has_are_refused():
         assert [fits(config, node) for node in nodes] == fit
     message = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
     assert "(cpu 1, gpu 0.5)" in message
-    assert "cpu 4, gpu 0, memory 8e+09" in message
+    assert "cpu 4, gpu 0, memory 8 GB" in message
+    large = too_much(ClusterConfig(memory_gb_per_trial=4000), [{"CPU": 2.0, "memory": 16e9}])
+    assert "(cpu 1, memory 4 TB); the most that one has is cpu 2, gpu 0, memory 16 GB:" in large
 
 
 def test_a_cluster_whose_nodes_have_not_joined_yet_is_waited_for(monkeypatch):
