@@ -32,10 +32,10 @@ class TrainConfig:
         integrator: how the GD steps are computed. steps: one after the other; windows: many at
             once, with equal results to train.integrator_tol, at a cost that grows like the
             logarithm of the steps. windows needs solver.name=picard and solver.precision=full.
-            With relu and leaky_relu the loss and the rate are right to about
-            train.integrator_tol, yhat - y at one step to about 1e-3.
+            With relu and leaky_relu the rate is right to train.integrator_tol, the loss to 1e-3,
+            and what is measured at one step to less.
         integrator_tol: with train.integrator=windows, the greatest error of yhat - y at any step,
-            relative to ||yhat - y||. null: 1e-6, or 1e-4 for an activation with a kink. Where
+            relative to ||yhat - y||, from 1e-10 to 1e-3. null: 1e-6, with a kink 1e-4. Where
             rounding is larger the tolerance is loosened, and the trial's notes say so.
         momentum: beta of the heavy ball method, theta(t+1) = theta(t) - eta grad Phi + beta
             (theta(t) - theta(t-1)), in [0, 1); 0: gradient descent.

@@ -124,7 +124,7 @@ def test_kinked_windows_give_the_loss_and_rate_of_single_steps(parts):
 def test_a_wide_kinked_network_is_right_to_the_tolerance_and_cheap():
     windows, steps, error = compared(trial("relu", tol=None, width=128, steps=400, solver_tol=1e-8))
     assert error < 3e-4
-    assert windows.summary["solver/crossing"] > 3
+    assert windows.summary["solver/crossing"] >= 3
     assert windows.summary["solver/sliding"] > 0
     total = "solver/products_total"
     assert windows.summary[total] < 0.5 * steps.summary[total]
@@ -240,7 +240,6 @@ def test_short_runs_are_never_dearer_by_a_third(steps):
 
 def test_single_steps_are_taken_if_windows_never_succeed(monkeypatch):
     """A run whose windows all fail their check, at most 1.3 times as dear."""
-    monkeypatch.setattr(attempts, "CHECKED_FROM", 1)
     monkeypatch.setattr(attempts, "deviation", lambda window, place: 1.0)
     config = trial(steps=250)
     course, steps = course_of(config), course_of(stepwise(config))

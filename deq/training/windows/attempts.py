@@ -29,11 +29,9 @@ RECENT = 4
 # Distance in steps between the states of the first window, as a share of their step.
 SPACING = 0.125
 # Tolerance, loosened for rounding, above which no window is tried.
-COARSEST = 1e-2
-# Number of checks in a run, at least.
+COARSEST = 1e-3
+# Number of checks in a run of three windows or more, at least.
 CHECKS = 3
-# First window that is checked; windows 2, 4, 8, ... and the last one are.
-CHECKED_FROM = 2
 # Products of the cheapest GD step, beside a thin one: forward, adjoint, gradient.
 LEAST = 3.0
 # Products of the cheapest GD step with a kink, whose changing masks cost more (4.85 measured).
@@ -148,6 +146,10 @@ class Attempts:
                 end = end_of_training(course, window)
             if end == 1 < length:
                 raise RejectedError(math.inf)
+            if (resolved := _resolved_steps(window)) < length:
+                if resolved < 2 * self.control.degree:
+                    raise RejectedError(math.inf)
+                window = integrator.window(resolved, accuracy)
             if isinstance(window, KinkedWindow):
                 window = self._cut_before_weighty(course, integrator, window, accuracy)
             self._check(course, window, last=end == len(window.e) - 1)
@@ -193,8 +195,7 @@ class Attempts:
             RejectedError: a step deviates by more than the tolerance.
         """
         number, length = self.windows + 1, len(window.e) - 1
-        turn = number >= CHECKED_FROM and number & (number - 1) == 0
-        count = max(CHECKS - self.checks, 1) if last else int(turn)
+        count = max(CHECKS - self.checks, 1) if last else int(is_checked(number))
         stream = torch.Generator().manual_seed(course.config.seed % 2**32 + number)
         places = torch.randperm(length, generator=stream)[:count].tolist()
         for place in places:
@@ -225,8 +226,10 @@ class Attempts:
         for row in rows:
             row["products"] = network.work.large / length
         course.products += network.total()
-        start, accuracy, size = window.nodes.steps[0], window.accuracy, float(window.e[-1].norm())
-        course.window_tol = max(accuracy.tol, ROUNDED * accuracy.floor / size, course.window_tol)
+        start, floor = window.nodes.steps[0], ROUNDED * window.accuracy.floor
+        tol = max(window.accuracy.tol, floor / float(window.e[-1].norm()))
+        course.window_tol = max(tol, course.window_tol)
+        course.window_floor = max(floor, course.window_floor)
         self.recent = [(s, *window.state(s - start)) for s in window.nodes.steps][-RECENT:]
         self.path, self.windows = window.e, self.windows + 1
         error = window.error / window.accuracy.tol
@@ -258,6 +261,19 @@ class Attempts:
             self.integrator = self._kind.restored(network, degree, state["integrator"])
         self.path = None if state["path"] is None else state["path"].cpu()
         self.windows, self.checks = state["windows"], state["checks"]
+
+
+def is_checked(number: int) -> bool:
+    """Whether a window is checked by its number from 1: the first CHECKS, 16, 64, 256, ..."""
+    power_of_four = number.bit_count() == 1 and number.bit_length() % 2 == 1
+    return number <= CHECKS or (number >= 16 and power_of_four)
+
+
+def _resolved_steps(window: AnyWindow) -> int:
+    """Return the steps of a window up to which rounding is at most COARSEST of e."""
+    rounded = ROUNDED * window.accuracy.floor > COARSEST * window.e.norm(dim=-1)
+    steps = rounded.nonzero().flatten().tolist()
+    return int(steps[0]) - 1 if steps else len(window.e) - 1
 
 
 def degree_for(tol: float, *, kinked: bool = False) -> int:
