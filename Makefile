@@ -1,4 +1,4 @@
-# The same commands here and in CI. PIP_ARGS chooses another torch build, see docs/how-to/gpu.md.
+# CI calls these targets (.ci/run). PIP_ARGS chooses another torch build, see docs/how-to/gpu.md.
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
 .PHONY: help install quickstart test test-fast test-slow test-slurm coverage mutation lint types contract \
-	pictures studies reference docs package env image test-containers bench check
+	pictures studies reference docs package test-wheel env image test-containers bench check
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
@@ -60,7 +60,7 @@ pictures: $(VENV)/.installed-dev ## Renew the README's and tutorial's pictures (
 studies: $(VENV)/.installed-dev ## Run every study at laptop size and renew docs/studies/
 	$(BIN)/python -m docs.studies
 
-reference: $(VENV)/.installed-dev ## Write docs/reference.md and completion's words from the code
+reference: $(VENV)/.installed-dev ## Write docs/reference.md, docs/modules.md and completion's words
 	$(BIN)/python -m docs.reference
 
 docs: $(VENV)/.installed-docs ## Build the documentation into site/; any warning is an error
@@ -74,6 +74,9 @@ package: $(VENV)/.installed-dev ## Build the wheel and check that all it needs i
 		sweeps/templates/report.js sweeps/templates/report.css \
 		sweeps/py.typed deq/py.typed; do \
 		$(BIN)/python -m zipfile -l dist/*.whl | grep $$file > /dev/null || exit 1; done
+
+test-wheel: package ## Install the wheel and begin a project with it in an empty folder
+	bash tests/wheel.sh $(abspath $(BIN))/python
 
 env: ## Write .env with random secrets, for docker-compose.yml
 	@test ! -e .env || { echo ".env is there already, and PostgreSQL keeps its password: see docs/how-to/cluster.md"; exit 1; }
@@ -92,7 +95,7 @@ bench: $(VENV)/.installed ## Measure the engine beside TorchDEQ
 	$(INSTALL) -e '.[bench]'
 	$(BIN)/python -m benchmarks.engine
 
-check: lint types contract docs package test ## Everything CI runs
+check: lint types contract docs package test-wheel test ## All checks but test-containers, which needs root on Debian 12
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

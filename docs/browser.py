@@ -30,7 +30,7 @@ _ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 
 
 def missing() -> str:
-    """What has to be installed before a browser can be driven; empty when nothing has."""
+    """Return what must be installed before a browser can be driven; empty if nothing."""
     absent = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
     return f"{' and '.join(absent)} not found on this machine" if absent else ""
 

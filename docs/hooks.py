@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: `make docs`."""
+"""Hooks that MkDocs calls while it builds the site: `make docs`."""
 
 import re
 from typing import Any

@@ -87,7 +87,7 @@ def _of(cls: type, prefix: str, hashed: bool, choice: str = "") -> Iterator[Key]
 
 
 def _is_group(prefix: str, choice: str) -> bool:
-    """Whether `name` is set by the choice of a group, and typed by nobody."""
+    """True if `name` is set by the choice of a group, and typed by nobody."""
     return bool(choice) or prefix in ("cluster.", "tracking.")
 
 

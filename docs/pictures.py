@@ -56,7 +56,7 @@ def _pages(driver: WebDriver, links: dict[str, str]) -> None:
 
 
 def _run(*overrides: str) -> dict[str, Any]:
-    """What a sweep says of itself when it has ended."""
+    """Run a sweep; return the JSON that it prints at its end."""
     command = [sys.executable, "-m", "sweeps", "run", *overrides, "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     result: dict[str, Any] = json.loads(done.stdout)

@@ -1,6 +1,6 @@
-"""Write docs/reference.md, and the words shell completion offers, from the code: `make reference`.
+"""Write docs/reference.md, docs/modules.md and completion's words from the code: `make reference`.
 
-A test fails while either differs from what the code says.
+A test fails while one of them differs from what the code says.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from docs import modules
 from docs.keys import Key, config_keys
 from sweeps import metrics
 from sweeps.cli import cli
@@ -44,20 +45,21 @@ the run's description says why. Flags are 1 and 0."""
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all three files."""
     PAGE.write_text(page())
+    modules.PAGE.write_text(modules.page())
     WORDS.write_text(words())
 
 
 def page() -> str:
-    """docs/reference.md."""
+    """Return the text of docs/reference.md."""
     parts = [HEAD, "## Commands", *_commands(), "## Config groups", *_groups()]
     parts += ["## Config keys", KEYS_HEAD, *_keys(), *_recorded()]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def words() -> str:
-    """What completion offers for keys, as JSON: values, choices of the group, meaning.
+    """Return what completion offers for keys, as JSON: values, choices of the group, meaning.
 
     Digests are filled in and typed by nobody.
     """
@@ -92,7 +94,7 @@ def _groups() -> Iterator[str]:
 
 
 def _comment(group: str, choice: str) -> str:
-    """The comment a choice's file begins with, less the command that runs it."""
+    """Return the comment that a choice's file begins with, without the command that runs it."""
     lines = (conf_dir() / group / f"{choice}.yaml").read_text().splitlines()
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
     comment = [line.lstrip("# ") for line in lines[:end]]
@@ -152,7 +154,7 @@ def _metrics(listed: Iterable[metrics.Metric]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; nothing where there are no rows."""
+    """Return a Markdown table; an empty text without rows."""
     if not rows:
         return ""
     lines = [header, ["---"] * len(header), *rows]
@@ -160,7 +162,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as a table's cell: a bar or a star would be read as Markdown."""
+    """Escape a text for a table's cell, where a bar or a star would be read as Markdown."""
     escaped = text.replace("|", "\\|")
     return escaped if "`" in escaped else escaped.replace("*", "\\*")
 

@@ -59,7 +59,7 @@ class OpenmlServer:
         return "\n".join([*head, *lines, ""]).encode()
 
     def description(self):
-        """Of any data set."""
+        """OpenML's description, the same for every data set."""
         return {
             "id": "1",
             "name": "images",

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sweeps.cli import cli
+from sweeps.reports.claims import CLAIMS
+
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
@@ -31,7 +34,7 @@ def test_files_are_well_formed(schema, paths):
     assert done.returncode == 0, done.stdout
 
 
-def test_what_calls_make_names_targets_that_are_there():
+def test_callers_of_make_name_targets_that_exist():
     text = WORKFLOW.read_text() + HOOKS.read_text() + (ROOT / ".ci/run").read_text() + PAGE
     targets = set(re.findall(r"(?:^|[\s`])make ([a-z-]+)(?=[`\s]|$)", text))
     assert {"lint", "types", "contract", "docs", "package", "test", "test-fast"} <= targets
@@ -39,12 +42,24 @@ def test_what_calls_make_names_targets_that_are_there():
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
 
 
-def test_the_workflow_calls_what_ci_calls():
+def test_check_and_ci_and_the_workflow_run_the_same_checks():
+    """CI runs `make test` in three parts, and the containers, which need root on Debian 12."""
     ours = (ROOT / ".ci/run").read_text()
     (steps,) = re.findall(r"^for step in (.*); do$", ours, re.MULTILINE)
-    for step in [*steps.split(), "test-fast COVERAGE=1", "test-slow"]:
-        assert f"make {step}\n" in ours or step in steps
-        assert f"make {step}\n" in WORKFLOW.read_text()
+    parts = ["test-fast", "test-slow", "test-slurm"]
+    called = re.findall(r"^(?:timeout \d+ )?make (test-[a-z]+)", ours, re.MULTILINE)
+    assert sorted(called) == sorted([*parts, "test-containers"])
+    (check,) = re.findall(r"^check: (.*) ##", MAKEFILE, re.MULTILINE)
+    assert check.split() == [*steps.split(), "test"]
+    workflow = re.findall(r"- run: make ([a-z-]+)", WORKFLOW.read_text())
+    assert workflow == [*steps.split(), *parts]
+
+
+def test_one_sentence_says_which_checks_there_are():
+    pages = [PAGE, MAKEFILE, (ROOT / "README.md").read_text(), WORKFLOW.read_text()]
+    for text in [*pages, (ROOT / ".ci/run").read_text()]:
+        words = " ".join(re.sub("[#`]", " ", text).split()).replace(" ,", ",")
+        assert "test-containers, which needs root on Debian 12" in words
 
 
 def test_hooks_are_local():
@@ -57,3 +72,11 @@ def test_files_that_the_page_names_are_there():
     assert len(named) > 8
     for path in (path for path in named if "NAME" not in path):
         assert (ROOT / path).exists(), path
+
+
+def test_the_experiments_of_the_claims_are_named_where_a_reader_looks():
+    page = (ROOT / "docs/how-to/verify.md").read_text()
+    text = cli.commands["verify"].help or ""
+    for name in {claim.experiment for claim in CLAIMS}:
+        assert f"`{name}`" in page
+        assert re.search(rf"\b{name}\b", text), name

@@ -72,7 +72,7 @@ class Reader:
         return done.stdout
 
     def learn(self, words):
-        """Which names the full-size command has, and which the small one."""
+        """Note the names that the full-size command has, and those of the small one."""
         pair = []
         for asked in (words, self._small(words)):
             done = CliRunner().invoke(cli, [*asked, "--dry-run", "--json"])
@@ -166,3 +166,14 @@ def test_every_command_is_in_some_page():
     text = "".join(page.read_text() for page in PAGES)
     missing = {name for name in cli.commands if f"sweeps {name}" not in text}
     assert not missing - {"completion"}
+
+
+def test_the_architecture_names_modules_and_folders_that_exist():
+    page = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"\b(\w+/\w+\.py)\b", page + (ROOT / "docs/assets/trial.svg").read_text())
+    assert len(set(named)) >= 20
+    for path in set(named):
+        assert (ROOT / "sweeps" / path).exists() or (ROOT / path).exists(), path
+    for package in ("sweeps", "deq"):
+        for init in (ROOT / package).glob("*/__init__.py"):
+            assert f"`{init.parent.name}/`" in page or f"`{init.parent.name}`" in page

@@ -13,7 +13,8 @@ from sweeps.cli import cli
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
-STUDIES = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("studies", "searches"))
+PAGES = ("studies", "how-to/search")
+STUDIES = "\n".join((ROOT / "docs" / f"{name}.md").read_text() for name in PAGES)
 MAKEFILE = (ROOT / "Makefile").read_text()
 BY_TASK = (ROOT / "docs" / "how-to" / "commands.md").read_text()
 COMMANDS = re.findall(r"`(sweeps (?!COMMAND)[^`]*)`", TEXT + BY_TASK)

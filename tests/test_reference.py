@@ -1,4 +1,4 @@
-"""docs/reference.md and completion's words agree with the code."""
+"""docs/reference.md, docs/modules.md and completion's words agree with the code."""
 
 import re
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from docs import keys, reference
+from docs import keys, modules, reference
 from sweeps.cli.complete_overrides import WORDS
 from sweeps.tracking import artifacts
 
 
 @pytest.mark.parametrize(
-    ("path", "written"), [(reference.PAGE, reference.page), (WORDS, reference.words)]
+    ("path", "written"),
+    [(reference.PAGE, reference.page), (modules.PAGE, modules.page), (WORDS, reference.words)],
 )
 def test_generated_files_are_up_to_date(path, written):
     assert path.read_text() == written(), "run `make reference`"

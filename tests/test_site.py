@@ -66,7 +66,7 @@ def test_deq_cites_sections_that_are_there():
         ('<script src="assets/x.js"></script><a href="https://elsewhere">there</a>', False),
     ],
 )
-def test_what_a_page_loads_from_another_server_is_seen(html, loads):
+def test_a_page_that_loads_from_another_server_is_detected(html, loads):
     pytest.importorskip("mkdocs", reason="it comes with the extra `docs`")
     from docs.hooks import LOADED
 

@@ -33,3 +33,16 @@ def has_kink(name: str) -> bool:
     from deq.activations.lookup import activation  # imports torch
 
     return math.isinf(activation(name).curvature)
+
+
+def is_smooth(name: str) -> bool:
+    """True if the activation with this name is analytic.
+
+    Raises:
+        ValueError: it does not exist or fails its checks.
+    """
+    if name in LIPSCHITZ:
+        return name not in KINKED
+    from deq.activations.lookup import activation  # imports torch
+
+    return activation(name).smooth

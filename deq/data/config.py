@@ -10,13 +10,14 @@ class CommonConfig:
     """Keys that all data sets have.
 
     Attributes:
-        norm: norm of every input in units of sqrt(d); 1 in the papers.
-        labels: own: those of the data set; uniform: U(0, 1), whatever the input; single_index:
-            relu(beta . x), beta a random unit vector, x the input without that of `bias`.
-        label_seed: of the draw of uniform labels or of beta, which trials with different seeds
-            share.
-        bias: value of one more input, the last, that is the same for all samples and is not
-            normalised: U has biases as its last column, and d is one greater. 0: none.
+        norm: norm of every input vector in units of sqrt(d); 1 in the papers.
+        labels: labels y of the samples. own: the data set's labels; uniform: U(0, 1), independent
+            of the input; single_index: relu(beta . x), beta a random unit vector, x the input
+            without the entry of data.bias.
+        label_seed: seed of the labels with data.labels=uniform, or of beta with single_index.
+            Trials with different values of `seed` share these labels.
+        bias: value of a constant entry that is appended to every input after normalisation: U has
+            the biases as its last column, and d is one greater. 0: no biases.
     """
 
     norm: float = field(default=1.0, metadata={"absent_at": 1.0})
@@ -44,8 +45,9 @@ class ImagesConfig(CommonConfig):
     """Keys of two classes of a set of images.
 
     Attributes:
-        centred: whether the mean of the n images is subtracted from every image. Without it one
-            eigenvalue of the Gram matrix is far above all others, because pixels are not negative.
+        centred: whether the mean of the n images is subtracted from every image. If it is not,
+            one eigenvalue of the Gram matrix is far above all others, because pixels are not
+            negative.
     """
 
     centred: bool = field(default=True, metadata={"absent_at": True})
@@ -62,9 +64,10 @@ class DigitsConfig(ImagesConfig):
     Attributes:
         name: the data set.
         n: number of samples of both classes together.
-        classes: the two digits; the second is labelled 1.
-        test_n: number of held-out samples, those that follow the n in each class; the mean that is
-            subtracted is that of the n. The test losses of a trial are measured there.
+        classes: the two digits; the first is labelled -1, the second 1.
+        test_n: number of held-out samples, on which a trial's test losses are measured: the ones
+            after the n training samples in each class. The mean of the training samples is
+            subtracted from them.
     """
 
     name: Literal["digits"] = "digits"
@@ -89,8 +92,9 @@ class SphereConfig(CommonConfig):
         name: the data set.
         n: number of samples.
         d: dimension of a sample.
-        seed: of the random draw.
-        test_n: number of held-out samples, drawn after the others; their labels are as random.
+        seed: seed of the samples and of their labels.
+        test_n: number of held-out samples, on which a trial's test losses are measured; they and
+            their labels are drawn after the n training samples.
     """
 
     name: Literal["sphere"] = "sphere"
@@ -116,10 +120,11 @@ class OrthonormalConfig(CommonConfig):
 
     Attributes:
         name: the data set.
-        n: number of samples; at most d, together with `test_n`.
+        n: number of samples; n + test_n is at most d.
         d: dimension of a sample.
-        seed: of the random labels.
-        test_n: number of held-out samples, the unit vectors that follow; labels as random.
+        seed: seed of the labels.
+        test_n: number of held-out samples, on which a trial's test losses are measured: the unit
+            vectors after the first n, with labels from N(0, 1).
     """
 
     name: Literal["orthonormal"] = "orthonormal"
@@ -147,11 +152,13 @@ class NpzConfig(CommonConfig):
 
     Attributes:
         name: the data set.
-        path: the file. Its location is not part of an experiment's identity.
-        n: number of samples to use, from the first; null for all.
-        sha256: the digest of the file; filled in when the trial is composed, and
+        path: the .npz file with the arrays x and y. Its content is part of a trial's identity,
+            by data.sha256; its location is not.
+        n: number of samples to use, from the first; null: all but the held-out ones.
+        sha256: SHA-256 of the file data.path. It is filled in when the trial is composed, and
             checked when the file is read.
-        test_n: number of held-out samples, those that follow the n; with n null the last ones.
+        test_n: number of held-out samples, on which a trial's test losses are measured: the ones
+            after the first n; with n null, the last ones of the file.
     """
 
     name: Literal["npz"] = "npz"
@@ -181,13 +188,16 @@ class OpenmlConfig(ImagesConfig):
     Attributes:
         name: the data set.
         n: number of samples of both classes together.
-        classes: the two classes; the second is labelled 1.
-        cache: the folder of downloads. Its location is not part of an experiment's
-            identity. `sweeps` fills in `data` under its output root.
+        classes: the two classes of images; the first is labelled -1, the second 1.
+        cache: folder of downloaded data sets; empty: `data` under the output root. It is not part
+            of a trial's identity.
         sha256: SHA-256 of the samples before any change of colours, centring and normalisation,
             sample by sample, then of their labels, all as little-endian float64, the held-out ones
-            last; filled in when the trial is composed, and checked when the samples are loaded.
-        test_n: number of held-out samples, as for `digits`.
+            last. It is filled in when the trial is composed, and checked when the samples are
+            loaded.
+        test_n: number of held-out samples, on which a trial's test losses are measured: the ones
+            after the n training samples in each class. The mean of the training samples is
+            subtracted from them.
     """
 
     name: str = ""
@@ -219,8 +229,9 @@ class Cifar10Config(OpenmlConfig):
     """CIFAR-10: photographs, 32 x 32 in three colours, d = 3072 (OpenML's CIFAR_10).
 
     Attributes:
-        grayscale: whether the three colours of a pixel are replaced by their luminance,
-            0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), before all else; d = 1024.
+        grayscale: whether the three colours of a pixel are replaced by one luminance, 0.299 red +
+            0.587 green + 0.114 blue (ITU-R BT.601), before centring and normalisation; then
+            d = 1024.
     """
 
     name: Literal["cifar10"] = "cifar10"

@@ -1,8 +1,9 @@
 """The deep equilibrium model: its weights, its equilibrium and its adjoint.
 
 Z = phi(W Z + U X), yhat = a^T Z, Phi = 1/2 ||yhat - y||^2 (docs/theory.md, section 1).
-Shape suffixes: b trials in the pack, m width, d input size, n samples. Samples are rows:
-Z is held as (B, n, m), so that a sample is contiguous in memory.
+B is the number of trials in a pack, m the width, d the input size, n the number of samples.
+Samples are rows: Z is held as (B, n, m), so that a sample is contiguous in memory. Parameters of
+the two maps carry their shape as a suffix: w_bmm is (B, m, m).
 """
 
 from collections.abc import Callable, Iterator, Sequence

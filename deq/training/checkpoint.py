@@ -126,7 +126,9 @@ def write_checkpoint(folder: Path, descent: Descent, stamp: Plain, metadata: Pla
 def load_newest(
     folder: Path, stamp: Plain, device: str = "cpu"
 ) -> tuple[Checkpoint | None, list[str]]:
-    """Load the newest usable checkpoint of a folder; remove damaged and foreign ones.
+    """Load the newest usable checkpoint of a folder; remove unusable ones.
+
+    A checkpoint is unusable if it is damaged, or if it belongs to another stamp.
 
     The worker of a driver that was killed goes on for about a second. It may write newer
     checkpoints meanwhile and remove the one that is read here; then the folder is listed again.

@@ -179,7 +179,7 @@ def _cost(course: Course) -> Numbers:
     elif math.isfinite(course.window_check):
         summary["solver/window_check"] = course.window_check
     else:
-        notes.append("no window was checked")
+        notes.append("no window was taken")
     if course.windows_refused:
         count = course.windows_refused
         were = "1 window was" if count == 1 else f"{count} windows were"
@@ -187,6 +187,11 @@ def _cost(course: Course) -> Numbers:
     if has_kink(course.config.model.activation):
         for name in ("crossing", "sliding", "undecided"):
             summary[f"solver/{name}"] = getattr(course, name)
+    if course.sliding:
+        notes.append(
+            f"{course.sliding} pre-activations slid along zero in a window: the loss is right to "
+            "1e-3, lambda_min(H), the gradient's norm and the drift of H at single steps to less"
+        )
     if course.weighty:
         notes.append(
             f"{course.weighty} pre-activations that would change the rate only touch zero or just "
@@ -295,7 +300,7 @@ def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) 
 
     A residual r means an error of at most r ||z|| / (1 - L ||W||_2) in an equilibrium,
     which moves yhat by ||a|| times that; rounding counts like a residual. A window's yhat is
-    corrected by the residual, so that its error is rounding and a share of ||yhat - y||.
+    corrected by the residual, so that rounding is left, which may be larger than at a step.
     """
     model = course.config.model
     gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)
@@ -305,5 +310,5 @@ def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) 
     error = residual * (initial.norm_a * norm_z / gap)
     loss = initial.error.shape[0] / 2 * error**2
     if windows:
-        loss = loss + trajectory["loss"] * max(course.window_tol, 0.0) ** 2
+        loss = loss + course.window_floor**2 / 2
     return torch.log(FLOOR_MARGIN * loss)

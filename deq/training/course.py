@@ -21,7 +21,7 @@ DIVERGED = 1e6
 
 
 class Status(StrEnum):
-    """How a trial ended."""
+    """End of a trial."""
 
     CONVERGED = "converged"
     BUDGET = "budget"
@@ -84,6 +84,7 @@ class Course:
         window_check: greatest deviation that the checks of windows found; -inf without a check.
         window_tol: the loosest tolerance of a window, greater than the one asked for where
             rounding allows no other; -inf without a window.
+        window_floor: part of ||yhat - y|| that rounding may make up in windows.
         crossing, sliding, undecided: monitored pre-activations in windows of a kinked activation:
             that changed sign once in a window, summed; that slide along zero, the most of a
             window; whose side is not known, summed.
@@ -113,6 +114,7 @@ class Course:
     products: float = 0.0
     window_check: float = -math.inf
     window_tol: float = -math.inf
+    window_floor: float = 0.0
     windows_refused: int = 0
     moved: float = math.nan
     size: float = math.nan
@@ -130,7 +132,8 @@ class Course:
     _best_step: int = 0
 
     # Attributes of the state beside rows, status and initial; weights are not part of it.
-    COUNTS = ("seconds", "products", "window_check", "window_tol", "windows_refused")
+    WINDOWS = ("window_check", "window_tol", "window_floor", "windows_refused")
+    COUNTS = ("seconds", "products", *WINDOWS)
     ENTRIES = ("crossing", "sliding", "undecided", "weighty")
     MOVED = ("moved", "size", "farthest", "sphere", "output_sphere", "held_out")
     PLAIN = ("eta", "reason", "drawn", *COUNTS, *ENTRIES, *MOVED, "_best", "_best_step")

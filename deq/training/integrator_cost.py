@@ -14,15 +14,17 @@ KINK_ERROR, so that a step takes
     1 + 2 (2 + log(solver.tol / KINK_ERROR) / log(L sqrt(2 sigma_w2))) + 5 x
 
 where solver.tol is smaller, else 5 + 5 x, and windows take 2.2 times as much as without one, as
-runs of ReLU and leaky ReLU did. Where that is more, windows cost 1.25 times the steps, which is
-the most that they may. docs/windows.md states the errors.
+runs of ReLU and leaky ReLU did, and three times as much for an activation of one's own that has no
+kink but is not analytic. Where that is more, windows cost 1.25 times the steps, which is the most
+that they may. docs/windows.md states the errors. In float32 rounding ends windows early, after a
+number of steps that the estimate does not know: they are not advised there.
 """
 
 import math
 from dataclasses import dataclass
 
 from deq.activations.constants import KINKED
-from deq.activations.properties import has_kink, lipschitz
+from deq.activations.properties import has_kink, is_smooth, lipschitz
 from deq.config import TrialConfig
 
 # The most that a run in windows costs over one by single steps.
@@ -35,6 +37,8 @@ WORTHWHILE = 0.65
 KINK_ERROR = 1e-7
 # Products in windows of an activation with a kink over those of a smooth one.
 KINKED_WINDOWS = 2.2
+# The same of one without a kink that is not analytic (softsign and ELU took 2.7 to 4).
+ROUGH_WINDOWS = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,18 @@ class IntegratorCost:
         flop: of one product, 2 m^2 n.
         steps: with train.integrator=steps.
         windows: with train.integrator=windows; None where it cannot be used.
+        known: whether rounding lets windows be taken to the end of the budget.
     """
 
     flop: float
     steps: float
     windows: float | None
+    known: bool = True
 
     @property
     def advice(self) -> str:
         """Value of train.integrator that costs less."""
-        cheaper = self.windows is not None and self.windows < WORTHWHILE * self.steps
+        cheaper = self.windows is not None and self.windows < WORTHWHILE * self.steps and self.known
         return "windows" if cheaper else "steps"
 
 
@@ -80,8 +86,12 @@ def integrator_cost(config: TrialConfig, n: int) -> IntegratorCost:
     digits = -math.log10(config.integrator_tol)
     later = 35 * (1 + 26 * x) * math.log(max(count / 100, 1))
     windows = 2 ** ((digits - 6) / 2) * (9.3 * cold * (1 + 3.8 * x) + later)
-    windows *= KINKED_WINDOWS if kinked else 1
-    return IntegratorCost(flop, steps, min(windows, DEARER * steps))
+    if kinked:
+        windows *= KINKED_WINDOWS
+    elif not is_smooth(model.activation):
+        windows *= ROUGH_WINDOWS
+    known = config.dtype == "float64"
+    return IntegratorCost(flop, steps, min(windows, DEARER * steps), known)
 
 
 def _kinked_step(contraction: float, tol: float, x: float) -> float:

@@ -147,18 +147,26 @@ def _cost_line(trials: "list[PlannedTrial]") -> str:
     from sweeps.planning.plan import integrator_cost
 
     costs = [integrator_cost(trial) for trial in trials]
-    cheaper = [cost for cost in costs if cost.advice == "windows"]
-    text = f"estimated cost: {sum(c.flop * c.steps for c in costs):.2g} FLOP by single steps; "
+    chosen = [trial.plain["train"].get("integrator", "steps") for trial in trials]
+    steps = sum(cost.flop * cost.steps for cost in costs)
+    windows = sum(cost.flop * (cost.windows or cost.steps) for cost in costs)
+    text = f"estimated cost: {steps:.2g} FLOP by single steps, "
     if all(cost.windows is None for cost in costs):
-        return text + "train.integrator=windows cannot take these trials"
-    if not cheaper:
-        return text + "train.integrator=windows does not cost less"
-    steps = sum(c.flop * c.steps for c in cheaper)
-    windows = sum(c.flop * c.windows for c in cheaper if c.windows is not None)
-    which = "" if len(cheaper) == len(trials) else f" in {len(cheaper)} of {len(trials)} trials"
-    return text + (
-        f"less by train.integrator=windows{which}: {windows:.2g} FLOP instead of {steps:.2g}"
-    )
+        return text + "which train.integrator=windows cannot replace here"
+    text += f"{windows:.2g} with train.integrator=windows; "
+    pairs = zip(costs, chosen, strict=True)
+    missed = sum(cost.advice == "windows" and name == "steps" for cost, name in pairs)
+    which = "" if missed == len(trials) else f" in {missed} of {len(trials)} trials"
+    advice = f"; windows pay{which}" if missed else ""
+    return f"{text}{_taken(chosen)}{advice}"
+
+
+def _taken(chosen: list[str]) -> str:
+    """Say which integrators trials take; `chosen` are their values of train.integrator."""
+    names = {"steps": "single steps", "windows": "windows"}
+    if len(set(chosen)) == 1:
+        return f"it takes {names[chosen[0]]}"
+    return f"{chosen.count('windows')} of {len(chosen)} trials take windows"
 
 
 def _lines(plan: "Plan", nearest_by_hash: "NearestByHash") -> Iterator[str]:

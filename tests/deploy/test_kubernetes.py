@@ -55,8 +55,8 @@ def values(tree, key):
         return [value for item in tree for value in values(item, key)]
     if not isinstance(tree, dict):
         return []
-    found = [tree[key]] if key in tree else []
-    return found + [value for item in tree.values() for value in values(item, key)]
+    matches = [tree[key]] if key in tree else []
+    return matches + [value for item in tree.values() for value in values(item, key)]
 
 
 def containers():
@@ -215,7 +215,7 @@ def test_all_nodes_share_the_record_and_check_their_own_process():
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
 
 
-def test_what_ended_is_not_repeated_and_nodes_are_waited_for():
+def test_a_job_that_ended_is_not_repeated_and_waits_for_nodes():
     """KubeRay would repeat exit codes 1, 2, 3 and 130 alike."""
     assert JOB["backoffLimit"] == 0
     assert "cluster.wait_seconds=900" in JOB["entrypoint"]

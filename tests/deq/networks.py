@@ -1,8 +1,13 @@
-"""Random networks for tests."""
+"""Random networks and tensors for tests."""
 
 import torch
 
 from deq.models.equilibrium import draw_pack
+
+
+def random(*shape, seed=0):
+    """A float64 tensor of normal numbers."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def first_network(model, seed, d):

@@ -140,7 +140,7 @@ def test_the_lipschitz_constant_to_rounding(phi):
 
 @each
 def test_the_supremum_to_rounding(phi):
-    """Of |phi|, out to 1e18; an unbounded one exceeds any number there."""
+    """Compare with |phi| out to 1e18; an unbounded one exceeds any number there."""
     greatest = zoom(lambda x: phi.function(x).abs(), -1e18, 1e18)
     if math.isinf(phi.bounded):
         assert greatest > 1e15
@@ -151,7 +151,7 @@ def test_the_supremum_to_rounding(phi):
 
 @each_smooth
 def test_the_curvature_to_rounding(phi):
-    """Of phi'' by autograd of phi'; its own rounding is 1e-14."""
+    """Compare with phi'' by autograd of phi', whose own rounding is 1e-14."""
     assert phi.curvature == pytest.approx(
         zoom(lambda x: second(phi, x).abs(), -40.0, 40.0), rel=1e-14
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_trials import finished
 
 import deq
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
@@ -39,14 +40,8 @@ def trial(name="tanh", seed=0, steps=300, **parts):
 
 
 def after(descent, step):
-    """The same descent after it has measured this step."""
+    """Train until this step has been measured; return the descent."""
     next(s for s in descent if s == step)
-    return descent
-
-
-def finished(descent):
-    for _ in descent:
-        pass
     return descent
 
 

@@ -129,10 +129,10 @@ def test_the_largest_step_size_against_brute_force(name):
     assert initial_condition(start, model).eta_limit < 0.8 * largest
     for eta in (0.2 * largest, 0.8 * largest, 0.99 * largest):
         train_config = TrainConfig(eta=eta, eta_unit="absolute")
-        found = predict(dataclasses.replace(config, train=train_config), data, start, eta)
-        assert found.condition_held
+        prediction = predict(dataclasses.replace(config, train=train_config), data, start, eta)
+        assert prediction.condition_held
         best = float(numpy.minimum(worst, limit / eta).max())
-        assert found.condition.least(eta) == pytest.approx(best, rel=1e-3)
+        assert prediction.condition.least(eta) == pytest.approx(best, rel=1e-3)
     assert not initial_condition(start, model, 1.01 * largest).held_at(1.01 * largest)
 
 

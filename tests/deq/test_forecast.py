@@ -227,6 +227,39 @@ def test_the_estimate_of_products_with_a_kink_is_right_to_a_factor(name, n, solv
     assert 0.6 < guess.steps / steps < 1.7
 
 
+def test_windows_of_an_activation_that_is_not_analytic_are_estimated_three_times_as_dear(
+    tmp_path, monkeypatch
+):
+    """Softsign as in docs/how-to/activation.md; a built-in phi with the same constants is tanh."""
+    (tmp_path / "rough_phi.py").write_text(
+        "import deq\n"
+        "softsign = deq.Activation(name='softsign', function=lambda x: x / (1 + x.abs()),"
+        " derivative=lambda x: (1 + x.abs()) ** -2, lipschitz=1.0, curvature=2.0, at_zero=0.0,"
+        " smooth=False, bounded=1.0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    data, steps = DigitsConfig(n=24), TrainConfig(1500, integrator="windows")
+    rough, smooth = (
+        TrialConfig(data=data, model=ModelConfig(160, name), train=steps)
+        for name in ("rough_phi:softsign", "tanh")
+    )
+    guess = integrator_cost(rough, 24)
+    assert guess.windows == pytest.approx(3 * integrator_cost(smooth, 24).windows)
+    assert 0.5 < guess.windows / train(rough).summary["solver/products_total"] < 2
+
+
+def test_windows_are_advised_in_float64_only():
+    """In float32 rounding ends windows early, after steps that no formula knows."""
+    train = TrainConfig(20_000)
+    trials = [
+        TrialConfig(
+            model=ModelConfig(256, "tanh"), train=train, solver=SolverConfig(tol=1e-6), dtype=dtype
+        )
+        for dtype in ("float32", "float64")
+    ]
+    assert [integrator_cost(trial, 32).advice for trial in trials] == ["steps", "windows"]
+
+
 def test_windows_have_a_cost_where_they_can_be_used_and_at_most_a_quarter_more():
     smooth = TrialConfig(model=ModelConfig(256, "tanh"), train=TrainConfig(steps=5))
     guess = integrator_cost(smooth, 64)

@@ -71,8 +71,8 @@ def test_the_losses_are_those_of_own_gradient_descent_and_regression(name, integ
     trained = own_network(name, w, u, a, z)[0]
     rel = 1e-8 if integrator == "steps" else 1e-4
     assert outcome.summary["test/loss"] == pytest.approx(np.mean((trained - t) ** 2) / 2, rel=rel)
-    found = outcome.summary["test/loss_linearized"]
-    assert found == pytest.approx(np.mean((linear - t) ** 2) / 2, rel=1e-8)
+    linearized = outcome.summary["test/loss_linearized"]
+    assert linearized == pytest.approx(np.mean((linear - t) ** 2) / 2, rel=1e-8)
 
 
 def test_kernel_regression_uses_the_limits_of_erf():

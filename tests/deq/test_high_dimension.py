@@ -137,9 +137,9 @@ def test_the_errors_fall_with_the_dimension_as_derived():
     points = {"equivalent": [], "shallow": []}
     for d in (48, 96, 192, 384):
         summary = recorded("relu", *mixture(d, d))
-        for name, found in points.items():
-            found.append((d, summary[f"theory/{name}_error"]))
-    laws = {name: deq.power_law(*zip(*found, strict=True)) for name, found in points.items()}
+        for name, pairs in points.items():
+            pairs.append((d, summary[f"theory/{name}_error"]))
+    laws = {name: deq.power_law(*zip(*pairs, strict=True)) for name, pairs in points.items()}
     assert laws["equivalent"].exponent == pytest.approx(-0.5, abs=0.12)
     assert laws["shallow"].exponent == pytest.approx(-1.0, abs=0.12)
     sphere = load(SphereConfig(n=300, d=300))
@@ -151,9 +151,9 @@ def test_the_errors_fall_with_the_dimension_as_derived():
 def test_the_shallow_kernel_is_that_of_a_network_with_a_polynomial_activation():
     """E[psi(u) psi(v)] by a quadrature that is exact for polynomials."""
     limit = population(load(SphereConfig(n=5, d=6)).x, "softplus", sigma_w2=SIGMA_W2)
-    found = coefficients(limit, activation("softplus"), SIGMA_W2)
-    rest = found.diagonal - found.constant - found.linear - found.quadratic
-    parts = [found.constant, found.linear, found.quadratic, rest]
+    computed = coefficients(limit, activation("softplus"), SIGMA_W2)
+    rest = computed.diagonal - computed.constant - computed.linear - computed.quadratic
+    parts = [computed.constant, computed.linear, computed.quadratic, rest]
     scaled = [math.sqrt(p / math.factorial(r)) for r, p in enumerate(parts)]
     nodes, weights = np.polynomial.hermite_e.hermegauss(12)
     weights = weights / weights.sum()
@@ -163,9 +163,9 @@ def test_the_shallow_kernel_is_that_of_a_network_with_a_polynomial_activation():
         np.polynomial.hermite_e.hermeval(g, scaled) for g in (u, t * u + math.sqrt(1 - t * t) * v)
     ]
     expected = (weights[:, None] * weights[None, :] * psi[0] * psi[1]).sum()
-    ours = found.shallow(torch.tensor([[1.0, t], [t, 1.0]], dtype=torch.float64))
+    ours = computed.shallow(torch.tensor([[1.0, t], [t, 1.0]], dtype=torch.float64))
     assert float(ours[0, 1]) == pytest.approx(expected, rel=1e-12)
-    assert float(ours[0, 0]) == pytest.approx(found.diagonal, rel=1e-12)
+    assert float(ours[0, 0]) == pytest.approx(computed.diagonal, rel=1e-12)
 
 
 def test_labels_of_few_values_are_classes():

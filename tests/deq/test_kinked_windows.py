@@ -30,9 +30,9 @@ KINKED = ("relu", "leaky_relu")
 
 def begun(name, first=30, length=5, seed=0, tol=1e-4):
     """GD step by step, and the integrator at `first` of it."""
-    found = trajectory(drawn(name, seed=seed), first + length)
-    last = last_states(found, [first - 6, first - 4, first - 2, first])
-    return found, KinkedIntegrator.after_steps(*last, 2, tol)
+    steps = trajectory(drawn(name, seed=seed), first + length)
+    last = last_states(steps, [first - 6, first - 4, first - 2, first])
+    return steps, KinkedIntegrator.after_steps(*last, 2, tol)
 
 
 @pytest.mark.parametrize("name", KINKED)
@@ -89,19 +89,19 @@ def test_maps_with_jumps_are_those_of_the_weights_formed():
 @pytest.mark.parametrize("name", KINKED)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_window_with_changes_of_sign_is_gd_step_by_step(name, seed):
-    found, integrator = begun(name, seed=seed)
+    steps, integrator = begun(name, seed=seed)
     window = integrator.window(5, integrator.accuracy(1e-4, math.inf))
-    stepwise = torch.stack([e for _, _, _, e in found[30:]])
+    stepwise = torch.stack([e for _, _, _, e in steps[30:]])
     worst = (window.e - stepwise).norm(dim=1) / stepwise.norm(dim=1)
     assert float(worst.max()) < 2e-4
-    for k, (_, q, _, _) in enumerate(found[30:]):
-        settled = window.monitored.at(q).abs() > 1e-4
+    for k, (_, q, _, _) in enumerate(steps[30:]):
+        away_from_zero = window.monitored.at(q).abs() > 1e-4
         signs = (window.q[k] > 0) == (window.monitored.at(q) > 0)
-        assert bool(signs[settled].all())
+        assert bool(signs[away_from_zero].all())
     assert deviation(window, 3) < 1e-4
     integrator.accept(window)
-    end, q, _v, e = found[35]
-    moved = (end.w - found[30][0].w).norm()
+    end, q, _v, e = steps[35]
+    moved = (end.w - steps[30][0].w).norm()
     assert float((integrator.network.w - end.w).norm() / moved) < 3e-3
     torch.testing.assert_close(integrator.e, e, rtol=0, atol=2e-4 * float(e.norm()))
 
@@ -134,9 +134,9 @@ def test_an_entry_whose_side_hangs_on_its_uncertainty_is_undecided(monkeypatch):
     shift = torch.zeros(len(window.monitored))
     shift[crossed] = 2 * float(window.q[:, crossed].abs().max())
     monkeypatch.setattr(window, "uncertainty", shift.double)
-    found = undecided(window)
-    assert found.count >= 1
-    assert found.weighty == int(weights(window)[crossed] > 1e-3) >= 0
+    counts = undecided(window)
+    assert counts.count >= 1
+    assert counts.weighty == int(weights(window)[crossed] > 1e-3) >= 0
 
 
 def test_the_weight_of_an_entry_is_its_change_of_the_rate():

@@ -31,7 +31,7 @@ DEVICES = ("cpu", pytest.param("cuda", marks=[CUDA, pytest.mark.gpu]))
 
 
 def maps(name, width, device="cpu", *, batch=2, n=9):
-    """Both maps of a random pack, ||W||_2 about 0.8, and ||W||_2."""
+    """Maps of an equilibrium and an adjoint of a random pack, ||W||_2 about 0.8; and ||W||_2."""
     g = torch.Generator().manual_seed(width)
     w = torch.randn(batch, width, width, generator=g).to(device) * 0.4 / width**0.5
     p = torch.randn(batch, n, width, generator=g).to(device)

@@ -1,4 +1,4 @@
-"""How far training moves the weights and the tangent kernel, and the rates at its end."""
+"""Distance that training moves weights and tangent kernel, and the rates at its end."""
 
 import dataclasses
 import math

@@ -22,7 +22,7 @@ def test_float32_follows_float64(name):
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
 def test_the_tolerance_is_tightened_as_the_loss_falls(name):
-    """A loose tolerance spoils no gradient: at a small loss it is tightened (THEORY section 1).
+    """A loose tolerance spoils no gradient: at a small loss it is tightened.
 
     The last losses, 1e-9 of the first, are those of tol 1e-13 within 1 %; a fixed tolerance
     of 1e-4 misses them by a factor.

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from networks import random
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
@@ -9,10 +10,6 @@ from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.prediction import Basis, Extrapolation, Secant
 from deq.solvers.sizes import PREDICTION_DEPTH
 from deq.training.gradient_descent import Descent
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def miss(ours, theirs):

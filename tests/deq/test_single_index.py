@@ -194,7 +194,7 @@ def test_biases_are_one_more_input_that_the_labels_do_not_know():
         ({"train": TrainConfig(3, momentum=0.5)}, "full-batch gradient descent of one step size"),
     ],
 )
-def test_where_there_is_no_prediction_the_record_says_why(change, why):
+def test_the_record_says_why_there_is_no_prediction(change, why):
     trial = index_trial(**{"seed": 2, "train": TrainConfig(3)} | change)
     if "eta" in change:
         trial = dataclasses.replace(trial, train=TrainConfig(3, 0.06, "absolute"))

@@ -2,13 +2,10 @@
 
 import pytest
 import torch
+from networks import random
 
 from deq.linalg.eigenvalues import LeastEigenvalue
 from deq.linalg.operator_norm import OperatorNorm, operator_norm
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def positive(values, seed=0):

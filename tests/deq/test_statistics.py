@@ -131,10 +131,10 @@ def test_the_excess_kurtosis_is_the_jackknife_of_its_definition():
 
     everyone = np.arange(40)
     without = np.array([kurtosis(everyone != k) for k in everyone])
-    found = excess_kurtosis(squares.tolist(), fourths.tolist())
-    assert found.value == pytest.approx(40 * kurtosis(everyone) - 39 * without.mean())
-    assert found.stderr == pytest.approx(np.sqrt(39 * without.var()))
-    assert found.count == 40
+    excess = excess_kurtosis(squares.tolist(), fourths.tolist())
+    assert excess.value == pytest.approx(40 * kurtosis(everyone) - 39 * without.mean())
+    assert excess.stderr == pytest.approx(np.sqrt(39 * without.var()))
+    assert excess.count == 40
     # A Gaussian of random variance s has 3 Var(s) / E[s]^2: here 3 / 3.
     many = rng.gamma(3, size=4000)
     outputs = rng.normal(size=(4000, 50)) * np.sqrt(many)[:, None]

@@ -28,7 +28,7 @@ def test_a_loss_at_its_floor_is_stalled():
     assert run_to_end(train=easy, model=model).status is Status.STALLED
 
 
-def test_a_loss_that_stopped_far_above_its_floor_is_not_said_to_be_at_it():
+def test_a_loss_that_stopped_far_above_its_floor_is_not_reported_as_at_it():
     """At the edge of stability it rises for more than 100 steps, then falls again."""
     data = SphereConfig(n=12, d=8, norm=0.2, bias=1)
     model = ModelConfig(width=96, activation="sigmoid")

@@ -85,12 +85,12 @@ def test_the_closed_form_is_the_recursion(eta, momentum):
     mpmath.mp.dps = 60
     for k, value in enumerate(h.tolist()):
         middle = 1 + mpmath.mpf(momentum) - mpmath.mpf(eta) * mpmath.mpf(value)
-        c, found = [mpmath.mpf(1), 1 - mpmath.mpf(eta) * mpmath.mpf(value)], []
+        c, sequence = [mpmath.mpf(1), 1 - mpmath.mpf(eta) * mpmath.mpf(value)], []
         for t in range(301):
             c.append(middle * c[-1] - momentum * c[-2])
             if t in steps.tolist():
-                found.append(float(mpmath.log(abs(c[t]))) if c[t] else -math.inf)
-        for mine, exact in zip(ours[:, k].tolist(), found, strict=True):
+                sequence.append(float(mpmath.log(abs(c[t]))) if c[t] else -math.inf)
+        for mine, exact in zip(ours[:, k].tolist(), sequence, strict=True):
             # Where an oscillating error is near a zero, its logarithm is less precise.
             assert mine == pytest.approx(exact, rel=1e-6, abs=1e-5) or exact < -30
         roots = np.abs(np.roots([1, -(1 + momentum - eta * value), momentum]))

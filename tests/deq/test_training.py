@@ -72,9 +72,9 @@ def test_measured_over_linearised_rate_approaches_one_with_width(name):
             for seed in range(2)
         ]
         descent = finished(Descent(trials, [load(trials[0].data)] * 2))
-        found = [compare(course).summary for course in descent.courses]
-        assert all(summary["theory/bound_violation"] <= 0 for summary in found)
-        return sum(abs(1 - summary["rate/measured_over_linearized"]) for summary in found) / 2
+        summaries = [compare(course).summary for course in descent.courses]
+        assert all(summary["theory/bound_violation"] <= 0 for summary in summaries)
+        return sum(abs(1 - summary["rate/measured_over_linearized"]) for summary in summaries) / 2
 
     wide = miss(256)
     assert wide < 0.2

@@ -56,10 +56,12 @@ def assert_equal(config, tol=1e-6):
     assert len(windows.trajectory["step"]) == len(steps.trajectory["step"])
     ours, theirs = windows.trajectory, steps.trajectory
     resolved = 1e-24 / tol**2  # below, the equilibria's errors show in single steps
-    told = theirs["loss"] > resolved * theirs["loss"][0]
-    torch.testing.assert_close(ours["loss"][told], theirs["loss"][told], rtol=2 * tol, atol=0)
+    resolvable = theirs["loss"] > resolved * theirs["loss"][0]
+    torch.testing.assert_close(
+        ours["loss"][resolvable], theirs["loss"][resolvable], rtol=2 * tol, atol=0
+    )
     for name in ("lambda_min_gram", "lambda_min_tangent", "norm_w"):
-        both = told & ours[name].isfinite() & theirs[name].isfinite()
+        both = resolvable & ours[name].isfinite() & theirs[name].isfinite()
         assert int(both.sum()) > 3
         torch.testing.assert_close(ours[name][both], theirs[name][both], rtol=1e-5, atol=1e-9)
     rates = [outcome.summary.get("rate/measured", 0.0) for outcome in (windows, steps)]
@@ -82,13 +84,13 @@ def compared(config):
     assert windows.status is steps.status
     ours, theirs = windows.trajectory, steps.trajectory
     assert len(ours["step"]) == len(theirs["step"])
-    told = theirs["loss"] > 1e-16 * theirs["loss"][0]
+    resolvable = theirs["loss"] > 1e-16 * theirs["loss"][0]
     for name, error in (("lambda_min_gram", 2e-3), ("norm_w", 1e-5)):
-        both = told & ours[name].isfinite() & theirs[name].isfinite()
+        both = resolvable & ours[name].isfinite() & theirs[name].isfinite()
         torch.testing.assert_close(ours[name][both], theirs[name][both], rtol=error, atol=0)
     cost = [outcome.summary["solver/products_total"] for outcome in (windows, steps)]
     assert cost[0] <= 1.3 * cost[1]
-    return windows, steps, float((ours["loss"] / theirs["loss"] - 1)[told].abs().max())
+    return windows, steps, float((ours["loss"] / theirs["loss"] - 1)[resolvable].abs().max())
 
 
 @pytest.mark.slow
@@ -122,7 +124,7 @@ def test_kinked_windows_give_the_loss_and_rate_of_single_steps(parts):
 def test_a_wide_kinked_network_is_right_to_the_tolerance_and_cheap():
     windows, steps, error = compared(trial("relu", tol=None, width=128, steps=400, solver_tol=1e-8))
     assert error < 3e-4
-    assert windows.summary["solver/crossing"] > 3
+    assert windows.summary["solver/crossing"] >= 3
     assert windows.summary["solver/sliding"] > 0
     total = "solver/products_total"
     assert windows.summary[total] < 0.5 * steps.summary[total]
@@ -146,10 +148,10 @@ def test_past_the_limit_of_sigma_w2_a_kinked_trial_takes_single_steps():
 
 
 @pytest.mark.parametrize("first", [3, 9])
-def test_an_undecided_entry_of_weight_is_left_to_single_steps_and_told(first, monkeypatch):
+def test_a_weighty_undecided_entry_is_left_to_single_steps_and_noted(first, monkeypatch):
     """At once, or after a shorter window."""
-    found = iter([Undecided(3, 2, first)])
-    monkeypatch.setattr(attempts, "undecided", lambda window: next(found, Undecided()))
+    counts = iter([Undecided(3, 2, first)])
+    monkeypatch.setattr(attempts, "undecided", lambda window: next(counts, Undecided()))
     course = course_of(trial("relu", tol=None, steps=120))
     assert (course.undecided, course.weighty) == (2, 2)
     outcome = compare(course)
@@ -236,9 +238,8 @@ def test_short_runs_are_never_dearer_by_a_third(steps):
     assert course_of(config).products <= 1.3 * course_of(stepwise(config)).products
 
 
-def test_where_windows_never_succeed_single_steps_are_taken(monkeypatch):
+def test_single_steps_are_taken_if_windows_never_succeed(monkeypatch):
     """A run whose windows all fail their check, at most 1.3 times as dear."""
-    monkeypatch.setattr(attempts, "CHECKED_FROM", 1)
     monkeypatch.setattr(attempts, "deviation", lambda window, place: 1.0)
     config = trial(steps=250)
     course, steps = course_of(config), course_of(stepwise(config))
@@ -379,7 +380,7 @@ def test_a_trial_stopped_inside_a_window_has_the_weights_of_the_next_step(name, 
         ),
     ],
 )
-def test_what_windows_cannot_do_is_refused(make, match):
+def test_trials_that_windows_do_not_support_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
 

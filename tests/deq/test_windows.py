@@ -85,20 +85,20 @@ def descended(network, q, v):
 
 def trajectory(network, steps):
     """(network, q, v, e) at steps 0 .. steps."""
-    found, q, v = [], None, None
+    path, q, v = [], None, None
     for _ in range(steps + 1):
         q, v = fixed_point(network, q, v)
-        found.append((network, q, v, parts(network, q, v)[2]))
+        path.append((network, q, v, parts(network, q, v)[2]))
         network = descended(network, q, v)
-    return found
+    return path
 
 
-def last_states(found, at):
+def last_states(path, at):
     """A network that windows may move, its states at some steps, and e at the last of them."""
     states = States(
-        at, torch.stack([found[s][1] for s in at]), torch.stack([found[s][2] for s in at])
+        at, torch.stack([path[s][1] for s in at]), torch.stack([path[s][2] for s in at])
     )
-    network, _, _, e = found[at[-1]]
+    network, _, _, e = path[at[-1]]
     own = {name: getattr(network, name).clone() for name in ("w", "p", "a")}
     return dataclasses.replace(network, **own, work=Work()), states, e
 
@@ -107,8 +107,8 @@ def test_polynomials_in_tau_are_reproduced():
     nodes = [3, 7, 16, 40]
     cubic = lambda s: 2 - tau(s) + 0.5 * tau(s) ** 3  # noqa: E731
     at = torch.arange(3, 60)
-    found = lagrange(nodes, at) @ cubic(torch.tensor(nodes))
-    torch.testing.assert_close(found, cubic(at), rtol=1e-10, atol=0)
+    interpolated = lagrange(nodes, at) @ cubic(torch.tensor(nodes))
+    torch.testing.assert_close(interpolated, cubic(at), rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_measured_error_is_right_to_second_order():
         z, r, _ = parts(network, near, other)
         change = (z @ network.w.mT + network.p - near)[None]
         a = output_weights(network, no_terms(network))
-        found = measured_error(network, z[None], r[None], change, a)[0]
-        errors.append(float((found - e).norm()))
+        measured = measured_error(network, z[None], r[None], change, a)[0]
+        errors.append(float((measured - e).norm()))
     assert errors[1] < 0.02 * errors[0]
 
 
@@ -228,10 +228,10 @@ def test_the_interpolation_error_is_that_of_a_tangent_of_one_degree_more(degree)
     curve = lambda s: (tau(s) ** (degree + 1))[:, None, None] * shape  # noqa: E731
     e = torch.ones(31, N, dtype=torch.float64)
     older = (5, curve(torch.tensor([5]))[0])
-    found = interpolation_error(steps, curve(torch.tensor(steps)), older, e, eta)
+    estimate = interpolation_error(steps, curve(torch.tensor(steps)), older, e, eta)
     left = curve(at) - torch.einsum("sl,lij->sij", lagrange(steps, at), curve(torch.tensor(steps)))
     drift = eta * (left[:-1] @ e[0]).cumsum(0)
-    assert found == pytest.approx(float((drift.norm(dim=1) / e[0].norm()).max()), rel=1e-6)
+    assert estimate == pytest.approx(float((drift.norm(dim=1) / e[0].norm()).max()), rel=1e-6)
 
 
 SMOOTH = ("tanh", "softplus", "sin", "cos", "gelu")
@@ -239,25 +239,25 @@ SMOOTH = ("tanh", "softplus", "sin", "cos", "gelu")
 
 def begun(name, length=8, first=30, tol=1e-5, eta=0.5):
     """GD step by step, and the integrator at `first` of it."""
-    found = trajectory(drawn(name, eta), first + length)
-    last = last_states(found, [first - 12, first - 8, first - 4, first])
-    return found, Integrator.after_steps(*last, 3, tol)
+    path = trajectory(drawn(name, eta), first + length)
+    last = last_states(path, [first - 12, first - 8, first - 4, first])
+    return path, Integrator.after_steps(*last, 3, tol)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_a_window_is_gd_step_by_step(name):
     """E at every step to the tolerance; weights and equilibrium at its end."""
-    found, integrator = begun(name)
+    path, integrator = begun(name)
     window = integrator.window(8, integrator.accuracy(1e-5, math.inf))
-    stepwise = torch.stack([e for _, _, _, e in found[30:]])
+    stepwise = torch.stack([e for _, _, _, e in path[30:]])
     worst = (window.e - stepwise).norm(dim=1) / stepwise.norm(dim=1)
     assert float(worst.max()) < 1e-5
     assert deviation(window, 5) < 1e-5
     large = integrator.network.work.large
     integrator.accept(window)
     assert integrator.step == 38
-    end, q, _, e = found[38]
-    moved = (end.w - found[30][0].w).norm()
+    end, q, _, e = path[38]
+    moved = (end.w - path[30][0].w).norm()
     assert float((integrator.network.w - end.w).norm() / moved) < 1e-4
     torch.testing.assert_close(integrator.now.q[0], q, rtol=0, atol=1e-4)
     torch.testing.assert_close(integrator.e, e, rtol=0, atol=1e-5 * float(e.norm()))
@@ -289,6 +289,6 @@ def test_a_run_whose_windows_never_pay_is_a_quarter_dearer_at_most():
         step += 1
         while control.due:
             cost = min(control.allowance, 60.0)
-            control.rejected(step, control.steps(step, 10**6), math.inf, cost, 3.1)
+            control.add_rejected(step, control.steps(step, 10**6), math.inf, cost, 3.1)
         assert control.total <= (1 + DEARER) * control.stepwise
     assert control.total > 1.02 * control.stepwise  # windows were tried

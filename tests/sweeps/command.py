@@ -78,7 +78,7 @@ def quick():
 
 
 def inside(*words, cwd, full=False, **env):
-    """The same in this very process, which has the slow imports behind it.
+    """Run a command in the test's own process, which has done the slow imports already.
 
     For commands that start no Ray, where the process itself is not what is tested.
 
@@ -117,9 +117,23 @@ def client(output):
 
 def runs(api, study="default"):
     """The parent runs and the trial runs of a study."""
-    found = api.search_runs([api.get_experiment_by_name(study).experiment_id])
-    parents = [r for r in found if r.data.tags["sweeps.kind"] == "sweep"]
-    return parents, [r for r in found if r.data.tags["sweeps.kind"] == "trial"]
+    recorded = api.search_runs([api.get_experiment_by_name(study).experiment_id])
+    parents = [r for r in recorded if r.data.tags["sweeps.kind"] == "sweep"]
+    return parents, [r for r in recorded if r.data.tags["sweeps.kind"] == "trial"]
+
+
+def assert_complete(api, count, study="default"):
+    """Assert that every trial has one run, FINISHED, with each of its points once."""
+    parents, trials = runs(api, study)
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert [run.info.status for run in trials] == ["FINISHED"] * count
+    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == count
+    for run in trials:
+        steps = [point.step for point in api.get_metric_history(run.info.run_id, "train/loss")]
+        assert steps == sorted(set(steps))
+        assert steps[0] == 0
+        assert len(steps) > 20
+        assert "rate/measured" in run.data.metrics
 
 
 def unused_port():

@@ -1,4 +1,4 @@
-"""What several of these tests share, started once."""
+"""Fixtures that several of these tests share."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from changes import changed, paced
 from services import MlflowServer
+
+from sweeps.storage.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +23,12 @@ def server(tmp_path_factory):
 def slow(tmp_path):
     """Environment of a command whose trials sleep in each step until tmp_path / "mark" is gone."""
     return changed(tmp_path / "changes", execution__pack_training=paced(tmp_path / "mark"))
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """Checkpoints in this folder, one a minute."""
+    return Checkpoints.under(tmp_path, 60.0)
 
 
 @pytest.fixture

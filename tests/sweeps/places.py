@@ -39,7 +39,7 @@ def read_only(source, folder):
 
 
 def enlarged(folder, kilobytes):
-    """The same little disk, with more room."""
+    """Give a little disk more room."""
     words = ["mount", "-o", f"remount,size={kilobytes}k", str(folder)]
     subprocess.run(words, check=True)
 
@@ -67,15 +67,15 @@ def as_nobody(*words, cwd, **env):
             os.setgid(NOBODY)
             os.setuid(NOBODY)
             done = inside(*words, cwd=cwd, **env)
-            said = [done.returncode, done.stdout, done.stderr]
+            result = [done.returncode, done.stdout, done.stderr]
         except BaseException:
-            said = [99, "", traceback.format_exc()]
+            result = [99, "", traceback.format_exc()]
         with os.fdopen(writing, "w") as file:
-            json.dump(said, file)
+            json.dump(result, file)
         sys.stdout = sys.stderr = None
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as file:
-        said = json.load(file)
+        result = json.load(file)
     os.waitpid(child, 0)
-    return subprocess.CompletedProcess(words, *said)
+    return subprocess.CompletedProcess(words, *result)

@@ -56,10 +56,10 @@ def tree(pid):
             fields = stat.read_text().rpartition(")")[2].split()
             parents[int(stat.parent.name)] = int(fields[1])
             sessions[int(stat.parent.name)] = int(fields[3])
-    found = [pid, *(one for one, session in sessions.items() if session == pid != one)]
-    for one in found:
-        found += [c for c, parent in parents.items() if parent == one and c not in found]
-    return found
+    processes = [pid, *(one for one, session in sessions.items() if session == pid != one)]
+    for one in processes:
+        processes += [c for c, parent in parents.items() if parent == one and c not in processes]
+    return processes
 
 
 def end(pids):
@@ -70,7 +70,7 @@ def end(pids):
 
 
 def alive(pids):
-    """Those that have not ended; one that is ended and not yet collected has."""
+    """Processes that have not ended; a zombie counts as ended."""
     states = {}
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -88,13 +88,13 @@ def until(condition, seconds, what):
 
 
 def answers(port):
-    """Whether someone listens on this port of this machine."""
+    """True if a process listens on this port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_up(node):
-    """Whether `ray start` has printed that its node runs."""
+    """True if `ray start` has printed that its node runs."""
     return "Ray runtime started" in node.log.read_text()
 
 

@@ -55,25 +55,25 @@ def members(path):
 
 def test_an_archive_can_be_read_by_other_tools(archive):
     _, path = archive
-    found = members(path)
-    manifest = json.loads(found.pop("manifest.json"))
+    files = members(path)
+    manifest = json.loads(files.pop("manifest.json"))
     assert manifest["format"] == 1
-    assert {n: (hashlib.sha256(c).hexdigest(), len(c)) for n, c in found.items()} == {
+    assert {n: (hashlib.sha256(c).hexdigest(), len(c)) for n, c in files.items()} == {
         name: (member["sha256"], member["bytes"]) for name, member in manifest["files"].items()
     }
-    sweep = json.loads(found["sweep.json"])
+    sweep = json.loads(files["sweep.json"])
     assert sweep["axes"] == {"seed": [0, 1], "train.eta_unit": ["tangent", "theorem"]}
     assert len(sweep["failures"]) == 2
-    parquets = [name for name in found if name.endswith(".parquet")]
+    parquets = [name for name in files if name.endswith(".parquet")]
     assert len(parquets) == 2
-    table = pyarrow.parquet.read_table(io.BytesIO(found[parquets[0]])).to_pydict()
+    table = pyarrow.parquet.read_table(io.BytesIO(files[parquets[0]])).to_pydict()
     assert table["step"] == list(range(31))
-    result = json.loads(found[parquets[0].replace("trajectory.parquet", "result.json")])
+    result = json.loads(files[parquets[0].replace("trajectory.parquet", "result.json")])
     assert result["summary"]["rate/measured"] > 0
-    assert found["report/rates.png"].startswith(b"\x89PNG")
-    assert b"<html" in found["report/report.html"]
-    assert "2 of 4 trials" in found["README.txt"].decode()
-    assert sweep["command"] in found["CITE.txt"].decode()
+    assert files["report/rates.png"].startswith(b"\x89PNG")
+    assert b"<html" in files["report/report.html"]
+    assert "2 of 4 trials" in files["README.txt"].decode()
+    assert sweep["command"] in files["CITE.txt"].decode()
 
 
 def test_an_import_restores_results_runs_and_the_same_archive(archive, tmp_path):
@@ -135,17 +135,17 @@ def censored(tmp_path_factory):
     words = [*SMALL, *ASHA, ETAS, "figure=curves", "cluster=inline", f"paths.output={root}"]
     done = CliRunner().invoke(cli, ["run", *words, "--json"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert {"stopped"} < {trial["status"] for trial in found["trials"]}
-    path = Path(output_of("export", found["sweep"], f"paths.output={root}").strip())
-    drawn = (root / "sweeps" / found["sweep"] / "curves.png").read_bytes()
+    result = json.loads(done.stdout)
+    assert {"stopped"} < {trial["status"] for trial in result["trials"]}
+    path = Path(output_of("export", result["sweep"], f"paths.output={root}").strip())
+    drawn = (root / "sweeps" / result["sweep"] / "curves.png").read_bytes()
     assert members(path)["report/curves.png"] == drawn
-    return found, path
+    return result, path
 
 
 def test_trials_stopped_early_are_imported_but_do_not_count_as_finished(censored, tmp_path):
-    found, path = censored
-    stopped = {t["config_hash"] for t in found["trials"] if t["status"] == "stopped"}
+    result, path = censored
+    stopped = {t["config_hash"] for t in result["trials"] if t["status"] == "stopped"}
     where = f"paths.output={tmp_path / 'there'}"
     done = json.loads(output_of("import", str(path), where, "--json"))
     assert len(done["new"]) == 6
@@ -163,10 +163,10 @@ def test_trials_stopped_early_are_imported_but_do_not_count_as_finished(censored
     assert (again["new"], len(again["present"])) == ([], 6)
 
 
-def written(path, found, *, manifest=True, **change):
+def written(path, members, *, manifest=True, **change):
     """Write an archive of these files; `manifest=False` keeps the old checksums."""
-    files = {n: c for n, c in found.items() if n != "manifest.json"}
-    old = json.loads(found["manifest.json"]) | change
+    files = {n: c for n, c in members.items() if n != "manifest.json"}
+    old = json.loads(members["manifest.json"]) | change
     if manifest:
         old["files"] = {
             n: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for n, c in files.items()
@@ -177,22 +177,22 @@ def written(path, found, *, manifest=True, **change):
     return path
 
 
-def part(found, name):
+def part(files, name):
     """Name of the first trial's file that ends so."""
-    return next(n for n in found if n.startswith("trials/") and n.endswith(name))
+    return next(n for n in files if n.startswith("trials/") and n.endswith(name))
 
 
 def put(place, *keys):
     """Return a function that sets one value in a JSON file."""
 
-    def change(found):
-        name = part(found, place) if place != "sweep.json" else place
-        plain = inner = json.loads(found[name])
+    def change(files):
+        name = part(files, place) if place != "sweep.json" else place
+        plain = inner = json.loads(files[name])
         *path, leaf, value = keys
         for key in path:
             inner = inner[key]
         inner[leaf] = value
-        found[name] = json.dumps(plain).encode()
+        files[name] = json.dumps(plain).encode()
 
     return change
 
@@ -200,17 +200,17 @@ def put(place, *keys):
 def table(**columns):
     """Return a function that replaces columns of a trajectory."""
 
-    def change(found):
-        name, sink = part(found, "trajectory.parquet"), io.BytesIO()
-        old = pyarrow.parquet.read_table(io.BytesIO(found[name])).to_pydict()
+    def change(files):
+        name, sink = part(files, "trajectory.parquet"), io.BytesIO()
+        old = pyarrow.parquet.read_table(io.BytesIO(files[name])).to_pydict()
         pyarrow.parquet.write_table(pyarrow.table(old | columns), sink)
-        found[name] = sink.getvalue()
+        files[name] = sink.getvalue()
 
     return change
 
 
 def file(name, content=b"x"):
-    return lambda found: found.update({name: content})
+    return lambda files: files.update({name: content})
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def file(name, content=b"x"):
         (put("sweep.json", "trials", 0, "plain", "seed", 7), "its config has another hash"),
         (table(loss=["pickle"] * 31), "is of type string"),
         (table(loss=[float("inf")] * 31), "not a finite number"),
-        (lambda found: found.pop(part(found, "result.json")), "has no trials/"),
-        (lambda found: found.pop("sweep.json"), "has no sweep.json"),
+        (lambda files: files.pop(part(files, "result.json")), "has no trials/"),
+        (lambda files: files.pop("sweep.json"), "has no sweep.json"),
     ],
 )
 def test_an_invalid_archive_is_refused_and_nothing_is_written(archive, tmp_path, change, why):
-    found = members(archive[1])
-    change(found)
-    path = written(tmp_path / "foreign.zip", found)
+    files = members(archive[1])
+    change(files)
+    path = written(tmp_path / "foreign.zip", files)
     here = request([f"paths.output={tmp_path / 'none'}"]).launch
     with pytest.raises(ConfigError, match=why):
         import_archive(path, here)
@@ -243,10 +243,10 @@ def test_an_invalid_archive_is_refused_and_nothing_is_written(archive, tmp_path,
 
 
 def test_a_trajectory_with_more_rows_than_steps_is_refused_before_decoding(archive, tmp_path):
-    found, sink = members(archive[1]), io.BytesIO()
+    files, sink = members(archive[1]), io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"step": [0.0] * 10**6}), sink)
-    found[part(found, "trajectory.parquet")] = sink.getvalue()
-    path = written(tmp_path / "foreign.zip", found)
+    files[part(files, "trajectory.parquet")] = sink.getvalue()
+    path = written(tmp_path / "foreign.zip", files)
     with pytest.raises(ConfigError, match="1000000 rows"):
         import_archive(path, request([f"paths.output={tmp_path / 'none'}"]).launch)
 
@@ -268,11 +268,11 @@ def test_every_trial_is_read_at_most_twice(archive, tmp_path, monkeypatch):
 
 def test_the_manifest_must_match_the_files(archive, tmp_path):
     here, path = f"paths.output={tmp_path / 'none'}", tmp_path / "foreign.zip"
-    found = members(archive[1])
-    changed = found | {"report/trials.csv": b"1"}
+    files = members(archive[1])
+    changed = files | {"report/trials.csv": b"1"}
     for words, why in (
         (lambda: written(path, changed, manifest=False), "differs from the manifest"),
-        (lambda: written(path, found, format=2), "its format is 2, and this version reads 1"),
+        (lambda: written(path, files, format=2), "its format is 2, and this version reads 1"),
         (lambda: path.write_bytes(b"PK no zip"), "cannot be read as an archive"),
         (path.unlink, "as an archive: No such file"),
     ):
@@ -285,13 +285,13 @@ def test_the_manifest_must_match_the_files(archive, tmp_path):
 
 def test_addresses_and_paths_of_another_machine_are_not_imported(archive, tmp_path):
     """Otherwise `sweeps resume` would connect to an address from the file, with a password."""
-    found = members(archive[1])
-    assert not {"cluster", "tracking", "paths"} & set(json.loads(found["sweep.json"])["launch"])
-    put("sweep.json", "launch", "tracking", {"name": "server", "uri": "http://evil:1"})(found)
-    put("environment.json", "code", {"commit": "ab" * 20, "diff": ""})(found)
-    put("sweep.json", "launch", "cluster", {"name": "ray", "address": "evil:1"})(found)
+    files = members(archive[1])
+    assert not {"cluster", "tracking", "paths"} & set(json.loads(files["sweep.json"])["launch"])
+    put("sweep.json", "launch", "tracking", {"name": "server", "uri": "http://evil:1"})(files)
+    put("environment.json", "code", {"commit": "ab" * 20, "diff": ""})(files)
+    put("sweep.json", "launch", "cluster", {"name": "ray", "address": "evil:1"})(files)
     import_archive(
-        written(tmp_path / "foreign.zip", found), request([f"paths.output={tmp_path}"]).launch
+        written(tmp_path / "foreign.zip", files), request([f"paths.output={tmp_path}"]).launch
     )
     with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
         (entry,) = ledger.sweeps_like("")

@@ -60,7 +60,7 @@ def test_a_manifest_that_does_not_fit_is_refused(change, match, tmp_path):
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "text").write_text("text")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr(layout.README, "x")

@@ -62,7 +62,7 @@ def rows(root):
         names |= {one: "data" for (one,) in db.execute("SELECT dataset_uuid FROM datasets")}
         parents = db.execute("SELECT run_uuid FROM tags WHERE value = 'sweep'").fetchall()
         names |= {one: "page" for (one,) in parents if one not in names} | {str(root): "root"}
-        found = {table: db.execute(ALL + table).fetchall() for table in TABLES}
+        tables = {table: db.execute(ALL + table).fetchall() for table in TABLES}
     db.close()
 
     def named(value):
@@ -70,7 +70,7 @@ def rows(root):
             value = value.replace(one, name) if isinstance(value, str) else value
         return value
 
-    kept = {table: [tuple(map(named, row)) for row in found[table]] for table in TABLES}
+    kept = {table: [tuple(map(named, row)) for row in tables[table]] for table in TABLES}
     return {
         table: sorted((row for row in kept[table] if trials & set(row)), key=repr)
         for table in TABLES
@@ -112,9 +112,9 @@ def test_a_batch_of_results_is_read_as_any_other(tmp_path):
     tracker, page = opened(tmp_path)
     runs = send(tracker.batch(page), *RECORDS)
     hashes = [record.config_hash for record in RECORDS]
-    found = tracker.finished_results(page.experiment, hashes)
-    assert set(found) == set(hashes[:3])
-    assert found[hashes[0]].summary == RECORDS[0].summary
+    results = tracker.finished_results(page.experiment, hashes)
+    assert set(results) == set(hashes[:3])
+    assert results[hashes[0]].summary == RECORDS[0].summary
     assert send(tracker.batch(page), *RECORDS) == runs
 
 

@@ -22,8 +22,8 @@ def view(*words):
     return trials_view("abc", sweeps.plan(list(words)).trials)
 
 
-def charts(found, kind):
-    return [chart for chart in found["compareRunCharts"] if chart["type"] == kind]
+def charts(state, kind):
+    return [chart for chart in state["compareRunCharts"] if chart["type"] == kind]
 
 
 def axes(chart):
@@ -37,23 +37,23 @@ def front_end():
 
 def arrays_with(text, *words):
     """Arrays of strings in the front end's code that contain all of these strings."""
-    arrays = [set(re.findall(r"\w+", found)) for found in re.findall(r'\["\w+"(?:,"\w+")+\]', text)]
+    arrays = [set(re.findall(r"\w+", match)) for match in re.findall(r'\["\w+"(?:,"\w+")+\]', text)]
     return [array for array in arrays if array >= set(words)]
 
 
 def test_mlflows_front_end_reads_every_key_of_the_view(front_end):
     """It ignores unknown keys: after an upgrade, charts would vanish silently."""
-    found = view("model.width=8,16", "model.activation=relu,tanh")
+    state = view("model.width=8,16", "model.activation=relu,tanh")
     taken = arrays_with(front_end, "selectedColumns", "compareRunCharts")
     facets = arrays_with(front_end, "searchFilter", "orderByKey")
-    assert set(found) <= set.union(*taken, *facets)
+    assert set(state) <= set.union(*taken, *facets)
     # Of these a shared view's are not taken.
     (dropped,) = [a for a in arrays_with(front_end, "runsExpanded", "runsPinned") if a not in taken]
-    assert not set(found) & dropped
-    for chart in found["compareRunCharts"]:
+    assert not set(state) & dropped
+    for chart in state["compareRunCharts"]:
         for key in chart:
             assert re.search(rf"this\.{key}=", front_end), key
-    for key in {key for section in found["compareRunSections"] for key in section}:
+    for key in {key for section in state["compareRunSections"] for key in section}:
         assert re.search(rf"\b{key}:", front_end), key
     for text in ("viewStateShareKey", "mlflow.sharedViewState.", "compareRunsMode", "CHART"):
         assert f'"{text}"' in front_end or f"{text}:" in front_end, text
@@ -72,8 +72,8 @@ def test_mlflows_front_end_reads_every_key_of_the_view(front_end):
 
 
 def test_a_sweeps_charts_are_losses_rates_and_spectra():
-    found = view("model.width=8,16", "model.activation=relu,tanh", "seed=0,1")
-    lines = {chart["metricKey"]: chart["scaleType"] for chart in charts(found, "LINE")}
+    state = view("model.width=8,16", "model.activation=relu,tanh", "seed=0,1")
+    lines = {chart["metricKey"]: chart["scaleType"] for chart in charts(state, "LINE")}
     assert lines == {
         "curve/loss": "log",
         "curve/loss_linearized": "log",
@@ -81,13 +81,13 @@ def test_a_sweeps_charts_are_losses_rates_and_spectra():
         "curve/lambda_ratio": "linear",
         "spectrum/norm_w": "linear",
     }
-    rate, ratio = (axes(chart) for chart in charts(found, "SCATTER"))
+    rate, ratio = (axes(chart) for chart in charts(state, "SCATTER"))
     assert rate == [("rate/linearized", "METRIC"), ("rate/measured", "METRIC")]
     assert ratio == [("model.width", "PARAM"), ("rate/measured_over_linearized", "METRIC")]
-    (parallel,) = charts(found, "PARALLEL")
+    (parallel,) = charts(state, "PARALLEL")
     assert parallel["selectedParams"] == ["model.width", "model.activation"]
     assert parallel["selectedMetrics"] == ["rate/measured_over_linearized"]
-    assert found["runsHiddenMode"] == "SHOW_ALL"
+    assert state["runsHiddenMode"] == "SHOW_ALL"
 
 
 @pytest.mark.parametrize(
@@ -104,26 +104,26 @@ def test_a_sweeps_charts_are_losses_rates_and_spectra():
     ],
 )
 def test_the_ratio_is_drawn_against_the_axis_with_the_most_values(words, axis, params):
-    found = view(*words)
-    assert axes(charts(found, "SCATTER")[1])[0] == (axis, "PARAM")
-    assert [chart["selectedParams"] for chart in charts(found, "PARALLEL")] == [params]
+    state = view(*words)
+    assert axes(charts(state, "SCATTER")[1])[0] == (axis, "PARAM")
+    assert [chart["selectedParams"] for chart in charts(state, "PARALLEL")] == [params]
 
 
 def test_a_single_trial_has_no_charts_against_an_axis():
-    found = view()
-    assert [axes(chart)[0][0] for chart in charts(found, "SCATTER")] == ["rate/linearized"]
-    assert charts(found, "PARALLEL") == []
+    state = view()
+    assert [axes(chart)[0][0] for chart in charts(state, "SCATTER")] == ["rate/linearized"]
+    assert charts(state, "PARALLEL") == []
 
 
 def test_every_chart_lies_in_an_open_section_and_other_metrics_in_closed_ones():
-    found = view("model.width=8,16")
-    shown = {s["uuid"]: s["display"] for s in found["compareRunSections"]}
-    assert all(shown[chart["metricSectionId"]] for chart in found["compareRunCharts"])
-    ids = [chart["uuid"] for chart in found["compareRunCharts"]]
+    state = view("model.width=8,16")
+    shown = {s["uuid"]: s["display"] for s in state["compareRunSections"]}
+    assert all(shown[chart["metricSectionId"]] for chart in state["compareRunCharts"])
+    ids = [chart["uuid"] for chart in state["compareRunCharts"]]
     assert len(ids) == len(set(ids))
     names = [m.name for m in SUMMARY] + [c.metric for c in COLUMNS if c.metric]
     assert {name.partition("/")[0] for name in names} == set(CLOSED) - {"System metrics"}
-    drawn = {chart["metricKey"] for chart in charts(found, "LINE")}
+    drawn = {chart["metricKey"] for chart in charts(state, "LINE")}
     # Otherwise MLflow would open a section for them, after the closed ones.
     assert {curve.key for curve in CURVES} <= drawn
 

@@ -56,7 +56,7 @@ def newest_step(root):
 
 
 def test_a_killed_driver_and_a_killed_worker(tmp_path, monkeypatch):
-    """Both times the pack continues from its checkpoint, and its record has the step."""
+    """Assert that the pack continues from its checkpoint each time, and its record has the step."""
     (tmp_path / "interrupter.py").write_text(INTERRUPTER)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [*WORDS, "model.activation=interrupter:curve", "train.steps=1200", "pack=2"]
@@ -73,9 +73,9 @@ def test_a_killed_driver_and_a_killed_worker(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert not mark.exists()
 
-    found = [json.loads(f.read_text())["resumed_at"] for f in root.rglob("environment.json")]
-    second = found[0][1]
-    assert found == [[first, second]] * 2
+    resumed = [json.loads(f.read_text())["resumed_at"] for f in root.rglob("environment.json")]
+    second = resumed[0][1]
+    assert resumed == [[first, second]] * 2
     assert 0 < first < second < 1200
     for step in (first, second):
         assert f"seed=0: pack of 2: goes on from step {step}\n" in done.stdout
@@ -107,11 +107,6 @@ def begun(checkpoints, trials):
             assert isinstance(message, Progress)
             if message.loss > 0:
                 break
-
-
-@pytest.fixture
-def checkpoints(tmp_path):
-    return Checkpoints.under(tmp_path, 60.0)
 
 
 def test_an_interruption_leaves_a_checkpoint_for_the_same_pack_only(checkpoints):
@@ -178,8 +173,8 @@ def test_a_plan_keeps_packs_that_have_a_checkpoint():
     kept, split = hashes([trials[4], trials[1]]), hashes([trials[4], trials[0]])
 
     def packs(**options):
-        found = plan(trials, study="", **{"pack": 3, "checkpointed": [kept, split, []]} | options)
-        return [[hashes(trials).index(digest) for digest in pack] for pack in found.hashes]
+        sweep = plan(trials, study="", **{"pack": 3, "checkpointed": [kept, split, []]} | options)
+        return [[hashes(trials).index(digest) for digest in pack] for pack in sweep.hashes]
 
     assert packs() == [[0, 2, 3], [4, 1], [5]]
     assert packs(finished=[trials[1].config_hash]) == [[2, 3, 5], [4, 0]]
@@ -190,12 +185,12 @@ def test_training_continues_if_no_checkpoint_can_be_written(tmp_path):
     """The folder is a file, which raises an error as a full disk does."""
     (tmp_path / "checkpoints").touch()
     everywhere = Checkpoints.under(tmp_path, 1e-9)
-    said = list(
+    messages = list(
         train_on_worker([trial.plain for trial in planned(1)], WorkerSettings("cpu", 1, everywhere))
     )
-    (note,) = [m.text for m in said if isinstance(m, Note)]
+    (note,) = [m.text for m in messages if isinstance(m, Note)]
     assert note.startswith("no checkpoint was written, training goes on (NotADirectoryError")
-    assert isinstance(said[-1], Done)
+    assert isinstance(messages[-1], Done)
 
 
 def test_a_checkpoint_that_does_not_fit_is_reported_and_the_trial_starts_anew(checkpoints):
@@ -207,9 +202,9 @@ def test_a_checkpoint_that_does_not_fit_is_reported_and_the_trial_starts_anew(ch
     descent = next(deq.train_pack([trial_from_plain(trial.plain) for trial in trials]))
     stamp = CheckpointWriter(checkpoints, hashes(trials[:1]), "cpu")._stamp()
     write_checkpoint(alone, descent, stamp, {"started": 1, "resumed_at": []})
-    *said, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
+    *messages, done = train_on_worker([trials[0].plain], WorkerSettings("cpu", 1, checkpoints))
     assert done.record.environment["resumed_at"] == []
-    notes = [message.text for message in said if isinstance(message, Note)]
+    notes = [message.text for message in messages if isinstance(message, Note)]
     assert notes[0] == "goes on from step 1"
     assert notes[1].startswith("its checkpoint is not used (")
     assert notes[1].endswith("starts anew")

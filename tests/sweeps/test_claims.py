@@ -81,13 +81,13 @@ def test_the_initial_eigenvalue_is_compared_at_every_width():
         return trial(metrics, width, seed=next(seeds))
 
     seeds = itertools.count()
-    found = finding("initial", at(64, 0.3), at(64, 0.6), at(128, 0.9), at(128, 0.5))
-    assert (found.count, found.held) == (4, 3)
+    evidence = finding("initial", at(64, 0.3), at(64, 0.6), at(128, 0.9), at(128, 0.5))
+    assert (evidence.count, evidence.held) == (4, 3)
     # No interval of so few networks: it would say nothing.
-    assert found.measured.endswith("at the greatest width at least 1/2 in 2 of 2")
-    found = finding("initial", *(at(128, 0.9) for _ in range(5)))
+    assert evidence.measured.endswith("at the greatest width at least 1/2 in 2 of 2")
+    evidence = finding("initial", *(at(128, 0.9) for _ in range(5)))
     # 0.025^(1/5), Clopper and Pearson
-    assert found.measured.endswith("in 5 of 5 (probability 0.478 to 1, 95 %)")
+    assert evidence.measured.endswith("in 5 of 5 (probability 0.478 to 1, 95 %)")
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_the_distance_to_the_limit_falls_as_the_root_of_the_width(name, metric, 
         for width in (64, 128, 256, 512)
         for k in range(2)
     ]
-    found = finding(name, *trials)
-    assert found.verdict == verdict
-    assert f"m^({exponent:.3g}" in found.measured
+    evidence = finding(name, *trials)
+    assert evidence.verdict == verdict
+    assert f"m^({exponent:.3g}" in evidence.measured
 
 
 def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_unique():
@@ -120,9 +120,9 @@ def test_depth_is_compared_with_the_proven_factors_where_the_equilibrium_is_uniq
 
     seeds = itertools.count()
     slow, slow_limit, past = at(0.6, 0.05), at(0.2, 0.2), at(2.0, 0.05, bound=1.5)
-    found = finding("depth", at(0.2, 0.05), at(0.4, 0.1), slow, slow_limit, past)
-    assert found.verdict == "seen in 2 of 4"
-    assert "factor of G 0.2 to 0.6, at most 1.2 of the proven one" in found.measured
+    evidence = finding("depth", at(0.2, 0.05), at(0.4, 0.1), slow, slow_limit, past)
+    assert evidence.verdict == "seen in 2 of 4"
+    assert "factor of G 0.2 to 0.6, at most 1.2 of the proven one" in evidence.measured
     assert finding("depth", past).verdict == "not tested"
 
 
@@ -131,9 +131,9 @@ def test_a_kernel_is_unique_if_two_starts_reach_it():
         data = {"d": 8, "n": 8, "seed": sigma_w2}
         return trial({"theory/kernel_gap": gap}, data=data)
 
-    found = finding("kernel", at(1e-13, 0), at(1e-13, 0), at(1e-3, 1))
-    assert (found.verdict, found.of) == ("seen in 1 of 2", "kernels")
-    assert found.measured.endswith("two starts: 0.001")
+    evidence = finding("kernel", at(1e-13, 0), at(1e-13, 0), at(1e-3, 1))
+    assert (evidence.verdict, evidence.of) == ("seen in 1 of 2", "kernels")
+    assert evidence.measured.endswith("two starts: 0.001")
     assert finding("kernel", trial({})).verdict == "not tested"
 
 
@@ -155,9 +155,9 @@ def test_outputs_are_gaussian_where_their_kurtosis_is_that_of_gaussians(heavy, v
         ]
 
     narrow, wide = networks(16, 5.0, 40), networks(512, 3 * heavy, 40)
-    found = finding("gaussian", *narrow, *wide)
-    assert found.verdict == verdict
-    assert "excess kurtosis 2 at width 16" in found.measured
+    evidence = finding("gaussian", *narrow, *wide)
+    assert evidence.verdict == verdict
+    assert "excess kurtosis 2 at width 16" in evidence.measured
     assert finding("gaussian", *narrow).verdict == "not tested"
     assert finding("gaussian", *narrow, *wide[:2]).verdict == "not tested"
 
@@ -229,10 +229,10 @@ def test_the_circle_is_left_in_proportion_to_the_step_size_in_each_network(expon
     trials = [at(eta, 0, **index) for eta in (1e-3, 2e-3, 4e-3)]
     trials += [at(eta, 3, **index) for eta in (1e-3, 2e-3)]
     lost = at(1e-5, 0, "diverged", **index)
-    found = finding("circle", *trials, lost)
-    assert found.verdict == verdict
-    assert found.count == 5
-    assert f"eta^({exponent:.3g} +- " in found.measured
+    evidence = finding("circle", *trials, lost)
+    assert evidence.verdict == verdict
+    assert evidence.count == 5
+    assert f"eta^({exponent:.3g} +- " in evidence.measured
     assert finding("circle", *(at(eta, 0) for eta in (1e-3, 2e-3, 4e-3))).verdict == "not tested"
 
 
@@ -245,10 +245,10 @@ def test_a_single_index_model_reaches_its_minimum_at_the_predicted_rate():
     slow, lost = at(1.0, 1.0, "budget", 3), at(1.0, 1.0, "ill_posed", 4)
     cannot = trial({"train/distance": 1.0}, 1, 0.0, "stalled", 5)
     assert finding("single_index", good, lost, cannot).verdict == "seen"
-    found = finding("single_index", good, fast, far, slow)
-    assert found.verdict == "seen in 1 of 4"
-    assert "reached by 3" in found.measured
-    assert "final rate 0.97 to 1.2, distance moved 1 to 1.3" in found.measured
+    evidence = finding("single_index", good, fast, far, slow)
+    assert evidence.verdict == "seen in 1 of 4"
+    assert "reached by 3" in evidence.measured
+    assert "final rate 0.97 to 1.2, distance moved 1 to 1.3" in evidence.measured
     assert finding("single_index", slow, cannot).verdict == "not tested"
 
 
@@ -256,9 +256,9 @@ def test_redrawing_that_gives_up_counts_against_it():
     few, many = ({"theory/networks_drawn": count} for count in (2.0, 8.0))
     rejected = trial(many, 128, status="rejected")
     trials = [trial(many, 64), trial(few, 64, seed=1), rejected, trial({}, 128)]
-    found = finding("redraw", *trials)
-    assert found.verdict == "seen in 2 of 3"
-    assert found.measured.endswith("5 at width 64, 8 at width 128")
+    evidence = finding("redraw", *trials)
+    assert evidence.verdict == "seen in 2 of 3"
+    assert evidence.measured.endswith("5 at width 64, 8 at width 128")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_redrawing_that_gives_up_counts_against_it():
         ("drift", "theory/kernel_drift", 0.01, 0.3),
     ],
 )
-def test_what_tends_to_a_limit_with_the_width(name, key, better, worse):
+def test_a_quantity_tends_to_its_limit_with_the_width(name, key, better, worse):
     rates = {"rate/measured": 0.2, "rate/linearized": 0.1}
     near, far = (rates | {key: value} for value in (better, worse))
     assert finding(name, trial(far, 64), trial(near, 256)).verdict == "seen"
@@ -279,8 +279,8 @@ def test_what_tends_to_a_limit_with_the_width(name, key, better, worse):
 def test_a_rate_is_not_divided_by_that_of_a_linearised_model_that_does_not_converge():
     rates = {"rate/measured": 0.2, "rate/linearized": 1e-9, "rate/measured_over_linearized": 2e8}
     fair = rates | {"rate/linearized": 0.2, "rate/measured_over_linearized": 1.0}
-    found = finding("linearised", trial(fair, 64), trial(fair, 128), trial(rates, 128, seed=1))
-    assert found.count == 2
+    evidence = finding("linearised", trial(fair, 64), trial(fair, 128), trial(rates, 128, seed=1))
+    assert evidence.count == 2
     assert finding("linearised", trial(fair, 64), trial(rates, 128)).verdict == "not tested"
 
 

@@ -57,7 +57,7 @@ def cluster(tmp_path_factory, hidden):
 
 
 def can_mount():
-    """Whether a process may have its own mounts on this machine."""
+    """True if a process may have its own mounts on this machine."""
     done = subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
     )
@@ -97,8 +97,8 @@ def test_a_sweep_on_a_cluster(cluster, tmp_path):
     assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == 4
     for run in trials:
         path = api.download_artifacts(run.info.run_id, "environment.json")
-        said = json.loads(Path(path).read_text())
-        assert said["code"] == code_version()
+        result = json.loads(Path(path).read_text())
+        assert result["code"] == code_version()
         history = api.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(31))
     for path in (p for p in tmp_path.rglob("*") if p.is_file()):
@@ -116,10 +116,10 @@ def mute():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("", "RAY_ADDRESS"), ("ray://here:10001", "HOST:PORT")]
+    ("given", "message"), [("", "RAY_ADDRESS"), ("ray://here:10001", "HOST:PORT")]
 )
-def test_an_invalid_address_is_refused(given, said):
-    with pytest.raises(ConfigError, match=said):
+def test_an_invalid_address_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
         check_address(given)
 
 
@@ -139,10 +139,10 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def assert_refused(done, said):
+def assert_refused(done, message):
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("token", [{}, AUTH | {"RAY_AUTH_TOKEN": "wrong" * 10}])
@@ -169,9 +169,9 @@ def test_resources_that_no_node_has_are_refused():
         (ClusterConfig(gpus_per_trial=0.5), [False, False]),
     ):
         assert [fits(config, node) for node in nodes] == fit
-    said = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
-    assert "(cpu 1, gpu 0.5)" in said
-    assert "cpu 4, gpu 0, memory 8 GB" in said
+    message = too_much(ClusterConfig(gpus_per_trial=0.5), nodes)
+    assert "(cpu 1, gpu 0.5)" in message
+    assert "cpu 4, gpu 0, memory 8 GB" in message
     large = too_much(ClusterConfig(memory_gb_per_trial=4000), [{"CPU": 2.0, "memory": 16e9}])
     assert "(cpu 1, memory 4 TB); the most that one has is cpu 2, gpu 0, memory 16 GB:" in large
 
@@ -259,8 +259,8 @@ def test_a_killed_node_loses_no_trial(cluster, tmp_path):
             if line.startswith("[2/6]"):
                 cluster.nodes["b"].kill()
                 break
-        said = sweep.communicate(timeout=200)
-    assert sweep.returncode == 0, said[0][:900]
+        output = sweep.communicate(timeout=200)
+    assert sweep.returncode == 0, output[0][:900]
     api = client(tmp_path / "outputs")
     parents, trials = runs(api)
     assert [run.info.status for run in parents] == ["FINISHED"]
@@ -282,10 +282,10 @@ def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(clu
                 break
         until(lambda: running(tmp_path), 60, "a trial in training")
         cluster.nodes["head"].kill()
-        said = sweep.communicate(timeout=150)
-    assert sweep.returncode == 1, said
-    assert "Ray's head has ended; what is finished is recorded" in said[1]
-    assert "Traceback" not in said[1]
+        output = sweep.communicate(timeout=150)
+    assert sweep.returncode == 1, output
+    assert "Ray's head has ended; what is finished is recorded" in output[1]
+    assert "Traceback" not in output[1]
     parents, trials = runs(client(tmp_path / "outputs"), "dead")
     assert [run.info.status for run in parents] == ["KILLED"]
     assert "RUNNING" not in [run.info.status for run in trials]
@@ -298,16 +298,16 @@ def test_a_sweep_whose_cluster_dies_ends_with_a_reason_and_goes_on_elsewhere(clu
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "message"),
     [(ConnectionRefusedError, "head has ended"), (TimeoutError, "has not answered for 25 s")],
 )
 def test_a_head_that_ended_is_lost_at_once_and_a_silent_one_after_a_while(
-    raised, said, monkeypatch
+    raised, message, monkeypatch
 ):
     """A connection that was refused once, or a head that answers again, is no loss."""
     clock, looks = [0.0], []
     monkeypatch.setattr(head_watch.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(head_watch, "_connect", lambda: looks.append(next(found)()))
+    monkeypatch.setattr(head_watch, "_connect", lambda: looks.append(next(answers)()))
 
     def fine():
         return None
@@ -315,20 +315,20 @@ def test_a_head_that_ended_is_lost_at_once_and_a_silent_one_after_a_while(
     def failing():
         raise raised
 
-    watch, found = head_watch.HeadWatch(), iter([fine, failing, fine, *[failing] * 100])
+    watch, answers = head_watch.HeadWatch(), iter([fine, failing, fine, *[failing] * 100])
 
     def watched():
         for _ in range(100):
             clock[0] += head_watch.CHECK_EVERY
             watch.check()
 
-    with pytest.raises(ClusterLostError, match=said):
+    with pytest.raises(ClusterLostError, match=message):
         watched()
     assert len(looks) == 2
     assert clock[0] == 3 + (2 if raised is ConnectionRefusedError else 25)
 
 
 def running(place):
-    """Whether `status` says that a trial is training."""
-    said = inside("status", "--json", cwd=place)
-    return said.returncode == 0 and '"running": 1' in said.stdout
+    """True if `status` says that a trial is training."""
+    done = inside("status", "--json", cwd=place)
+    return done.returncode == 0 and '"running": 1' in done.stdout

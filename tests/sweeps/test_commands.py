@@ -71,21 +71,21 @@ def entered(root, *overrides, **change):
 
 def test_status_of_a_sweep_whose_driver_died(root):
     trials = entered(root)
-    (found,) = statuses(request([]).launch, SWEEP[:6])
-    assert (found.state, found.mlflow) == ("interrupted", "RUNNING")
-    assert (found.done, found.failed, found.left) == (0, 1, 1)
-    assert found.command == "sweeps run seed=0,1"
+    (status,) = statuses(request([]).launch, SWEEP[:6])
+    assert (status.state, status.mlflow) == ("interrupted", "RUNNING")
+    assert (status.done, status.failed, status.left) == (0, 1, 1)
+    assert status.command == "sweeps run seed=0,1"
     begins = "no checkpoint: resume begins at step 0"
-    assert [t.note for t in found.trials] == [begins, "ValueError: no"]
+    assert [t.note for t in status.trials] == [begins, "ValueError: no"]
     folder = Checkpoints.under(root, 60.0).folder([trials[0]["config_hash"]])
     folder.mkdir(parents=True)
     (folder / "trials").write_text(trials[0]["config_hash"])
     for step in (40, 1200):
         (folder / f"step-{step:09d}-{'0' * 64}.npz").touch()
-    said = CliRunner().invoke(cli, ["status"]).output
-    assert SWEEP in said
-    assert "interrupted" in said
-    assert "checkpoint of step 1200: resume goes on from there" in said
+    output = CliRunner().invoke(cli, ["status"]).output
+    assert SWEEP in output
+    assert "interrupted" in output
+    assert "checkpoint of step 1200: resume goes on from there" in output
 
 
 def test_status_of_a_root_without_sweeps_says_so(root):
@@ -99,20 +99,20 @@ def test_status_and_resume_need_six_digits_and_a_record(root):
         with pytest.raises(ConfigError, match="no record"):
             call(SWEEP)
     entered(root)
-    for prefix, said in {SWEEP[:5]: "6 or more digits", "ffffff": "no sweep's name"}.items():
+    for prefix, message in {SWEEP[:5]: "6 or more digits", "ffffff": "no sweep's name"}.items():
         for call in (lambda p: statuses(request([]).launch, p), lambda p: stored_sweep(p, [])):
-            with pytest.raises(ConfigError, match=said):
+            with pytest.raises(ConfigError, match=message):
                 call(prefix)
 
 
 def test_resume_launches_the_stored_configs_unchanged(root):
     trials = entered(root, "cluster.cpus_per_trial=2", "pack=2", "study=mine")
-    found = stored_sweep(SWEEP[:6], ["cluster.max_retries=5"])
-    assert [dataclasses.asdict(trial) for trial in found.trials] == trials
-    assert (found.launch.study, found.launch.pack) == ("mine", 2)
-    assert found.launch.cluster.cpus_per_trial == 2
-    assert found.launch.cluster.max_retries == 5
-    assert found.launch.paths.output == str(root)
+    stored = stored_sweep(SWEEP[:6], ["cluster.max_retries=5"])
+    assert [dataclasses.asdict(trial) for trial in stored.trials] == trials
+    assert (stored.launch.study, stored.launch.pack) == ("mine", 2)
+    assert stored.launch.cluster.cpus_per_trial == 2
+    assert stored.launch.cluster.max_retries == 5
+    assert stored.launch.paths.output == str(root)
 
 
 def test_resume_accepts_another_choice_of_a_group(root):
@@ -146,9 +146,9 @@ def test_a_password_is_not_stored_with_the_launch():
 def test_doctor_reports_the_environment_and_writes_nothing(root):
     done = CliRunner().invoke(cli, ["doctor", "--json"])
     assert done.exit_code == 0, done.output
-    found = {check["name"]: check for check in json.loads(done.output)}
-    assert {"Python", "torch", "ray", "mlflow", "GPU", "output root", "free disk"} <= set(found)
-    assert found["ray"]["found"] == "2.60.0"
+    checks = {check["name"]: check for check in json.loads(done.output)}
+    assert {"Python", "torch", "ray", "mlflow", "GPU", "output root", "free disk"} <= set(checks)
+    assert checks["ray"]["found"] == "2.60.0"
     assert not root.exists()
 
 
@@ -172,10 +172,10 @@ def test_doctor_names_failed_checks(root, asked, name):
 def test_every_differing_version_is_named_with_both_values():
     ours = {"Python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0"}
     assert mismatch(ours, ours) == ""
-    said = mismatch(ours, ours | {"ray": "2.59.0", "torch": "none"})
+    message = mismatch(ours, ours | {"ray": "2.59.0", "torch": "none"})
     for word in ("ray 2.60.0 here, 2.59.0 there", "torch 2.13.0 here, none there"):
-        assert word in said
-    assert "Python" not in said
+        assert word in message
+    assert "Python" not in message
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,11 @@ def test_invalid_resources_are_refused(words, match):
 
 @pytest.mark.parametrize("cluster", ["inline", "local"])
 @pytest.mark.parametrize(
-    ("there", "asked", "said"), [(0, "1", "no GPU here"), (0, "0.5", "no GPU"), (1, "2", "1 GPU ")]
+    ("there", "asked", "message"),
+    [(0, "1", "no GPU here"), (0, "0.5", "no GPU"), (1, "2", "1 GPU ")],
 )
 def test_a_missing_gpu_is_refused_and_nothing_is_written(
-    root, monkeypatch, caplog, cluster, there, asked, said
+    root, monkeypatch, caplog, cluster, there, asked, message
 ):
     """The machine is at fault, so no trial is recorded as failed."""
     monkeypatch.setattr(executor, "gpu_count", lambda: there)
@@ -207,7 +208,7 @@ def test_a_missing_gpu_is_refused_and_nothing_is_written(
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert f"cluster.gpus_per_trial={asked}, and torch" in line
-    assert said in line
+    assert message in line
     assert not root.exists()
     planned = inside("run", *words, "--dry-run", cwd=root.parent)
     assert planned.returncode == 0
@@ -219,11 +220,11 @@ def test_a_missing_gpu_is_refused_and_nothing_is_written(
 
 
 def test_failures_on_a_node_without_a_gpu_are_not_final(monkeypatch):
-    told = []
-    monkeypatch.setattr(trainer.tune, "report", told.append)
+    messages = []
+    monkeypatch.setattr(trainer.tune, "report", messages.append)
     monkeypatch.setattr(trainer, "gpu_count", lambda: 0)
     trainer._trainable({"pack": 0}, [{"ab": {}}], local_versions(), WorkerSettings("cuda", 1))
-    (failed,) = told[0]["messages"]
+    (failed,) = messages[0]["messages"]
     assert not failed.final
     assert "sees no GPU" in failed.error
 
@@ -257,9 +258,9 @@ def test_reproduce_takes_one_trial_or_a_sweep(tmp_path):
         f"--sweep {SWEEP} abcdef": one,
         "abcdef --sample 2": sample,
     }
-    for words, said in cases.items():
+    for words, message in cases.items():
         done = inside("reproduce", *words.split(), cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (2, f"sweeps: {said}\n"), words
+        assert (done.returncode, done.stderr) == (2, f"sweeps: {message}\n"), words
     assert not list(tmp_path.iterdir())
 
 

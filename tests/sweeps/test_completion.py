@@ -27,8 +27,8 @@ SWEEP = "f0" * 8
 def offered(line):
     """The words that completion offers for a line."""
     *words, last = line.split(" ")
-    found = SHELLS["bash"](cli, {}, COMMAND, VARIABLE).get_completions(words, last)
-    return [item.value for item in found]
+    items = SHELLS["bash"](cli, {}, COMMAND, VARIABLE).get_completions(words, last)
+    return [item.value for item in items]
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ TYPED = {
 )
 def test_completion_in_a_real_shell(shell, command, tmp_path):
     """A group, its choice, a key and a value are typed with tabs; echo prints the result."""
-    found = shutil.which(shell)
-    if found is None:
+    program = shutil.which(shell)
+    if program is None:
         pytest.skip(f"{shell} is not installed")
     (tmp_path / "sweeps").write_text(f"#!{sys.executable}\nfrom sweeps.cli import main\nmain()\n")
     (tmp_path / "sweeps").chmod(0o755)
@@ -148,7 +148,7 @@ def test_completion_in_a_real_shell(shell, command, tmp_path):
     }
     lines = ["autoload -U compinit && compinit -u -D"] if shell == "zsh" else []
     lines += [f"source <(sweeps completion {shell})", "echo rea''dy"]
-    with _Terminal([found, *command], env, tmp_path) as terminal:
+    with _Terminal([program, *command], env, tmp_path) as terminal:
         terminal.say("\n".join(lines) + "\n")
         terminal.until("ready")
         for part, rest in TYPED.items():
@@ -156,9 +156,9 @@ def test_completion_in_a_real_shell(shell, command, tmp_path):
             terminal.until(rest)
         # To the line's start, `echo` before it, and off: what was completed is printed.
         terminal.say("\x01echo com''pleted: \n")
-        said = terminal.until("completed: sweeps")
-        said += terminal.until("\n")
-    line = said.split("completed: ")[-1].split()
+        output = terminal.until("completed: sweeps")
+        output += terminal.until("\n")
+    line = output.split("completed: ")[-1].split()
     expected = "sweeps run experiment=quickstart model.activation=tanh train.eta_unit=population"
     assert line == expected.split()
 
@@ -192,11 +192,11 @@ class _Terminal:
         os.write(self._primary, text.encode())
 
     def until(self, text):
-        """What it says up to and with this text."""
+        """Read the terminal up to and with this text; return what was read."""
         end = time.monotonic() + 30
         while text not in self._heard:
             ready, _, _ = select.select([self._primary], [], [], end - time.monotonic())
             assert ready, self._heard
             self._heard += os.read(self._primary, 4096).decode(errors="replace")
-        said, _, self._heard = self._heard.partition(text)
-        return said + text
+        before, _, self._heard = self._heard.partition(text)
+        return before + text

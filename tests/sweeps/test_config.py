@@ -92,8 +92,8 @@ def test_the_papers_size_gives_way_to_what_is_typed():
 
 def test_an_experiments_axis_over_a_group_keeps_its_other_axes():
     trials = request(["+axes={data: [sphere, digits], seed: [0, 1]}"]).trials
-    found = [(t.trial.data.name, t.trial.seed) for t in trials]
-    assert found == [("sphere", 0), ("sphere", 1), ("digits", 0), ("digits", 1)]
+    pairs = [(t.trial.data.name, t.trial.seed) for t in trials]
+    assert pairs == [("sphere", 0), ("sphere", 1), ("digits", 0), ("digits", 1)]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_spelling_and_irrelevant_settings_do_not_move_the_hash(spelling):
     "change",
     ["model.width=257", "train.eta=0.51", "seed=1", "data.n=32", "dtype=float32 solver.tol=1e-6"],
 )
-def test_what_changes_the_numbers_moves_the_hash(change):
+def test_a_key_that_changes_the_numbers_moves_the_hash(change):
     assert config_hash(only(*change.split())) != config_hash(deq.TrialConfig())
 
 
@@ -285,7 +285,7 @@ def test_a_download_writes_under_the_output_root_only(command, openml, tmp_path,
     assert not (home / "scikit_learn_data").exists()
 
 
-def test_offline_is_said_in_one_line_with_the_place_of_the_file(openml, tmp_path):
+def test_a_missing_network_is_reported_in_one_line_with_the_place_of_the_file(openml, tmp_path):
     openml.close()
     with pytest.raises(ConfigError, match=r"data=mnist.*refused.*mnist\.npz") as error:
         request(["data=mnist", f"paths.output={tmp_path}"])
@@ -333,7 +333,7 @@ def test_an_own_activation_in_an_axis(own):
     ("name", "match"),
     [("steep", "steep: lipschitz is 0.9, but"), ("wafe", "'wafe' is missing"), ("", "named")],
 )
-def test_an_own_activation_that_is_wrong_is_said_in_one_line(own, name, match):
+def test_a_wrong_own_activation_is_refused_in_one_line(own, name, match):
     with pytest.raises(ConfigError, match=match) as error:
         request([f"model.activation={own}:{name}"])
     assert "\n" not in str(error.value)
@@ -376,7 +376,7 @@ def test_an_own_activation_that_is_wrong_is_said_in_one_line(own, name, match):
         (["data=npz", "data.path=/nowhere.npz"], "cannot read"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(overrides, match):
+def test_a_wrong_value_is_refused_in_one_line(overrides, match):
     with pytest.raises(ConfigError, match=match) as error:
         request(overrides)
     assert "\n" not in str(error.value)

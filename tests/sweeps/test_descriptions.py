@@ -70,7 +70,7 @@ def test_a_trials_description_begins_with_the_verdict():
 
 
 @pytest.mark.parametrize(
-    ("summary", "said"),
+    ("summary", "text"),
     [
         (with_(rate__linearized=0.01), "23 % above the linearised prediction"),
         (with_(rate__linearized=0.001), "12.3 times the linearised prediction"),
@@ -92,8 +92,8 @@ def test_a_trials_description_begins_with_the_verdict():
         (with_(theory__bound_held=0.0), "bound. The loss exceeded the bound. None of"),
     ],
 )
-def test_the_verdict_compares_the_measured_rate(summary, said):
-    assert said in verdict(record(summary))
+def test_the_verdict_compares_the_measured_rate(summary, text):
+    assert text in verdict(record(summary))
 
 
 def test_no_name_of_the_bound_calls_it_guaranteed_without_its_conditions():
@@ -182,16 +182,16 @@ def test_a_sweeps_description_names_what_needs_attention_after_the_verdict():
 
 
 def test_a_searchs_findings_follow_the_verdict():
-    found = SearchSummary("Best so far", ["cell", "at"], [["all", "train.eta=1"]])
-    text = plain(describe("sweeps run", [line(8, 0, 0.8)], LINKS, found))
+    summary = SearchSummary("Best so far", ["cell", "at"], [["all", "train.eta=1"]])
+    text = plain(describe("sweeps run", [line(8, 0, 0.8)], LINKS, summary))
     assert "**Best so far**\n\n| cell | at |\n|:---|:---|\n| all | train.eta=1 |\n" in text
     assert text.index("Best so far") < text.index("Means over seeds")
 
 
 def test_a_long_table_is_cut_with_a_note():
     lines = [line(i, 0, 0.8) for i in range(130)]
-    found = SearchSummary("Best", ["cell", "at"], [["x" * 70, "y"]] * 100)
-    text = describe("sweeps run", lines, LINKS, found)
+    summary = SearchSummary("Best", ["cell", "at"], [["x" * 70, "y"]] * 100)
+    text = describe("sweeps run", lines, LINKS, summary)
     assert len(text) < MAX_TAG_VAL_LENGTH
     shown = text.count("| width=")
     assert 10 < shown < 130

@@ -106,30 +106,30 @@ def test_a_stopped_trial_is_marked_and_counts_only_for_its_sweep(tmp_path, monke
     """On Ray, where Asha is an actor, with two trials in a pack."""
     done = sweeps("run", *SMALL, AXIS, *ASHA, "pack=2", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    states = {trial["config_hash"]: trial["status"] for trial in said["trials"]}
+    result = json.loads(done.stdout)
+    states = {trial["config_hash"]: trial["status"] for trial in result["trials"]}
     stopped = {digest for digest, state in states.items() if state == STOPPED}
     assert 1 <= len(stopped) < len(ETAS)
     api = client(tmp_path / "outputs")
     (parent,), trials = runs(api)
     assert {run.data.tags["sweeps.config_hash"] for run in trials} == set(states) - stopped
-    found = api.search_runs([parent.info.experiment_id], "tags.`sweeps.early_stopped` = 'true'")
-    assert {run.data.tags["sweeps.config_hash"] for run in found} == stopped
-    for run in found:
+    marked = api.search_runs([parent.info.experiment_id], "tags.`sweeps.early_stopped` = 'true'")
+    assert {run.data.tags["sweeps.config_hash"] for run in marked} == stopped
+    for run in marked:
         assert run.info.status == "KILLED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         step = int(run.data.tags["sweeps.early_stopped_step"])
         assert step in (5, 10, 20, 40)
         assert "rate/measured" not in run.data.metrics
         assert max(p.step for p in api.get_metric_history(run.info.run_id, "train/loss")) == step
-    page = (tmp_path / "outputs" / "sweeps" / said["sweep"] / "report.html").read_text()
+    page = (tmp_path / "outputs" / "sweeps" / result["sweep"] / "report.html").read_text()
     assert page.count("its rate is censored") == len(stopped)
 
     monkeypatch.setenv("SWEEPS_OUTPUT", str(tmp_path / "outputs"))
     again = CliRunner().invoke(cli, ["run", *SMALL, AXIS, *ASHA, "cluster=inline"])
     assert again.exit_code == 0, again.output
     assert "nothing to do" in again.output
-    status = CliRunner().invoke(cli, ["status", said["sweep"], "--json"])
+    status = CliRunner().invoke(cli, ["status", result["sweep"], "--json"])
     assert [t["state"] for t in json.loads(status.output)[0]["trials"]].count(STOPPED) == len(
         stopped
     )
@@ -138,7 +138,7 @@ def test_a_stopped_trial_is_marked_and_counts_only_for_its_sweep(tmp_path, monke
     whole = CliRunner().invoke(cli, ["run", *SMALL, AXIS, "cluster=inline", "--json"])
     assert whole.exit_code == 0, whole.output
     full = json.loads(whole.stdout)
-    assert full["sweep"] != said["sweep"]
+    assert full["sweep"] != result["sweep"]
     assert {t["config_hash"] for t in full["trials"] if not t["reused"]} == stopped
     assert {t["status"] for t in full["trials"]} <= {s.value for s in deq.Status} - {STOPPED}
     assert len(runs(api)[1]) == len(ETAS)

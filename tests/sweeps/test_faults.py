@@ -1,4 +1,4 @@
-"""What a long sweep meets. After each fault: nothing missing, nothing twice, nothing RUNNING."""
+"""Faults of a long sweep; after each, nothing is missing, recorded twice or RUNNING."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from changes import changed, paced
-from command import ENV, SMALL, client, inside, runs, started, sweeps
+from command import ENV, SMALL, assert_complete, client, inside, runs, started, sweeps
 from own_wave import mark_trial, write_wave
 from services import AUTH, alive, end, tree, until
 
@@ -21,22 +21,6 @@ pytestmark = pytest.mark.services
 
 TRIAL = ["data.n=8", "model.width=16", "train.steps=40", "train.loss_tol=0"]
 TRIAL += ["diagnostics.every=20"]
-
-
-def assert_complete(api, count, study="default"):
-    """Every trial has one run, FINISHED, with each of its points once."""
-    parents, trials = runs(api, study)
-    assert {run.info.status for run in parents} == {"FINISHED"}
-    assert len(parents) == 1
-    assert [run.info.status for run in trials] == ["FINISHED"] * count
-    assert len({run.data.tags["sweeps.config_hash"] for run in trials}) == count
-    for run in trials:
-        points = api.get_metric_history(run.info.run_id, "train/loss")
-        steps = [point.step for point in points]
-        assert steps == sorted(set(steps))
-        assert steps[0] == 0
-        assert len(steps) > 20
-        assert "rate/measured" in run.data.metrics
 
 
 KILLS = """if mark.stem == "once":
@@ -170,7 +154,7 @@ class Proxy:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def passed(self, path):
-        """What else is done when an answer to this path has come."""
+        """Called when an answer to this path has come; subclasses override it."""
 
     def close(self):
         self.released.set()
@@ -180,7 +164,7 @@ class Proxy:
 
 @pytest.mark.parametrize("fault", ["500", "hang"])
 def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
-    """What hangs has made the run: asked again, and again, there must be one."""
+    """A request that hangs has created the run already: repeated requests must not add another."""
     env = AUTH | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     proxy, study = Proxy(server.port), f"fails-{fault}"
     to = ["tracking=server", f"tracking.uri={proxy.uri}"]
@@ -190,10 +174,10 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
     )
     with contextlib.closing(proxy):
         words = ["run", *TRIAL, *to, "cluster=inline", f"study={study}", "seed=range(0,5)"]
-        said = []
+        messages = []
         with started(*words, cwd=tmp_path, **env, **soon) as sweep:
             for line in sweep.stdout:
-                said.append(line)
+                messages.append(line)
                 if line.startswith("[1/5]"):
                     proxy.mode = fault
                 if line.startswith("[5/5]"):
@@ -202,7 +186,7 @@ def test_a_server_that_fails_for_a_while(server, fault, tmp_path, monkeypatch):
         assert proxy.faults[fault] >= 1
         assert sweep.returncode == 0
         assert wrong == ""  # nor of MLflow's client, which asks again
-        news = [line for line in said if line.startswith("MLflow ")]
+        news = [line for line in messages if line.startswith("MLflow ")]
         if fault == "500":
             assert ["does not take" in line for line in news] == [True, False]
             assert "500" in news[0]
@@ -266,10 +250,10 @@ def test_a_full_disk(little, slow):
             if line.startswith("[1/5]"):
                 fill(filler)
                 break
-        _, said = sweep.communicate(timeout=120)
-    assert sweep.returncode == 1, said
-    assert len(said.strip().splitlines()) == 1, said
-    assert "disk" in said
+        _, output = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, output
+    assert len(output.strip().splitlines()) == 1, output
+    assert "disk" in output
     filler.unlink()
     done = inside(*words, cwd=little.parent)
     assert done.returncode == 0, done.stderr
@@ -278,7 +262,7 @@ def test_a_full_disk(little, slow):
 
 @pytest.mark.parametrize("little", ["2m", "4m"], indirect=True)
 def test_a_disk_that_the_sweep_itself_fills(little):
-    """What was finished is kept; with a larger disk the same command trains the rest alone."""
+    """Finished trials are kept; with a larger disk the same command trains only the rest."""
     words = ["run", *SMALL, "cluster=inline", "seed=range(0,16)"]
     first = inside(*words, cwd=little.parent, full=True)
     ended = first.stdout.count(": budget, ")

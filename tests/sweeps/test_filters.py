@@ -39,20 +39,21 @@ def api(tmp_path_factory):
     for words in SWEEPS:
         done = inside("run", *SMALL, *words, "cluster=inline", cwd=folder)
         assert done.returncode == 0, done.stderr
-    found = client(folder / "outputs")
-    done = inside("reproduce", one_of(found).tags["sweeps.config_hash"], cwd=folder)
+    store = client(folder / "outputs")
+    done = inside("reproduce", one_of(store).tags["sweeps.config_hash"], cwd=folder)
     assert done.returncode == 0, done.stderr
-    return found
+    return store
 
 
 def one_of(api):
-    """What MLflow has of the trial of width 8 and seed 0."""
+    """Data of the MLflow run of the trial of width 8 and seed 0."""
     _, trials = runs(api)
     wanted = {"model.width": "8", "seed": "0"}
     return next(run.data for run in trials if wanted.items() <= run.data.params.items())
 
 
-def found(api, query):
+def run_count(api, query):
+    """Number of runs, in all experiments, that a filter selects."""
     ids = [e.experiment_id for e in api.search_experiments()]
     return len(api.search_runs(ids, query))
 
@@ -67,7 +68,7 @@ def test_a_filter_finds(what, api):
     query = FILTERS[what].replace("SWEEP", tags["sweeps.sweep"])
     query = query.replace("CELL", tags["sweeps.cell_hash"])
     query = query.replace("HASH", tags["sweeps.config_hash"][:8])
-    assert found(api, query) == FOUND[what]
+    assert run_count(api, query) == FOUND[what]
 
 
 def values(api, metric):
@@ -76,10 +77,10 @@ def values(api, metric):
 
 def test_a_filter_on_the_bound_finds_the_trials_that_exceeded_it(api):
     exceeded = values(api, "theory/bound_violation")
-    assert found(api, FILTERS[BOUND]) == sum(violation > 0 for violation in exceeded) > 0
+    assert run_count(api, FILTERS[BOUND]) == sum(violation > 0 for violation in exceeded) > 0
 
 
 def test_a_filter_on_a_metric_finds_what_is_within(api):
     query = FILTERS[LINEARISED].replace("0.95", "0.5").replace("1.05", "1.5")
     known = values(api, "rate/measured_over_linearized")
-    assert found(api, query) == sum(0.5 < ratio < 1.5 for ratio in known) > 0
+    assert run_count(api, query) == sum(0.5 < ratio < 1.5 for ratio in known) > 0

@@ -21,14 +21,14 @@ from sweeps.storage.ledger import SweepEntry
 @pytest.fixture
 def repo(tmp_path, monkeypatch):
     """A repository that this package seems to run from; caches are cleared afterwards."""
-    found = tmp_path / "repo"
-    found.mkdir()
+    folder = tmp_path / "repo"
+    folder.mkdir()
     who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
     for words in (["init", "--quiet"], [*who, "commit", "--quiet", "--allow-empty", "-m", "A"]):
-        subprocess.run(["git", "-C", found, *words], check=True, capture_output=True)
-    monkeypatch.setattr(git, "ROOT", found)
+        subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True)
+    monkeypatch.setattr(git, "ROOT", folder)
     forget()
-    yield found
+    yield folder
     forget()
 
 
@@ -59,16 +59,16 @@ def damaged(repo, monkeypatch):
 
 @pytest.mark.parametrize("how", [of_another_user, not_there, damaged])
 def test_gits_message_is_printed_once_and_recorded(how, repo, tmp_path, monkeypatch):
-    said = how(repo, monkeypatch)
+    message = how(repo, monkeypatch)
     code = git.code_version()
     assert (code["commit"], code["diff"]) == ("", "")
-    assert said in code["error"]
+    assert message in code["error"]
     if how is of_another_user:
         assert "safe.directory" in code["error"]
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         git.commit("HEAD")
     refused = replace(RECORD, environment={"code": code})
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         source(refused, "recorded")
     spec = {"command": "sweeps run", "trials": [{}]}
     entry = SweepEntry("mine", "0123456789ab", spec, "", "", "FINISHED")
@@ -79,21 +79,21 @@ def test_gits_message_is_printed_once_and_recorded(how, repo, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_a_sweep_and_doctor_print_it(repo, tmp_path, monkeypatch, caplog):
-    said = damaged(repo, monkeypatch)
+    message = damaged(repo, monkeypatch)
     here = {"cwd": tmp_path}
     done = inside("run", *SMALL, "cluster=inline", "seed=0,1", **here)
     assert done.returncode == 0, done.stderr
     (line,) = caplog.messages  # the test's own logging takes what goes to stderr
     assert line.startswith("the commit is not recorded with the results: git rev-parse:")
-    assert said in line
+    assert message in line
     for run in runs(client(tmp_path / "outputs"))[1]:
         path = client(tmp_path / "outputs").download_artifacts(run.info.run_id, "environment.json")
-        assert said in json.loads(Path(path).read_text())["code"]["error"]
+        assert message in json.loads(Path(path).read_text())["code"]["error"]
     done = inside("doctor", "--json", **here)
     assert done.returncode == 1
     (check,) = [one for one in json.loads(done.stdout) if one["name"] == "git"]
     assert not check["ok"]
-    assert said in check["found"]
+    assert message in check["found"]
 
 
 def test_doctor_prints_the_commit(repo, tmp_path):

@@ -141,18 +141,18 @@ def words(cluster, root, *more):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         (["cluster.gpus_per_trial=3"], "(cpu 1, gpu 3); the most that one has is cpu 4, gpu 2,"),
         (["cluster.gpus_per_trial=2", "+cluster.resources.one=1"], "gpu 2, one 1"),
     ],
 )
-def test_a_trial_that_no_node_has_room_for_is_refused(cluster, tmp_path, asked, said):
+def test_a_trial_that_no_node_has_room_for_is_refused(cluster, tmp_path, asked, message):
     done = inside(*words(cluster, tmp_path / "root", *asked), cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "no node has what a trial asks for" in line
-    assert said in line
+    assert message in line
     assert not list(tmp_path.iterdir())
 
 

@@ -24,14 +24,14 @@ from sweeps.storage import root_lock
 @pytest.fixture
 def folder(tmp_path):
     """A sweep's folder under an output root."""
-    found = tmp_path / "sweeps" / "abc"
-    found.mkdir(parents=True)
-    return found
+    path = tmp_path / "sweeps" / "abc"
+    path.mkdir(parents=True)
+    return path
 
 
 def put(folder, **beat):
-    said = {"at": time.time(), "running": {}, **beat}
-    (folder / heartbeat.NAME).write_text(json.dumps(said))
+    content = {"at": time.time(), "running": {}, **beat}
+    (folder / heartbeat.NAME).write_text(json.dumps(content))
 
 
 @contextlib.contextmanager
@@ -68,8 +68,8 @@ def test_only_one_process_holds_an_output_root(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=False
         )
-    said = done.stderr.splitlines()[-1]
-    assert f"this on paths.output={tmp_path}: wait for it to end" in said
+    error = done.stderr.splitlines()[-1]
+    assert f"this on paths.output={tmp_path}: wait for it to end" in error
     with locked(tmp_path / "sweeps" / "x"):
         assert root_lock.is_held(tmp_path)
     assert not root_lock.is_held(tmp_path)

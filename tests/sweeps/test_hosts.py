@@ -100,9 +100,9 @@ def test_a_host_that_is_cut_off_costs_nothing(hosts, cluster, tmp_path):
         code = sweep.process.wait(timeout=150)
     finally:
         sweep.kill()
-    said = sweep.log.read_text()
-    assert code == 0, said
-    assert "Traceback" not in said
+    log = sweep.log.read_text()
+    assert code == 0, log
+    assert "Traceback" not in log
     api = client(tmp_path / "outputs")
     parents, trials = runs(api)
     assert [run.info.status for run in parents + trials] == ["FINISHED"] * 7

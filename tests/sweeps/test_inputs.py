@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 
 def inputs(api):
     """(name, digest, profile, source, context) of each trial's run; each run has one."""
-    found = []
+    rows = []
     for run in runs(api)[1]:
         (one,) = run.inputs.dataset_inputs
         data = one.dataset
         (tag,) = one.tags
         assert (tag.key, tag.value) == ("mlflow.data.context", "training")
-        found.append((data.name, data.digest, json.loads(data.profile), json.loads(data.source)))
-    return sorted(found, key=str)
+        rows.append((data.name, data.digest, json.loads(data.profile), json.loads(data.source)))
+    return sorted(rows, key=str)
 
 
 def test_every_trials_run_has_its_data_set(tmp_path):
@@ -29,21 +29,21 @@ def test_every_trials_run_has_its_data_set(tmp_path):
     words = ["cluster=inline", "train.steps=5", "model.width=8"]
     for data in (["data=digits", "data.n=8,10", "seed=0,1"], ["data=npz", "data.path=mine.npz"]):
         assert inside("run", *words, *data, cwd=tmp_path).returncode == 0
-    found = inputs(client(tmp_path / "outputs"))
-    names = [(name, profile) for name, _, profile, _ in found]
+    rows = inputs(client(tmp_path / "outputs"))
+    names = [(name, profile) for name, _, profile, _ in rows]
     eight, ten, mine = {"n": 8, "d": 64}, {"n": 10, "d": 64}, {"n": 7, "d": 5}
     trained_on = [("digits", eight), ("digits", eight), ("digits", ten), ("digits", ten)]
     assert sorted(names, key=str) == sorted([*trained_on, ("mine", mine)], key=str)
-    assert len({digest for _, digest, _, _ in found}) == 3
-    assert all(8 <= len(digest) <= 36 for _, digest, _, _ in found)
-    (source,) = [source for name, _, _, source in found if name == "mine"]
+    assert len({digest for _, digest, _, _ in rows}) == 3
+    assert all(8 <= len(digest) <= 36 for _, digest, _, _ in rows)
+    (source,) = [source for name, _, _, source in rows if name == "mine"]
     assert len(source["sha256"]) == 64
 
 
 def test_the_profile_of_a_missing_data_file_has_no_dimension():
     config = {"name": "npz", "path": "gone/mine.npz", "n": 12, "sha256": "ab" * 32}
-    found = dataset_of(json.dumps(config))
-    assert (found.name, json.loads(found.profile)) == ("mine", {"n": 12})
+    dataset = dataset_of(json.dumps(config))
+    assert (dataset.name, json.loads(dataset.profile)) == ("mine", {"n": 12})
 
 
 def test_sending_a_data_set_again_changes_nothing(tmp_path):

@@ -142,11 +142,11 @@ def point(cell, varying, **summary):
 
 def curves(lines):
     """The curves of the measured rate on the sweep's page: (step, value) by name."""
-    found = {}
+    by_name = {}
     for p in sweep_metrics.points(lines):
         if p.key.startswith("rate/measured/"):
-            found.setdefault(p.key.removeprefix("rate/measured/"), []).append((p.step, p.value))
-    return found
+            by_name.setdefault(p.key.removeprefix("rate/measured/"), []).append((p.step, p.value))
+    return by_name
 
 
 def test_curves_are_one_for_each_cell_whatever_mlflow_allows_in_a_name():
@@ -189,8 +189,8 @@ def test_searches_tell_cells_apart_by_their_values():
     space = {"train.eta": Interval(0.1, 0.2)}
     best = best_points(OptunaConfig(metric="rate/measured", mode="max", space=space), lines())
     assert [(b.name, b.value) for b in best] == [("data.seed=0", 0.2), ("data.seed=1", 1.2)]
-    found = boundaries(FrontierConfig(condition="rate/measured >= 0.15", space=space), lines())
-    ends = [(e.name, e.bracket.held, e.bracket.failed) for e in found]
+    frontiers = boundaries(FrontierConfig(condition="rate/measured >= 0.15", space=space), lines())
+    ends = [(e.name, e.bracket.held, e.bracket.failed) for e in frontiers]
     assert ends == [("data.seed=0 seed=0", 0.2, 0.1), ("data.seed=1 seed=0", 0.2, None)]
 
 

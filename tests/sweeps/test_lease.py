@@ -18,7 +18,7 @@ def words(server, *more):
 
 
 def reaches(process, line):
-    assert any(said.startswith(line) for said in process.stdout)
+    assert any(printed.startswith(line) for printed in process.stdout)
 
 
 def test_runs_of_a_dead_driver_are_closed_and_those_of_a_living_one_are_not(
@@ -51,12 +51,12 @@ def test_runs_of_a_dead_driver_are_closed_and_those_of_a_living_one_are_not(
         assert states.pop(page.info.run_id) == "RUNNING"
         assert list(states.values()) == ["FINISHED"]
         alive.send_signal(signal.SIGINT)
-        said = alive.communicate(timeout=100)
-    assert alive.returncode == 130, said
-    assert api.get_run(page.info.run_id).info.status == "KILLED", said
-    found, trials = runs(api, "lease")
-    assert not [run for run in found + trials if run.info.status == "RUNNING"]
-    closed = [run.info.run_id for run in found if lease.CLOSED in run.data.tags]
+        output = alive.communicate(timeout=100)
+    assert alive.returncode == 130, output
+    assert api.get_run(page.info.run_id).info.status == "KILLED", output
+    recorded, trials = runs(api, "lease")
+    assert not [run for run in recorded + trials if run.info.status == "RUNNING"]
+    closed = [run.info.run_id for run in recorded if lease.CLOSED in run.data.tags]
     assert closed == [parent.info.run_id]
     assert api.get_run(trial.info.run_id).info.status == "KILLED"
     # The dead one's own next launch makes it whole.
@@ -84,9 +84,9 @@ def test_status_closes_expired_runs_and_a_living_driver_reopens_its_run(
     api.update_run(parent.info.run_id, status="RUNNING")
     api.set_tag(parent.info.run_id, lease.UNTIL, str(int(time.time()) - 3600))
     to = ["tracking=server", f"tracking.uri={server.uri}"]
-    said = inside("status", "--json", *to, cwd=tmp_path, **AUTH)
-    assert said.returncode == 0
-    assert "its run is closed" in said.stderr
+    answer = inside("status", "--json", *to, cwd=tmp_path, **AUTH)
+    assert answer.returncode == 0
+    assert "its run is closed" in answer.stderr
     run = api.get_run(parent.info.run_id)
     assert run.info.status == "KILLED"
     assert run.data.tags[lease.CLOSED]

@@ -120,8 +120,8 @@ def test_a_migrated_ledger_has_the_tables_of_a_new_one(old, tmp_path):
     assert tables[0] == tables[1]
 
 
-def test_what_is_looked_up_by_hash_uses_an_index(tmp_path):
-    """Without one, to forget 10,000 of 10,000 trials reads every row 10,000 times."""
+def test_a_lookup_by_hash_uses_an_index(tmp_path):
+    """Forgetting 10,000 of 10,000 trials would read every row 10,000 times without an index."""
     path = tmp_path / "ledger.db"
     Ledger(path).close()
     with contextlib.closing(database.write(path)) as db:

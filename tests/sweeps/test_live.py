@@ -30,8 +30,8 @@ def shown(messages):
 
 
 def record(messages):
-    (found,) = [m.record for m in messages if isinstance(m, Done)]
-    return found
+    (result,) = [m.record for m in messages if isinstance(m, Done)]
+    return result
 
 
 @pytest.mark.parametrize("words", [["dtype=float64"], ["dtype=float32", "solver.tol=1e-6"]])
@@ -80,9 +80,9 @@ def test_repeated_steps_send_the_same_points(tmp_path):
         (folder / name).write_bytes(content)
     (folder / "shown.json").write_bytes(late)
     after = list(train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4)))
-    found = record(after)
-    assert 0 < found.environment["resumed_at"][0] < max(p.step for p in shown(before))
-    assert set(shown(before)) | set(shown(after)) <= set(points_of(found))
+    later = record(after)
+    assert 0 < later.environment["resumed_at"][0] < max(p.step for p in shown(before))
+    assert set(shown(before)) | set(shown(after)) <= set(points_of(later))
 
 
 def test_a_trial_that_starts_anew_has_new_times(tmp_path):
@@ -94,11 +94,11 @@ def test_a_trial_that_starts_anew_has_new_times(tmp_path):
     folder = next((tmp_path / "checkpoints").iterdir())
     for file in folder.glob("*.npz"):
         file.unlink()
-    found = record(
+    later = record(
         train_on_worker([plain], WorkerSettings("cpu", 1, checkpoints, live_seconds=1e-4))
     )
-    assert found.environment["resumed_at"] == []
-    assert not set(before) & set(points_of(found))
+    assert later.environment["resumed_at"] == []
+    assert not set(before) & set(points_of(later))
 
 
 def test_a_short_trial_and_live_seconds_0_send_no_points():
@@ -132,9 +132,9 @@ def test_only_the_gpus_that_a_trial_trains_on_are_sampled(monkeypatch, device, v
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     system_metrics._handles.cache_clear()
     try:
-        found = system_metrics.Sampler(device).sample()
+        sample = system_metrics.Sampler(device).sample()
     finally:
         system_metrics._handles.cache_clear()
-    use = [v for k, v in found.items() if re.fullmatch(r"system/gpu_\d_utilization_percentage", k)]
+    use = [v for k, v in sample.items() if re.fullmatch(r"system/gpu_\d_utilization_percentage", k)]
     assert use == sampled
-    assert "system/cpu_utilization_percentage" in found
+    assert "system/cpu_utilization_percentage" in sample

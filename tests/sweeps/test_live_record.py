@@ -130,7 +130,7 @@ def test_a_trial_that_fails_or_is_interrupted_is_not_left_running(tmp_path, slow
 
 
 def points(trials):
-    """Whether a trial has made GD steps, so that its interruption leaves a checkpoint."""
+    """True if a trial has made GD steps, so that its interruption leaves a checkpoint."""
     return any("train/loss" in run.data.metrics for run in trials)
 
 

@@ -47,7 +47,7 @@ def outside(place):
 @example(key="study", name="@/x")
 @example(key="data.cache", name="../x")
 @example(key="data.cache", name="x" * 260)
-def test_whatever_a_name_is_all_files_lie_under_the_root(place, key, name):
+def test_all_files_lie_under_the_root_for_any_name(place, key, name):
     before = outside(place)
     words = [f"{key}={quoted(name.replace('@', str(place.parents[1])))}"]
     if key.startswith("data."):

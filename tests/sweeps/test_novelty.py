@@ -77,8 +77,8 @@ def test_the_nearest_trial_and_the_differing_keys_are_printed(root):
 def test_a_default_that_older_records_lack_is_no_difference(root):
     (trial,) = why("seed=2", "model.init=redraw")
     assert trial["nearest"]["keys"] == {"model.init": ["gaussian", "redraw"]}
-    said = CliRunner().invoke(cli, ["run", *SMALL, "seed=3", "--dry-run", "--why"]).output
-    assert "seed 2 -> 3" in said
+    output = CliRunner().invoke(cli, ["run", *SMALL, "seed=3", "--dry-run", "--why"]).output
+    assert "seed 2 -> 3" in output
 
 
 def test_without_a_record_there_is_no_nearest_trial(tmp_path, monkeypatch):
@@ -94,9 +94,9 @@ def test_the_canonical_form_of_a_stored_config_imports_no_activation():
     plain = trial_to_plain(point.trial)
     assert canonical_of(plain) == canonical(point.trial)
     plain["model"] |= {"activation": "nowhere.at_all:phi", "activation_sha256": "ab" * 32}
-    found = canonical_of(plain)
-    assert found["model"]["activation"] == "nowhere.at_all:phi"
-    assert found["model"]["activation_sha256"] == "ab" * 32
+    form = canonical_of(plain)
+    assert form["model"]["activation"] == "nowhere.at_all:phi"
+    assert form["model"]["activation_sha256"] == "ab" * 32
 
 
 def test_a_stored_config_gets_all_defaults_and_its_types_are_checked():

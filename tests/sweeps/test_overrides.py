@@ -113,7 +113,7 @@ SETTINGS = st.sampled_from(
 @example(typed=[("seed", ["${model.width}", "3"]), ("model.width", ["16", "32"])])
 def test_the_last_override_counts_as_in_hydra(typed):
     """The trials are those that Hydra composes from every combination, one at a time."""
-    found = hashes(*(f"{key}={','.join(values)}" for key, values in typed))
+    digests = hashes(*(f"{key}={','.join(values)}" for key, values in typed))
     expected = set()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for picked in itertools.product(*(values for _, values in typed)):
@@ -122,10 +122,10 @@ def test_the_last_override_counts_as_in_hydra(typed):
             plain = OmegaConf.to_container(config, resolve=True)
             trial = trial_from_plain({key: plain[key] for key in TRIAL_KEYS})
             expected.add(config_hash(trial))
-    assert set(found) == expected
+    assert set(digests) == expected
 
 
-def test_what_a_later_override_replaces_names_no_trial():
+def test_an_override_that_a_later_one_replaces_names_no_trial():
     assert names("model.width=8,16", "model.width=32") == ["default"]
     assert names("train.eta=0.1,0.2", "train={eta: 0.3}") == ["default"]
     assert "model.width" not in composed_yaml(["model.width=8,16", "model.width=32"])
@@ -297,11 +297,11 @@ REFUSED = {
 }
 
 
-def test_what_hydra_does_not_refuse_well_is_one_line_and_nothing_is_written(tmp_path):
-    for override, said in REFUSED.items():
+def test_errors_of_hydra_become_one_line_and_nothing_is_written(tmp_path):
+    for override, message in REFUSED.items():
         done = inside("run", override, cwd=tmp_path, HOME="/home/x")
         assert done.returncode == 2, (override, done.stderr)
-        assert said in done.stderr, (override, done.stderr)
+        assert message in done.stderr, (override, done.stderr)
         assert len(done.stderr.splitlines()) == 1, done.stderr
         key = override.lstrip("+~").partition("=")[0]
         assert key in done.stderr or key == "axes", done.stderr
@@ -315,7 +315,7 @@ def test_the_names_of_other_libraries_lead_to_keys_that_exist():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: sweeps.launch("model.width=64"), "give a list of texts, ['model.width=64']"),
         (lambda: sweeps.plan([64]), "give a list of texts"),
@@ -325,9 +325,9 @@ def test_the_names_of_other_libraries_lead_to_keys_that_exist():
         (lambda: sweeps.load(12), "12 is no sweep's name"),
     ],
 )
-def test_a_wrong_argument_in_python_is_one_line(call, said, tmp_path, monkeypatch):
+def test_a_wrong_argument_in_python_is_one_line(call, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         call()
     assert not list(tmp_path.iterdir())
 
@@ -373,11 +373,13 @@ def test_a_missing_choice_names_the_file_of_the_wrong_ending(folder, tmp_path, m
         request(["experiment=mine"], named)
 
 
-@pytest.mark.parametrize(("port", "said"), [("70000", "1<=x<=65535"), ("5000", "no record under")])
-def test_ui_refuses_before_it_prints_its_address(port, said, tmp_path):
+@pytest.mark.parametrize(
+    ("port", "message"), [("70000", "1<=x<=65535"), ("5000", "no record under")]
+)
+def test_ui_refuses_before_it_prints_its_address(port, message, tmp_path):
     done = inside("ui", "--port", port, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -27,8 +27,8 @@ def test_a_file_has_one_hash_wherever_it_lies_and_layouts_of_the_same_numbers_on
     (folder / "my data [1].npz").write_bytes((tmp_path / "a.npz").read_bytes())
     (tmp_path / "link.npz").symlink_to(folder / "my data [1].npz")
     places = ["a.npz", str(folder / "my data [1].npz"), "link.npz"]
-    found = [hashes(f"data.path='{place}'", cwd=tmp_path) for place in places]
-    assert found[0] == found[1] == found[2]
+    digests = [hashes(f"data.path='{place}'", cwd=tmp_path) for place in places]
+    assert digests[0] == digests[1] == digests[2]
     np.savez_compressed(tmp_path / "b.npz", x=np.asfortranarray(X.astype(">f8")), y=Y[::-1][::-1])
     words = ["run", *WORDS, f"data.path='{places[1]}','b.npz'", "--json"]
     done = inside(*words, cwd=tmp_path)
@@ -41,19 +41,19 @@ def test_a_file_has_one_hash_wherever_it_lies_and_layouts_of_the_same_numbers_on
 
 
 @pytest.mark.parametrize(
-    ("arrays", "words", "said"),
+    ("arrays", "words", "message"),
     [
         ({"x": X, "y": Y.astype(object)}, [], "array y must hold real numbers, not object"),
         ({"x": X.astype(object), "y": Y}, [], "array x must hold real numbers, not object"),
         ({"x": X, "y": Y}, ["solver.tol=1e-300"], "float64 resolves (4.4e-16): raise it"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused_in_one_line(tmp_path, arrays, words, said):
+def test_data_that_cannot_be_trained_on_is_refused_in_one_line(tmp_path, arrays, words, message):
     np.savez(tmp_path / "data.npz", **arrays)
     done = inside("run", *WORDS, "data.path=data.npz", *words, cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert said in line
+    assert message in line
     assert "pickle" not in line
     assert "set dtype=float64" not in line
     assert (f"data.path={tmp_path}/data.npz: " in line) == (not words)

@@ -83,11 +83,11 @@ builtins.__import__ = slow
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder whose name is no plain word, with an activation that can be slowed down."""
-    found = tmp_path / "ray root é"
-    found.mkdir()
-    (found / "slow.py").write_text(SLOW)
-    monkeypatch.syspath_prepend(str(found))
-    return found
+    folder = tmp_path / "ray root é"
+    folder.mkdir()
+    (folder / "slow.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
         until(lambda: not alive(left), 30, "Ray's processes ended")
     finally:
         end([sweep.process.pid, *left])
-    said = sweep.log.read_text()
-    assert "Traceback" not in said
-    assert said.endswith("interrupted; run the same command to continue from here\n")
+    log = sweep.log.read_text()
+    assert "Traceback" not in log
+    assert log.endswith("interrupted; run the same command to continue from here\n")
     assert not scratch.exists()
     (status,) = json.loads(inside("status", "--json", cwd=place).stdout)
     assert (status["state"], status["mlflow"]) == ("interrupted", "KILLED")
@@ -146,12 +146,12 @@ def test_nobody_else_reaches_it_and_a_closed_terminal_ends_it(place, hostile):
 
 
 def begun(place):
-    """Whether a trial trains and has a checkpoint."""
+    """True if a trial trains and has a checkpoint."""
     return any(place.glob("outputs/checkpoints/*/step-*.npz"))
 
 
 def assert_closed(pids):
-    """All listen on loopback; who has no token is refused; the token."""
+    """Assert that all listen on loopback and refuse clients without the token; return the token."""
     ports = {}
     for name, address, port in listening(pids):
         assert address in ("127.0.0.1", "::ffff:127.0.0.1"), (name, address, port)
@@ -174,7 +174,7 @@ def assert_closed(pids):
 
 
 def answers(port, *envs):
-    """Whether the head there tells somebody in each environment what it is."""
+    """True for each environment in which the head at this port answers a client."""
     script = ROOT / "sweeps/execution/ray_head.py"
     command = [sys.executable, "-P", script, f"127.0.0.1:{port}"]
     plain = {k: v for k, v in ENV.items() if k != "HOME"} | {"HOME": "/proc/1/nope"}
@@ -184,8 +184,8 @@ def answers(port, *envs):
         )
         for env in envs
     ]
-    told = [one.communicate(timeout=60)[0] for one in asked]
-    return ["nodes" in (json.loads(text) if text else {}) for text in told]
+    outputs = [one.communicate(timeout=60)[0] for one in asked]
+    return ["nodes" in (json.loads(text) if text else {}) for text in outputs]
 
 
 def name_of(pid):
@@ -205,16 +205,16 @@ def listening(pids):
                 names[str(link.readlink())] = name_of(pid)
             except OSError:  # closed meanwhile
                 continue
-    found = []
+    sockets = []
     for table, size in (("tcp", 4), ("tcp6", 16)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local_, _, state, *rest = line.split()
             name = names.get(f"socket:[{rest[5]}]")
             if state == "0A" and name:
                 text, port = local_.split(":")
-                found.append((name, address(bytes.fromhex(text), size), int(port, 16)))
-    assert found
-    return found
+                sockets.append((name, address(bytes.fromhex(text), size), int(port, 16)))
+    assert sockets
+    return sockets
 
 
 def address(raw, size):
@@ -223,9 +223,9 @@ def address(raw, size):
         raw[i : i + 4][::-1] if sys.byteorder == "little" else raw[i : i + 4]
         for i in range(0, size, 4)
     ]
-    found = ipaddress.ip_address(b"".join(words))
-    mapped = getattr(found, "ipv4_mapped", None)
-    return str(mapped or found)
+    parsed = ipaddress.ip_address(b"".join(words))
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)
 
 
 def assert_unsaid(token, *roots):
@@ -267,10 +267,10 @@ def test_ray_starts_while_mlflow_is_imported_and_ctrl_c_ends_both(tmp_path):
         until(lambda: not alive(left), 30, "Ray's processes ended")
     finally:
         end([sweep.process.pid, *left])
-    said = sweep.log.read_text()
-    assert "Ray runs" in said
-    assert said.endswith("interrupted; run the same command to continue from here\n")
-    assert "Traceback" not in said
+    log = sweep.log.read_text()
+    assert "Ray runs" in log
+    assert log.endswith("interrupted; run the same command to continue from here\n")
+    assert "Traceback" not in log
     assert not list(local_ray._scratch_root().glob(f"{local_ray.SCRATCH}{sweep.process.pid}-*"))
 
 

@@ -58,13 +58,13 @@ CHART = """const plot = arguments[0].querySelector(".js-plotly-plot")?._fullLayo
 
 def charts(driver, count):
     """Axes of the first charts of the page, by title."""
-    found = {}
+    by_title = {}
     for k in range(count):
         card = waited(driver, lambda d, k=k: d.find_elements("css selector", CARDS)[k:])[0]
         if "Parallel" not in card.text:
             chart = waited(driver, lambda d, card=card: d.execute_script(CHART, card))
-            found[chart[0]] = tuple(chart[1:])
-    return found
+            by_title[chart[0]] = tuple(chart[1:])
+    return by_title
 
 
 def waited(driver, condition):
@@ -81,9 +81,9 @@ def sections(driver):
 def test_the_link_to_the_trials_opens_the_charts(page):
     driver, links = page
     show(driver, links["trials"], "Loss against the GD step", "4 matching runs")
-    found = charts(driver, 8)
+    by_title = charts(driver, 8)
     shot(driver, "trials_charts")
-    scales = {title: scale for title, (x, _, scale) in found.items() if x == "Step"}
+    scales = {title: scale for title, (x, _, scale) in by_title.items() if x == "Step"}
     assert scales == {
         "curve/loss": "log",
         "curve/loss_linearized": "log",
@@ -91,7 +91,7 @@ def test_the_link_to_the_trials_opens_the_charts(page):
         "curve/lambda_ratio": "linear",
         "spectrum/norm_w": "linear",
     }
-    assert [axes for axes in found.values() if axes[0] != "Step"] == [
+    assert [axes for axes in by_title.values() if axes[0] != "Step"] == [
         ("rate/linearized", "rate/measured", "linear"),
         ("model.width", "rate/measured_over_linearized", "linear"),
     ]
@@ -171,11 +171,11 @@ def test_a_trials_page_begins_with_the_verdict(page):
 def test_a_trials_metrics_begin_with_curves(page):
     driver, links = page
     show(driver, f"{run_of(driver, links, 'width=16 tanh')}/model-metrics{VIEW}", "loss_linearized")
-    found = charts(driver, 4)
+    by_title = charts(driver, 4)
     shot(driver, "trial_metrics")
     assert sections(driver)[0] == "curve"
-    assert list(found) == ["lambda_ratio", "loss", "loss_bound", "loss_linearized"]
-    assert {x for x, _, _ in found.values()} == {"Step"}
+    assert list(by_title) == ["lambda_ratio", "loss", "loss_bound", "loss_linearized"]
+    assert {x for x, _, _ in by_title.values()} == {"Step"}
 
 
 def test_a_trials_figure_shows_among_its_artifacts(page):

@@ -27,20 +27,20 @@ def test_a_data_set_without_files_has_a_shape_and_no_pins(tmp_path):
 
 
 def test_a_file_is_pinned_by_its_absolute_path_its_digest_and_its_size(file, tmp_path):
-    found = pin_data(deq.NpzConfig(path="own.npz"), tmp_path, {})
+    pins = pin_data(deq.NpzConfig(path="own.npz"), tmp_path, {})
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert found == PinnedData({"path": str(file), "sha256": digest, "n": 5}, (6, 5))
+    assert pins == PinnedData({"path": str(file), "sha256": digest, "n": 5}, (6, 5))
 
 
 def test_a_data_set_is_read_once(file, tmp_path):
     seen = {}
-    found = pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen)
+    pins = pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen)
     file.unlink()
-    assert pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen) is found
+    assert pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen) is pins
     with pytest.raises(ConfigError, match=r"^data=npz: "):
         pin_data(deq.NpzConfig(path="own.npz"), tmp_path, {})
-    assert list(seen.values()) == [found]
-    assert pin_data(DIGITS, tmp_path, seen) == pin_data(DIGITS, tmp_path, {}) != found
+    assert list(seen.values()) == [pins]
+    assert pin_data(DIGITS, tmp_path, seen) == pin_data(DIGITS, tmp_path, {}) != pins
 
 
 def test_another_digest_than_the_files_is_refused(file, tmp_path):
@@ -50,10 +50,10 @@ def test_another_digest_than_the_files_is_refused(file, tmp_path):
 
 def test_downloads_of_a_data_set_lie_under_the_output_root(tmp_path):
     save(tmp_path / "out" / "data", "mnist")
-    found = pin_data(deq.MnistConfig(n=4), tmp_path / "out", {})
-    assert found.pins["cache"] == str(tmp_path / "out" / "data")
-    assert len(found.pins["sha256"]) == 64
-    assert sorted(found.pins) == ["cache", "sha256"]
+    pins = pin_data(deq.MnistConfig(n=4), tmp_path / "out", {})
+    assert pins.pins["cache"] == str(tmp_path / "out" / "data")
+    assert len(pins.pins["sha256"]) == 64
+    assert sorted(pins.pins) == ["cache", "sha256"]
 
 
 def test_another_folder_may_hold_the_download_and_none_is_made_there(tmp_path):
@@ -83,9 +83,9 @@ def test_a_config_takes_the_pins_and_the_activations_digest(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     config = deq.TrialConfig(data=deq.NpzConfig(path="a.npz"))
     data = PinnedData({"path": "/b.npz", "n": 3}, (2, 3))
-    found = pinned(config, data)
-    assert found.data == deq.NpzConfig(path="/b.npz", n=3)
-    assert found.model == config.model
+    result = pinned(config, data)
+    assert result.data == deq.NpzConfig(path="/b.npz", n=3)
+    assert result.model == config.model
     own = replace(config, model=replace(config.model, activation="own_pin:wave"))
     digest = deq.activation_digest("own_pin:wave")
     assert digest

@@ -40,8 +40,8 @@ def trained():
         folder.chmod(0o755)
         done = inside(*WORDS, "--json", cwd=folder)
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        yield folder, found["trials"][0]["config_hash"], found["sweep"]
+        result = json.loads(done.stdout)
+        yield folder, result["trials"][0]["config_hash"], result["sweep"]
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def root(trained, tmp_path):
     return tmp_path / "outputs"
 
 
-def refused(done, *said, code=2):
+def refused(done, *message, code=2):
     """It ended in one line that says this."""
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert all(text in done.stderr for text in said), done.stderr
+    assert all(text in done.stderr for text in message), done.stderr
 
 
 def listing(folder):
@@ -169,8 +169,8 @@ def test_the_command_that_is_printed_opens_that_root(monkeypatch):
     links = {"trials": "", "sweep": ""}
     for output in ["outputs", "null", "1e3", "~", " begin", *(f"/a/{name}/{name}" for name in ODD)]:
         launch = LaunchConfig(paths=PathsConfig(output))
-        said = _locations(SimpleNamespace(links=links, waits=None), launch)[0]
-        typed = said.partition("To browse: ")[2].removesuffix(", then open")
+        line = _locations(SimpleNamespace(links=links, waits=None), launch)[0]
+        typed = line.partition("To browse: ")[2].removesuffix(", then open")
         *settings, program, command = shlex.split(typed)
         assert (program, command) == ("sweeps", "ui")
         with monkeypatch.context() as patch:
@@ -336,22 +336,22 @@ GARBAGE += [{"at": 4e9, "host": "h", "pid": 1, "running": {"a": ["x", "y"]}}, {"
 GARBAGE += [{"at": 4e9, "host": 1, "pid": "x", "running": {}}]
 
 
-@pytest.mark.parametrize("found", GARBAGE)
-def test_a_damaged_heartbeat_is_ignored(found, tmp_path):
-    (tmp_path / NAME).write_text(json.dumps(found))
+@pytest.mark.parametrize("content", GARBAGE)
+def test_a_damaged_heartbeat_is_ignored(content, tmp_path):
+    (tmp_path / NAME).write_text(json.dumps(content))
     assert last_heartbeat(tmp_path) is None
 
 
 def test_a_present_heartbeat_is_read(tmp_path):
-    said = {"at": time.time(), "host": "h", "pid": 1, "running": {"a": [1, 2]}}
-    (tmp_path / NAME).write_text(json.dumps(said))
+    content = {"at": time.time(), "host": "h", "pid": 1, "running": {"a": [1, 2]}}
+    (tmp_path / NAME).write_text(json.dumps(content))
     assert last_heartbeat(tmp_path).running == {"a": [1, 2]}
     (tmp_path / NAME).write_text("[" * 100_000)
     assert last_heartbeat(tmp_path) is None
 
 
 def test_a_store_deleted_under_a_process_is_made_anew(root):
-    """Who trains from a notebook may delete it between two sweeps."""
+    """A user of a notebook may delete the store between two sweeps."""
     settings = LaunchConfig().tracking
     Tracker(settings, root)
     for path in root.glob("mlflow/mlflow.db*"):

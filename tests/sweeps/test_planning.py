@@ -38,14 +38,14 @@ def planned(trials, **more):
 
 def packs(overrides, workers=1, **more):
     trials = trials_of(request([*SMALL, *overrides]))
-    found = plan(trials, study="s", workers=workers, **more).packs
-    return [[trial.name for trial in pack] for pack in found]
+    planned_packs = plan(trials, study="s", workers=workers, **more).packs
+    return [[trial.name for trial in pack] for pack in planned_packs]
 
 
 def test_alike_trials_are_packed_and_no_others():
-    found = packs(["model.activation=relu,tanh", "model.width=16,512", "seed=range(0,3)"])
-    assert sorted(len(pack) for pack in found) == [1, 1, 1, 1, 1, 1, 3, 3]
-    for pack in found:
+    groups = packs(["model.activation=relu,tanh", "model.width=16,512", "seed=range(0,3)"])
+    assert sorted(len(pack) for pack in groups) == [1, 1, 1, 1, 1, 1, 3, 3]
+    for pack in groups:
         assert len({name.rsplit(" ", 1)[0] for name in pack}) == 1
         assert len(pack) == 1 or "width=16" in pack[0]
 
@@ -61,7 +61,7 @@ def test_pack_1_forbids_it_and_a_number_asks_for_it():
     assert [len(pack) for pack in packs(["seed=range(0,8)"], pack=8)] == [8]
 
 
-def test_what_is_finished_or_failed_is_set_aside():
+def test_finished_and_failed_trials_are_not_planned():
     trials = trials_of(request([*SMALL, "seed=range(0,4)"]))
     hashes = [trial.config_hash for trial in trials]
     made = plan(trials, study="s", pack=1, finished=hashes[:1], failed=hashes[:2])
@@ -187,14 +187,14 @@ def test_the_main_axis_may_be_asked_for_of_a_type():
 
 def test_trials_are_planned_once_with_their_hashes_names_and_needs():
     asked = request([*SMALL, "seed=0,1", "model.width=16,16"])
-    found = trials_of(asked)
-    assert [one.name for one in found] == ["seed=0 width=16", "seed=1 width=16"]
+    planned = trials_of(asked)
+    assert [one.name for one in planned] == ["seed=0 width=16", "seed=1 width=16"]
     first = asked.trials[0]
-    assert (found[0].config_hash, found[0].cell_hash) == both_hashes(first.trial)
-    assert found[0].varying == first.varying
-    assert found[0].plain["model"]["width"] == 16
-    assert found[0].bytes == deq.memory(first.trial, *first.shape, "cpu")
-    assert found[0].pack == deq.pack_size(first.trial, *first.shape, "cpu")
+    assert (planned[0].config_hash, planned[0].cell_hash) == both_hashes(first.trial)
+    assert planned[0].varying == first.varying
+    assert planned[0].plain["model"]["width"] == 16
+    assert planned[0].bytes == deq.memory(first.trial, *first.shape, "cpu")
+    assert planned[0].pack == deq.pack_size(first.trial, *first.shape, "cpu")
 
 
 def test_names_tell_the_sweeps_keys_from_further_ones():

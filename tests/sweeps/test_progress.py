@@ -42,66 +42,66 @@ def planned(*words):
 
 def test_a_stopped_trial_counts_with_the_steps_that_it_took(clock):
     (one, _), both = planned("seed=0,1")
-    found = SweepProgress()
-    found.plan(both, [])
-    found.on_event(Progress(one, 0, 100, 1.0))
+    progress = SweepProgress()
+    progress.plan(both, [])
+    progress.on_event(Progress(one, 0, 100, 1.0))
     clock.now += 10
-    found.on_event(Progress(one, 25, 100, 1.0))
-    found.on_event(Stopped(one, "alice", 25, 100))
-    assert found.seconds_left() == pytest.approx(40)
+    progress.on_event(Progress(one, 25, 100, 1.0))
+    progress.on_event(Stopped(one, "alice", 25, 100))
+    assert progress.seconds_left() == pytest.approx(40)
 
 
 def test_the_time_left_is_estimated_by_cost(clock):
     """A trial of four times the width takes 16 times as long; by count it would be half."""
     (small, large), both = planned("model.width=16,64")
-    found = SweepProgress()
-    found.plan(both, ["x", "y", "z"])
-    assert found.sentence() == "0 done, 0 running, 0 failed, 3 reused of 2"
-    found.on_event(Progress(small, 0, 100, 1.0))
+    progress = SweepProgress()
+    progress.plan(both, ["x", "y", "z"])
+    assert progress.sentence() == "0 done, 0 running, 0 failed, 3 reused of 2"
+    progress.on_event(Progress(small, 0, 100, 1.0))
     clock.now += 10
-    found.on_event(Progress(small, 50, 100, 1.0))
-    assert found.share() == pytest.approx(0.5 / 17)
-    found.on_event(Failed(small, "why"))
-    assert found.share() == pytest.approx(1 / 17)
-    assert found.seconds_left() == pytest.approx(160)
-    assert found.rate() == pytest.approx(1 / 170)
-    said = "0 done, 0 running, 1 failed, 3 reused of 2; about 3 min left"
-    assert found.sentence() == said
-    assert found.speed() == "6 % of the work, 35 % a minute"
+    progress.on_event(Progress(small, 50, 100, 1.0))
+    assert progress.share() == pytest.approx(0.5 / 17)
+    progress.on_event(Failed(small, "why"))
+    assert progress.share() == pytest.approx(1 / 17)
+    assert progress.seconds_left() == pytest.approx(160)
+    assert progress.rate() == pytest.approx(1 / 170)
+    text = "0 done, 0 running, 1 failed, 3 reused of 2; about 3 min left"
+    assert progress.sentence() == text
+    assert progress.speed() == "6 % of the work, 35 % a minute"
     # What a checkpoint brought along is done, but not in these seconds.
-    found.on_event(Progress(large, 50, 100, 1.0))
-    assert found.share() == pytest.approx(9 / 17)
-    assert found.seconds_left() == pytest.approx(80)
-    assert found.speed() == "53 % of the work, 35 % a minute"
-    found.on_event(Stopped(large, "alice"))
-    assert found.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
+    progress.on_event(Progress(large, 50, 100, 1.0))
+    assert progress.share() == pytest.approx(9 / 17)
+    assert progress.seconds_left() == pytest.approx(80)
+    assert progress.speed() == "53 % of the work, 35 % a minute"
+    progress.on_event(Stopped(large, "alice"))
+    assert progress.sentence() == "0 done, 0 running, 1 failed, 1 stopped, 3 reused of 2"
 
 
 def test_the_time_left_is_shown_once_the_rate_is_steady(clock):
     """After a resume; a trial that is slow at first and then ten times as fast."""
     (one, two), both = planned("seed=0,1", "train.steps=1000")
-    found = SweepProgress()
-    found.plan(both, [])
-    found.on_event(Progress(one, 520, 1000, 1.0))
-    found.on_event(Progress(two, 900, 1000, 1.0))
+    progress = SweepProgress()
+    progress.plan(both, [])
+    progress.on_event(Progress(one, 520, 1000, 1.0))
+    progress.on_event(Progress(two, 900, 1000, 1.0))
     # The checkpoints' work counts from the first moment.
-    assert found.speed() == "71 % of the work"
+    assert progress.speed() == "71 % of the work"
     step, texts = 520.0, []
     for speed in [0.5] * 8 + [5.0] * 60:
         clock.now += 1
         step += speed
-        found.on_event(Progress(one, int(step), 1000, 1.0))
-        texts.append(found.seconds_left())
+        progress.on_event(Progress(one, int(step), 1000, 1.0))
+        texts.append(progress.seconds_left())
     assert texts[:4] == [None] * 4
-    assert found.speed().endswith(" a minute")
+    assert progress.speed().endswith(" a minute")
     shown = [left for left in texts[8:] if left is not None]
     # The true time left: 176 steps of one trial and 100 of the other, at 5 steps a second.
     assert shown[-1] / 2 < (1000 - step + 100) / 5 < shown[-1] * 2
     # It stops: the time left is unknown.
     clock.now += 150
-    found.on_event(Progress(one, int(step), 1000, 1.0))
+    progress.on_event(Progress(one, int(step), 1000, 1.0))
     clock.now += 150
-    assert found.seconds_left() is None
+    assert progress.seconds_left() is None
 
 
 def test_a_percentage_is_no_power_of_ten():
@@ -110,30 +110,30 @@ def test_a_percentage_is_no_power_of_ten():
 
 def test_the_waiting_text_names_the_innermost_wait(clock):
     (digest,), one = planned("model.width=16")
-    found = SweepProgress()
-    with found.waiting("composing"):
+    progress = SweepProgress()
+    with progress.waiting("composing"):
         clock.now += 12.4
-        assert found.waiting_text() == "composing 12 s"
-        with found.waiting("starting Ray"):
-            assert found.waiting_text() == "starting Ray 0 s"
-    assert found.waiting_text() == ""
-    found.plan(one, [])
+        assert progress.waiting_text() == "composing 12 s"
+        with progress.waiting("starting Ray"):
+            assert progress.waiting_text() == "starting Ray 0 s"
+    assert progress.waiting_text() == ""
+    progress.plan(one, [])
     clock.now += 3
-    assert found.waiting_text() == "waiting for a worker 3 s"
-    found.on_event(Progress(digest, 1, 100, 1.0))
-    assert found.waiting_text() == ""
-    assert found.stuck() == {}
+    assert progress.waiting_text() == "waiting for a worker 3 s"
+    progress.on_event(Progress(digest, 1, 100, 1.0))
+    assert progress.waiting_text() == ""
+    assert progress.stuck() == {}
     clock.now += 75
-    found.on_event(Progress(digest, 1, 100, 1.0))
-    assert found.stuck() == {digest: 75}
+    progress.on_event(Progress(digest, 1, 100, 1.0))
+    assert progress.stuck() == {digest: 75}
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(45, "45 s"), (1500, "25 min"), (12600, "3.5 h"), (7.25 * 86400, "7.2 days")],
 )
-def test_durations_are_readable(seconds, said):
-    assert duration(seconds) == said
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_without_a_terminal_only_long_waits_are_printed(capsys, monkeypatch):
@@ -143,10 +143,10 @@ def test_without_a_terminal_only_long_waits_are_printed(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(terminal, "LONG", 0.01)
     with quiet.waiting("starting Ray"):
-        said = ""
-        while not said:
-            said = capsys.readouterr().out
-    assert said.startswith("starting Ray: ")
+        output = ""
+        while not output:
+            output = capsys.readouterr().out
+    assert output.startswith("starting Ray: ")
 
 
 def test_the_live_view_names_stuck_trials(clock):
@@ -184,8 +184,8 @@ def test_the_live_view_is_redrawn_without_messages():
     command = [sys.executable, "-c", WAITS]
     with subprocess.Popen(command, stdin=secondary, stdout=secondary, env=env) as waits:
         os.close(secondary)
-        said = until(primary, "starting Ray 2 s")
-        seen = [said.index(f"starting Ray {second} s") for second in range(3)]
+        screen = until(primary, "starting Ray 2 s")
+        seen = [screen.index(f"starting Ray {second} s") for second in range(3)]
         assert all(a < b for a, b in pairwise(seen))
         os.write(primary, b"\n")
         assert until(primary, "The end.")

@@ -69,8 +69,8 @@ def test_the_named_folder_comes_first_then_the_one_here_then_ours(project, tmp_p
     written(project / "conf", data__digits=DATA.replace("n: 8", "n: 7"))
     sizes = "data=mine,digits", "data.seed=2", "--resolve"
     done = inside("show", "--config-dir", str(first), *sizes, cwd=project)
-    found = [from_yaml(text)["data"] for text in done.stdout.split("---\n")]
-    assert [(data["name"], data["n"]) for data in found] == [("sphere", 6), ("sphere", 7)]
+    names = [from_yaml(text)["data"] for text in done.stdout.split("---\n")]
+    assert [(data["name"], data["n"]) for data in names] == [("sphere", 6), ("sphere", 7)]
     hidden = f"data/digits.yaml: {project}/conf/data/digits.yaml takes the place of sweeps' own"
     assert done.stderr.splitlines() == [hidden]
 
@@ -107,7 +107,7 @@ def test_every_command_that_takes_overrides_takes_a_folder():
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         (b"a: [\n", "line 2: expected the node content"),
         (b"a: 1\na: 2\n", "line 2: found duplicate key a"),
@@ -135,18 +135,18 @@ def test_every_command_that_takes_overrides_takes_a_folder():
         (b"axes: {model.width: [8]}\n", "its first line must be '# @package _global_'"),
     ],
 )
-def test_a_broken_file_is_one_line_where_it_is_used(file, said, project):
+def test_a_broken_file_is_one_line_where_it_is_used(file, message, project):
     written(project / "conf", experiment__bad=file)
     done = inside("run", "experiment=bad", cwd=project)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     place = f"{project}/conf/experiment/bad.yaml"
     assert done.stderr.startswith(f"sweeps: {place}")
     assert not (project / "outputs").exists()
     assert inside("show", "experiment=first", cwd=project).returncode == 0
 
 
-def test_what_is_typed_is_not_blamed_on_a_file(project):
+def test_an_error_in_a_typed_override_names_no_file(project):
     for words in ("model.width=abc", "model.widht=8", "train.steps=0", "data=mnie"):
         done = inside("run", "experiment=first", words, cwd=project)
         assert done.stderr.startswith((f"sweeps: {words}", "sweeps: train: steps must be")), done
@@ -211,11 +211,11 @@ def test_a_folder_that_cannot_be_used_is_refused(project):
         ".": f"its files are in conf/: name {project / 'conf'}",
         "others": "its config.yaml would replace all defaults",
     }
-    for named, said in refused.items():
+    for named, message in refused.items():
         for command in ("run", "status", "theory"):
             done = inside(command, "--config-dir", named, cwd=project)
             assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-            assert said in done.stderr, done.stderr
+            assert message in done.stderr, done.stderr
     done = inside("show", "-cd", "conf", "-cd", "others", cwd=project)
     assert done.stderr == "sweeps: --config-dir others: name one folder, not 2\n"
     with pytest.raises(ConfigError, match="no such folder"):
@@ -349,7 +349,7 @@ def test_init_writes_nothing_where_it_cannot_write_all(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["show", "--config-dir", ""], "--config-dir '': name a folder"),
         (["status", "--every", "5"], "--every is for --watch"),
@@ -358,7 +358,7 @@ def test_init_writes_nothing_where_it_cannot_write_all(folder, tmp_path):
         (["sync", "seed=0,1"], "seed=0,1: it is part of a trial"),
     ],
 )
-def test_an_argument_without_an_effect_is_refused(words, said, tmp_path):
+def test_an_argument_without_an_effect_is_refused(words, message, tmp_path):
     done = inside(*words, cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
-    assert said in done.stderr
+    assert message in done.stderr

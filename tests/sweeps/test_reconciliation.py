@@ -1,4 +1,4 @@
-"""What MLflow loses, or a user changes there, is restored from the ledger without training."""
+"""Runs that MLflow lost, or a user changed there, are restored without training."""
 
 import contextlib
 import logging
@@ -228,9 +228,9 @@ def test_the_report_has_curves_of_what_the_ledger_lost(here):
         with contextlib.closing(sqlite3.connect(ledger.path)) as db, db:
             db.execute("DELETE FROM results")
         assert ledger.trajectory(digest) is None
-        found = trajectory_lookup(entry, ledger, Tracker(TrackingConfig(), outputs))
-        assert found(digest) == held
-        assert found("0" * 64) is None
+        lookup = trajectory_lookup(entry, ledger, Tracker(TrackingConfig(), outputs))
+        assert lookup(digest) == held
+        assert lookup("0" * 64) is None
 
 
 def test_mlflows_page_token_is_an_offset_and_a_query_takes_enough_ids(here):
@@ -242,8 +242,8 @@ def test_mlflows_page_token_is_an_offset_and_a_query_takes_enough_ids(here):
     tracker = Tracker(TrackingConfig(), here / "outputs")
     sent = [run.info.run_id for run in runs(api)[1]]
     never = [f"{i:032x}" for i in range(ASKED)]
-    found = tracker.presence.missing_runs(experiment, [*sent, *never], stopped=False)
-    assert sorted(found) == never
+    missing = tracker.presence.missing_runs(experiment, [*sent, *never], stopped=False)
+    assert sorted(missing) == never
 
 
 class Store:
@@ -255,9 +255,9 @@ class Store:
     def search_runs(self, _, query, *more, max_results=1000, page_token=None):
         self.asked += 1
         wanted = query.partition(" IN (")[2].rstrip(")").replace("'", "").split(", ")
-        found = [SimpleNamespace(info=SimpleNamespace(run_id=run)) for run in wanted]
-        found = [run for run in found if run.info.run_id in self.there]
-        page = found[len(wanted) - 1 :] if page_token else found
+        runs = [SimpleNamespace(info=SimpleNamespace(run_id=run)) for run in wanted]
+        runs = [run for run in runs if run.info.run_id in self.there]
+        page = runs[len(wanted) - 1 :] if page_token else runs
         return type("SweepPage", (list,), {"token": None})(page[:max_results])
 
 
@@ -266,8 +266,8 @@ def test_ten_thousand_runs_take_few_queries(lost, most):
     ids = [f"{i:032x}" for i in range(10_000)]
     store = Store(set(ids[lost:]))
     guard = lambda what: contextlib.nullcontext()  # noqa: E731
-    found = Presence(store, guard, exclusive=False).missing_runs("1", ids, stopped=False)
-    assert found == ids[:lost]
+    missing = Presence(store, guard, exclusive=False).missing_runs("1", ids, stopped=False)
+    assert missing == ids[:lost]
     assert store.asked <= most
 
 

@@ -112,9 +112,9 @@ def test_the_convergence_figure_shows_losses_over_all_decades_and_local_rates(dr
     FIGURES["convergence"](Study(lines, lambda _: curve))
     losses, rates_axes, kernels = drawn[0].axes
     assert {axes.get_xscale() for axes in drawn[0].axes} == {"log"}
-    found, population = (dict(c.get_xydata().tolist()) for c in losses.lines[:2])
-    assert found[10] == pytest.approx(math.exp(-0.2))
-    assert found[2990] == pytest.approx(math.exp(-0.02 * 2990))
+    measured, population = (dict(c.get_xydata().tolist()) for c in losses.lines[:2])
+    assert measured[10] == pytest.approx(math.exp(-0.2))
+    assert measured[2990] == pytest.approx(math.exp(-0.02 * 2990))
     assert population[10] == pytest.approx(math.exp(-0.1))
     ratio = 0.02 / (-2 * math.log(1 - eta * h))
     local = rates_axes.lines[0].get_ydata().tolist()

@@ -81,18 +81,18 @@ def test_too_many_points_are_thinned_evenly():
 
 def test_few_groups_give_the_curves_of_all_their_seeds():
     lines = [trial(w, seed=s) for s in range(3) for w in (8, 16)]
-    found = chart_data.curves(Study(lines, trajectory))
-    assert [each.group for each in found] == ["width=8 relu"] * 3 + ["width=16 relu"] * 3
-    assert {each.outcome.planned.name for each in found} == {x.planned.name for x in lines}
-    ratio = found[0].ratio
+    groups = chart_data.curves(Study(lines, trajectory))
+    assert [each.group for each in groups] == ["width=8 relu"] * 3 + ["width=16 relu"] * 3
+    assert {each.outcome.planned.name for each in groups} == {x.planned.name for x in lines}
+    ratio = groups[0].ratio
     assert ratio.index.tolist() == [float(i) for i in range(0, STEPS, 10)]
     assert ratio.iloc[0] == 1.0
 
 
 def test_predictions_far_beyond_the_measured_loss_are_cut_off():
     wild = trajectory("a") | {"log_loss_linearized": [300.0 if i else 0.0 for i in range(STEPS)]}
-    (found,) = chart_data.curves(Study([trial(8)], lambda _: wild))
-    assert found.linearized.to_dict() == {0.0: 1.0}
+    (group,) = chart_data.curves(Study([trial(8)], lambda _: wild))
+    assert group.linearized.to_dict() == {0.0: 1.0}
 
 
 @pytest.fixture(scope="module")

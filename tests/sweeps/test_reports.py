@@ -32,9 +32,9 @@ def record():
 def test_messages_are_reported_in_batches(monkeypatch):
     clock = iter([0.0, 0.0, 0.2, 0.4, 5.0, 5.0, 5.1])
     monkeypatch.setattr(batching.time, "monotonic", lambda: next(clock))
-    said = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
-    found = list(batching.batched(said, every=0.5))
-    assert found == [said[:1], said[1:4], said[4:]]
+    messages = [Progress(f"{i}", 0, 1, 1.0) for i in range(5)]
+    batches = list(batching.batched(messages, every=0.5))
+    assert batches == [messages[:1], messages[1:4], messages[4:]]
 
 
 def test_the_worker_draws_the_figure_and_an_error_in_it_loses_no_result(record, monkeypatch):
@@ -79,8 +79,8 @@ class Client:
 
     def search_runs(self, _, query, page_token=None):
         self.calls.append("search")
-        found = [r for r in self.runs if r.data.tags["sweeps.config_hash"] in query]
-        page = list(self.runs) if "config_hash" not in query else found
+        matching = [r for r in self.runs if r.data.tags["sweeps.config_hash"] in query]
+        page = list(self.runs) if "config_hash" not in query else matching
         return type("Page", (list,), {"token": None})(page)
 
     def create_run(self, _, start, tags):
@@ -130,10 +130,10 @@ class Paged:
         wanted = query.partition("config_hash` = '")[2].rstrip("'")
         self.asked.append("one" if wanted else "page")
         first = int(page_token or 0)
-        found = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
-        found = [] if "'stopped'" in query else found
-        more = str(first + 100) if len(found) > 100 else None
-        return Page(map(run_of, found[:100]), more)
+        matching = [h for h in self.hashes if h == wanted] if wanted else self.hashes[first:]
+        matching = [] if "'stopped'" in query else matching
+        more = str(first + 100) if len(matching) > 100 else None
+        return Page(map(run_of, matching[:100]), more)
 
     def delete_run(self, digest):
         self.hashes.remove(digest)

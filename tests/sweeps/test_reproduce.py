@@ -39,9 +39,9 @@ def test_equal_numbers_are_identical_and_seconds_are_ignored():
 
 
 def test_a_difference_in_the_last_bit_is_reported_with_its_step():
-    found = compare(RECORD, changed("loss", 1, math.nextafter(2.0, 3.0)))
-    assert (found.kind, found.where, found.step) == (EQUAL, "loss", 1)
-    assert found.deviation == pytest.approx(2**-51 / 4.0)
+    comparison = compare(RECORD, changed("loss", 1, math.nextafter(2.0, 3.0)))
+    assert (comparison.kind, comparison.where, comparison.step) == (EQUAL, "loss", 1)
+    assert comparison.deviation == pytest.approx(2**-51 / 4.0)
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_a_difference_in_the_last_bit_is_reported_with_its_step():
     ],
 )
 def test_the_differing_column_is_named(other, where):
-    found = compare(RECORD, other)
-    assert (found.kind, found.where) == (DIFFERENT, where)
-    assert where in str(found)
+    comparison = compare(RECORD, other)
+    assert (comparison.kind, comparison.where) == (DIFFERENT, where)
+    assert where in str(comparison)
 
 
-def test_what_only_a_later_version_records_is_not_compared():
+def test_columns_of_a_later_version_are_not_compared():
     later = replace(
         RECORD,
         trajectory=Trajectory.of({**RECORD.trajectory, "kernel_drift": [0.0, 0.1, 0.2]}),
         summary=RECORD.summary | {"theory/kernel_drift": 0.2},
         notes={"rate/asymptotic_end": "it has not converged"},
     )
-    for found in (compare(RECORD, later), compare(later, RECORD)):
-        assert (found.kind, found.skipped) == (IDENTICAL, 3)
-        assert "; 3 that only one version records are left out" in str(found)
+    for comparison in (compare(RECORD, later), compare(later, RECORD)):
+        assert (comparison.kind, comparison.skipped) == (IDENTICAL, 3)
+        assert "; 3 that only one version records are left out" in str(comparison)
     assert "only one version" not in str(compare(RECORD, RECORD))
 
 
@@ -89,10 +89,10 @@ def with_work(*values):
 
 def test_differences_in_the_engines_work_do_not_make_results_differ():
     """Values as small as rounding errors may differ completely."""
-    found = compare(with_work(1e-16, None, 0.0), with_work(1e-16, None, 3e-16))
-    assert (found.kind, found.deviation) == (EQUAL, 0.0)
-    assert (found.where, found.step) == ("grad_check", 2)
-    assert "every result is identical" in str(found)
+    comparison = compare(with_work(1e-16, None, 0.0), with_work(1e-16, None, 3e-16))
+    assert (comparison.kind, comparison.deviation) == (EQUAL, 0.0)
+    assert (comparison.where, comparison.step) == ("grad_check", 2)
+    assert "every result is identical" in str(comparison)
     other = replace(with_work(0.0, None, 0.0), summary={"rate/measured": 0.2})
     assert compare(with_work(1e-16, None, 0.0), other).kind == DIFFERENT
     quiet = [replace(RECORD, summary={"rate/oscillation": v}) for v in (1e-15, 3e-15, 1e-3)]
@@ -118,9 +118,9 @@ def test_trials_trained_in_a_pack_are_equal_when_trained_alone(tmp_path):
     sweep = json.loads(done.stdout)["sweep"]
     again = inside("reproduce", "--sweep", sweep, "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
-    found = [trial["verdict"] for trial in json.loads(again.stdout)["trials"]]
-    assert set(found) <= {EQUAL, IDENTICAL}
-    assert len(found) == 2
+    verdicts = [trial["verdict"] for trial in json.loads(again.stdout)["trials"]]
+    assert set(verdicts) <= {EQUAL, IDENTICAL}
+    assert len(verdicts) == 2
 
 
 def test_trials_in_windows_are_reproduced_bit_for_bit(tmp_path):
@@ -133,12 +133,12 @@ def test_trials_in_windows_are_reproduced_bit_for_bit(tmp_path):
 
 def test_drift_is_reported_with_both_values():
     then = {"python": "2.7", "packages": {"torch": "0.1"}, "threads": 99}
-    found = drift(replace(RECORD, environment=then))
-    assert found["python"][0] == "2.7"
-    assert found["packages.torch"][0] == "0.1"
-    assert "threads" not in found
+    differences = drift(replace(RECORD, environment=then))
+    assert differences["python"][0] == "2.7"
+    assert differences["packages.torch"][0] == "0.1"
+    assert "threads" not in differences
     with pytest.raises(ConfigError, match=r"python was 2\.7, is 3.*torch was 0\.1.*--allow-drift"):
-        refuse_drift(RECORD, found)
+        refuse_drift(RECORD, differences)
     refuse_drift(RECORD, {})
 
 
@@ -157,12 +157,12 @@ def test_a_trial_trained_on_ray_is_reproduced_bit_for_bit_and_recorded_in_mlflow
     assert done.returncode == 0, done.stderr
     assert "identical bit for bit" in done.stdout
     api = client(where / "outputs")
-    found = api.search_runs(["1"], "tags.`sweeps.kind` = 'reproduction'")
+    reproductions = api.search_runs(["1"], "tags.`sweeps.kind` = 'reproduction'")
     _, trials = runs(api)
     (original,) = [r for r in trials if r.data.tags["sweeps.config_hash"] == digest]
-    assert [r.data.tags["sweeps.reproduces"] for r in found] == [original.info.run_id]
-    assert [r.data.tags["sweeps.verdict"] for r in found] == ["identical"]
-    assert [r.info.status for r in found] == ["FINISHED"]
+    assert [r.data.tags["sweeps.reproduces"] for r in reproductions] == [original.info.run_id]
+    assert [r.data.tags["sweeps.verdict"] for r in reproductions] == ["identical"]
+    assert [r.info.status for r in reproductions] == ["FINISHED"]
 
 
 def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
@@ -179,10 +179,10 @@ def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
 def test_diff_of_two_trials(swept):
     where, (first, second) = swept
     done = inside("diff", first[:9], second[:7], "--json", cwd=where)
-    found = json.loads(done.stdout)
-    assert found["keys"] == {"model.width": [16, 24]}
-    assert found["results"]["rate/measured"][0] != found["results"]["rate/measured"][1]
-    assert not any(name.startswith("time/") for name in found["results"])
+    result = json.loads(done.stdout)
+    assert result["keys"] == {"model.width": [16, 24]}
+    assert result["results"]["rate/measured"][0] != result["results"]["rate/measured"][1]
+    assert not any(name.startswith("time/") for name in result["results"])
     shown = inside("diff", first[:9], second[:7], cwd=where).stdout
     assert "model.width" in shown
     assert first[:12] in shown

@@ -1,4 +1,4 @@
-"""Which lost packs are trained again, and in which parts; out of memory halves a pack once."""
+"""Lost packs are trained again, whole or in parts; out of memory halves a pack once."""
 
 import time
 
@@ -45,32 +45,32 @@ class Workers:
                 yield from (done(one) for one in pack)
 
 
-def endings(said):
-    return [isinstance(message, Done) for message in said if not isinstance(message, Note)]
+def endings(messages):
+    return [isinstance(message, Done) for message in messages if not isinstance(message, Note)]
 
 
 def test_a_trial_that_kills_its_worker_does_not_fail_the_others():
     trials = planned(4)
     workers = Workers(lambda pack: trials[2] in pack)
-    said = list(train_with_retries([trials[:2], trials[2:]], 2, workers.fit))
+    messages = list(train_with_retries([trials[:2], trials[2:]], 2, workers.fit))
     assert workers.asked == [(2, 2), (2, 2), (1, 0), (1, 0)]
-    (failed,) = [message for message in said if isinstance(message, Failed)]
+    (failed,) = [message for message in messages if isinstance(message, Failed)]
     assert failed.config_hash == trials[2].config_hash
     assert not failed.final
-    (note,) = [message for message in said if isinstance(message, Note)]
+    (note,) = [message for message in messages if isinstance(message, Note)]
     assert note.text == "pack of 2: its worker died; its trials are trained again one by one"
-    assert len(said) == 5
+    assert len(messages) == 5
 
 
 def test_a_pack_out_of_memory_is_halved_once_and_then_reports_its_need():
     trials = planned(5)
     workers = Workers(lambda pack: len(pack) > 1, FailureCause.MEMORY)
-    said = list(train_with_retries([trials], 2, workers.fit))
+    messages = list(train_with_retries([trials], 2, workers.fit))
     assert workers.asked == [(5, 2), (3, 0), (2, 0)]
-    assert endings(said) == [False] * 5
-    assert said[0].text.endswith("its trials are trained again in packs of at most 3")
-    assert said[1].error.startswith("its worker died: 3 trials together need about")
-    assert "lower pack" in said[1].error
+    assert endings(messages) == [False] * 5
+    assert messages[0].text.endswith("its trials are trained again in packs of at most 3")
+    assert messages[1].error.startswith("its worker died: 3 trials together need about")
+    assert "lower pack" in messages[1].error
 
 
 def test_a_lost_single_trial_is_not_trained_again():
@@ -92,8 +92,8 @@ def test_a_trial_that_ended_before_its_pack_was_lost_ends_once():
             if len(pack) > 1:
                 yield LostPack(pack, "its worker died")
 
-    said = list(train_with_retries([trials], 1, fit))
-    ended = [m.record.config_hash for m in said if isinstance(m, Done)]
+    messages = list(train_with_retries([trials], 1, fit))
+    ended = [m.record.config_hash for m in messages if isinstance(m, Done)]
     assert ended == [one.config_hash for one in trials]
 
 
@@ -109,9 +109,9 @@ def test_a_pack_whose_node_died_is_trained_again_unchanged(monkeypatch):
 def test_every_trial_that_is_lost_for_good_says_how(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     workers = Workers(lambda pack: True)
-    said = list(train_with_retries([planned(3)], 2, workers.fit))
+    messages = list(train_with_retries([planned(3)], 2, workers.fit))
     assert workers.asked == [(3, 2), (1, 0), (1, 0), (1, 0)]
-    failed = [(m.error, m.final) for m in said if isinstance(m, Failed)]
+    failed = [(m.error, m.final) for m in messages if isinstance(m, Failed)]
     assert failed == [("its worker died", False)] * 3
     workers = Workers(lambda pack: True, FailureCause.NODE)
     assert endings(train_with_retries([planned(3)], 2, workers.fit)) == [False] * 3
@@ -135,9 +135,9 @@ def test_a_trial_that_reached_its_time_limit_is_not_trained_again(tmp_path):
     trials, requests = planned(2), StopRequests(tmp_path, 7.0)
     requests.write(trials[0].config_hash, StopRequest(seconds=8.0))
     workers = Workers(lambda pack: len(pack) > 1)
-    said = list(train_with_retries([trials], 1, workers.fit, requests))
+    messages = list(train_with_retries([trials], 1, workers.fit, requests))
     assert workers.asked == [(2, 1), (1, 0)]
-    assert "cluster.trial_timeout=7" in said[0].error
+    assert "cluster.trial_timeout=7" in messages[0].error
 
 
 def test_messages_of_progress_pass_and_stop_with_the_trials_end():
@@ -149,8 +149,8 @@ def test_messages_of_progress_pass_and_stop_with_the_trials_end():
     def fit(packs, retries):
         yield from (step(1), step(2), done(one), step(3))
 
-    said = list(train_with_retries([[one]], 0, fit))
-    assert said == [step(1), step(2), done(one)]
+    messages = list(train_with_retries([[one]], 0, fit))
+    assert messages == [step(1), step(2), done(one)]
 
 
 @pytest.mark.parametrize("cause", FailureCause)
@@ -168,10 +168,10 @@ def test_trials_that_were_stopped_are_not_trained_again(cause, tmp_path, monkeyp
             else:
                 yield from (done(one) for one in pack)
 
-    said = list(train_with_retries([trials], 2, fit, requests))
-    stopped = [message for message in said if isinstance(message, Stopped)]
+    messages = list(train_with_retries([trials], 2, fit, requests))
+    stopped = [message for message in messages if isinstance(message, Stopped)]
     assert [message.config_hash for message in stopped] == [trials[1].config_hash]
-    assert sum(endings(said)) == 3
+    assert sum(endings(messages)) == 3
     left = [
         [trials[i].config_hash for i in part]
         for part in {
@@ -194,8 +194,8 @@ def test_a_trial_that_is_stopped_while_it_is_trained_again_is_stopped(tmp_path):
         for pack in packs:
             yield LostPack(pack, "its worker died")
 
-    said = list(train_with_retries([trials], 2, fit, requests))
-    assert [type(message) for message in said] == [Note, Stopped, Failed]
+    messages = list(train_with_retries([trials], 2, fit, requests))
+    assert [type(message) for message in messages] == [Note, Stopped, Failed]
 
 
 def test_nothing_is_trained_again_once_the_sweep_is_to_stop(tmp_path):
@@ -241,10 +241,10 @@ def test_a_failed_allocation_halves_the_pack_once(monkeypatch, fits, sizes, ende
 
     monkeypatch.setattr(worker.deq, "train_pack", train_pack)
     plains = [one.plain | {"train": one.plain["train"] | {"steps": 2}} for one in planned(4)]
-    said = [m for m in run_pack(plains, "cpu", 1) if isinstance(m, Done | Failed)]
+    messages = [m for m in run_pack(plains, "cpu", 1) if isinstance(m, Done | Failed)]
     assert asked == sizes
-    assert sum(endings(said)) == ended
-    for message in said:
+    assert sum(endings(messages)) == ended
+    for message in messages:
         if isinstance(message, Failed):
             assert message.final
             assert message.error.startswith("out of memory: 2 trials together need about")

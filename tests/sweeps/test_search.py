@@ -79,10 +79,10 @@ class Imagined:
         return new, failures
 
     def lines(self, sweep):
-        found = [(t, self.results.get(t.config_hash)) for t in sweep.trials]
+        pairs = [(t, self.results.get(t.config_hash)) for t in sweep.trials]
         return [
             TrialOutcome(t, r.status, r.summary) if r else TrialOutcome(t, "failed", error="no")
-            for t, r in found
+            for t, r in pairs
         ]
 
 
@@ -181,7 +181,7 @@ def test_optuna_finds_better_points_than_random_draws():
     def loss(varying):
         return (varying["train.eta"] - 1.3) ** 2 + (varying["model.sigma_a"] - 0.7) ** 2
 
-    found = {}
+    points = {}
     for name in ("optuna", "random"):
         best = []
         for seed in range(5):
@@ -189,8 +189,8 @@ def test_optuna_finds_better_points_than_random_draws():
             if name == "optuna":
                 words.append("search.mode=min")
             best.append(min(loss(t.varying) for t in Imagined(words, loss).launch().trials))
-        found[name] = statistics.median(best)
-    assert found["optuna"] < 0.5 * found["random"]
+        points[name] = statistics.median(best)
+    assert points["optuna"] < 0.5 * points["random"]
 
 
 def test_points_that_diverge_drive_the_search_away():
@@ -217,9 +217,9 @@ def test_the_objective_is_the_mean_over_seeds_in_every_cell_by_itself():
     search = Imagined(words, rate)
     sweep = search.launch()
     assert len(sweep.trials) == 24 * 4
-    found = best_points(search.asked.launch.search, search.lines(sweep))
-    assert [best.cell for best in found] == [{"model.activation": a} for a in ("relu", "tanh")]
-    for best, top in zip(found, (0, 1), strict=True):
+    points = best_points(search.asked.launch.search, search.lines(sweep))
+    assert [best.cell for best in points] == [{"model.activation": a} for a in ("relu", "tanh")]
+    for best, top in zip(points, (0, 1), strict=True):
         assert best.values["train.eta"] == pytest.approx(3, abs=0.3)
         assert best.value == pytest.approx(top, abs=0.05)
         assert [v for _, v in best.history] == sorted(v for _, v in best.history)
@@ -291,7 +291,7 @@ wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
 
 
 def test_a_point_is_the_trial_that_its_values_typed_are(tmp_path, monkeypatch):
-    """What was pinned to the cell's own activation and data is pinned anew."""
+    """Digests of the cell's own activation and data are recorded anew."""
     (tmp_path / "own_phi.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     np.savez(tmp_path / "own.npz", x=np.eye(6), y=np.ones(6))
@@ -332,8 +332,8 @@ def command(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path):
-    said = json.loads(command("run", *SMALL, *FRONTIER, "--json"))
-    (row,) = said["found"]
+    result = json.loads(command("run", *SMALL, *FRONTIER, "--json"))
+    (row,) = result["found"]
     held, failed = float(row["held at"]), float(row["failed at"])
     assert 0 < failed - held <= 0.1
     etas = [0.6 + 0.2 * k for k in range(10)]
@@ -348,11 +348,11 @@ def test_the_bracket_of_real_trainings_agrees_with_a_fine_grid(command, tmp_path
     assert r"largest in \[" in parent.data.tags["mlflow.note.content"]
     names = {file.path for file in api.list_artifacts(parent.info.run_id)}
     assert {"frontier.png", "search.yaml"} <= names
-    page = (tmp_path / "outputs" / "sweeps" / said["sweep"] / "report.html").read_text()
+    page = (tmp_path / "outputs" / "sweeps" / result["sweep"] / "report.html").read_text()
     assert "Frontier of train.eta" in page
-    status = json.loads(command("status", said["sweep"], "--json"))
-    assert status[0]["found"] == said["found"]
-    assert len(trials) == len(said["trials"])
+    status = json.loads(command("status", result["sweep"], "--json"))
+    assert status[0]["found"] == result["found"]
+    assert len(trials) == len(result["trials"])
 
 
 @pytest.mark.slow
@@ -365,11 +365,11 @@ def test_a_search_killed_between_rounds_is_finished_by_resume(command, tmp_path)
                 break
         process.communicate(timeout=60)
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    said = json.loads(command("resume", folder.name, "--json"))
-    assert said["sweep"] == folder.name
-    assert len(said["trials"]) == 10
-    assert sum(trial["reused"] for trial in said["trials"]) >= 4
-    rates = [trial["metrics"].get("rate/measured") for trial in said["trials"]]
+    result = json.loads(command("resume", folder.name, "--json"))
+    assert result["sweep"] == folder.name
+    assert len(result["trials"]) == 10
+    assert sum(trial["reused"] for trial in result["trials"]) >= 4
+    rates = [trial["metrics"].get("rate/measured") for trial in result["trials"]]
     best = max(rate for rate in rates if rate is not None)
     (parent,), trials = runs(client(tmp_path / "outputs"))
     assert parent.info.status == "FINISHED"

@@ -51,21 +51,21 @@ IMPORT = 'import os\n\nraise ImportError(" and ".join(os.environ[name] for name 
 
 def needles():
     """Each secret in all the ways it may have been written."""
-    found = {}
+    names = {}
     for name, value in (OTHERS | {"PASSWORD": PASSWORD, "WRONG": WRONG}).items():
         ways = {value, urllib.parse.quote(value), urllib.parse.quote(value, "")}
         ways |= {json.dumps(value)[1:-1], repr(value)[1:-1]}
-        found |= {way.encode(): name for way in ways}
+        names |= {way.encode(): name for way in ways}
     for password in (PASSWORD, WRONG):
-        found[base64.b64encode(f"{USERNAME}:{password}".encode())] = "the header"
-    return found
+        names[base64.b64encode(f"{USERNAME}:{password}".encode())] = "the header"
+    return names
 
 
 NEEDLES = needles()
 
 
-def told(content):
-    """The secrets in some bytes."""
+def secrets_in(content):
+    """Names of the secrets in some bytes."""
     return {name for needle, name in NEEDLES.items() if needle in content}
 
 
@@ -94,7 +94,7 @@ def leaks(*roots, read=None):
     Args:
         read: holds the files that were read before; one that has not changed is left out.
     """
-    found, read = set(), {} if read is None else read
+    leaked, read = set(), {} if read is None else read
     for path in (p for root in roots for p in root.rglob("*") if p.is_file()):
         try:
             stat = path.stat()
@@ -103,10 +103,10 @@ def leaks(*roots, read=None):
                 continue
             read[path] = state
             for content in written(path):
-                found |= {(name, path.name) for name in told(content)}
+                leaked |= {(name, path.name) for name in secrets_in(content)}
         except FileNotFoundError:  # gone meanwhile
             continue
-    return found
+    return leaked
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def repo(tmp_path):
     return place
 
 
-def test_no_secret_is_written_or_said(server, tmp_path, repo, short, monkeypatch):
+def test_no_secret_is_written_or_printed(server, tmp_path, repo, short, monkeypatch):
     login = f"{USERNAME}:{urllib.parse.quote(PASSWORD)}@"
     uri = server.uri.replace("http://", f"http://{login}")
     where = tmp_path / "work"
@@ -158,14 +158,14 @@ def test_no_secret_is_written_or_said(server, tmp_path, repo, short, monkeypatch
     looking.join()
     assert done[0].returncode == 1, done[0].stderr
     assert done[0].stdout, done[0].stderr
-    found = json.loads(done[0].stdout)
-    assert "cannot train: " in found["trials"][0]["error"]
-    digest, here = found["trials"][1]["config_hash"], {"cwd": where, **env}
+    result = json.loads(done[0].stdout)
+    assert "cannot train: " in result["trials"][0]["error"]
+    digest, here = result["trials"][1]["config_hash"], {"cwd": where, **env}
     closed = f"tracking.uri=http://{login}127.0.0.1:{unused_port()}"
     for code, *asked in (
         (0, "status", *to),
         (0, "status", "--json"),
-        (0, "report", found["sweep"], *to),
+        (0, "report", result["sweep"], *to),
         (0, "sync", *to),
         (0, "doctor", *to),
         (1, "doctor", "tracking=server", closed),
@@ -186,18 +186,18 @@ def test_no_secret_is_written_or_said(server, tmp_path, repo, short, monkeypatch
     assert not meanwhile
     assert not leaks(output, server.folder)
     for command in done:
-        assert not told((command.stdout + command.stderr).encode()), command.args
+        assert not secrets_in((command.stdout + command.stderr).encode()), command.args
 
 
-def test_what_is_masked_and_what_is_not(monkeypatch):
+def test_secrets_are_masked_and_other_texts_are_not(monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "abcdef/ghi")
     monkeypatch.setenv("TOKEN_PATH", "/home/me/token")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "parallel")
     monkeypatch.setenv("SHORT_SECRET", "yes")
     monkeypatch.setenv("DATABASE", "postgresql://me:hunter2x@host/db")
-    said = "abcdef/ghi abcdef%2Fghi /home/me/token parallel yes hunter2x http://a:b@c/d e@f"
+    text = "abcdef/ghi abcdef%2Fghi /home/me/token parallel yes hunter2x http://a:b@c/d e@f"
     expected = "*** *** /home/me/token parallel yes *** http://c/d e@f"
-    assert without_secrets(said) == expected
+    assert without_secrets(text) == expected
     assert without_secrets("http://a:b/c@d@host:1/x 'http://e:f@g'") == "http://host:1/x 'http://g'"
     begun = time.monotonic()
     without_secrets("a" * 1_000_000)

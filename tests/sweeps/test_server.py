@@ -48,9 +48,9 @@ def test_nothing_is_lost_when_the_server_dies(server, tmp_path, slow, monkeypatc
     """It dies during a sweep; training continues, and sync sends the rest."""
     env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words(server, "study=away", "seed=range(0,6)"), cwd=tmp_path, **env) as sweep:
-        said = server.stop_during(sweep, tmp_path / "mark")
+        output = server.stop_during(sweep, tmp_path / "mark")
     assert sweep.returncode == 3
-    assert "sweeps sync" in said
+    assert "sweeps sync" in output
     asked = [f"tracking.uri={server.uri}", "tracking=server"]
     refused = inside("sync", *asked, cwd=tmp_path, **AUTH)
     assert refused.returncode == 2

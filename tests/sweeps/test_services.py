@@ -87,7 +87,7 @@ class Stack:
         return made
 
     def healthy(self, name):
-        """Whether the service's health check succeeds."""
+        """True if the service's health check succeeds."""
         kind, *words = (self.here(w, name) for w in SERVICES[name]["healthcheck"]["test"])
         assert kind == "CMD"
         words = [sys.executable if word == "python" else word for word in words]
@@ -188,8 +188,8 @@ def start_all(stack):
 
 
 def test_a_sweep_against_all_services(stack, monkeypatch):
-    code, said = stack.launch("run", *SMALL, "seed=range(0,4)", "cluster=ray", "tracking=server")
-    assert code == 0, said
+    code, output = stack.launch("run", *SMALL, "seed=range(0,4)", "cluster=ray", "tracking=server")
+    assert code == 0, output
     api = stack.client(monkeypatch)
     parents, trials = runs(api)
     assert [run.info.status for run in parents + trials] == ["FINISHED"] * 5
@@ -198,10 +198,10 @@ def test_a_sweep_against_all_services(stack, monkeypatch):
     assert len(list((stack.folder("mlflow") / "artifacts").rglob("trajectory.parquet"))) == 4
     (path,) = (stack.folder("sweeps") / "outputs").glob("ledger.db")
     assert path.stat().st_size > 0
-    said = json.loads(
+    output = json.loads(
         Path(api.download_artifacts(trials[0].info.run_id, "environment.json")).read_text()
     )
-    assert said["packages"]["ray"]
+    assert output["packages"]["ray"]
     for folder in (stack.folder("mlflow"), stack.folder("sweeps")):
         for file in (p for p in folder.rglob("*") if p.is_file()):
             text = file.read_bytes()
@@ -225,10 +225,10 @@ def test_the_database_restarts_in_the_middle_of_a_sweep(stack, tmp_path, monkeyp
     stack.serve_postgres()
     assert int(stack.query(count)) < before + 8  # it was in the middle
     code = sweep.process.wait(timeout=150)
-    said = sweep.log.read_text()
-    assert code == 0, said
-    assert "Traceback" not in said
-    if "sweeps sync" in said:  # it ended before MLflow had a database again
+    log = sweep.log.read_text()
+    assert code == 0, log
+    assert "Traceback" not in log
+    if "sweeps sync" in log:  # it ended before MLflow had a database again
         assert stack.launch("sync", "tracking=server")[0] == 0
     parents, trials = runs(stack.client(monkeypatch), "restart")
     assert [run.info.status for run in parents + trials] == ["FINISHED"] * 9

@@ -152,9 +152,9 @@ def test_a_closed_terminal_ends_a_sweep_in_good_order(tmp_path, slow):
         os.chdir(tmp_path)
         command = [sys.executable, "-m", "sweeps", *words]
         os.execve(command[0], command, ENV | slow | {"TERM": "xterm"})  # noqa: S606
-    said = b""
-    while b"[1/40]" not in said:
-        said += os.read(terminal, 4096)
+    output = b""
+    while b"[1/40]" not in output:
+        output += os.read(terminal, 4096)
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130

@@ -18,10 +18,10 @@ def drawn(*overrides):
 
 
 def test_every_cell_of_the_grid_gets_the_same_draws():
-    found = drawn(ETA, "model.activation=relu,tanh", "search.samples=3", "seed=0,1")
-    assert len(found) == 12
+    points = drawn(ETA, "model.activation=relu,tanh", "search.samples=3", "seed=0,1")
+    assert len(points) == 12
     by_cell = {}
-    for varying in found:
+    for varying in points:
         cell = varying["model.activation"], varying["seed"]
         by_cell.setdefault(cell, []).append(varying["train.eta"])
     assert len(by_cell) == 4
@@ -60,9 +60,9 @@ def test_a_whole_number_key_gets_whole_numbers_both_ends_among_them():
 
 def test_choice_is_drawn_from_where_the_search_draws_and_an_axis_elsewhere():
     activations = "model.activation=choice(relu,tanh)"
-    found = drawn(activations, "search.samples=20")
-    assert len(found) == 20
-    assert {v["model.activation"] for v in found} == {"relu", "tanh"}
+    points = drawn(activations, "search.samples=20")
+    assert len(points) == 20
+    assert {v["model.activation"] for v in points} == {"relu", "tanh"}
     assert len(request([activations]).trials) == 2
     frontier = request(["search=frontier", "train.eta=interval(0.5,4)", activations])
     assert len(frontier.trials) == 2
@@ -71,9 +71,9 @@ def test_choice_is_drawn_from_where_the_search_draws_and_an_axis_elsewhere():
 
 def test_an_experiment_file_may_name_intervals():
     axes = "+axes={train.eta: 'interval(0.1, 0.9)', seed: [0, 1]}"
-    found = drawn(axes, "search.samples=2")
-    assert len(found) == 4
-    assert all(0.1 <= v["train.eta"] <= 0.9 for v in found)
+    points = drawn(axes, "search.samples=2")
+    assert len(points) == 4
+    assert all(0.1 <= v["train.eta"] <= 0.9 for v in points)
     (one,) = {v["train.eta"] for v in drawn(axes, "search.samples=2", "train.eta=choice(0.5)")}
     assert one == 0.5
 
@@ -121,7 +121,7 @@ def test_trials_that_follow_from_results_cannot_be_listed():
         ([ETA, "search.samples=3"], "search"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(overrides, match):
+def test_a_wrong_search_space_is_refused_in_one_line(overrides, match):
     with pytest.raises(ConfigError, match=match) as error:
         request(overrides)
     assert "\n" not in str(error.value)

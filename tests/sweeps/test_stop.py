@@ -20,7 +20,6 @@ from sweeps.execution.settings import WorkerSettings
 from sweeps.execution.worker import train_on_worker
 from sweeps.planning.plan import trials_of
 from sweeps.storage import stop_requests
-from sweeps.storage.checkpoints import Checkpoints
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.stop_requests import SWEEP, Guard, StopRequest, StopRequests, Watchdog
 
@@ -39,11 +38,6 @@ def requests(tmp_path, monkeypatch):
     """Requests of a sweep, read at every step."""
     monkeypatch.setattr(stop_requests, "EVERY", 0.0)
     return StopRequests.of(tmp_path / "sweeps" / "abc")
-
-
-@pytest.fixture
-def checkpoints(tmp_path):
-    return Checkpoints.under(tmp_path, 60.0)
 
 
 def trained(trials, requests, checkpoints=None, at=None):
@@ -74,12 +68,12 @@ def test_a_stopped_trial_leaves_its_pack_and_continues_from_its_checkpoint(reque
     def stop():
         requests.write(hashes[1], ALICE)
 
-    said = list(trained(trials, requests, checkpoints, stop))
-    (stopped,) = of(Stopped, said)
+    messages = list(trained(trials, requests, checkpoints, stop))
+    (stopped,) = of(Stopped, messages)
     assert str(stopped) == "stopped by alice on here at step 0/60, checkpoint kept"
-    ended = {m.record.config_hash: m.record for m in of(Done, said)}
+    ended = {m.record.config_hash: m.record for m in of(Done, messages)}
     assert set(ended) == {hashes[0], hashes[2]}
-    assert not of(Failed, said)
+    assert not of(Failed, messages)
     assert [hashes[1]] in checkpoints.packs().values()
     # A worker that takes its place does not begin it again.
     assert of(Stopped, trained(trials[1:2], requests, checkpoints)) == [
@@ -99,8 +93,8 @@ def test_a_stopped_trial_leaves_its_pack_and_continues_from_its_checkpoint(reque
 
 def test_a_stopped_sweep_leaves_the_checkpoint_of_the_whole_pack(requests, checkpoints):
     trials = planned(2)
-    said = list(trained(trials, requests, checkpoints, lambda: requests.write(SWEEP, ALICE)))
-    assert not of((Done, Failed, Stopped), said)
+    messages = list(trained(trials, requests, checkpoints, lambda: requests.write(SWEEP, ALICE)))
+    assert not of((Done, Failed, Stopped), messages)
     assert list(checkpoints.packs().values()) == [[trial.config_hash for trial in trials]]
     assert list(trained(trials, requests, checkpoints)) == []
     requests.clear()
@@ -110,9 +104,9 @@ def test_a_stopped_sweep_leaves_the_checkpoint_of_the_whole_pack(requests, check
 def test_a_trial_beyond_its_time_limit_fails(requests, checkpoints):
     """It ends between two steps; the trials of a pack share the limit."""
     short = StopRequests(requests.folder, timeout=1e-9)
-    said = of(Failed, trained(planned(2), short, checkpoints))
-    assert len(said) == 2
-    for failed in said:
+    failures = of(Failed, trained(planned(2), short, checkpoints))
+    assert len(failures) == 2
+    for failed in failures:
         assert failed.final
         assert failed.error.startswith("cluster.trial_timeout=1e-09: ended after 0 s, at step ")
 
@@ -150,11 +144,11 @@ def test_a_pack_lost_because_of_a_request_is_not_trained_again(requests):
         else:
             yield Failed(hashes[2], "why")
 
-    said = list(train_with_retries([trials], 0, fit, requests))
-    assert said[0] == Stopped(hashes[0], ALICE.by)
-    assert said[1].error.endswith("ended after 15 s, within a step that did not end")
-    assert isinstance(said[2], Note)
-    assert said[3:] == [Failed(hashes[2], "why")]
+    messages = list(train_with_retries([trials], 0, fit, requests))
+    assert messages[0] == Stopped(hashes[0], ALICE.by)
+    assert messages[1].error.endswith("ended after 15 s, within a step that did not end")
+    assert isinstance(messages[2], Note)
+    assert messages[3:] == [Failed(hashes[2], "why")]
     assert tried == [[hashes], [[hashes[2]]]]
     requests.write(SWEEP, ALICE)
     tried.clear()
@@ -173,9 +167,9 @@ def test_two_simultaneous_stop_commands_both_count(requests):
     with contextlib.ExitStack() as stack:
         for who in ("x", "y"):
             stack.enter_context(subprocess.Popen([*words, who], env=ENV))
-    found = requests.read()
-    assert sorted(found) == sorted(f"{who}{n}" for who in "xy" for n in range(40))
-    assert {request.by for request in found.values()} == {"x", "y"}
+    written = requests.read()
+    assert sorted(written) == sorted(f"{who}{n}" for who in "xy" for n in range(40))
+    assert {request.by for request in written.values()} == {"x", "y"}
     (requests.folder / "z.json").write_text('{"by": "a\\u001b[2Jb", "seconds": 0}')
     assert requests.read()["z"].by == "a[2Jb"
     (requests.folder / "z.json").write_text("[")

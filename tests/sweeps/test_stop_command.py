@@ -47,10 +47,10 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path, slow):
         assert (again.returncode, "asked to stop before" in again.stderr) == (2, True)
         asked = inside("stop", sweep[:8], cwd=tmp_path)
         assert (asked.returncode, asked.stderr) == (0, "")
-        _, said = driver.communicate(timeout=120)
+        _, output = driver.communicate(timeout=120)
         assert driver.returncode == 130
-        assert said.startswith("sweeps: stopped by ")
-        assert len(said.splitlines()) == 1
+        assert output.startswith("sweeps: stopped by ")
+        assert len(output.splitlines()) == 1
         out, _ = watched.communicate(timeout=60)
         assert watched.returncode == 0
         assert "running" in out
@@ -119,14 +119,14 @@ def watching(cwd, sweep):
 
 def wait_for(cwd, right):
     """Wait until the status of the sweep fulfils a condition; return it."""
-    end, found = time.monotonic() + 120, []
+    end, rows = time.monotonic() + 120, []
     while time.monotonic() < end:
         asked = inside("status", "--json", cwd=cwd)
-        found = json.loads(asked.stdout) if asked.returncode == 0 else []
-        if found and right(found[0]):
-            return found[0]
+        rows = json.loads(asked.stdout) if asked.returncode == 0 else []
+        if rows and right(rows[0]):
+            return rows[0]
         time.sleep(0.5)
-    raise AssertionError(found)
+    raise AssertionError(rows)
 
 
 def test_a_trial_that_hangs_within_a_step_on_a_worker(tmp_path, monkeypatch):
@@ -158,9 +158,9 @@ def test_stop_a_sweep_whose_trials_train_on_workers(tmp_path, slow):
         wait_for(tmp_path, lambda s: s["running"] >= 1 and "about" in s["progress"])
         asked = inside("stop", sweep_of(tmp_path), cwd=tmp_path)
         assert asked.returncode == 0
-        _, said = driver.communicate(timeout=120)
-    assert driver.returncode == 130, said
-    assert said.startswith("sweeps: stopped by ")
+        _, output = driver.communicate(timeout=120)
+    assert driver.returncode == 130, output
+    assert output.startswith("sweeps: stopped by ")
     assert list((tmp_path / "outputs" / "checkpoints").glob("*/step-*.npz"))
     done = inside(*words, "cluster=inline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

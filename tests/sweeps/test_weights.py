@@ -29,9 +29,9 @@ NAME = "weights.safetensors"
 
 
 def done(*words, cwd):
-    found = inside(*INLINE, *words, cwd=cwd)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    result = inside(*INLINE, *words, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def test_a_trial_is_loaded_with_the_weights_of_its_last_step(launched):
     for seed in (0, 1):
         digest = hashes(launched)[seed]
         model = sweeps.load_trial(digest[:10], output=launched / "outputs")
-        data, found = deq.load(model.config.data), record(launched, digest)
+        data, stored = deq.load(model.config.data), record(launched, digest)
         assert sweeps.config_hash(model.config) == digest
         loss = 0.5 * float((model.predict(data.x) - data.y).square().sum())
-        first = found.trajectory["loss"][0]
-        assert loss == pytest.approx(found.trajectory["loss"][-1], abs=1e-7 * first)
+        first = stored.trajectory["loss"][0]
+        assert loss == pytest.approx(stored.trajectory["loss"][-1], abs=1e-7 * first)
 
 
 def test_mlflow_holds_the_file_and_the_trial_is_loaded_from_there(launched, tmp_path):
@@ -175,29 +175,31 @@ def test_a_pack_that_goes_on_from_a_checkpoint_has_the_weights_of_all(tmp_path):
     assert [bool(r.environment["resumed_at"]) for r in records] == [True, True]
     assert len({r.weights for r in records}) == len(list((tmp_path / "weights").iterdir())) == 2
     assert (tmp_path / "weights" / ended.weights).read_bytes() == before
-    for found in records:
-        deq.load_trained(tmp_path / "weights" / found.weights)
+    for result in records:
+        deq.load_trained(tmp_path / "weights" / result.weights)
 
 
 def test_a_trial_that_was_stopped_early_has_its_weights(tmp_path):
     judge = Stopping(AshaConfig(min_steps=5, reduction_factor=2), lambda *_: True)
-    (found,) = [
+    (result,) = [
         message.record
         for message in train_on_worker(
             packed(), WorkerSettings("cpu", 1, None, judge, weights=tmp_path)
         )
         if isinstance(message, Done)
     ]
-    assert found.weights == f"{found.config_hash}-step-5.safetensors"
-    assert deq.read_weights(tmp_path / found.weights)[1]["status"] == "stopped"
+    assert result.weights == f"{result.config_hash}-step-5.safetensors"
+    assert deq.read_weights(tmp_path / result.weights)[1]["status"] == "stopped"
 
 
 def test_a_result_is_worth_more_than_its_weights(tmp_path):
     (tmp_path / "weights").write_text("no folder")
-    said = list(train_on_worker(packed(), WorkerSettings("cpu", 1, weights=tmp_path / "weights")))
-    (found,) = [message.record for message in said if isinstance(message, Done)]
-    assert found.weights == ""
-    (note,) = [message.text for message in said if isinstance(message, Note)]
+    messages = list(
+        train_on_worker(packed(), WorkerSettings("cpu", 1, weights=tmp_path / "weights"))
+    )
+    (result,) = [message.record for message in messages if isinstance(message, Done)]
+    assert result.weights == ""
+    (note,) = [message.text for message in messages if isinstance(message, Note)]
     assert note.startswith("its weights were not written (")
     assert note.endswith("): --force trains it again")
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 from changes import changed
-from command import SMALL, inside, runs, started
+from command import SMALL, assert_complete, inside, runs, started
 from services import AUTH
-from test_faults import TRIAL, Proxy, assert_complete
+from test_faults import TRIAL, Proxy
 from test_reconciliation import assert_once
 
 from sweeps.config.launch import TrackingConfig
@@ -50,8 +50,8 @@ def test_a_driver_that_is_killed_or_paused_while_it_sends(server, number, tmp_pa
             assert done.returncode == 0, done.stderr
             if number == signal.SIGSTOP:
                 proxy.driver.send_signal(signal.SIGCONT)
-            said = proxy.driver.communicate(timeout=200)
-    assert proxy.driver.returncode == (0 if number == signal.SIGSTOP else -number), said
+            output = proxy.driver.communicate(timeout=200)
+    assert proxy.driver.returncode == (0 if number == signal.SIGSTOP else -number), output
     (page,), (trial,) = runs(api, study)
     assert [run.info.status for run in (page, trial)] == ["FINISHED"] * 2
     assert_once(api, trial)
@@ -66,10 +66,10 @@ def test_a_server_with_a_new_database_gets_all_results_in_the_right_study(
     words = ["run", *TRIAL, *to, "cluster=inline", "study=mine", "seed=range(0,4)"]
     env = AUTH | slow | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with started(*words, cwd=tmp_path, **env) as sweep:
-        said = server.stop_during(sweep, tmp_path / "mark")
-    assert sweep.returncode == 3, said
-    assert said.count("MLflow does not take results") == 1
-    assert "did not take" in said.partition("Not in MLflow yet: ")[2]
+        output = server.stop_during(sweep, tmp_path / "mark")
+    assert sweep.returncode == 3, output
+    assert output.count("MLflow does not take results") == 1
+    assert "did not take" in output.partition("Not in MLflow yet: ")[2]
     (server.folder / "record.db").unlink()
     server.start()
     api = server.client(monkeypatch)

@@ -1,4 +1,4 @@
-"""Windows tried, checked and taken by one trial."""
+"""Try windows of one trial, check them and move the trial to their ends."""
 
 import math
 from dataclasses import replace
@@ -24,29 +24,30 @@ from deq.training.windows.undecided import SLIDES, undecided
 from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, Window, window_cost
 
 AnyIntegrator = Integrator | KinkedIntegrator
-# States that the first window starts from, and predictions of single steps after one.
+# Number of states that the first window starts from, and single steps after a window.
 RECENT = 4
-# Single steps between such states, as a share of the step they are at.
+# Distance in steps between the states of the first window, as a share of their step.
 SPACING = 0.125
-# Where rounding makes up more of e than this, windows resolve nothing.
-COARSEST = 1e-2
-# Checks of a run, at least. Windows are checked whose number is a power of two, from this one
-# on, and the last.
-CHECKS, CHECKED_FROM = 3, 2
-# Products of any GD step beside the thin one: forward, adjoint, gradient. With a kink masks
-# change, and adjoints with them: single steps took 4.85 and more.
-LEAST, KINKED_LEAST = 3.0, 4.5
+# Tolerance, loosened for rounding, above which no window is tried.
+COARSEST = 1e-3
+# Number of checks in a run of three windows or more, at least.
+CHECKS = 3
+# Products of the cheapest GD step, beside a thin one: forward, adjoint, gradient.
+LEAST = 3.0
+# Products of the cheapest GD step with a kink, whose changing masks cost more (4.85 measured).
+KINKED_LEAST = 4.5
 
 
 class Attempts:
-    """The windows of one trial.
+    """All windows of one trial.
 
     Attributes:
-        control: lengths, and whether a window is tried.
-        recent: step, q and v, (n, m), of some of the last single steps.
-        integrator: at the present step; None after single steps.
+        control: chooses lengths, and whether a window is tried.
+        recent: step, q and v, (n, m) each, of some of the last single steps.
+        integrator: solves windows from the present step; None after single steps.
         path: (h + 1, n) e along the last window.
-        windows, checks: how many were taken and made.
+        windows: number of windows that were taken.
+        checks: number of steps that were checked.
     """
 
     def __init__(self, config: TrialConfig, n: int, m: int, phi: Activation) -> None:
@@ -64,35 +65,48 @@ class Attempts:
         self._undecided = False
 
     def add_step(self, step: int, pack: Pack, cost: float) -> None:
-        """Take in a single step of this cost."""
+        """Account for a single step.
+
+        Args:
+            step: the GD step, whose state the pack holds.
+            pack: of this trial alone.
+            cost: products of the step.
+        """
         self.control.add_step(cost)
         self.integrator = None
         if not self.recent or step - self.recent[-1][0] >= SPACING * step:
             self.recent = [*self.recent, _state(step, pack)][-RECENT:]
 
     def rows(self, step: int, course: Course, pack: Pack, diagnostics: Diagnostics) -> list[Row]:
-        """Move to the end of a window, and give its rows; none where a single step is due.
+        """Move to the end of a window, if one is due and right to the tolerance.
 
-        `step` has been measured, and the pack's weights are those of it.
+        Args:
+            step: the present step, which has been measured.
+            course: the trial's training run.
+            pack: of this trial alone, with the weights of `step`.
+            diagnostics: measures the window's end.
+
+        Returns:
+            One row for each step of the window after `step`; none if a single step is due.
         """
         left = course.config.train.steps - step
         ready = self._built and (self.integrator is not None or len(self.recent) == RECENT)
         while left >= 2 and ready and self.control.due and not pack.needs_float64():
             network = _network(course, pack)
-            integrator = self._begun(step, network, pack)
+            integrator = self._integrator_at(step, network, pack)
             accuracy = integrator.accuracy(self.tol, self.control.allowance)
             if not accuracy.tol <= COARSEST:
                 course.products += network.total()
-                self.control.unresolved(network.total())
+                self.control.add_unresolved(network.total())
                 break
             length = self.control.steps(step, left)
-            window = self._solved(course, integrator, length, accuracy)
+            window = self._solve(course, integrator, length, accuracy)
             if window is not None:
-                return self._moved(course, integrator, window, pack, diagnostics)
+                return self._move_to_end(course, integrator, window, pack, diagnostics)
         return []
 
     def weights(self, course: Course, pack: Pack, step: int) -> Network:
-        """The weights at a step inside the last window, at whose end the pack is."""
+        """Return the weights at a step inside the last window; the pack is at its end."""
         assert self.integrator is not None
         assert self.path is not None
         network = _network(course, pack)
@@ -107,7 +121,7 @@ class Attempts:
         for part, value in ((pack.w, network.w), (pack.p, network.p), (pack.a, network.a)):
             part[0].copy_(value)
 
-    def _begun(self, step: int, network: Network, pack: Pack) -> AnyIntegrator:
+    def _integrator_at(self, step: int, network: Network, pack: Pack) -> AnyIntegrator:
         if self.integrator is None:
             older = [state for state in self.recent if state[0] < step]
             steps, q, v = zip(*older[1 - RECENT :], _state(step, pack), strict=True)
@@ -118,10 +132,10 @@ class Attempts:
         self.integrator.network = network
         return self.integrator
 
-    def _solved(
+    def _solve(
         self, course: Course, integrator: AnyIntegrator, length: int, accuracy: Accuracy
     ) -> AnyWindow | None:
-        """A window that is right and has been checked; None where there is none."""
+        """Return a window that is right to the tolerance and checked; None if it is rejected."""
         network, start = integrator.network, integrator.step
         try:
             window = integrator.window(length, accuracy)
@@ -132,25 +146,29 @@ class Attempts:
                 end = end_of_training(course, window)
             if end == 1 < length:
                 raise RejectedError(math.inf)
+            if (resolved := _resolved_steps(window)) < length:
+                if resolved < 2 * self.control.degree:
+                    raise RejectedError(math.inf)
+                window = integrator.window(resolved, accuracy)
             if isinstance(window, KinkedWindow):
-                window = self._decided(course, integrator, window, accuracy)
+                window = self._cut_before_weighty(course, integrator, window, accuracy)
             self._check(course, window, last=end == len(window.e) - 1)
-        except RejectedError as no:
-            cost, error = network.total(), no.error / accuracy.tol
+        except RejectedError as rejected:
+            cost, error = network.total(), rejected.error / accuracy.tol
             course.products += cost
             course.rows[-1]["products"] += network.work.large
-            self.control.rejected(start, length, error, cost, _least(network))
+            self.control.add_rejected(start, length, error, cost, _least(network))
             self._pause_if_undecided()
             return None
         return window
 
-    def _decided(
+    def _cut_before_weighty(
         self, course: Course, integrator: AnyIntegrator, window: KinkedWindow, accuracy: Accuracy
     ) -> KinkedWindow:
-        """The window, or one that ends before an entry of weight is undecided.
+        """Return the window, or a shorter one that ends before an entry is weighty.
 
         Raises:
-            RejectedError: that is at once.
+            RejectedError: the shorter window would have too few steps.
         """
         counts = undecided(window)
         window.undecided = counts.count - counts.weighty
@@ -171,14 +189,13 @@ class Attempts:
         self._undecided = False
 
     def _check(self, course: Course, window: AnyWindow, *, last: bool) -> None:
-        """Compare true GD steps with the window's, where it is its turn.
+        """Compare true GD steps with the window's, if this window is one to check.
 
         Raises:
-            RejectedError: one deviates by more than the tolerance.
+            RejectedError: a step deviates by more than the tolerance.
         """
         number, length = self.windows + 1, len(window.e) - 1
-        turn = number >= CHECKED_FROM and number & (number - 1) == 0
-        count = max(CHECKS - self.checks, 1) if last else int(turn)
+        count = max(CHECKS - self.checks, 1) if last else int(is_checked(number))
         stream = torch.Generator().manual_seed(course.config.seed % 2**32 + number)
         places = torch.randperm(length, generator=stream)[:count].tolist()
         for place in places:
@@ -190,7 +207,7 @@ class Attempts:
             course.window_check = max(difference, course.window_check)
         self.checks += len(places)
 
-    def _moved(
+    def _move_to_end(
         self,
         course: Course,
         integrator: AnyIntegrator,
@@ -198,10 +215,10 @@ class Attempts:
         pack: Pack,
         diagnostics: Diagnostics,
     ) -> list[Row]:
-        """Move the trial to the window's end; its rows."""
+        """Move the trial to the window's end; return one row for each step."""
         network, length = integrator.network, len(window.e) - 1
         rows = rows_inside(window, course.config.diagnostics.every)
-        end = _accepted(integrator, window)
+        end = _accept(integrator, window)
         near = integrator.guess.at([integrator.step - k for k in range(RECENT - 1, -1, -1)])
         near.q[-1], near.v[-1] = end.q, end.v
         pack.set_states(near.q[:, None], near.v[:, None], integrator.e[None])
@@ -209,19 +226,21 @@ class Attempts:
         for row in rows:
             row["products"] = network.work.large / length
         course.products += network.total()
-        start, accuracy, size = window.nodes.steps[0], window.accuracy, float(window.e[-1].norm())
-        course.window_tol = max(accuracy.tol, ROUNDED * accuracy.floor / size, course.window_tol)
+        start, floor = window.nodes.steps[0], ROUNDED * window.accuracy.floor
+        tol = max(window.accuracy.tol, floor / float(window.e[-1].norm()))
+        course.window_tol = max(tol, course.window_tol)
+        course.window_floor = max(floor, course.window_floor)
         self.recent = [(s, *window.state(s - start)) for s in window.nodes.steps][-RECENT:]
         self.path, self.windows = window.e, self.windows + 1
         error = window.error / window.accuracy.tol
-        self.control.taken(start, length, error, network.total(), _least(network))
+        self.control.add_taken(start, length, error, network.total(), _least(network))
         if isinstance(window, KinkedWindow):
-            _count(course, window)
+            _count_entries(course, window)
         self._pause_if_undecided()
         return rows
 
     def state(self) -> State:
-        """Return what later windows depend on."""
+        """Return the state that later windows depend on."""
         at, recent = self.integrator, self.recent
         return {
             "control": state_dict(self.control),
@@ -233,7 +252,7 @@ class Attempts:
         }
 
     def load(self, state: State, course: Course, pack: Pack) -> None:
-        """Set the state to one that `state` returned."""
+        """Set the state to one that `state` returned; `course` and `pack` are those of then."""
         load_state_dict(self.control, state["control"])
         self.recent = [(int(s["step"]), s["q"], s["v"]) for s in state["recent"]]
         if state["integrator"] is not None:
@@ -244,15 +263,28 @@ class Attempts:
         self.windows, self.checks = state["windows"], state["checks"]
 
 
+def is_checked(number: int) -> bool:
+    """Whether a window is checked by its number from 1: the first CHECKS, 16, 64, 256, ..."""
+    power_of_four = number.bit_count() == 1 and number.bit_length() % 2 == 1
+    return number <= CHECKS or (number >= 16 and power_of_four)
+
+
+def _resolved_steps(window: AnyWindow) -> int:
+    """Return the steps of a window up to which rounding is at most COARSEST of e."""
+    rounded = ROUNDED * window.accuracy.floor > COARSEST * window.e.norm(dim=-1)
+    steps = rounded.nonzero().flatten().tolist()
+    return int(steps[0]) - 1 if steps else len(window.e) - 1
+
+
 def degree_for(tol: float, *, kinked: bool = False) -> int:
-    """Degree of the polynomials that take the fewest products to a tolerance."""
+    """Return the degree of the polynomials that takes the fewest products to a tolerance."""
     if kinked:
         return 2 if tol >= 3e-5 else 3
     return 3 if tol >= 1e-7 else 4
 
 
-def _accepted(integrator: AnyIntegrator, window: AnyWindow) -> FixedPoint:
-    """Move an integrator to the end of its own window; what was solved there."""
+def _accept(integrator: AnyIntegrator, window: AnyWindow) -> FixedPoint:
+    """Move an integrator to the end of its own window; return the fixed point there."""
     if isinstance(integrator, KinkedIntegrator):
         assert isinstance(window, KinkedWindow)
         return integrator.accept(window)
@@ -260,8 +292,8 @@ def _accepted(integrator: AnyIntegrator, window: AnyWindow) -> FixedPoint:
     return integrator.accept(window)
 
 
-def _count(course: Course, window: KinkedWindow) -> None:
-    """Count the entries of a window that was taken by what they did."""
+def _count_entries(course: Course, window: KinkedWindow) -> None:
+    """Count the crossing, sliding and undecided entries of a window that was taken."""
     flips = window.flips()
     course.crossing += int((flips == 1).sum())
     course.sliding = max(course.sliding, int((flips >= SLIDES).sum()))
@@ -269,7 +301,7 @@ def _count(course: Course, window: KinkedWindow) -> None:
 
 
 def _state(step: int, pack: Pack) -> tuple[int, Tensor, Tensor]:
-    """Copies of the first trial's state."""
+    """Return copies of the pack's only state."""
     return step, pack.forward.last[0].clone(), pack.adjoint.last[0].clone()
 
 
@@ -279,7 +311,7 @@ def _network(course: Course, pack: Pack) -> Network:
 
 
 def _end_row(integrator: AnyIntegrator, end: FixedPoint) -> Row:
-    """Row of the present step, the end of a window, without its spectra."""
+    """Return the row of the present step, the end of a window, without its spectra."""
     return blank_row(integrator.step) | {
         "loss": losses(integrator.e[None])[0],
         "residual": end.q_change,
@@ -289,6 +321,6 @@ def _end_row(integrator: AnyIntegrator, end: FixedPoint) -> Row:
 
 
 def _least(network: Network) -> float:
-    """The least cost of a single step."""
+    """Return the least cost of a single step, thin products counted n / m."""
     n, m = network.p.shape
     return (KINKED_LEAST if math.isinf(network.phi.curvature) else LEAST) + n / m

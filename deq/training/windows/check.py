@@ -1,8 +1,7 @@
-"""A fixed point and its error solved at given weights; a window's check on itself.
+"""Solve a fixed point at given weights, and compare a true GD step with a window's.
 
-The check: at a step inside the window the equilibria and adjoints are solved with the weights
-that the window implies there, one true GD step is taken, and the e that follows is compared
-with the window's.
+At a step inside the window the equilibria and adjoints are solved with the weights that the
+window implies there. One true GD step is taken, and its e is compared with the window's.
 """
 
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from deq.training.windows.low_rank import (
 from deq.training.windows.nodes import inner_products, relative_change, second_order
 from deq.training.windows.window import Accuracy, Slopes, Window
 
-# Most maps of a state, and the share of tol that its e may be off by.
-MOST_MAPS, SHARE = 6, 0.1
+# Maps of a state after which it counts as unresolved.
+MOST_MAPS = 6
+# Error of e at which a state counts as resolved, in tol.
+SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class FixedPoint:
     """An equilibrium with its adjoint.
 
     Attributes:
-        q, v, z, r: (n, m).
-        e: (n,) float64.
+        q, v: (n, m) pre-activations and adjoints.
+        z, r: (n, m) phi(q) and phi'(q) * v.
+        e: (n,) float64, the error.
         q_change, v_change: relative change of the worst sample under the last map.
-        resolved: whether e is right to the tolerance asked for.
+        resolved: whether e is right to the tolerance.
     """
 
     q: Tensor
@@ -55,15 +57,15 @@ def solve_at(
     accuracy: Accuracy,
     slopes: Slopes | None = None,
 ) -> FixedPoint:
-    """Map q and v, (n, m), with the weights of the terms' step until e is resolved.
+    """Map q and v with the weights at one step until e is resolved.
 
     Args:
-        network: the weights at the terms' start.
-        terms: to the step of the state.
+        network: the weights at a window's start.
+        terms: low-rank terms from there to the step.
         q: (n, m) pre-activations to begin with.
         v: (n, m) adjoints to begin with.
-        accuracy: what e is resolved to.
-        slopes: gives the slopes at (q, phi(q)); by default phi'.
+        accuracy: tolerance of e.
+        slopes: returns the slopes at (q, phi(q)); by default phi'.
     """
     phi, a = network.phi, output_weights(network, terms)
     slopes = slopes or phi.derivative_at
@@ -89,11 +91,14 @@ def solve_at(
 
 
 def deviation(window: Window | KinkedPath, place: int) -> float:
-    """||e(s + 1) - the window's|| / ||e(s + 1)|| after a true GD step from s.
+    """Return ||e(s + 1) - the window's|| / ||e(s + 1)|| after a true GD step from s.
 
     Args:
-        window: one that has been solved for.
-        place: s, counted from its start; before its end.
+        window: a window that has been solved.
+        place: s, counted from the window's start; less than its length.
+
+    Returns:
+        The deviation; infinite where a state could not be resolved.
     """
     network, accuracy = window.network, window.accuracy
     terms = window.terms([place])

@@ -5,34 +5,38 @@ from dataclasses import dataclass
 
 from deq.training.windows.polynomials import following
 
-# Of tol: the error that a window's length is chosen for. Most growth from one to the next.
-TARGET, GROWTH = 0.2, 3.0
-# A run may be dearer than single steps by this share.
+# Error of e that a window's length is chosen for, in tol.
+TARGET = 0.2
+# Greatest ratio of the lengths of two successive windows.
+GROWTH = 3.0
+# Share by which a run may cost more than single steps.
 DEARER = 0.25
-# Steps taken singly after windows that do not pay: at first, and at most.
-BURST, LONGEST_BURST = 8, 256
+# Single steps after the first window that does not pay; doubled after each that follows.
+BURST = 8
+# Single steps after a window that does not pay, at most.
+LONGEST_BURST = 256
 # Length of a window after single steps, as a share of the step it begins at.
 AFTER_STEPS = 0.35
-# A window is as long as what is left of the run, where that is not longer by more than this.
+# Ratio of the steps left to a window's length up to which one window takes all of them.
 WHOLE = 1.15
 
 
 @dataclass
 class Control:
-    """Lengths of windows, and an account of their cost against single steps.
+    """Lengths of windows, and a comparison of their cost with that of single steps.
 
     Costs are products, thin ones counted n / m.
 
     Attributes:
-        degree: of the polynomials.
-        expected: cost of a window.
-        length: of the next window; 0 where it follows single steps.
+        degree: degree of the polynomials.
+        expected: estimated cost of a window.
+        length: length of the next window in steps; 0 if it follows single steps.
         burst: single steps after the next window that does not pay.
-        rest: single steps still to be taken before a window is tried.
+        rest: single steps left before a window is tried.
         spent: cost since the last window was taken.
-        stepwise: what all steps so far cost singly: the single ones as they did, those in
-            windows the least that a step can cost.
-        total: what they did cost.
+        stepwise: cost of all steps so far without windows: of single steps as measured, of
+            steps in windows the least that a step can cost.
+        total: cost of all steps so far.
     """
 
     degree: int
@@ -48,34 +52,39 @@ class Control:
 
     @property
     def allowance(self) -> float:
-        """Cost that the next window may have."""
+        """Greatest cost that the next window may have."""
         return (1 + DEARER) * self.stepwise - self.total
 
     @property
     def due(self) -> bool:
-        """Whether a window is tried now."""
+        """True if a window is tried now."""
         return self.rest <= 0 and self.allowance >= self.expected
 
     def steps(self, step: int, left: int) -> int:
-        """Steps of a window from this step, of a run of which so many are left."""
+        """Return the length of a window.
+
+        Args:
+            step: its first step.
+            left: steps left of the run.
+        """
         length = self.length or max(12.0, AFTER_STEPS * step)
         return left if left <= WHOLE * length else int(max(2.0, length))
 
     def add_step(self, cost: float) -> None:
-        """One single step was taken."""
+        """Account for a single step of this cost."""
         self.stepwise += cost
         self.total += cost
         self.rest -= 1
 
-    def taken(self, start: int, steps: int, error: float, cost: float, least: float) -> None:
-        """A window was taken.
+    def add_taken(self, start: int, steps: int, error: float, cost: float, least: float) -> None:
+        """Account for a window that was taken, and choose the next length.
 
         Args:
-            start: its first step.
-            steps: its length.
-            error: of its e, as a multiple of tol.
-            cost: of the window.
-            least: what a single step costs at least.
+            start: the window's first step.
+            steps: the window's length.
+            error: error of the window's e, in tol.
+            cost: products of the window.
+            least: products of a single step, at least.
         """
         self.total += cost
         self.stepwise += least * steps
@@ -89,8 +98,8 @@ class Control:
         else:
             self._rest()
 
-    def rejected(self, start: int, steps: int, error: float, cost: float, least: float) -> None:
-        """A window was not taken; arguments as of `taken`."""
+    def add_rejected(self, start: int, steps: int, error: float, cost: float, least: float) -> None:
+        """Account for a window that was rejected, and shorten the next; arguments: `add_taken`."""
         self.total += cost
         self.spent += cost
         known = 0 < error < math.inf
@@ -99,16 +108,16 @@ class Control:
         if self.length < 2 * self.degree or self.spent >= least * max(self.length, 10):
             self._rest()
 
-    def unresolved(self, cost: float) -> None:
-        """Rounding is too much of e for a window, which was found at this cost."""
+    def add_unresolved(self, cost: float) -> None:
+        """Account for products that showed that e is too close to rounding for a window."""
         self.total += cost
         self.rest = LONGEST_BURST
 
     def pause(self) -> None:
-        """Take some single steps now, whatever the last window was."""
+        """Take at least BURST single steps next, whether the last window paid or not."""
         self.rest, self.length = max(self.rest, BURST), 0.0
 
     def _rest(self) -> None:
-        """Take single steps for a while."""
+        """Take `burst` single steps next, and twice as many the next time."""
         self.rest, self.burst = self.burst, min(2 * self.burst, LONGEST_BURST)
         self.length = self.spent = 0.0

@@ -16,12 +16,12 @@ from deq.training.windows.polynomials import lagrange, tau
 
 
 def half_step_tangents(steps: list[int], zz: Tensor, rr: Tensor, xx: Tensor) -> Tensor:
-    """H~ at every node; (L, n, n).
+    """Return H~ at every node; (L, n, n).
 
     Args:
-        steps: of the nodes.
+        steps: GD steps of the nodes.
         zz: (L, L, n, n) inner products Z_j.Z_k of the nodes' samples.
-        rr: (L, L, n, n) the same of R.
+        rr: (L, L, n, n) inner products R_j.R_k of the nodes' samples.
         xx: (n, n) X^T X.
     """
     basis = lagrange(steps, torch.tensor(steps, dtype=torch.float64) + 0.5)
@@ -33,7 +33,7 @@ def half_step_tangents(steps: list[int], zz: Tensor, rr: Tensor, xx: Tensor) -> 
 def recursion(
     basis: Tensor, tangents: Tensor, eta: float, start: Tensor, forcing: Tensor
 ) -> Tensor:
-    """E at every step of a window; (h + 1, n).
+    """Return e at every step of a window; (h + 1, n).
 
     Args:
         basis: (h + 1, L) Lagrange's basis at the steps.
@@ -56,15 +56,15 @@ def recursion(
 
 
 def moments(basis: Tensor, e: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
-    """c_jk = sum_{s < end} F_j F_k e(s) and b_j = sum_{s < end} F_j e(s).
+    """Return c_jk = sum_{s < end} F_j F_k e(s) and b_j = sum_{s < end} F_j e(s).
 
     Args:
-        basis: (h + 1, L) F.
-        e: (h + 1, n).
-        ends: A steps of the window, counted from its start, rising.
+        basis: (h + 1, L) F, Lagrange's basis at the steps.
+        e: (h + 1, n), the error at the steps.
+        ends: A steps, counted from the window's start, rising.
 
     Returns:
-        (A, L, L, n) and (A, L, n).
+        c (A, L, L, n) and b (A, L, n).
     """
     count, n = basis.shape[1], e.shape[1]
     c, b = e.new_zeros(count * count, n), e.new_zeros(count, n)
@@ -81,15 +81,16 @@ def moments(basis: Tensor, e: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
 def interpolation_error(
     steps: list[int], tangents: Tensor, older: tuple[int, Tensor] | None, e: Tensor, eta: float
 ) -> float:
-    """The greatest relative error of e that the interpolation of H~ leaves.
+    """Estimate the greatest relative error of e that the interpolation of H~ leaves.
 
-    By the next divided difference of H~, with one node more: its remainder, times e, summed.
+    The remainder of the interpolation, from the next divided difference of H~ with one node
+    more, is multiplied by e and summed over the steps.
 
     Args:
-        steps: of the nodes.
-        tangents: (L, n, n) H~ there.
-        older: step and H~ of a node before the window; None where there is none: 0.
-        e: (h + 1, n).
+        steps: GD steps of the nodes.
+        tangents: (L, n, n) H~ at the nodes.
+        older: step and H~ of a node before the window; without one the estimate is 0.
+        e: (h + 1, n), the error at the steps.
         eta: the step size.
     """
     if older is None:

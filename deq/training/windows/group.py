@@ -1,7 +1,7 @@
-"""A trial that trains in windows where they pay, and by single steps elsewhere.
+"""Train a trial in windows where they pay, and by single steps elsewhere.
 
-It records one row for each GD step, like single steps do: a window is solved when its first
-step is due; from then on the weights are those of its end, and its rows follow one by one.
+One row is recorded for each GD step, as with single steps. A window is solved when its first
+step is due. From then on the weights are those of its end, and its rows follow one by one.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,10 @@ from deq.training.windows.attempts import Attempts
 
 
 class WindowGroup(Group):
-    """A group of one trial that trains in windows. Inside a window its pack is at the end."""
+    """A group of one trial that trains in windows.
+
+    While the rows of a window are recorded, the pack has the weights of the window's end.
+    """
 
     STATE = (*Group.STATE, "windows")
 
@@ -26,7 +29,7 @@ class WindowGroup(Group):
         (self._course,) = courses
         n, m = pack.p.shape[1:]
         self._attempts = Attempts(self._course.config, n, m, pack.phi)
-        self._rows: list[Row] = []  # of the steps to come
+        self._rows: list[Row] = []  # of the coming steps of a window
 
     @classmethod
     def restored(cls, courses: list[Course], state: State) -> "WindowGroup":
@@ -37,7 +40,7 @@ class WindowGroup(Group):
         return group
 
     def advance(self, step: int) -> None:
-        """Record the row of `step`, and continue with a window or a single step."""
+        """Record the row of `step`; then begin a window or take a single step, if none is open."""
         if self._rows:
             self._course.rows.append(self._rows.pop(0))
             self._course.check_stop()
@@ -58,7 +61,10 @@ class WindowGroup(Group):
         return [WindowGroup(group.courses, group.pack) for group in groups]
 
     def keep(self, stays: Callable[[Course], bool]) -> list[int]:
-        """Keep the trial if `stays` is true; one stopped inside a window has the next weights."""
+        """Keep the trial if `stays` is true for it.
+
+        If it stopped inside a window, its weights become those of the step that comes next.
+        """
         if self._rows and any(course.status is not None for course in self.courses):
             self._attempts.rewind(self._course, self.pack, self._next_step)
             self._rows = []
@@ -79,7 +85,7 @@ class WindowGroup(Group):
 
     @property
     def windows(self) -> State:
-        """State of the windows, as plain data and tensors."""
+        """State of the windows and of the rows to come, as plain data and tensors."""
         rows = [[row[name] for name in COLUMNS] for row in self._rows]
         table = torch.tensor(rows, dtype=torch.float64).view(-1, len(COLUMNS))
         return self._attempts.state() | {"rows": table}

@@ -1,4 +1,4 @@
-"""A trial at a GD step from which windows are tried, and moved by them."""
+"""Solve windows of a smooth activation, and move a trial to their ends."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,21 @@ from deq.training.windows.polynomials import lagrange, node_steps
 from deq.training.windows.present import Present
 from deq.training.windows.window import Accuracy, RejectedError, Window, accuracy_at
 
-# Nodes before a window whose H~ is kept.
+# Number of nodes before the present step whose H~ is kept.
 HISTORY = 8
-# A rejected window whose nodes changed less than this is where the next one starts from.
+# Greatest last change of the nodes at which a rejected window serves as the next guess.
 USABLE = 1e-2
 
 
 @dataclass
 class Integrator(Present):
-    """Windows of one trial, one after the other.
+    """Windows of one trial, one after the other, for a smooth activation.
 
     Attributes:
         guess: states whose polynomial the next window starts from, the present one among them.
-        history: steps and H~ of nodes before the present step, rising.
-        degree: of the polynomials.
-        grams: the present state's inner products of z and of r; None until they are needed.
+        history: (step, H~) of the last nodes before the present step; steps rise, H~ is (n, n).
+        degree: degree of the polynomials.
+        grams: (n, n) inner products of z and of r at the present step; None until needed.
     """
 
     guess: States
@@ -40,20 +40,33 @@ class Integrator(Present):
     def after_steps(
         cls, network: Network, states: States, e: Tensor, degree: int, tol: float
     ) -> "Integrator":
-        """Begin at the last of some states that single steps found."""
+        """Begin at the last of some states that single steps reached.
+
+        Args:
+            network: the weights at the last of these states.
+            states: at rising GD steps.
+            e: (n,) float64, the error at the last of them.
+            degree: degree of the polynomials.
+            tol: train.integrator_tol.
+        """
         nodes = Nodes(states, network.phi, network.work)
         tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
         history = list(zip(nodes.steps, tangents, strict=True))[:-1]
         integrator = cls(network, states, e, states, history, degree)
         q, v = states.q[-1], states.v[-1]
-        integrator.settle(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
+        integrator.move_to(states.steps[-1], q, v, e, accuracy_at(network, states, e, tol, 0.0))
         return integrator
 
     def window(self, length: int, accuracy: Accuracy) -> Window:
-        """A window of so many steps, solved; nothing has moved yet.
+        """Solve a window that begins at the present step. The trial does not move.
+
+        Args:
+            length: GD steps of the window.
+            accuracy: what the window must meet.
 
         Raises:
-            RejectedError: it cannot be trusted; the guess is its own where that is better.
+            RejectedError: the window is not right to the tolerance. Its nodes are the next
+                guess if they are close.
         """
         steps = node_steps(self.step, length, self.degree)
         states = self.now.and_then(self.guess.at(steps[1:]))
@@ -68,18 +81,18 @@ class Integrator(Present):
         return window
 
     def accept(self, window: Window) -> FixedPoint:
-        """Move to the window's end; what was solved there with the new weights."""
+        """Move the trial to the window's end; return the fixed point there."""
         nodes, accuracy = window.nodes, window.accuracy
         apply(self.network, window.terms([len(window.e) - 1]))
         self.guess = nodes.states
-        made = zip(nodes.steps[:-1], window.tangents[:-1], strict=True)
-        self.history = [*self.history, *made][-HISTORY:]
-        return self.settle(nodes.steps[-1], nodes.q[-1], nodes.v[-1], window.e[-1], accuracy)
+        passed = zip(nodes.steps[:-1], window.tangents[:-1], strict=True)
+        self.history = [*self.history, *passed][-HISTORY:]
+        return self.move_to(nodes.steps[-1], nodes.q[-1], nodes.v[-1], window.e[-1], accuracy)
 
-    def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
-        """Solve for the present state, whose inner products are not known then."""
+    def move_to(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
+        """Solve for the state at a new present step, and forget the old inner products."""
         self.grams = None
-        return super().settle(step, q, v, e, accuracy)
+        return super().move_to(step, q, v, e, accuracy)
 
     def _grams(self) -> tuple[Tensor, Tensor]:
         if self.grams is None:
@@ -94,11 +107,11 @@ class Integrator(Present):
         return older(self.history, self.step, length / (2 * self.degree))
 
     def terms_back(self, path: Tensor, step: int) -> Terms:
-        """The terms between a step inside the last window and its end, where the weights are.
+        """Return the low-rank terms from a step inside the last window to its end.
 
         Args:
             path: (h + 1, n) e along the window.
-            step: a GD step.
+            step: a GD step inside it.
         """
         states, phi = self.guess, self.network.phi
         z = phi.function(states.q)
@@ -128,7 +141,17 @@ class Integrator(Present):
 def older(
     history: list[tuple[int, Tensor]], step: int, distance: float
 ) -> tuple[int, Tensor] | None:
-    """Step and H~ of the last node so far before a step, or of the first before it."""
+    """Return a node before a window, with which the interpolation's error is estimated.
+
+    Args:
+        history: (step, H~) of nodes, steps rising.
+        step: the window's first step.
+        distance: steps that the node should lie before it.
+
+    Returns:
+        (step, H~) of the last node at least `distance` before `step`, else of the first one
+        before it; None without any.
+    """
     before = [pair for pair in history if pair[0] < step]
     far = [pair for pair in before if pair[0] <= step - distance]
     return far[-1] if far else before[0] if before else None

@@ -1,4 +1,4 @@
-"""A trial with a kinked activation at a GD step from which windows are tried."""
+"""Solve windows of a kinked activation, and move a trial to their ends."""
 
 from dataclasses import dataclass, field
 
@@ -19,22 +19,22 @@ from deq.training.windows.polynomials import node_steps
 from deq.training.windows.present import Present
 from deq.training.windows.window import Accuracy, accuracy_at
 
-# Entries that change sign in this last part of a window are followed in the next one too.
+# Share of a window after which an entry that slides is monitored in the next one from its start.
 LATE = 0.6
 
 
 @dataclass
 class KinkedIntegrator(Present):
-    """Windows of one trial, one after the other.
+    """Windows of one trial, one after the other, for a kinked activation.
 
     Attributes:
-        degree: of the polynomials.
+        degree: degree of the polynomials.
         mask: (n, m) slopes at the present step.
-        guess: states whose polynomial the next window starts from, v of the present slopes.
-        history: steps and H~ of nodes before the present step, rising.
-        grams: the present state's inner products of z and of r.
-        sliding: (k, 2) entries that changed sign of late.
-        passage: the last window; None before one.
+        guess: states whose polynomial the next window starts from; v with the present slopes.
+        history: (step, H~) of the last nodes before the present step; steps rise, H~ is (n, n).
+        grams: (n, n) inner products of z and of r at the present step.
+        sliding: (k, 2) sample and unit of entries that changed sign a short time ago.
+        passage: the last window; None before the first.
     """
 
     degree: int
@@ -49,11 +49,19 @@ class KinkedIntegrator(Present):
     def after_steps(
         cls, network: Network, states: States, e: Tensor, degree: int, tol: float
     ) -> "KinkedIntegrator":
-        """Begin at the last of some states that single steps found."""
+        """Begin at the last of some states that single steps reached.
+
+        Args:
+            network: the weights at the last of these states.
+            states: at rising GD steps.
+            e: (n,) float64, the error at the last of them.
+            degree: degree of the polynomials.
+            tol: train.integrator_tol.
+        """
         masks = network.phi.derivative(states.q)
         integrator = cls(network, states, e, degree, masks[-1], states)
         accuracy = accuracy_at(network, states, e, tol, 0.0)
-        here = integrator.settle(states.steps[-1], states.q[-1], states.v[-1], e, accuracy)
+        here = integrator.move_to(states.steps[-1], states.q[-1], states.v[-1], e, accuracy)
         integrator.sliding = (masks != integrator.mask).any(0).nonzero().cpu()
         monitored = Monitored(network, integrator.mask)
         monitored.add(integrator.sliding[:, 0], integrator.sliding[:, 1])
@@ -62,10 +70,14 @@ class KinkedIntegrator(Present):
         return integrator
 
     def window(self, length: int, accuracy: Accuracy) -> KinkedWindow:
-        """A window of so many steps, solved; nothing has moved yet.
+        """Solve a window that begins at the present step. The trial does not move.
+
+        Args:
+            length: GD steps of the window.
+            accuracy: what the window must meet.
 
         Raises:
-            RejectedError: it cannot be trusted.
+            RejectedError: the window is not right to the tolerance.
         """
         network, steps = self.network, node_steps(self.step, length, self.degree)
         states = self.now.and_then(self.guess.at(steps[1:]))
@@ -78,11 +90,11 @@ class KinkedIntegrator(Present):
         return window
 
     def accept(self, window: KinkedPath) -> FixedPoint:
-        """Move to the window's end; what was solved there with the new weights."""
+        """Move the trial to the window's end; return the fixed point there."""
         nodes, monitored, length = window.nodes, window.monitored, len(window.e) - 1
         apply(self.network, window.terms([length]))
         q, v = window.state(length)
-        solution = self.settle(nodes.steps[-1], q, v, window.e[-1], window.accuracy)
+        solution = self.move_to(nodes.steps[-1], q, v, window.e[-1], window.accuracy)
         v0 = monitored.at(nodes.v).double().cpu()
         nu = monitored.nu(monitored.at(self.mask).double().cpu(), v0)
         self._set_guess(nodes.states, solution, monitored.added(nodes.v, nu, monitored.r))
@@ -93,24 +105,30 @@ class KinkedIntegrator(Present):
         self.passage = Passage.of(window)
         return solution
 
-    def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
-        """Solve for the present state, and take its slopes."""
-        solution = super().settle(step, q, v, e, accuracy)
+    def move_to(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
+        """Solve for the state at a new present step, and set the mask to its slopes."""
+        solution = super().move_to(step, q, v, e, accuracy)
         self.mask = self.network.phi.derivative(solution.q)
         return solution
 
     def terms_back(self, path: Tensor, step: int) -> Terms:
-        """The terms between a step inside the last window and its end, where the weights are.
+        """Return the low-rank terms from a step inside the last window to its end.
 
         Args:
             path: (h + 1, n) e along the window.
-            step: a GD step.
+            step: a GD step inside it.
         """
         assert self.passage is not None
         return self.passage.terms_back(path, step)
 
     def _set_guess(self, states: States, here: FixedPoint, v: Tensor) -> None:
-        """Start the next window from these states, the last one solved again, with this v."""
+        """Set the states that the next window starts from.
+
+        Args:
+            states: of the last window's nodes, or of single steps.
+            here: the fixed point at the last of them, which replaces it.
+            v: (L, n, m) adjoints of the states, with the present slopes.
+        """
         network, q = self.network, states.q.clone()
         q[-1], v[-1] = here.q, here.v
         self.guess = States(states.steps, q, v)

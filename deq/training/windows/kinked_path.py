@@ -1,4 +1,4 @@
-"""The path of e and of monitored entries through a window of a kinked activation."""
+"""Path of e and of the monitored entries through a window of a kinked activation."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,17 @@ from deq.training.windows.window import Accuracy, Slopes
 
 
 class KinkedPath:
-    """Nodes, and what was followed from one GD step to the next.
+    """Nodes of a window, with e and the monitored entries at every GD step.
 
     Attributes:
-        nodes: of the window; monitored: entries that change sign.
-        basis: (h + 1, L) Lagrange's basis at its steps.
-        e: (h + 1, n) float64; q, nu: (h + 1, M) of the entries.
+        nodes: states at the nodes, with the slopes of the window's start.
+        monitored: the entries that are followed.
+        basis: (h + 1, L) Lagrange's basis at the window's steps.
+        e: (h + 1, n) float64, the error at every step.
+        q, nu: (h + 1, M) float64, pre-activations and jumps of the entries (see `monitored`).
         inner: (L, M, n) g . R0 at the nodes.
-        error: of e, relative, left by interpolation.
-        low, high: the slopes of phi.
+        error: relative error of e that interpolation leaves.
+        low, high: slopes of phi left and right of the kink.
     """
 
     e: Tensor
@@ -40,24 +42,24 @@ class KinkedPath:
         self.low, self.high = slopes.tolist()
 
     def terms(self, ends: list[int]) -> Terms:
-        """The terms of low rank at these steps, counted from the window's start."""
+        """Return the low-rank terms at `ends`, steps counted from the window's start."""
         c, b = moments(self.basis, self.e, ends)
         g, sample = self.monitored.g, self.monitored.sample
         jumps = jumps_of(g, sample, self.basis, self.nu, self.e, ends)
         return Terms(self.nodes.z, self.nodes.r, c, b, jumps)
 
     def state(self, place: int) -> tuple[Tensor, Tensor]:
-        """Q and v, (n, m), at a step counted from the window's start."""
+        """Return q and v, (n, m) each, at step `place`, counted from the window's start."""
         states, monitored = self.nodes.states.at([self.nodes.steps[0] + place]), self.monitored
         q = states.q[0]
         q[monitored.sample, monitored.unit] = self.q[place].to(q)
         return q, monitored.added(states.v, self.nu[place][None], monitored.r)[0]
 
     def slopes(self, place: int) -> Slopes:
-        """The slopes at a step counted from the window's start, given q and phi(q).
+        """Return the function that gives the slopes at step `place`, from q and phi(q).
 
-        Entries that slide have the sign that the window gives them: which of them are on at
-        one step is not determined by weights that are right to the tolerance.
+        Sliding entries have the sign that the window gives them: weights that are right to the
+        tolerance do not determine their signs at one step.
         """
         monitored, slides = self.monitored, self.flips() > 1
         sample, unit = monitored.sample[slides], monitored.unit[slides]
@@ -71,7 +73,11 @@ class KinkedPath:
         return at
 
     def grams(self, places: list[int]) -> tuple[Tensor, Tensor]:
-        """Inner products of z and of R, (T, n, n), at steps counted from the window's start."""
+        """Return inner products of z and of R, (T, n, n) each.
+
+        Args:
+            places: T steps, counted from the window's start.
+        """
         basis, nodes, at = self.basis[places], self.nodes, self.monitored.sample
         pairs = (basis[:, :, None] * basis[:, None, :]).flatten(1)
         g, b = (
@@ -86,7 +92,7 @@ class KinkedPath:
         return g, (b + cross + cross.mT).index_add_(2, at, rows)
 
     def flips(self) -> Tensor:
-        """(M,) changes of sign of every entry in the window."""
+        """Return how often every monitored entry changes sign in the window; (M,)."""
         signs = self.q > 0
         return (signs[1:] != signs[:-1]).sum(0)
 
@@ -94,7 +100,16 @@ class KinkedPath:
 def jumps_of(
     g: Tensor, sample: Tensor, basis: Tensor, nu: Tensor, e: Tensor, ends: list[int]
 ) -> Jumps:
-    """The jumps up to A steps counted from a window's start; basis, nu and e at all of its."""
+    """Return what monitored entries add to the weights up to some steps.
+
+    Args:
+        g: (M, m) responses of the entries.
+        sample: (M,) sample of each entry.
+        basis: (h + 1, L) Lagrange's basis at the window's steps.
+        nu: (h + 1, M) jumps of the entries at every step.
+        e: (h + 1, n), the error at every step.
+        ends: A steps, counted from the window's start.
+    """
     weighted = nu[:-1] * e[:-1][:, sample]
     c = torch.stack([basis[:end].mT @ weighted[:end] for end in ends])
     return Jumps(g, sample, c, torch.stack([weighted[:end].sum(0) for end in ends]))

@@ -28,28 +28,39 @@ from deq.training.windows.polynomials import lagrange
 from deq.training.windows.switching import Array, Switching
 from deq.training.windows.window import ROUNDED, Accuracy, RejectedError, map_cost
 
+# Maps of a window's nodes after which it is rejected.
 MOST_MAPS = 16
-# Of tol: changes of nodes at the end, what interpolation may leave, what measurements may.
-CHANGE, INTERPOLATION, LEFT = 3.0, 0.5, 1.0
-# Share of its range between the nodes within which an entry counts as near zero.
+# Relative change of q and v under a map at which the nodes count as solved, in tol.
+CHANGE = 3.0
+# Error of e that interpolation may leave, in tol.
+INTERPOLATION = 0.5
+# Difference between measured and followed e, and correction of an entry, that may be left, in tol.
+LEFT = 1.0
+# Distance from zero at which an entry is monitored, as a share of its range in the window.
 MARGIN = 0.02
-# Entries followed, as a share of all; so many a sample are always allowed.
-MOST_FOLLOWED, FOLLOWED = 0.015, 10
-# Places between two nodes at which entries are looked at.
+# Monitored entries above which a window is rejected, as a share of all n m entries.
+MOST_FOLLOWED = 0.015
+# Monitored entries a sample that are allowed at any width.
+FOLLOWED = 10
+# Points between two nodes, as shares of the gap, at which the signs of entries are compared.
 BETWEEN = (0.25, 0.5, 0.75)
 # Share of an entry's forcing that counts as its uncertainty.
 SHARE = 0.2
-# Changes of a node at which new entries are looked for, also between nodes, and e is corrected.
-ROUGH, NEAR, FINE = 0.3, 0.03, 1e-2
+# Change of the nodes below which new entries to monitor are looked for at the nodes.
+ROUGH = 0.3
+# Change of the nodes below which they are looked for between the nodes too.
+NEAR = 0.03
+# Change of the nodes below which e is corrected and its interpolation error estimated.
+FINE = 1e-2
 
 
 class KinkedWindow(KinkedPath):
-    """A window that is being solved for.
+    """A window of a kinked activation, while it is solved for and after.
 
     Attributes:
-        error: of e, relative, left by interpolation.
+        error: relative error of e that interpolation leaves.
         model: the recursion that was run last.
-        undecided: entries without weight whose side is not known (see `undecided`).
+        undecided: number of undecided entries that are not weighty.
     """
 
     def __init__(
@@ -61,12 +72,21 @@ class KinkedWindow(KinkedPath):
         older: tuple[int, Tensor] | None,
         accuracy: Accuracy,
     ) -> None:
-        """Begin with e = start (n,) at the first node."""
+        """Set up a window that `solve` iterates.
+
+        Args:
+            network: the weights at the first node.
+            nodes: states to begin with, with fixed slopes.
+            monitored: entries to follow; `solve` adds to them.
+            start: (n,) float64, e at the first node.
+            older: step and H~ of a node before the window; None where there is none.
+            accuracy: what the window must meet.
+        """
         super().__init__(network, nodes, monitored, accuracy)
         self._older = older
         first, last = nodes.steps[0], nodes.steps[-1]
         self._half = lagrange(nodes.steps, torch.arange(first, last + 1) + 0.5)
-        self._start, self._begun = start, network.total()
+        self._start, self._cost_before = start, network.total()
         self._forcing = start.new_zeros(len(nodes.steps), len(start))
         self._q_forcing = start.new_zeros(len(nodes.steps), 0)
         self.inner = start.new_zeros(len(nodes.steps), 0, len(start))
@@ -78,10 +98,10 @@ class KinkedWindow(KinkedPath):
         """Iterate until e is right to the tolerance.
 
         Args:
-            sliding: (k, 2) entries to follow from the start.
+            sliding: (k, 2) sample and unit of entries to follow from the start.
 
         Raises:
-            RejectedError: it is not, or costs too much.
+            RejectedError: e is not right to the tolerance, or the window costs too much.
         """
         every = list(range(1, len(self.nodes.steps)))
         self._follow(sliding)
@@ -113,7 +133,7 @@ class KinkedWindow(KinkedPath):
         return self.nodes.steps[node] - self.nodes.steps[0]
 
     def _trace(self) -> None:
-        """E and Q along the window from the nodes as they are."""
+        """Compute e and the entries' q along the window from the present nodes."""
         nodes, network, monitored = self.nodes, self.network, self.monitored
         self.tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
         kernels = torch.stack([nodes.zz[k, k] for k in range(len(nodes.steps))]) + network.xx
@@ -138,26 +158,33 @@ class KinkedWindow(KinkedPath):
             raise RejectedError(math.inf)
 
     def follow(self, shift: float = 0.0) -> tuple[Array, Array, Array]:
-        """E, q and nu along the window; q begins so many times its uncertainty from its start."""
+        """Run the recursion along the window.
+
+        Args:
+            shift: multiple of their uncertainty by which the entries' first q is moved.
+
+        Returns:
+            e (h + 1, n), q and nu (h + 1, M).
+        """
         q = self.monitored.at(self.nodes.q[0]).double().cpu()
         if shift:
             q = q + shift * self.uncertainty()
         return self.model.run(self._start, q, self._forcing, self._q_forcing)
 
     def uncertainty(self) -> Tensor:
-        """(M,) about how far the entries' q may be off: by what Newton's step put in."""
+        """Estimate how far the entries' q may be off, from the corrections so far; (M,)."""
         uncertainty = SHARE * self._q_forcing.abs().amax(0)
         for off in self._off.values():
             uncertainty[: len(off)] = uncertainty[: len(off)].maximum(off.abs())
         return uncertainty
 
     def _map(self, active: list[int]) -> None:
-        """One map of the active nodes; e is measured there."""
+        """Map the active nodes once, and measure e there."""
         network, nodes, monitored = self.network, self.nodes, self.monitored
         entries = len(monitored) / len(network.p)
         cost = map_cost(len(active), len(nodes.steps), *network.p.shape)
         cost += 2 * entries * len(active) * network.p.shape[0] / network.p.shape[1]
-        if network.total() - self._begun + cost > self.accuracy.most:
+        if network.total() - self._cost_before + cost > self.accuracy.most:
             raise RejectedError(math.inf)
         places = [self._place(k) for k in active]
         terms = self.terms(places)
@@ -177,7 +204,7 @@ class KinkedWindow(KinkedPath):
         self.inner[active] = monitored.inner(nodes.r[active])
 
     def _follow(self, new: Tensor) -> int:
-        """Follow the entries (k, 2) as well; how many they are."""
+        """Monitor more entries, (k, 2) sample and unit; return how many of them are new."""
         before = len(self.monitored)
         if len(new):
             self.monitored.add(new[:, 0], new[:, 1])
@@ -196,7 +223,10 @@ class KinkedWindow(KinkedPath):
         return count
 
     def _changing(self, active: list[int], *, between: bool) -> Tensor:
-        """(k, 2) places of entries not followed whose sign is not that of the start."""
+        """Return entries whose sign is not that of the window's start; (k, 2) sample and unit.
+
+        Monitored entries are left out. With `between`, points between the nodes count too.
+        """
         nodes, mask = self.nodes, self.monitored.mask
         sign = torch.where(mask == self.high, 1.0, -1.0).to(nodes.q)
         if between and len(nodes.steps) > 2:
@@ -216,7 +246,7 @@ class KinkedWindow(KinkedPath):
         return bad.nonzero().cpu()
 
     def _left(self) -> float:
-        """Measured e less that of the recursion, relative; of the worst node."""
+        """Return ||measured e - followed e|| / ||followed e|| at the worst node."""
         differences = []
         for k, e in self._measured.items():
             path = self.e[self._place(k)]
@@ -224,7 +254,7 @@ class KinkedWindow(KinkedPath):
         return max(differences)
 
     def _correct(self, active: list[int], change: float) -> float:
-        """Newton's step of both forcings; the greatest correction of an entry."""
+        """Correct both forcings by a Newton step; return the greatest correction of an entry."""
         worst, q = 0.0, self.nodes.q
         rounding = ROUNDED * float(torch.finfo(q.dtype).eps * q[0].square().mean().sqrt())
         for k in active:
@@ -239,7 +269,10 @@ class KinkedWindow(KinkedPath):
         return worst
 
     def _interpolation_error(self) -> float:
-        """The smaller of two estimates: by the next divided difference, and by the forcing."""
+        """Estimate e's interpolation error by the next divided difference and by the forcing.
+
+        The smaller of both estimates is returned.
+        """
         steps, eta = self.nodes.steps, self.network.eta
         by_forcing = max(
             float(self._forcing[k].norm() / self.e[self._place(k)].norm())

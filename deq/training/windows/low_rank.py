@@ -1,4 +1,4 @@
-"""Weights inside a window: those of its start, and known terms of low rank.
+"""Weights inside a window: the weights of its start plus low-rank terms.
 
 With Z and R polynomials in time through the nodes, the weights at a step s are exactly
 
@@ -7,9 +7,9 @@ With Z and R polynomials in time through the nodes, the weights at a step s are 
     a(s) = a - eta sum_k Z_k b_k,
 
 c and b the moments of e up to s. A map of an equilibrium or an adjoint with them is one
-product with W and some thin ones; W(s) itself is formed only where it is asked for.
-Samples are rows: Z, R, P are (n, m). A states are mapped together, each with weights of its
-own step.
+product with W and some thin ones. W(s) itself is formed only by `apply`.
+Samples are rows: Z, R and P are (n, m). A states at A different steps are mapped together,
+each with the weights of its step.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,26 +23,34 @@ from deq.activations.activation import Activation
 
 @dataclass
 class Work:
-    """Products taken: `large` ones of (m, m) with (m, n), `thin` ones of (n, n) with (n, m)."""
+    """Number of products so far.
+
+    Attributes:
+        large: products of (m, m) with (m, n).
+        thin: products of (n, n) with (n, m).
+    """
 
     large: float = 0.0
     thin: float = 0.0
 
     def total(self, n: int, m: int) -> float:
-        """All of them, a thin one counted n / m."""
+        """Return all products, a thin one counted n / m."""
         return self.large + self.thin * n / m
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trial's weights at the start of a window, and what does not change.
+    """Weights of a trial at the start of a window, and the data and constants of the trial.
 
     Attributes:
-        w: (m, m); p: (n, m), P = U X; a: (m,).
-        xx: (n, n) X^T X; y: (n,); both float64 on the CPU.
+        w: (m, m) W.
+        p: (n, m) P = U X.
+        a: (m,) output weights.
+        xx: (n, n) X^T X, float64 on the CPU.
+        y: (n,) labels, float64 on the CPU.
         eta: the step size.
         phi: the activation.
-        work: where products are counted.
+        work: counter of products.
     """
 
     w: Tensor
@@ -55,7 +63,7 @@ class Network:
     work: Work = field(default_factory=Work)
 
     def total(self) -> float:
-        """Products so far, thin ones at n / m."""
+        """Return the number of products so far, thin ones counted n / m."""
         return self.work.total(*self.p.shape)
 
 
@@ -66,8 +74,10 @@ class Jumps:
         W(s) -= eta sum_i g_i (sum_k c_ki Z_k at b_i)^T,  P(s) -= eta sum_i g_i b_i X_(b_i)^T X
 
     Attributes:
-        g: (M, m); sample: (M,) on the CPU.
-        c: (A, L, M); b: (A, M); sums of nu_i e_(b_i), with the basis and alone; float64 there.
+        g: (M, m) responses of the entries.
+        sample: (M,) on the CPU, b_i, the sample of each entry.
+        c: (A, L, M) float64 on the CPU, sums over the steps of F_k nu_i e_(b_i).
+        b: (A, M) float64 on the CPU, sums over the steps of nu_i e_(b_i).
     """
 
     g: Tensor
@@ -76,19 +86,20 @@ class Jumps:
     b: Tensor
 
     def inner(self, r: Tensor, work: Work) -> Tensor:
-        """g_i . r of states (A, n, m); (A, M, n) float64 on the CPU."""
+        """Return g_i . r of states r (A, n, m); (A, M, n) float64 on the CPU."""
         work.thin += len(r) * len(self.g) / r.shape[1]
         return (self.g.double() @ r.double().mT).cpu()
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of low rank at A steps.
+    """Low-rank terms of the weights at A steps.
 
     Attributes:
-        z, r: (L, n, m) at the nodes.
-        c: (A, L, L, n); b: (A, L, n); float64 on the CPU.
-        jumps: of monitored entries; None without a kink.
+        z, r: (L, n, m) phi(q) and phi'(q) * v at the nodes.
+        c: (A, L, L, n) float64 on the CPU, moments of e (see `moments`).
+        b: (A, L, n) float64 on the CPU, moments of e.
+        jumps: terms of monitored entries; None without a kink.
     """
 
     z: Tensor
@@ -98,7 +109,13 @@ class Terms:
     jumps: Jumps | None = None
 
     def with_step(self, z: Tensor, r: Tensor, e: Tensor) -> "Terms":
-        """The same one GD step later: it is one node more. z, r (n, m); e (n,); A = 1."""
+        """Return the terms one GD step later; the step's state becomes a further node.
+
+        Args:
+            z: (n, m) phi(q) at the step of these terms, of which there must be one (A = 1).
+            r: (n, m) phi'(q) * v there.
+            e: (n,) float64, the error there.
+        """
         count, n = self.b.shape[1:]
         c = self.c.new_zeros(1, count + 1, count + 1, n)
         c[:, :-1, :-1], c[:, -1, -1] = self.c, e
@@ -110,23 +127,23 @@ class Terms:
 
 
 def no_terms(network: Network) -> Terms:
-    """No change: the weights are the network's own; A = 1."""
+    """Return terms that change nothing: the weights are the network's own; A = 1."""
     n, none = network.p.shape[0], network.p.new_empty(0, *network.p.shape)
     return Terms(none, none, network.y.new_empty(1, 0, 0, n), network.y.new_empty(1, 0, n))
 
 
 def output_weights(network: Network, terms: Terms) -> Tensor:
-    """a at the A steps; (A, m) float64."""
+    """Return the output weights a at the A steps; (A, m) float64."""
     b, z = terms.b.flatten(1).to(terms.z.device), terms.z.flatten(0, 1).double()
     return network.a.double() - network.eta * (b @ z)
 
 
 def preactivations(network: Network, terms: Terms, z: Tensor, zz: Tensor) -> Tensor:
-    """W(s) z + P(s) of A states; (A, n, m).
+    """Return W(s) z + P(s) of A states; (A, n, m).
 
     Args:
-        network: the window's start.
-        terms: at their steps.
+        network: the weights at the window's start.
+        terms: at the steps of the states.
         z: (A, n, m) phi of the states.
         zz: (L, A, n, n) float64, inner products of the nodes' Z with z.
     """
@@ -142,11 +159,11 @@ def preactivations(network: Network, terms: Terms, z: Tensor, zz: Tensor) -> Ten
 def adjoints(
     network: Network, terms: Terms, r: Tensor, rr: Tensor, a: Tensor, gr: Tensor | None = None
 ) -> Tensor:
-    """a(s) + W(s)^T r of A states; (A, n, m).
+    """Return a(s) + W(s)^T r of A states; (A, n, m).
 
     Args:
-        network: the window's start.
-        terms: at their steps.
+        network: the weights at the window's start.
+        terms: at the steps of the states.
         r: (A, n, m) phi' times the states.
         rr: (L, A, n, n) float64, inner products of the nodes' R with r.
         a: (A, m) a(s).
@@ -163,7 +180,7 @@ def adjoints(
 
 
 def _minus(network: Network, image: Tensor, coefficients: Tensor, nodes: Tensor) -> Tensor:
-    """Image - eta sum_j coefficients_j^T nodes_j; (A, n, m), (A, L, n, n), (L, n, m)."""
+    """Return image - eta sum_j coefficients_j^T nodes_j; (A, n, m), (A, L, n, n), (L, n, m)."""
     states, count, n, _ = coefficients.shape
     network.work.large += states
     network.work.thin += states * count
@@ -173,7 +190,7 @@ def _minus(network: Network, image: Tensor, coefficients: Tensor, nodes: Tensor)
 
 
 def _minus_jumps(network: Network, image: Tensor, jumps: Jumps, zz: Tensor) -> Tensor:
-    """Image (A, n, m) less the product of the jumps' part of W and of P with the states."""
+    """Return image (A, n, m) less the product of the jumps' part of W and P with the states."""
     coefficients = jumps.b[..., None] * network.xx[jumps.sample]
     for k in range(len(zz)):
         coefficients.addcmul_(jumps.c[:, k, :, None], zz[k][:, jumps.sample])
@@ -182,15 +199,17 @@ def _minus_jumps(network: Network, image: Tensor, jumps: Jumps, zz: Tensor) -> T
 
 
 def measured_error(network: Network, z: Tensor, r: Tensor, change: Tensor, a: Tensor) -> Tensor:
-    """E of A states, corrected by their residuals; (A, n) float64 on the CPU.
+    """Return e of A states, corrected by their residuals; (A, n) float64 on the CPU.
+
+    With the correction the error of e is of second order: the error of the pre-activations
+    times that of the adjoints.
 
     Args:
-        network: for y.
+        network: holds the labels y.
         z: (A, n, m) phi of the states.
-        r: (A, n, m) their adjoints, phi' times V.
-        change: (A, n, m) image of the pre-activations less themselves. The error of e is then
-            that of the pre-activations times that of the adjoints.
-        a: (A, m) float64, a(s).
+        r: (A, n, m) phi' times the adjoints V of the states.
+        change: (A, n, m) residuals: image of the pre-activations less the pre-activations.
+        a: (A, m) float64, output weights at the steps.
     """
     first = (z.double() @ a[:, :, None])[..., 0]
     return (first + (r * change).double().sum(-1)).cpu() - network.y
@@ -213,7 +232,7 @@ def apply(network: Network, terms: Terms) -> None:
 
 
 def _apply_jumps(network: Network, terms: Terms, jumps: Jumps) -> Tensor:
-    """Move W by the jumps, in place; what they add to `moved` (n, m)."""
+    """Move W by the jumps, in place; return what they add to P's change, (n, m)."""
     device, dtype, sample = terms.z.device, terms.z.dtype, jumps.sample.to(terms.z.device)
     c, b = ((network.eta * x[0]).to(device, dtype) for x in (jumps.c, jumps.b))
     right = torch.zeros_like(jumps.g)

@@ -1,4 +1,4 @@
-"""Entries that change sign in a window, and the response of all adjoints to each of them.
+"""Monitored entries of a window, and the response of all adjoints to a change of their slopes.
 
 With the mask D0 of the window's start, an adjoint with other slopes d at the entries i is
 
@@ -13,17 +13,19 @@ from torch import Tensor
 
 from deq.training.windows.low_rank import Network
 
-# Relative change of g under a map at which it is found, and the most maps.
-RESPONSE, MOST_MAPS = 2e-3, 60
+# Relative change of g under a map at which it counts as solved.
+RESPONSE = 2e-3
+# Maps of g, at most.
+MOST_MAPS = 60
 
 
 class Monitored:
-    """Entries that are followed one GD step at a time; M of them.
+    """M entries that are followed one GD step at a time.
 
     Attributes:
         mask: (n, m) D0, slopes at the window's start.
-        sample, unit: (M,) on the CPU, where each entry is.
-        g, r: (M, m) its responses.
+        sample, unit: (M,) on the CPU, sample and neuron of each entry.
+        g, r: (M, m) responses g_i and r_i to each entry.
         gg: (M, M) float64 on the CPU, inner products of g.
         coupling: (M, M) float64 on the CPU, r_j at entry i of the same sample, at [i, j].
     """
@@ -38,11 +40,16 @@ class Monitored:
         return len(self.sample)
 
     def at(self, x: Tensor) -> Tensor:
-        """Values of x (..., n, m) at the entries; (..., M)."""
+        """Return the values of x (..., n, m) at the entries; (..., M)."""
         return x[..., self.sample.to(x.device), self.unit.to(x.device)]
 
     def add(self, sample: Tensor, unit: Tensor) -> None:
-        """Follow these entries as well; entries that are followed already are left out."""
+        """Monitor more entries; those that are monitored already are left out.
+
+        Args:
+            sample: (k,) samples of the entries.
+            unit: (k,) neurons of the entries.
+        """
         width = self.mask.shape[1]
         known = self.sample * width + self.unit
         new = torch.unique(sample.cpu() * width + unit.cpu())
@@ -62,18 +69,29 @@ class Monitored:
         self._network.work.thin += len(new) * (len(known) + len(new) / 2) / len(self.mask) ** 2
 
     def inner(self, r: Tensor) -> Tensor:
-        """g_i . r of states (A, n, m); (A, M, n) float64 on the CPU."""
+        """Return g_i . r of states r (A, n, m); (A, M, n) float64 on the CPU."""
         products = [(self.g.double() @ x.double().mT).cpu() for x in r]
         self._network.work.thin += len(r) * len(self) / len(self.mask)
         return torch.stack(products)
 
     def added(self, x: Tensor, nu: Tensor, responses: Tensor) -> Tensor:
-        """x + sum_i nu_i responses_i; (A, n, m), nu (A, M), responses g or r."""
+        """Return x + sum_i nu_i responses_i; (A, n, m).
+
+        Args:
+            x: (A, n, m) values with the mask's slopes.
+            nu: (A, M) jumps of the entries.
+            responses: (M, m), g or r.
+        """
         change = nu.to(x)[..., None] * responses
         return x.index_add(1, self.sample.to(x.device), change)
 
     def nu(self, slopes: Tensor, v0: Tensor) -> Tensor:
-        """nu of some slopes, (..., M) float64, where V0 at the entries is v0 (..., M)."""
+        """Return the jumps nu of the entries; (..., M) float64.
+
+        Args:
+            slopes: (..., M) slopes of the entries.
+            v0: (..., M) V0 at the entries.
+        """
         change = slopes - self.at(self.mask).double().cpu()
         nu = change * v0
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""Equilibria and adjoints at the nodes of a window, with their inner products."""
+"""Equilibria and adjoints at the nodes of a window, and inner products of the nodes."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from deq.activations.activation import Activation
 from deq.training.windows.low_rank import Network, Terms, Work
 from deq.training.windows.polynomials import lagrange
 
-# Units of rounding in a measured e.
+# Error of a measured e in units of its rounding.
 ROUNDING = 4.0
 
 
 @dataclass(frozen=True)
 class States:
-    """Pre-activations and adjoints at some GD steps: a polynomial in time goes through them.
+    """Pre-activations and adjoints at L GD steps; a polynomial in time goes through them.
 
     Attributes:
-        steps: L of them, rising.
-        q, v: (L, n, m).
+        steps: the L steps, rising.
+        q, v: (L, n, m) pre-activations and adjoints.
     """
 
     steps: list[int]
@@ -31,33 +31,34 @@ class States:
     STATE = ("steps", "q", "v")
 
     def at(self, steps: Sequence[int]) -> "States":
-        """States of the polynomial at other steps."""
+        """Return the states of the polynomial at other steps."""
         basis = lagrange(self.steps, torch.tensor(steps)).to(self.q)
         q, v = ((basis @ x.flatten(1)).view(-1, *x.shape[1:]) for x in (self.q, self.v))
         return States(list(steps), q, v)
 
     def before(self, step: int, most: int) -> "States":
-        """The last `most` states before a step."""
+        """Return the last `most` states before a step."""
         keep = [k for k, s in enumerate(self.steps) if s < step][-most:]
         return States([self.steps[k] for k in keep], self.q[keep], self.v[keep])
 
     def and_then(self, other: "States") -> "States":
-        """These, then those of `other` at other steps."""
+        """Return these states, followed by those of `other` at steps that are not among them."""
         new = [k for k, s in enumerate(other.steps) if s not in self.steps]
         steps = self.steps + [other.steps[k] for k in new]
         return States(steps, torch.cat([self.q, other.q[new]]), torch.cat([self.v, other.v[new]]))
 
 
 class Nodes:
-    """The nodes of a window while they are solved for; the first one is known.
+    """Nodes of a window while they are solved for. The first one is the present state.
+
+    With a `mask` (n, m), slopes are fixed: r is mask * v, and v belongs to these slopes.
 
     Attributes:
-        steps: of the nodes, rising.
-        q, v: (L, n, m) pre-activations and adjoints; z, r: phi(q) and phi'(q) * v.
+        steps: GD steps of the nodes, rising.
+        q, v: (L, n, m) pre-activations and adjoints.
+        z, r: (L, n, m) phi(q) and phi'(q) * v.
         zz, rr: (L, L, n, n) float64 on the CPU, inner products of the samples of z and of r.
         q_change, v_change: (L,) relative change of the worst sample under the last map.
-
-    With a `mask` (n, m), r is mask * v: v and r are those of fixed slopes.
     """
 
     def __init__(
@@ -68,7 +69,15 @@ class Nodes:
         known: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
     ) -> None:
-        """Take the states' storage; `known`: the first node's own inner products, (n, n) each."""
+        """Begin with some states, whose storage is used from then on.
+
+        Args:
+            states: at the nodes.
+            phi: the activation.
+            work: counter of products.
+            known: (n, n) inner products of z and of r of the first node; None to compute them.
+            mask: (n, m) fixed slopes; None for phi'.
+        """
         self.steps, self.q, self.v, self.phi = states.steps, states.q, states.v, phi
         self._work, self._mask = work, mask
         count, n = self.q.shape[:2]
@@ -83,22 +92,28 @@ class Nodes:
 
     @property
     def changes(self) -> list[float]:
-        """The larger of both changes of every node."""
+        """Return the larger of `q_change` and `v_change` of every node."""
         return [max(pair) for pair in zip(self.q_change, self.v_change, strict=True)]
 
     def second_order(self, places: list[int]) -> float:
-        """About how far e measured at these nodes is off after their last changes; the worst."""
+        """Estimate the error of measured e at the worst of these nodes after the last map."""
         return max(
             second_order(self.q_change[k], self.v_change[k], self.q[k], self.r[k]) for k in places
         )
 
     @property
     def states(self) -> States:
-        """Their states."""
+        """Return pre-activations and adjoints of the nodes."""
         return States(self.steps, self.q, self.v)
 
     def replace(self, places: list[int], q: Tensor, v: Tensor) -> None:
-        """Put new states, (A, n, m), at these places."""
+        """Replace q and v at A nodes after a map, and note how much they changed.
+
+        Args:
+            places: indices of the nodes.
+            q: (A, n, m) new pre-activations.
+            v: (A, n, m) new adjoints.
+        """
         for k, place in enumerate(places):
             self.q_change[place] = relative_change(q[k] - self.q[place], q[k])
             self.v_change[place] = relative_change(v[k] - self.v[place], v[k])
@@ -106,17 +121,17 @@ class Nodes:
         self._refresh(places)
 
     def predict(self, places: list[int], source: States) -> None:
-        """Put another polynomial's states at these places."""
+        """Set the nodes with these indices to the states of another polynomial."""
         states = source.at([self.steps[k] for k in places])
         self.q[places], self.v[places] = states.q, states.v
         self._refresh(places)
 
     def terms(self, c: Tensor, b: Tensor) -> Terms:
-        """The terms of low rank with these moments."""
+        """Return the low-rank terms with moments c (A, L, L, n) and b (A, L, n) of e."""
         return Terms(self.z, self.r, c, b)
 
     def slope(self, q: Tensor, z: Tensor) -> Tensor:
-        """The slopes that r is of, at states (A, n, m) with z = phi(q)."""
+        """Return the slopes of states q (A, n, m) with z = phi(q): the mask, or phi'."""
         return self.phi.derivative_at(q, z) if self._mask is None else self._mask
 
     def _refresh(self, places: list[int], *, known: bool = False) -> None:
@@ -131,25 +146,31 @@ class Nodes:
 
 
 def inner_products(x: Tensor, nodes: Tensor, work: Work) -> Tensor:
-    """Inner products of the nodes' samples with those of x; (n, m), (L, n, m) to (L, n, n)."""
+    """Return inner products of the nodes' samples with those of x; (L, n, n).
+
+    Args:
+        x: (n, m).
+        nodes: (L, n, m).
+        work: counter of products.
+    """
     work.thin += len(nodes)
     products = nodes.double().flatten(0, 1) @ x.double().mT
     return products.view(len(nodes), nodes.shape[1], len(x)).cpu()
 
 
 def relative_change(change: Tensor, of: Tensor) -> float:
-    """||change|| / ||of|| of the worst sample; (n, m)."""
+    """Return ||change|| / ||of|| of the worst sample; both are (n, m)."""
     sizes = torch.linalg.vector_norm(of, dim=-1).clamp_min(torch.finfo(of.dtype).tiny)
     return float((torch.linalg.vector_norm(change, dim=-1) / sizes).max())
 
 
 def second_order(q_change: float, v_change: float, q: Tensor, r: Tensor) -> float:
-    """About how far a measured e is off after these changes; q, r (n, m)."""
+    """Estimate the error of a measured e after these relative changes; q and r are (n, m)."""
     return 0.1 * q_change * v_change * float(q.norm()) * float(r.norm()) / math.sqrt(len(q))
 
 
 def rounding_floor(network: Network, q: Tensor, r: Tensor) -> float:
-    """||e|| that the rounding of a measured e may make up; q, r (n, m)."""
+    """Return the part of ||e|| that rounding of a measured e may make up; q and r are (n, m)."""
     sizes = torch.linalg.vector_norm(q, dim=-1) * torch.linalg.vector_norm(r, dim=-1)
     scale = float(network.y.norm()) + float(sizes.norm()) / math.sqrt(q.shape[1])
     return ROUNDING * float(torch.finfo(q.dtype).eps) * scale

@@ -1,4 +1,4 @@
-"""A window of a kinked activation that was taken, as far as weights inside it need it."""
+"""Nodes and monitored entries of the last window, from which weights inside it follow."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,14 @@ from deq.training.windows.polynomials import lagrange
 
 @dataclass(frozen=True)
 class Passage:
-    """A window's nodes and monitored entries.
+    """Nodes and monitored entries of a window of a kinked activation.
 
     Attributes:
-        steps: of the nodes; z, r: (L, n, m) there.
-        g: (M, m); sample: (M,); nu: (h + 1, M), see `monitored`.
+        steps: GD steps of the nodes.
+        z, r: (L, n, m) phi(q) and mask * v at the nodes.
+        g: (M, m) responses of the entries (see `monitored`).
+        sample: (M,) sample of each entry.
+        nu: (h + 1, M) jumps of the entries at every step.
     """
 
     steps: list[int]
@@ -32,12 +35,17 @@ class Passage:
 
     @classmethod
     def of(cls, window: KinkedPath) -> "Passage":
-        """Keep what a window is made of."""
+        """Take the nodes and monitored entries of a window."""
         nodes, monitored = window.nodes, window.monitored
         return cls(nodes.steps, nodes.z, nodes.r, monitored.g, monitored.sample, window.nu)
 
     def terms_back(self, path: Tensor, step: int) -> Terms:
-        """The terms from a GD step inside the window to its end; `path` (h + 1, n) is e."""
+        """Return the low-rank terms from a step inside the window to its end.
+
+        Args:
+            path: (h + 1, n) e along the window.
+            step: a GD step inside it.
+        """
         first, last = self.steps[0], self.steps[-1]
         ends = [step - first, last - first]
         basis = lagrange(self.steps, torch.arange(first, last + 1))
@@ -49,7 +57,7 @@ class Passage:
         return Terms(self.z, self.r, (c[1] - c[0])[None], (b[1] - b[0])[None], jumps)
 
     def state(self) -> State:
-        """Return all of it."""
+        """Return all attributes, as plain data and tensors."""
         return state_dict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Polynomials in time through the nodes of a window: where the nodes lie, and their basis.
+"""Steps of a window's nodes, and Lagrange's basis of the polynomials through them.
 
 Time is tau = log(s + SHIFT) of a GD step s: training slows down as it goes on, and in tau
 equilibria and adjoints change about equally fast from the first step to the last.
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Steps that count as one unit of time at the start.
+# Steps added to s in tau = log(s + SHIFT), so that tau is finite at step 0.
 SHIFT = 10.0
 
 
 def tau(steps: Tensor) -> Tensor:
-    """log(s + SHIFT) of GD steps; float64."""
+    """Return log(s + SHIFT) of GD steps; float64."""
     return torch.log(steps.double() + SHIFT)
 
 
 def lagrange(nodes: Sequence[int], steps: Tensor) -> Tensor:
-    """Lagrange's basis through the nodes, at some steps; (T,) to (T, L) float64.
+    """Return Lagrange's basis through L nodes at T steps; (T,) to (T, L) float64.
 
     A polynomial with the values x_k (L, ...) at the nodes is sum_k basis[:, k] x_k.
     """
@@ -33,12 +33,12 @@ def lagrange(nodes: Sequence[int], steps: Tensor) -> Tensor:
 
 
 def node_steps(start: int, length: int, degree: int) -> list[int]:
-    """Steps of the nodes of a window: Chebyshev-Lobatto points of tau, rounded, rising.
+    """Return the nodes' steps, rising: Chebyshev-Lobatto points of tau, rounded to steps.
 
     Args:
         start: the window's first step.
-        length: its steps; the last node is at start + length.
-        degree: of the polynomial; lower where the window has fewer steps.
+        length: the window's steps; the last node is at start + length.
+        degree: degree of the polynomial; a window of fewer steps has fewer nodes.
     """
     degree, end = min(degree, length), start + length
     low, high = math.log(start + SHIFT), math.log(end + SHIFT)
@@ -51,12 +51,12 @@ def node_steps(start: int, length: int, degree: int) -> list[int]:
 
 
 def following(length: float, start: int, factor: float) -> float:
-    """Length of a window whose extent in tau is `factor` times that of the one before.
+    """Return the length of a window that follows another one.
 
     Args:
-        length: of the window before, which ended at `start`.
-        start: where the next one begins.
-        factor: ratio of their extents in tau.
+        length: steps of the window before.
+        start: step at which that one ends and the next begins.
+        factor: ratio of the next window's extent in tau to that of the window before.
     """
     now = start + SHIFT
     exponent = min(factor * math.log(now / (now - length)), 50.0)

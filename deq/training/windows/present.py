@@ -1,4 +1,4 @@
-"""The state of a trial between two windows."""
+"""State of a trial between two windows."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,12 @@ from deq.training.windows.window import Accuracy, accuracy_at
 
 @dataclass
 class Present:
-    """A trial at the GD step that its weights are at.
+    """State of a trial at the present step.
 
     Attributes:
-        network: its weights at the present step; moved in place.
-        now: the present state alone; e: (n,) float64 there.
+        network: the weights at the present step; updated in place.
+        now: pre-activations and adjoints at the present step, L = 1.
+        e: (n,) float64, the error at the present step.
     """
 
     network: Network
@@ -29,13 +30,18 @@ class Present:
         return self.now.steps[0]
 
     def accuracy(self, tol: float, most: float) -> Accuracy:
-        """Return the accuracy that the next window can be asked for; see `Accuracy`."""
+        """Return the accuracy that the next window can meet; see `accuracy_at`."""
         return accuracy_at(self.network, self.now, self.e, tol, most)
 
-    def settle(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
-        """Solve for the present state from q and v, (n, m), until its e is resolved.
+    def move_to(self, step: int, q: Tensor, v: Tensor, e: Tensor, accuracy: Accuracy) -> FixedPoint:
+        """Solve for the state at a new present step, whose weights the network has already.
 
-        Where rounding is a large part of it, e (n,) stays as it was followed.
+        Args:
+            step: the new present step.
+            q: (n, m) pre-activations to begin with.
+            v: (n, m) adjoints to begin with.
+            e: (n,) float64, the followed error; it is kept if rounding is a large part of it.
+            accuracy: tolerance of e.
         """
         solution = solve_at(self.network, no_terms(self.network), q, v, accuracy)
         followed = accuracy.floor > SHARE * accuracy.tol * float(e.norm())

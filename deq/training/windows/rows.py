@@ -1,4 +1,4 @@
-"""Rows of the trajectory inside a window: losses of every step, eigenvalues at the cadence."""
+"""Rows of the trajectory inside a window: losses at all steps, eigenvalues at some."""
 
 import copy
 
@@ -12,18 +12,18 @@ from deq.training.windows.window import Window
 
 AnyWindow = Window | KinkedPath
 
-# Steps whose Gram matrices are decomposed at once.
+# Number of steps whose Gram matrices are decomposed at once.
 CHUNK = 64
 
 
 def losses(e: Tensor) -> list[float]:
-    """Phi = 1/2 ||e||^2 of errors (T, n)."""
+    """Return the losses 1/2 ||e||^2 of errors e (T, n)."""
     values: list[float] = (0.5 * e.square().sum(-1)).tolist()
     return values
 
 
 def end_of_training(course: Course, window: AnyWindow) -> int | None:
-    """Steps from the window's start after which the trial ends; None where it does not."""
+    """Return the steps from the window's start after which the trial ends; None if it goes on."""
     first, probe = window.nodes.steps[0], copy.copy(course)
     start = course.rows[0]
     for k, loss in enumerate(losses(window.e[1:]), start=1):
@@ -35,10 +35,14 @@ def end_of_training(course: Course, window: AnyWindow) -> int | None:
 
 
 def rows_inside(window: AnyWindow, every: int) -> list[Row]:
-    """Rows of the steps between a window's two ends.
+    """Return the rows of the steps between the first and the last step of a window.
 
-    Eigenvalues and the gradient's norm, (e^T H e)^(1/2), are those of the window's polynomials,
-    at the steps that `every` divides; ||W||_2 is not known there.
+    Eigenvalues and the norm of the gradient, (e^T H e)^(1/2), follow from the window's
+    polynomials. ||W||_2 is not computed inside a window.
+
+    Args:
+        window: a window that has been solved.
+        every: diagnostics.every; eigenvalues are computed at the steps that it divides.
     """
     first, count = window.nodes.steps[0], len(window.e) - 1
     rounding = float(torch.finfo(window.nodes.q.dtype).eps)
@@ -55,7 +59,7 @@ def rows_inside(window: AnyWindow, every: int) -> list[Row]:
 
 
 def _spectra(window: AnyWindow, places: list[int]) -> list[Row]:
-    """Eigenvalues and gradient norms at some steps, counted from the window's start."""
+    """Return eigenvalues and gradient norms at some steps, counted from the window's start."""
     g, b = window.grams(places)
     h, e = tangent(g, b, window.network.xx), window.e[places]
     spectra = {

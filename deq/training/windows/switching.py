@@ -1,4 +1,4 @@
-"""The error e and the monitored pre-activations through all GD steps of a window.
+"""Compute the error e and the monitored pre-activations at all GD steps of a window.
 
 In n + M dimensions, with X the samples' inputs, K = Z^T Z + X^T X, A_i = g_i . R0 (n,) and
 nu(s) the jumps of the monitored adjoints (see `monitored`):
@@ -6,8 +6,8 @@ nu(s) the jumps of the monitored adjoints (see `monitored`):
     Q_i(s+1) = Q_i(s) - eta w_i(s) + forcing,  w = (A K) e + (gg K) (nu e_b),
     e(s+1) = e(s) - eta [H~ e + sum_i (mean nu_i) w_i + (A K)^T (nu e_b)](s) + forcing,
 
-rows of K taken at the entries' samples. Which slope an entry has follows from the sign of its
-Q at every step: entries cross zero, switch at every other step, or slide along it by themselves.
+with the rows of K at the entries' samples. The sign of Q_i at a step gives the entry's slope
+there, so crossing and sliding need no special treatment.
 Shapes: L nodes, h steps, n samples, M entries; float64 in numpy.
 """
 
@@ -19,21 +19,25 @@ from scipy import sparse
 from torch import Tensor
 
 Array = NDArray[np.float64]
-# Parts of a window in which K and A are constant where they act on monitored entries.
+# Number of parts of a window; in each, K and A of the monitored entries are constant.
 PARTS = 16
 
 
 @dataclass(frozen=True)
 class Switching:
-    """A window's model in n + M dimensions.
+    """Recursion of a window in n + M dimensions.
 
     Attributes:
-        basis, half: (h + 1, L) Lagrange's basis at the steps and half a step later.
+        basis: (h + 1, L) Lagrange's basis at the steps.
+        half: (h + 1, L) Lagrange's basis half a step later.
         tangents: (L, n, n) H~ of R0 at the nodes.
-        inner: (L, M, n) g . R0 at the nodes; kernels: (L, n, n) K there.
+        inner: (L, M, n) g . R0 at the nodes.
+        kernels: (L, n, n) K at the nodes.
         v0: (L, M) V0 of the entries at the nodes.
-        gg, coupling: (M, M) of `Monitored`; sample: (M,).
-        slopes: (M,) those of the window's start; low, high: those of phi.
+        gg, coupling: (M, M), see `Monitored`.
+        sample: (M,) sample of each entry.
+        slopes: (M,) slopes of the entries at the window's start.
+        low, high: slopes of phi left and right of the kink.
         eta: the step size.
     """
 
@@ -54,13 +58,16 @@ class Switching:
     def run(
         self, e: Tensor, q: Tensor, forcing: Tensor, q_forcing: Tensor
     ) -> tuple[Array, Array, Array]:
-        """E (h + 1, n), Q (h + 1, M) and nu (h + 1, M) at every step, from the first ones.
+        """Take all steps of the window.
 
         Args:
-            e: (n,) at the start.
-            q: (M,) at the start.
-            forcing: (L, n) at the nodes; its polynomial's differences are added to e.
-            q_forcing: (L, M), the same of q.
+            e: (n,) the error at the start.
+            q: (M,) pre-activations of the entries at the start.
+            forcing: (L, n) at the nodes; the differences of its polynomial are added to e.
+            q_forcing: (L, M) at the nodes; the differences of its polynomial are added to q.
+
+        Returns:
+            e (h + 1, n), q (h + 1, M) and nu (h + 1, M) at every step.
         """
         basis, count = self.basis.numpy(), self.basis.shape[1]
         h, n, entries = len(basis) - 1, len(e), len(q)
@@ -108,7 +115,7 @@ class Switching:
         return all_e, all_q, all_nu
 
     def _blocks(self) -> Array:
-        """-eta [[0, (A K)^T], [A K, gg K]] of each part; (parts, n + M, n + M)."""
+        """Return -eta [[0, (A K)^T], [A K, gg K]] of each part; (parts, n + M, n + M)."""
         h, at = len(self.basis) - 1, self.sample
         length = max(1, -(-h // PARTS))
         middles = np.minimum(np.arange(0, h, length) + length // 2, h)

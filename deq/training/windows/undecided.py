@@ -1,4 +1,4 @@
-"""Entries that come so close to zero that a window cannot tell on which side they stay."""
+"""Undecided entries: so close to zero that a window does not determine their side."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,12 @@ from torch import Tensor
 
 from deq.training.windows.kinked_window import KinkedWindow
 
-# Multiple of tol by which an entry must change the loss's rate to have weight.
+# Relative change of the loss's rate, in tol, from which an undecided entry is weighty.
 WEIGHTY = 10.0
-# Last part of a window in which the sides are compared, and changes of sign of an entry that
-# slides there: its side at one step says nothing.
-LAST, SLIDES = 0.8, 4
+# Share of a window after which the sides of an entry are compared.
+LAST = 0.8
+# Changes of sign in a window from which an entry slides; it has no side then.
+SLIDES = 4
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Undecided:
     """Undecided entries of a window.
 
     Attributes:
-        count: how many there are; weighty: how many of them have weight.
-        first: step, counted from the window's start, from which one with weight is undecided.
+        count: number of undecided entries.
+        weighty: number of undecided entries that are weighty.
+        first: first step, counted from the window's start, at which one of these has no side.
     """
 
     count: int = 0
@@ -30,10 +32,10 @@ class Undecided:
 
 
 def undecided(window: KinkedWindow) -> Undecided:
-    """The entries that end on another side when all begin at q +- their uncertainty.
+    """Count the entries that end on another side when q begins at +- its uncertainty.
 
-    Their weight is the share by which a change of their slope at the window's end changes
-    e^T H e, the rate of the loss.
+    The weight of an entry is the relative change of e^T H e, the rate of the loss, with its
+    slope at the window's end.
     """
     if not len(window.monitored):
         return Undecided()
@@ -50,7 +52,7 @@ def undecided(window: KinkedWindow) -> Undecided:
 
 
 def weights(window: KinkedWindow) -> Tensor:
-    """Relative change of e^T H e with the slope of each entry, at the window's end; (M,)."""
+    """Return the relative change of e^T H e with each entry's slope at the window's end; (M,)."""
     model, e, at = window.model, window.e[-1], window.monitored.sample
     rows = (model.inner[-1] * model.kernels[-1][at]) @ e
     jump = (model.high - model.low) * model.v0[-1]

@@ -29,20 +29,29 @@ from deq.training.windows.low_rank import (
 from deq.training.windows.nodes import Nodes, States, rounding_floor
 from deq.training.windows.polynomials import lagrange
 
-# The most maps of a window's nodes, and the most measurements once they have met their goal.
-MOST_MAPS, MOST_POLISH = 40, 3
-# Of tol: what interpolation and what measured errors may leave, and how far Q and V are solved.
-INTERPOLATION, LEFT, CHANGE = 0.5, 0.3, 3.0
-# Multiples of the rounding floor below which no error of e is told from rounding.
+# Maps of a window's nodes after which it is rejected.
+MOST_MAPS = 40
+# Measurements of e, once the nodes meet their goal, after which the window is rejected.
+MOST_POLISH = 3
+# Error of e that interpolation may leave, in tol.
+INTERPOLATION = 0.5
+# Difference between measured and followed e that may be left, in tol.
+LEFT = 0.3
+# Relative change of q and v under a map at which a node counts as solved, in tol.
+CHANGE = 3.0
+# Errors of e below this multiple of the rounding floor cannot be told from rounding.
 ROUNDED = 3
 
-
-# Slopes of a state, given q and phi(q).
+# Function of q and phi(q), (n, m) each, that returns the slopes (n, m).
 Slopes = Callable[[Tensor, Tensor], Tensor]
 
 
 class RejectedError(Exception):
-    """A window is not taken. `error` is that of its e, where it is known, else infinite."""
+    """A window is not taken.
+
+    Attributes:
+        error: relative error of its e; infinite where it is not known.
+    """
 
     def __init__(self, error: float) -> None:
         super().__init__(error)
@@ -51,12 +60,12 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What is asked of a window.
+    """Accuracy and cost that a window must meet.
 
     Attributes:
-        tol: the error of e(s) relative to ||e(s)||, at every step.
-        floor: ||e|| that rounding makes up.
-        most: products, thin ones at n / m, that may be spent on the window.
+        tol: greatest error of e(s) relative to ||e(s)||, at every step s.
+        floor: part of ||e|| that rounding makes up.
+        most: products that the window may cost, thin ones counted n / m.
     """
 
     tol: float
@@ -65,13 +74,13 @@ class Accuracy:
 
 
 class Window:
-    """A window that is being solved for.
+    """A window of a smooth activation, while it is solved for and after.
 
     Attributes:
-        nodes: its nodes.
-        basis: (h + 1, L) Lagrange's basis at its steps.
-        e: (h + 1, n) float64.
-        error: of e, relative, left by interpolation.
+        nodes: states at the window's nodes.
+        basis: (h + 1, L) Lagrange's basis at the window's steps.
+        e: (h + 1, n) float64, the error at every step.
+        error: relative error of e that interpolation leaves.
     """
 
     def __init__(
@@ -82,11 +91,19 @@ class Window:
         older: tuple[int, Tensor] | None,
         accuracy: Accuracy,
     ) -> None:
-        """Begin with e = start (n,) at the first node, H~ at a node before it in `older`."""
+        """Set up a window that `solve` iterates.
+
+        Args:
+            network: the weights at the first node.
+            nodes: states to begin with.
+            start: (n,) float64, e at the first node.
+            older: step and H~ of a node before the window; None where there is none.
+            accuracy: what the window must meet.
+        """
         self.network, self.nodes, self.older, self.accuracy = network, nodes, older, accuracy
         first, last = nodes.steps[0], nodes.steps[-1]
         self.basis = lagrange(nodes.steps, torch.arange(first, last + 1))
-        self._start, self._begun = start, network.total()
+        self._start, self._cost_before = start, network.total()
         self._forcing = start.new_zeros(len(nodes.steps), len(start))
         self._measured: dict[int, Tensor] = {}
         self._noise = accuracy.floor
@@ -96,28 +113,35 @@ class Window:
     def solve(self, guess: States) -> None:
         """Iterate until e is right to the tolerance.
 
+        Args:
+            guess: states before the window; its far nodes are predicted from them.
+
         Raises:
-            RejectedError: it is not, or costs too much.
+            RejectedError: e is not right to the tolerance, or the window costs too much.
         """
         self._near_half(guess)
         self._converge()
         self._polish()
 
     def terms(self, ends: list[int]) -> Terms:
-        """The terms of low rank at these steps, counted from the window's start."""
+        """Return the low-rank terms at `ends`, steps counted from the window's start."""
         return self.nodes.terms(*moments(self.basis, self.e, ends))
 
     def state(self, place: int) -> tuple[Tensor, Tensor]:
-        """Q and v, (n, m), at a step counted from the window's start."""
+        """Return q and v, (n, m) each, at step `place`, counted from the window's start."""
         states = self.nodes.states.at([self.nodes.steps[0] + place])
         return states.q[0], states.v[0]
 
     def slopes(self, place: int) -> Slopes:
-        """The slopes at a step counted from the window's start, given q and phi(q)."""
+        """Return the function that gives the slopes at step `place`: phi' itself."""
         return self.network.phi.derivative_at
 
     def grams(self, places: list[int]) -> tuple[Tensor, Tensor]:
-        """Inner products of z and of r, (T, n, n), at steps counted from the window's start."""
+        """Return inner products of z and of r, (T, n, n) each.
+
+        Args:
+            places: T steps, counted from the window's start.
+        """
         basis, nodes = self.basis[places], self.nodes
         pairs = (basis[:, :, None] * basis[:, None, :]).flatten(1)
         g, b = (
@@ -130,7 +154,7 @@ class Window:
         return self.nodes.steps[node] - self.nodes.steps[0]
 
     def _trace(self) -> None:
-        """E along the window from the nodes as they are."""
+        """Compute e along the window from the present nodes."""
         nodes, network = self.nodes, self.network
         self.tangents = half_step_tangents(nodes.steps, nodes.zz, nodes.rr, network.xx)
         self.e = recursion(self.basis, self.tangents, network.eta, self._start, self._forcing)
@@ -138,10 +162,10 @@ class Window:
             raise RejectedError(math.inf)
 
     def _map(self, active: list[int]) -> list[int]:
-        """One map of the active nodes; e is measured there. The nodes again."""
+        """Map the active nodes once, and measure e there; return `active`."""
         network, nodes = self.network, self.nodes
         cost = map_cost(len(active), len(nodes.steps), *network.p.shape)
-        if network.total() - self._begun + cost > self.accuracy.most:
+        if network.total() - self._cost_before + cost > self.accuracy.most:
             raise RejectedError(math.inf)
         terms = self.terms([self._place(k) for k in active])
         a = output_weights(network, terms)
@@ -156,7 +180,7 @@ class Window:
         return active
 
     def _near_half(self, guess: States) -> None:
-        """Map the near half of the nodes once, and start the far half from there."""
+        """Map the near half of the nodes once, and predict the far half from them."""
         nodes, degree = self.nodes, len(self.nodes.steps) - 1
         if degree <= 2 or guess.steps[-1] >= nodes.steps[-1]:
             return
@@ -195,7 +219,7 @@ class Window:
         raise RejectedError(math.inf)
 
     def _polish(self) -> None:
-        """Measure again where what is left matters, until it does not."""
+        """Measure e at all nodes and correct it, until the differences left are small."""
         tol, nodes = self.accuracy.tol, self.nodes
         every = list(range(1, len(nodes.steps)))
         for _ in range(MOST_POLISH):
@@ -213,19 +237,19 @@ class Window:
         raise RejectedError(self.error)
 
     def _goal(self) -> float:
-        """Changes that are small enough: e is measured right to second order in them."""
+        """Return the change of nodes that is small enough; measured e is off by its square."""
         tol, end = self.accuracy.tol, float(self.e[-1].norm())
         scale = max(end, 20 * self.accuracy.floor / tol)
         sizes = float(self.nodes.q[-1].norm()) * float(self.nodes.r[-1].norm())
         return min(CHANGE * tol, math.sqrt(tol * scale * math.sqrt(self.e.shape[1]) / sizes))
 
     def _left(self, node: int) -> float:
-        """Measured e less that of the recursion, relative."""
+        """Return ||measured e - followed e|| / ||followed e|| at a node."""
         e = self.e[self._place(node)]
         return float((self._measured[node] - e).norm() / e.norm())
 
     def _correct(self, active: list[int]) -> None:
-        """Newton's step of the forcing by what was measured, where that is above noise."""
+        """Correct the forcing by a Newton step, where measured e differs by more than noise."""
         least = max(0.02 * self.accuracy.tol, 3 * self._noise / float(self.e[-1].norm()))
         if max(self._left(k) for k in active) > least:
             for k in active:
@@ -237,18 +261,43 @@ class Window:
 
 
 def map_cost(active: int, nodes: int, n: int, m: int) -> float:
-    """Products of one map of so many of the nodes, thin ones at n / m: the nodes' included."""
+    """Return the products of one map of a window's nodes, thin ones counted n / m.
+
+    Inner products of the nodes are included.
+
+    Args:
+        active: number of nodes that are mapped.
+        nodes: number of all nodes.
+        n: number of samples.
+        m: width.
+    """
     return active * (2 + (2 * nodes + (2 * nodes - active + 1)) * n / m)
 
 
 def window_cost(tol: float, degree: int, n: int, m: int, *, kinked: bool = False) -> float:
-    """About what a window takes: maps of its nodes, one a digit of tol, and the move to its end."""
+    """Estimate the products of a window: about one map a digit of tol, and the move to its end.
+
+    Args:
+        tol: the window's tolerance.
+        degree: degree of the polynomials.
+        n: number of samples.
+        m: width.
+        kinked: whether the activation has a kink.
+    """
     maps = max(-math.log10(tol) - 1, 3.0) + (3.0 if kinked else 0.0)
     return maps * map_cost(degree, degree + 1, n, m) + degree + 5
 
 
 def accuracy_at(network: Network, states: States, e: Tensor, tol: float, most: float) -> Accuracy:
-    """What can be asked of a window from the last of these states on, where e (n,) is known."""
+    """Return the accuracy that a window can meet which begins at the last of these states.
+
+    Args:
+        network: the weights there.
+        states: at rising GD steps.
+        e: (n,) float64, the error at the last of them.
+        tol: tolerance that is wanted; where rounding is larger, the result's is looser.
+        most: products that the window may cost, thin ones counted n / m.
+    """
     q, v = states.q[-1], states.v[-1]
     floor = rounding_floor(network, q, network.phi.derivative(q) * v)
     size = max(float(e.norm()), torch.finfo(torch.float64).tiny)
