@@ -177,3 +177,15 @@ def test_the_architecture_names_modules_and_folders_that_exist():
     for package in ("sweeps", "deq"):
         for init in (ROOT / package).glob("*/__init__.py"):
             assert f"`{init.parent.name}/`" in page or f"`{init.parent.name}`" in page
+
+
+def test_environment_variables_are_listed():
+    page = (ROOT / "docs/exit-codes.md").read_text()
+    sources = [*(ROOT / "sweeps").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
+    pattern = r"environ(?:\.get)?[(\[]\"(\w+)|\$\{(?:oc\.env|env_or):(\w+)|_VARIABLE = \"(\w+)\""
+    texts = [path.read_text() for path in sources]
+    read = {name for text in texts for names in re.findall(pattern, text) for name in names}
+    read -= {"", "NAME", "BREAKS", "COMP_LINE", "PYTHONPATH"}  # the shell's, and Python's
+    assert {"SWEEPS_OUTPUT", "RAY_ADDRESS", "SWEEPS_COMMIT"} <= read
+    for name in read:
+        assert f"`{name}`" in page, name

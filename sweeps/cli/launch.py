@@ -56,9 +56,9 @@ def run(
     where `search.condition` ceases to hold. `early_stopping=asha` stops trials that do worse
     than others.
 
-    Exit codes: 0 complete, 1 a trial failed or the disk is full, 2 the command is wrong and
-    nothing was started, 3 every trial has a result but MLflow has not received all of them
-    (`sweeps sync` sends the rest), 130 interrupted, or stopped by `sweeps
+    Exit codes: 0 complete, 1 a trial failed, the disk is full or the Ray cluster is lost, 2 the
+    command is wrong and nothing was started, 3 every trial has a result but MLflow has not
+    received all of them (`sweeps sync` sends the rest), 130 interrupted, or stopped by `sweeps
     stop`, the sweep or some of its trials.
     """
     if why and not only_plan:
