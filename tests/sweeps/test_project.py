@@ -64,6 +64,19 @@ def test_configs_are_found_here_and_by_name_and_hash_alike_wherever_they_lie(pro
     assert inside("show", "experiment=first", cwd=tmp_path).returncode == 2
 
 
+def test_settings_of_a_machine_are_used_if_they_exist_and_an_experiment_wins(project):
+    local = HEAD + b"train: {steps: 7, eta: 0.25}\ncluster: {cpus_per_trial: 3}\n"
+    written(project / "conf", local__default=local)
+    shown = inside("show", "train.eta=0.125", cwd=project)
+    assert "# local/default.yaml" in shown.stdout, shown.stderr
+    config = from_yaml(shown.stdout)
+    assert (config["train"]["steps"], config["train"]["eta"]) == (7, 0.125)
+    assert config["cluster"]["cpus_per_trial"] == 3
+    config = from_yaml(inside("show", "experiment=first", cwd=project).stdout)
+    assert (config["train"]["steps"], config["train"]["eta"]) == (20, 0.25)
+    assert config["cluster"]["name"] == "inline"
+
+
 def test_the_named_folder_comes_first_then_the_one_here_then_ours(project, tmp_path):
     first = written(tmp_path / "named", data__mine=DATA.replace("n: 8", "n: 6"))
     written(project / "conf", data__digits=DATA.replace("n: 8", "n: 7"))
