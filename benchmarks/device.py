@@ -25,7 +25,7 @@ from deq.data import SphereConfig, load
 from deq.linalg.hardware import forbid_tf32, hardware
 from deq.models.memory import memory
 from deq.training import lookahead
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 # 1.25 times the cost of 3.6 products, the goal for a smooth activation.
 GOALS = {"time over three products": "at most 1.5, smooth"}
@@ -67,13 +67,13 @@ def training(
     config = trial(name, size, steps, precision)
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
-    run = Descent([config], [load(config.data)], device)
+    run = GradientDescent([config], [load(config.data)], device)
     steps_of_run, times = iter(run), []
     m, n = size[0], size[1]
     for _ in range(steps):
         times.append(wall_seconds(lambda: next(steps_of_run), device))
     product = 2 * m * m * n / rate(m, n, device)
-    rows = run.courses[0].rows
+    rows = run.runs[0].rows
     products = statistics.fmean(row["products"] for row in rows)
     used = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else 0
     return [
@@ -92,7 +92,7 @@ def torchdeq(name: str, config: TrialConfig, m: int, device: str, engine: float)
     """Measure TorchDEQ's Picard from a cold start at the first weights; nothing for large m."""
     if m > 8192:
         return []
-    data, run = load(config.data), Descent([config], [load(config.data)], device)
+    data, run = load(config.data), GradientDescent([config], [load(config.data)], device)
     pack = run.groups[0].pack
     x, y = data.x.mT.float().to(device), data.y.float().to(device)
     at = Weights(pack.w[0], pack.p[0], pack.a[0], x, y)

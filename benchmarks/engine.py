@@ -52,7 +52,7 @@ from deq.config import (
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.linalg.hardware import set_threads
 from deq.training.diagnostics import Spectra
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.pack import Pack
 
 # Goals at m >= 1024, n >= 128, tol 1e-6, for a smooth and for a kinked activation.
@@ -114,8 +114,8 @@ class Run:
         trial = case.trial
         data = load(trial.data)
         self.x, self.y = data.x.mT.float(), data.y.float()
-        self.descent = Descent([trial], [data])
-        self.pack, self.course = self.descent.groups[0].pack, self.descent.courses[0]
+        self.descent = GradientDescent([trial], [data])
+        self.pack, self.run = self.descent.groups[0].pack, self.descent.runs[0]
         self.thin = self.pack.thin_products
         self.cost: list[float] = []  # CPU seconds of every GD step
         self.diagnostics: list[float] = []  # of those, the diagnostics
@@ -140,7 +140,7 @@ class Run:
         with products_timed() as spent:
             self.cost.append(seconds(lambda: next(self._steps)))
         self.product_seconds.append(sum(spent))
-        return self.course.status is None
+        return self.run.status is None
 
     def gradient(self) -> Tensor:
         """Return the gradient in w at the weights before the last step."""
@@ -187,7 +187,7 @@ def measure(case: Case) -> list[tuple[str, Any]]:
 def _compare(
     run: Run, peers: dict[str, Peer], at: Weights, phi: Activation, findings: Findings
 ) -> None:
-    rows = run.course.rows
+    rows = run.run.rows
     if rows[-1]["loss"] < RESOLVED * rows[0]["loss"]:
         return  # in float32, e and every gradient are rounding here
     exact = exact_gradient(at, phi)
@@ -209,7 +209,7 @@ def _error(gradient: Tensor, exact: Tensor) -> float:
 
 
 def _summary(case: Case, run: Run, findings: Findings) -> list[tuple[str, Any]]:
-    rows = run.course.rows
+    rows = run.run.rows
     products = [row["products"] for row in rows]
     low = low_products(rows)
     half = len(products) // 2

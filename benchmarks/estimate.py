@@ -17,7 +17,7 @@ from benchmarks.timing import report
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, load
 from deq.linalg.hardware import set_threads
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.integrator_cost import integrator_cost
 
 NAMES = ("tanh", "softplus", "sigmoid", "gelu", "sin", "gaussian")
@@ -94,17 +94,17 @@ def kinked() -> Iterator[TrialConfig]:
 
 def ratio(config: TrialConfig) -> float:
     """Estimated over taken products, of the steps that were taken before it converged."""
-    descent = Descent([config], [load(config.data)])
+    descent = GradientDescent([config], [load(config.data)])
     for _ in descent:
         pass
-    (course,) = descent.courses
-    steps = max(len(course.rows) - 1, 1)
+    (run,) = descent.runs
+    steps = max(len(run.rows) - 1, 1)
     taken = TrainConfig(steps, integrator_tol=config.train.integrator_tol, integrator="windows")
     plain = TrialConfig(config.data, config.model, taken, config.solver)
-    guess = integrator_cost(plain, course.dataset.y.shape[0])
+    guess = integrator_cost(plain, run.dataset.y.shape[0])
     expected = guess.steps if config.train.integrator == "steps" else guess.windows
     assert expected is not None, "windows can be used in all of them"
-    return expected / course.products
+    return expected / run.products
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from deq.data import SphereConfig, load
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import set_threads
 from deq.models.memory import pack_size
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 GOALS = {"packed over one after the other": "below 1 where pack_size packs"}
 
@@ -35,10 +35,10 @@ def trials(activation: str, width: int, samples: int, steps: int, pack: int) -> 
 
 def run(configs: list[TrialConfig], dataset: Dataset, device: str) -> list[float]:
     """Train trials as one pack; return their last losses."""
-    descent = Descent(configs, [dataset] * len(configs), device)
+    descent = GradientDescent(configs, [dataset] * len(configs), device)
     for _ in descent:
         pass
-    return [course.rows[-1]["loss"] for course in descent.courses]
+    return [training_run.rows[-1]["loss"] for training_run in descent.runs]
 
 
 def measure(configs: list[TrialConfig], device: str, repeats: int) -> list[tuple[str, Any]]:

@@ -24,7 +24,7 @@ from benchmarks.timing import Spread, report, seconds, with_goals
 from deq.config import DiagnosticsConfig, Dtype, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, load
 from deq.linalg.hardware import set_threads
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 # GD steps before the first block, for predictions to have a history, and those of a block.
 FIRST, BLOCK = 50, 40
@@ -46,7 +46,7 @@ class Case:
         """Description in one line."""
         return f"{self.activation}, m {self.width}, {self.dtype}, pack of {self.pack}"
 
-    def descent(self, samples: int) -> Descent:
+    def descent(self, samples: int) -> GradientDescent:
         """Return the descent of the pack, without a limit of steps."""
         trials = [
             TrialConfig(
@@ -60,7 +60,7 @@ class Case:
             )
             for seed in range(self.pack)
         ]
-        return Descent(trials, [load(trials[0].data)] * self.pack)
+        return GradientDescent(trials, [load(trials[0].data)] * self.pack)
 
 
 CASES = [
@@ -94,7 +94,7 @@ def measure(case: Case, samples: int, steps: int) -> list[tuple[str, Any]]:
         unit = _product_seconds(pack.w, pack.p)
         costs.append(seconds(lambda: _take(taken, BLOCK)) / BLOCK)
         units.append((unit + _product_seconds(pack.w, pack.p)) / 2)
-        rows = [row for course in descent.courses for row in course.rows[-BLOCK:]]
+        rows = [row for run in descent.runs for row in run.rows[-BLOCK:]]
         products.append(statistics.fmean(row["products"] for row in rows) + pack.thin_products)
         ratios.append(costs[-1] / (units[-1] * products[-1]))
     with Operations() as operations:  # type: ignore[no-untyped-call]

@@ -41,11 +41,11 @@ def trainable(config: dict[str, Any], plains: list[dict[str, Any]], steps_too: b
     deq.set_threads(1)
     trial = trial_from_plain(plains[config["trial"]])
     for descent in deq.train_pack([trial], device="cpu"):
-        course = descent.courses[0]
-        if steps_too and course.rows:
-            row = course.rows[-1]
+        run = descent.runs[0]
+        if steps_too and run.rows:
+            row = run.rows[-1]
             tune.report({k: row[k] for k in MEASURED if math.isfinite(row[k])})
-    tune.report(deq.compare(course).summary)
+    tune.report(deq.compare(run).summary)
 
 
 class Ends(tune.Callback):  # type: ignore[misc]

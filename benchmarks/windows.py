@@ -26,7 +26,7 @@ from deq.config import KINKED_TOL, SMOOTH_TOL, ModelConfig, SolverConfig, TrainC
 from deq.data import DigitsConfig, load
 from deq.linalg.hardware import set_threads
 from deq.training.comparison import Outcome, train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 SHARE, RATIO = (
     "products over the floor of 3 a step",
@@ -146,7 +146,7 @@ def _rate_error(windows: Outcome, exact: Outcome) -> float:
 def _peer(case: Case) -> float:
     """Cost of a gradient by TorchDEQ's best solver, in products; NaN where it is not installed."""
     data, phi = load(case.windows.data), activation(case.activation)
-    pack = Descent([case.single], [data]).groups[0].pack
+    pack = GradientDescent([case.single], [data]).groups[0].pack
     at = Weights(pack.w[0], pack.p[0], pack.a[0], data.x.mT, data.y)
     unit, costs = product_seconds(at.w, at.p), []
     for solver, warm in CONTESTANTS.values():

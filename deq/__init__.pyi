@@ -39,12 +39,12 @@ from .theory.statistics import (
 from .theory.width import sufficient_width
 from .training.comparison import Outcome, columns, compare, train, train_pack
 from .training.cost import Cost, cost
-from .training.course import COLUMNS, Course, Status
 from .training.finite_depth import FiniteDepth, finite_depth
 from .training.forecast import Forecast, curves_of, forecast, last_half
-from .training.gradient_descent import Descent
+from .training.gradient_descent import Descent, GradientDescent
 from .training.integrator_cost import IntegratorCost, integrator_cost
 from .training.trained import Trained
+from .training.training_run import COLUMNS, Course, Status, TrainingRun
 from .training.weights import Weights
 from .training.weights_file import WeightsFileError, load_trained, read_weights, save_weights
 
@@ -63,6 +63,7 @@ __all__ = [
     "DigitsConfig",
     "FiniteDepth",
     "Forecast",
+    "GradientDescent",
     "IntegratorCost",
     "Kurtosis",
     "Mean",
@@ -80,6 +81,7 @@ __all__ = [
     "Status",
     "TrainConfig",
     "Trained",
+    "TrainingRun",
     "TrialConfig",
     "Weights",
     "WeightsFileError",

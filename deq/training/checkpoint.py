@@ -20,7 +20,7 @@ from deq.config import TrialConfig
 from deq.data.dataset import Dataset
 from deq.linalg.hardware import hardware
 from deq.training.files import UNFINISHED, publish, unfinished_file
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.state import State
 
 # Checkpoints kept: the newest, and one to fall back on if the disk loses the newest.
@@ -45,7 +45,7 @@ class Checkpoint:
         step: the GD step that comes next.
         stamp: identifies the trials and the environment that the checkpoint belongs to.
         metadata: plain data that the writer added.
-        state: see `Descent.state`.
+        state: see `GradientDescent.state`.
     """
 
     step: int
@@ -59,7 +59,7 @@ class Checkpoint:
         datasets: Sequence[Dataset],
         *,
         keep_weights: bool = False,
-    ) -> Descent:
+    ) -> GradientDescent:
         """Restore the descent. Only once: the tensors move out of the checkpoint.
 
         Raises:
@@ -68,7 +68,7 @@ class Checkpoint:
         state = dict(self.state)
         self.state.clear()
         try:
-            return Descent.restored(configs, datasets, state, keep_weights=keep_weights)
+            return GradientDescent.restored(configs, datasets, state, keep_weights=keep_weights)
         except OUT_OF_MEMORY:
             raise
         except Exception as error:
@@ -97,7 +97,7 @@ def _code_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def write_checkpoint(folder: Path, descent: Descent, stamp: Plain, metadata: Plain) -> Path:
+def write_checkpoint(folder: Path, descent: GradientDescent, stamp: Plain, metadata: Plain) -> Path:
     """Write a checkpoint, remove all but the newest two, and return its path.
 
     Args:

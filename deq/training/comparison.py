@@ -19,12 +19,12 @@ from deq.theory.rate_fit import RateFit, end_rates, fit_rate
 from deq.theory.rates import effective_eigenvalue
 from deq.theory.single_index import single_index_numbers
 from deq.training.checkpoint import Checkpoint
-from deq.training.course import COLUMNS, Course, Status
 from deq.training.distance import sphere_numbers
 from deq.training.finite_depth import depth_numbers
 from deq.training.forecast import Forecast, predict
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.held_out import Dynamics, losses
+from deq.training.training_run import COLUMNS, Status, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def train(config: TrialConfig, dataset: Dataset | None = None, *, device: str = 
     Raises:
         ValueError: the data set cannot be used, or the step size does not exist.
     """
-    descent = Descent([config], [dataset or load(config.data)], device)
+    descent = GradientDescent([config], [dataset or load(config.data)], device)
     for _ in descent:
         pass
-    return compare(descent.courses[0])
+    return compare(descent.runs[0])
 
 
 def train_pack(
@@ -71,14 +71,14 @@ def train_pack(
     device: str = "cpu",
     checkpoint: Checkpoint | None = None,
     keep_weights: bool = False,
-) -> Iterator[Descent]:
+) -> Iterator[GradientDescent]:
     """Train trials of one shape together; yield the descent after every GD step.
 
     Args:
         configs: the trials.
         device: cpu, cuda, cuda:1; of no effect on a checkpoint.
         checkpoint: where to continue; its tensors move into the descent.
-        keep_weights: whether `Descent.weights` also serves trials that have ended.
+        keep_weights: whether `GradientDescent.weights` also serves trials that have ended.
 
     Raises:
         ValueError: as `train`, or the trials differ in shape.
@@ -87,53 +87,53 @@ def train_pack(
     loaded = {data: load(data) for data in {config.data for config in configs}}
     datasets = [loaded[config.data] for config in configs]
     if checkpoint is None:
-        descent = Descent(configs, datasets, device, keep_weights=keep_weights)
+        descent = GradientDescent(configs, datasets, device, keep_weights=keep_weights)
     else:
         descent = checkpoint.descent(configs, datasets, keep_weights=keep_weights)
     for _ in descent:
         yield descent
 
 
-def compare(course: Course) -> Outcome:
-    """Compare a course that has ended with theory (docs/theory.md, section 6).
+def compare(run: TrainingRun) -> Outcome:
+    """Compare a run that has ended with theory (docs/theory.md, section 6).
 
     Raises:
-        ValueError: the course is still training.
+        ValueError: the run is still training.
     """
-    if course.status is None:
+    if run.status is None:
         raise ValueError("the trial is still training: compare it when it has ended")
-    summary, notes = _cost(course)
-    if course.config.model.init == "redraw":
-        summary["theory/networks_drawn"] = course.drawn
-    if course.initial is None:
-        notes["theory"] = notes["rate"] = f"the trial ended at step 0: {course.reason}"
-        return Outcome(course.status, course.reason, _measured(course), summary, notes)
-    forecast = predict(course.config, course.dataset, course.initial, course.eta)
-    trajectory = columns(course, forecast)
-    log_floor = _log_floor(course, course.initial, trajectory)
+    summary, notes = _cost(run)
+    if run.config.model.init == "redraw":
+        summary["theory/networks_drawn"] = run.drawn
+    if run.initial is None:
+        notes["theory"] = notes["rate"] = f"the trial ended at step 0: {run.reason}"
+        return Outcome(run.status, run.reason, _measured(run), summary, notes)
+    forecast = predict(run.config, run.dataset, run.initial, run.eta)
+    trajectory = columns(run, forecast)
+    log_floor = _log_floor(run, run.initial, trajectory)
     theory = forecast.theory()
     for numbers, missing in (
         theory,
         bound_flags(trajectory, log_floor),
-        weight_flags(trajectory, course.initial, forecast.lipschitz),
-        depth_numbers(course.config, course.dataset, course.initial.norm_w, forecast.limit),
-        _equivalents(course, forecast),
-        _movement(course, trajectory, theory[0].get("theory/delta")),
-        sphere_numbers(course.config.train, course.sphere, course.output_sphere),
-        _generalisation(course),
-        single_index_numbers(course.config, course.dataset, course.eta),
-        _rates(course, forecast, trajectory, log_floor),
+        weight_flags(trajectory, run.initial, forecast.lipschitz),
+        depth_numbers(run.config, run.dataset, run.initial.norm_w, forecast.limit),
+        _equivalents(run, forecast),
+        _movement(run, trajectory, theory[0].get("theory/delta")),
+        sphere_numbers(run.config.train, run.sphere, run.output_sphere),
+        _generalisation(run),
+        single_index_numbers(run.config, run.dataset, run.eta),
+        _rates(run, forecast, trajectory, log_floor),
     ):
         summary, notes = summary | numbers, notes | missing
     end, predicted = summary.get("rate/measured_end"), summary.get("rate/single_index")
     if end is not None and predicted:
         summary["rate/measured_end_over_single_index"] = end / predicted
     finite = {name: value for name, value in summary.items() if math.isfinite(value)}
-    return Outcome(course.status, course.reason, trajectory, finite, notes)
+    return Outcome(run.status, run.reason, trajectory, finite, notes)
 
 
 def columns(
-    course: Course, forecast: Forecast, first: int = 0, end: int | None = None
+    run: TrainingRun, forecast: Forecast, first: int = 0, end: int | None = None
 ) -> dict[str, Tensor]:
     """Return the columns of a trajectory and its predicted curves; (T,) float64 each.
 
@@ -141,13 +141,13 @@ def columns(
     part by part.
 
     Args:
-        course: a trial that has an equilibrium at t = 0; it may still be training.
+        run: a trial that has an equilibrium at t = 0; it may still be training.
         forecast: of this trial.
         first: index of the first row.
         end: index after the last row; None for all.
     """
-    table = _measured(course, first, end)
-    start = float(torch.tensor([course.rows[0]["loss"]], dtype=torch.float64).log())
+    table = _measured(run, first, end)
+    start = float(torch.tensor([run.rows[0]["loss"]], dtype=torch.float64).log())
     table["log_loss_linearized"] = forecast.linearized.log_loss(table["step"])
     table["log_loss_bound"] = forecast.log_bound(start, table["step"])
     limit = forecast.population
@@ -156,128 +156,126 @@ def columns(
     return table
 
 
-def _measured(course: Course, first: int = 0, end: int | None = None) -> dict[str, Tensor]:
-    rows = course.rows[first:end]
+def _measured(run: TrainingRun, first: int = 0, end: int | None = None) -> dict[str, Tensor]:
+    rows = run.rows[first:end]
     return {
         name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in COLUMNS
     }
 
 
-def _cost(course: Course) -> Numbers:
+def _cost(run: TrainingRun) -> Numbers:
     """Return what the trial cost, and what the checks of its windows found."""
-    train = course.config.train
+    train = run.config.train
     summary = {
-        "time/seconds": course.seconds,
-        "time/seconds_per_step": course.seconds / max(len(course.rows), 1),
-        "solver/products_total": course.products,
+        "time/seconds": run.seconds,
+        "time/seconds_per_step": run.seconds / max(len(run.rows), 1),
+        "solver/products_total": run.products,
     }
     if train.integrator == "steps":
         return summary, {}
     notes = []
-    if not course.config.windows_are_taken:
+    if not run.config.windows_are_taken:
         notes.append("single steps were taken: past the limit of sigma_w2 a kink allows no windows")
-    elif math.isfinite(course.window_check):
-        summary["solver/window_check"] = course.window_check
+    elif math.isfinite(run.window_check):
+        summary["solver/window_check"] = run.window_check
     else:
         notes.append("no window was taken")
-    if course.windows_refused:
-        count = course.windows_refused
+    if run.windows_refused:
+        count = run.windows_refused
         were = "1 window was" if count == 1 else f"{count} windows were"
         notes.append(f"{were} not taken: the check failed")
-    if has_kink(course.config.model.activation):
+    if has_kink(run.config.model.activation):
         for name in ("crossing", "sliding", "undecided"):
-            summary[f"solver/{name}"] = getattr(course, name)
-    if course.sliding:
+            summary[f"solver/{name}"] = getattr(run, name)
+    if run.sliding:
         notes.append(
-            f"{course.sliding} pre-activations slid along zero in a window: the loss is right to "
+            f"{run.sliding} pre-activations slid along zero in a window: the loss is right to "
             "1e-3, lambda_min(H), the gradient's norm and the drift of H at single steps to less"
         )
-    if course.weighty:
+    if run.weighty:
         notes.append(
-            f"{course.weighty} pre-activations that would change the rate only touch zero or just "
+            f"{run.weighty} pre-activations that would change the rate only touch zero or just "
             "pass it: no window tells which, and single steps were taken there"
         )
-    tol = course.config.integrator_tol
-    if course.window_tol > tol:
+    tol = run.config.integrator_tol
+    if run.window_tol > tol:
         notes.append(
-            f"rounding in {course.config.dtype} does not allow train.integrator_tol="
+            f"rounding in {run.config.dtype} does not allow train.integrator_tol="
             f"{tol:g} at small losses: there it was "
-            f"{course.window_tol:.2g} at most"
+            f"{run.window_tol:.2g} at most"
         )
     return summary, {"solver/window_check": "; ".join(notes)} if notes else {}
 
 
 def _rates(
-    course: Course, forecast: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
+    run: TrainingRun, forecast: Forecast, trajectory: dict[str, Tensor], log_floor: Tensor
 ) -> Numbers:
     """Fit the measured rate, and the predicted rates over the same window."""
-    if course.status is Status.STOPPED:
-        return {}, {"rate/measured": f"it is censored: {course.reason}"}
-    if course.status in (Status.DIVERGED, Status.ILL_POSED):
-        return {}, {"rate/measured": f"the trial is {course.status}: {course.reason}"}
-    fit = _fit(course, trajectory, log_floor)
+    if run.status is Status.STOPPED:
+        return {}, {"rate/measured": f"it is censored: {run.reason}"}
+    if run.status in (Status.DIVERGED, Status.ILL_POSED):
+        return {}, {"rate/measured": f"the trial is {run.status}: {run.reason}"}
+    fit = _fit(run, trajectory, log_floor)
     summary, notes = _over_window(fit, forecast)
     if fit.rate is None or fit.stderr is None:
-        return summary, notes | {"rate/measured": _why_unmeasured(course, fit)}
+        return summary, notes | {"rate/measured": _why_unmeasured(run, fit)}
     summary |= {
         "rate/measured": fit.rate,
         "rate/measured_stderr": fit.stderr,
     }
-    momentum = course.config.train.momentum
+    momentum = run.config.train.momentum
     if not momentum:
-        eigenvalue = effective_eigenvalue(course.eta, fit.rate)
+        eigenvalue = effective_eigenvalue(run.eta, fit.rate)
         summary["rate/effective_eigenvalue"] = eigenvalue
     for name, value in (("bound", forecast.bound), ("linearized", summary.get("rate/linearized"))):
         if value and value > 0:
             summary[f"rate/measured_over_{name}"] = fit.rate / value
     rounding = forecast.linearized.rounding
-    end, missing = end_rates(course.eta, trajectory, fit, momentum, rounding)
+    end, missing = end_rates(run.eta, trajectory, fit, momentum, rounding)
     return summary | end, notes | missing
 
 
-def _why_unmeasured(course: Course, fit: RateFit) -> str:
-    if course.status is not Status.STALLED:
+def _why_unmeasured(run: TrainingRun, fit: RateFit) -> str:
+    if run.status is not Status.STALLED:
         return fit.reason
     if fit.start is None:
-        return (
-            f"{course.reason}, and too few steps were above {FLOOR_MARGIN:g} times its least value"
-        )
-    return f"{fit.reason}; {course.reason}"
+        return f"{run.reason}, and too few steps were above {FLOOR_MARGIN:g} times its least value"
+    return f"{fit.reason}; {run.reason}"
 
 
-def _equivalents(course: Course, forecast: Forecast) -> Numbers:
+def _equivalents(run: TrainingRun, forecast: Forecast) -> Numbers:
     """Return how far K is from its equivalents, if that is asked for and K exists."""
-    if not course.config.diagnostics.high_dimension or forecast.limit is None:
+    if not run.config.diagnostics.high_dimension or forecast.limit is None:
         return {}, {}
-    return equivalent_numbers(forecast.limit, course.config.model, course.dataset.y), {}
+    return equivalent_numbers(forecast.limit, run.config.model, run.dataset.y), {}
 
 
-def _generalisation(course: Course) -> Numbers:
+def _generalisation(run: TrainingRun) -> Numbers:
     """Return the losses at the held-out samples, if there are any."""
-    assert course.initial is not None
-    at = Dynamics(course.eta, course.rows[-1]["step"], course.config.train.momentum)
-    return losses(course.config, course.dataset, course.initial, course.held_out, at)
+    assert run.initial is not None
+    at = Dynamics(run.eta, run.rows[-1]["step"], run.config.train.momentum)
+    return losses(run.config, run.dataset, run.initial, run.held_out, at)
 
 
-def _movement(course: Course, trajectory: dict[str, Tensor], delta: float | None) -> Numbers:
+def _movement(run: TrainingRun, trajectory: dict[str, Tensor], delta: float | None) -> Numbers:
     """Return how far the weights and the tangent kernel moved to the trial's end."""
     drift = trajectory["kernel_drift"]
     measured = drift[~drift.isnan()].tolist()
-    summary = {} if delta is None else {"theory/distance_over_delta": course.farthest / delta}
+    summary = {} if delta is None else {"theory/distance_over_delta": run.farthest / delta}
     notes: dict[str, str] = {}
     if len(measured) == 1:
         notes["theory/kernel_drift"] = "H was measured once: the trial ended before it could change"
     return summary | {
-        "train/distance": course.moved,
-        "train/distance_relative": course.moved / course.size,
+        "train/distance": run.moved,
+        "train/distance_relative": run.moved / run.size,
         "theory/kernel_drift": measured[-1] if len(measured) > 1 else math.nan,
     }, notes
 
 
-def _fit(course: Course, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:
+def _fit(run: TrainingRun, trajectory: dict[str, Tensor], log_floor: Tensor) -> RateFit:
     """Fit the measured rate; a loss that has stopped falling has reached its floor."""
     log_loss = trajectory["loss"].log()
-    if course.status is Status.STALLED:
+    if run.status is Status.STALLED:
         log_floor = log_floor.clamp_min(float(log_loss.amin()) + math.log(FLOOR_MARGIN))
     return fit_rate(trajectory["step"], log_loss, log_floor)
 
@@ -295,20 +293,20 @@ def _over_window(fit: RateFit, forecast: Forecast) -> Numbers:
     return summary, notes
 
 
-def _log_floor(course: Course, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:
+def _log_floor(run: TrainingRun, initial: Initial, trajectory: dict[str, Tensor]) -> Tensor:
     """Return log of the loss that errors in the equilibria alone can cause; (T,).
 
     A residual r means an error of at most r ||z|| / (1 - L ||W||_2) in an equilibrium,
     which moves yhat by ||a|| times that; rounding counts like a residual. A window's yhat is
     corrected by the residual, so that rounding is left, which may be larger than at a step.
     """
-    model = course.config.model
+    model = run.config.model
     gap = max(1 - activation(model.activation).lipschitz * initial.norm_w, 1e-3)
     norm_z = math.sqrt(float(initial.gram.diagonal().amax()))
-    windows = course.config.train.integrator == "windows"
+    windows = run.config.train.integrator == "windows"
     residual = trajectory["rounding"] + (0.0 if windows else trajectory["residual"])
     error = residual * (initial.norm_a * norm_z / gap)
     loss = initial.error.shape[0] / 2 * error**2
     if windows:
-        loss = loss + course.window_floor**2 / 2
+        loss = loss + run.window_floor**2 / 2
     return torch.log(FLOOR_MARGIN * loss)

@@ -16,9 +16,9 @@ from deq.theory.heavy_ball import optimum
 from deq.theory.population import MARGIN, Population, limit_of
 from deq.theory.rate_fit import is_resolved, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate
-from deq.training.course import Course
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.step_size import trial_condition
+from deq.training.training_run import TrainingRun
 
 # Most points in the fit of a predicted curve; longer windows are thinned evenly.
 _POINTS = 20_001
@@ -252,12 +252,12 @@ def forecast(
             (`model.init=redraw`).
     """
     dataset = dataset or load(config.data)
-    descent = Descent([config], [dataset], device)
+    descent = GradientDescent([config], [dataset], device)
     next(iter(descent))
-    course = descent.courses[0]
-    if course.initial is None:
-        raise ValueError(f"there is no theory: {course.reason}")
-    return predict(config, dataset, course.initial, course.eta)
+    run = descent.runs[0]
+    if run.initial is None:
+        raise ValueError(f"there is no theory: {run.reason}")
+    return predict(config, dataset, run.initial, run.eta)
 
 
 def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float) -> Forecast:
@@ -271,10 +271,10 @@ def predict(config: TrialConfig, dataset: Dataset, initial: Initial, eta: float)
     return Forecast(config, dataset, initial, eta, condition, limit, missing)
 
 
-def curves_of(course: Course) -> Forecast:
+def curves_of(run: TrainingRun) -> Forecast:
     """Return a forecast for the curves of a trial in training; no conditions, no limit."""
-    assert course.initial is not None, "there is no equilibrium at t = 0"
-    return Forecast(course.config, course.dataset, course.initial, course.eta, None, None)
+    assert run.initial is not None, "there is no equilibrium at t = 0"
+    return Forecast(run.config, run.dataset, run.initial, run.eta, None, None)
 
 
 def last_half(steps: int) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deq import Descent
+from deq import GradientDescent
 from deq.training.checkpoint import (
     Checkpoint,
     UnusableError,
@@ -56,7 +56,7 @@ class CheckpointWriter:
             return None, [f"its checkpoints cannot be read ({one_line(error)}): starts anew"]
         return checkpoint, lines
 
-    def write_if_due(self, descent: Descent) -> Iterator[str]:
+    def write_if_due(self, descent: GradientDescent) -> Iterator[str]:
         """Write a checkpoint if it is time; yield lines for the user."""
         if self._checkpoints is None:
             return
@@ -64,7 +64,7 @@ class CheckpointWriter:
         if time.monotonic() - self._last >= pause:
             yield from self.write(descent)
 
-    def write(self, descent: Descent) -> Iterator[str]:
+    def write(self, descent: GradientDescent) -> Iterator[str]:
         """Write a checkpoint of a descent that is between two steps and not at its end.
 
         If it cannot be written, as on a full disk, training goes on.
@@ -90,7 +90,7 @@ class CheckpointWriter:
         """Stop writing checkpoints of this pack."""
         self._checkpoints = None
 
-    def split(self, descent: Descent, parts: Sequence[Pack]) -> bool:
+    def split(self, descent: GradientDescent, parts: Sequence[Pack]) -> bool:
         """Replace the pack's checkpoint by one for each part of the pack.
 
         Returns:
@@ -109,7 +109,7 @@ class CheckpointWriter:
             shutil.rmtree(whole, ignore_errors=True)
         return True
 
-    def _write_part(self, descent: Descent, whole: Path, part: Pack) -> None:
+    def _write_part(self, descent: GradientDescent, whole: Path, part: Pack) -> None:
         """Write the checkpoint of some trials of the pack, from the pack's on disk."""
         assert self._checkpoints is not None
         folder = self._checkpoints.folder(part)
@@ -120,10 +120,10 @@ class CheckpointWriter:
         checkpoint, lines = load_newest(whole, self._stamp(), self._device)
         if checkpoint is None:
             raise UnusableError(" ".join(lines) or "there is none")
-        courses = descent.courses
-        part_descent = checkpoint.descent([c.config for c in courses], [c.dataset for c in courses])
+        runs = descent.runs
+        part_descent = checkpoint.descent([c.config for c in runs], [c.dataset for c in runs])
         part_descent.only(
-            [part_descent.courses[k] for k, digest in enumerate(self.pack) if digest in part]
+            [part_descent.runs[k] for k, digest in enumerate(self.pack) if digest in part]
         )
         if not part_descent.groups:  # all of them have ended
             return

@@ -83,21 +83,21 @@ class LiveSender:
         self._trials: dict[int, _Trial] = {}
         self._sampler = Sampler(device)
 
-    def points(self, courses: dict[int, deq.Course]) -> Iterator[tuple[int, list[Point]]]:
+    def points(self, runs: dict[int, deq.TrainingRun]) -> Iterator[tuple[int, list[Point]]]:
         """Yield the new points of each trial, by its index, if it is time."""
         if not self._every or time.monotonic() - self._last < self._every:
             return
-        courses = {k: course for k, course in courses.items() if course.rows}
-        if not courses:
+        runs = {k: run for k, run in runs.items() if run.rows}
+        if not runs:
             return
         self._last = time.monotonic()
         try:
-            self._begin(min(len(course.rows) for course in courses.values()))
+            self._begin(min(len(run.rows) for run in runs.values()))
         except OSError:  # a full disk: points are only sent once their time is written
             return
-        for k, course in courses.items():
-            trial = self._trials.setdefault(k, _Trial(course))
-            yield k, trial.points(course, Clock(self._started, self.shown.moments), self.shown)
+        for k, run in runs.items():
+            trial = self._trials.setdefault(k, _Trial(run))
+            yield k, trial.points(run, Clock(self._started, self.shown.moments), self.shown)
 
     def _begin(self, rows: int) -> None:
         """Write down that the points of this many rows are sent now."""
@@ -119,15 +119,15 @@ class LiveSender:
 class _Trial:
     """Points of one trial as its trajectory grows."""
 
-    def __init__(self, course: deq.Course) -> None:
-        self._thinning, self._curves, self._rows = Thinning(), deq.curves_of(course), 0
+    def __init__(self, run: deq.TrainingRun) -> None:
+        self._thinning, self._curves, self._rows = Thinning(), deq.curves_of(run), 0
         self._samples = 0
 
-    def points(self, course: deq.Course, clock: Clock, shown: SentPoints) -> list[Point]:
+    def points(self, run: deq.TrainingRun, clock: Clock, shown: SentPoints) -> list[Point]:
         system = system_points(shown.samples, self._samples)
         self._samples = len(shown.samples)
-        end = min(len(course.rows), clock.moments[-1][0])
-        columns = plain_columns(deq.columns(course, self._curves, self._rows, end))
+        end = min(len(run.rows), clock.moments[-1][0])
+        columns = plain_columns(deq.columns(run, self._curves, self._rows, end))
         self._rows = end
         return self._thinning.add(columns, clock) + system
 

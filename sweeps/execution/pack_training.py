@@ -88,43 +88,43 @@ class PackTraining:
             if self._left:
                 return
 
-    def _after_step(self, descent: deq.Descent) -> Iterator[Message]:
+    def _after_step(self, descent: deq.GradientDescent) -> Iterator[Message]:
         """Report, end trials and write checkpoints between two GD steps."""
         if time.monotonic() - self._reported >= PROGRESS_EVERY:
             self._reported = time.monotonic()
-            yield from [_progress(h, descent.courses[k]) for h, k in self._running.items()]
+            yield from [_progress(h, descent.runs[k]) for h, k in self._running.items()]
         yield from self._end_finished(descent)
         yield from self._follow_requests(descent)
         if self._left:
             return
-        running = {k: descent.courses[k] for k in self._running.values()}
+        running = {k: descent.runs[k] for k in self._running.values()}
         for k, points in self._live.points(running):
             yield Live(self._hashes[k], self._writer.started, self._settings.device, points)
         yield from notes(self._hashes, self._writer.write_if_due(descent))
 
-    def _end_finished(self, descent: deq.Descent) -> Iterator[Message]:
+    def _end_finished(self, descent: deq.GradientDescent) -> Iterator[Message]:
         """Yield the records of trials that have ended, or that early stopping ends now."""
         for digest, k in list(self._running.items()):
-            course = descent.courses[k]
-            self._stop_early(descent, course, digest)
-            if course.status is None:
+            run = descent.runs[k]
+            self._stop_early(descent, run, digest)
+            if run.status is None:
                 continue
             del self._running[digest]
             self._guard.trial_ended(digest)
-            record, lines = save_weights(self._settings.weights, self._record(course, k), course)
+            record, lines = save_weights(self._settings.weights, self._record(run, k), run)
             yield from [Note(digest, line) for line in lines]
             yield Done(record)
 
-    def _stop_early(self, descent: deq.Descent, course: deq.Course, digest: str) -> None:
+    def _stop_early(self, descent: deq.GradientDescent, run: deq.TrainingRun, digest: str) -> None:
         """End a trial that is at a rung of early stopping and not among the best there."""
-        stopping, rows = self._settings.stopping, course.rows
-        if stopping is None or course.status is not None or not rows:
+        stopping, rows = self._settings.stopping, run.rows
+        if stopping is None or run.status is not None or not rows:
             return
         step, ratio = int(rows[-1]["step"]), rows[-1]["loss"] / rows[0]["loss"]
-        if stopping.ends(digest, step, course.config.train.steps, ratio):
-            descent.stop(course, f"at step {step} others of the sweep had done better")
+        if stopping.ends(digest, step, run.config.train.steps, ratio):
+            descent.stop(run, f"at step {step} others of the sweep had done better")
 
-    def _follow_requests(self, descent: deq.Descent) -> list[Message]:
+    def _follow_requests(self, descent: deq.GradientDescent) -> list[Message]:
         """End what was requested to end; return the messages on it.
 
         The pack is left when the whole sweep ends, and when the rest of the pack has a
@@ -142,18 +142,18 @@ class PackTraining:
         self._left = bool(by_person) and self._writer.split(descent, parts)
         if not self._left:  # a checkpoint would hold stopped trials as ended
             self._writer.close()
-        steps = {h: _progress(h, descent.courses[k]) for h, k in self._running.items()}
+        steps = {h: _progress(h, descent.runs[k]) for h, k in self._running.items()}
         messages = list(endings(asked.trials, self._guard.timeout, steps, kept=self._left))
         for message in messages:
-            descent.stop(descent.courses[self._running.pop(message.config_hash)], "")
+            descent.stop(descent.runs[self._running.pop(message.config_hash)], "")
             self._guard.trial_ended(message.config_hash)
         return [*messages]
 
-    def _record(self, course: deq.Course, k: int) -> Record:
-        outcome = deq.compare(course)
+    def _record(self, run: deq.TrainingRun, k: int) -> Record:
+        outcome = deq.compare(run)
         stopped = {}
         if outcome.status is deq.Status.STOPPED:
-            stopped = {STOPPED_AT: course.rows[-1]["step"]}
+            stopped = {STOPPED_AT: run.rows[-1]["step"]}
         return Record(
             config_hash=self._hashes[k],
             cell_hash=self._trials[k].cell_hash,
@@ -165,7 +165,7 @@ class PackTraining:
             device=self._settings.device,
             environment=environment()
             | {"resumed_at": self._writer.resumed_at}
-            | self._live.shown.environment(len(course.rows)),
+            | self._live.shown.environment(len(run.rows)),
             started=self._writer.started,
             finished=now(),
             trajectory=Trajectory.of(plain_columns(outcome.trajectory)),
@@ -179,7 +179,7 @@ def notes(hashes: Sequence[str], lines: Iterable[str]) -> Iterator[Note]:
         yield Note(hashes[0], pack + line)
 
 
-def _progress(digest: str, course: deq.Course) -> Progress:
-    row = course.rows[-1] if course.rows else {}
+def _progress(digest: str, run: deq.TrainingRun) -> Progress:
+    row = run.rows[-1] if run.rows else {}
     step, loss = int(row.get("step", 0)), row.get("loss", math.nan)
-    return Progress(digest, step, course.config.train.steps, loss)
+    return Progress(digest, step, run.config.train.steps, loss)

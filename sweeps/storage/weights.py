@@ -33,7 +33,7 @@ def path_of(output: Path, record: Record) -> Path | None:
 
 
 def save_weights(
-    folder: Path | None, record: Record, course: "deq.Course"
+    folder: Path | None, record: Record, run: "deq.TrainingRun"
 ) -> tuple[Record, list[str]]:
     """Write a trial's weights.
 
@@ -42,7 +42,7 @@ def save_weights(
     Args:
         folder: where to write; None where weights are not kept.
         record: the trial's result.
-        course: the trained trial; its weights are released.
+        run: the trained trial; its weights are released.
 
     Returns:
         The record, which names the file, and messages for the user.
@@ -50,7 +50,7 @@ def save_weights(
     if folder is None:
         return record, []
     path = folder / _name(record)
-    if course.weights is None:  # it ended before its pack's checkpoint was written
+    if run.weights is None:  # it ended before its pack's checkpoint was written
         if path.is_file():
             return replace(record, weights=path.name), []
         return record, [f"its weights were not kept when it ended: {REMEDY}"]
@@ -58,10 +58,10 @@ def save_weights(
     try:
         import deq
 
-        deq.save_weights(path, course.config, course.weights, stamp)
+        deq.save_weights(path, run.config, run.weights, stamp)
     except OSError as error:
         return record, [f"its weights were not written ({one_line(error)}): {REMEDY}"]
-    course.weights = None  # free them before the pack's last trial ends
+    run.weights = None  # free them before the pack's last trial ends
     return replace(record, weights=path.name), []
 
 

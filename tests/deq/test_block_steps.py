@@ -14,7 +14,7 @@ from deq.block_steps import BlockSteps
 from deq.config import ModelConfig, SolverConfig, TrainConfig
 from deq.data import SphereConfig, load
 from deq.training.comparison import train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.trained import Trained
 
 NTK = {"factor_w": "1/m", "factor_u": "2/d", "factor_a": "0.5/m"}
@@ -37,12 +37,12 @@ def absolute(eta, steps=30, **rule):
 )
 def test_losses_and_weights_are_those_of_own_descent(name, rule, factors):
     trial = config(data=SMALL, model=ModelConfig(12, name), train=absolute(4e-3, **rule), seed=2)
-    descent = finished(Descent([trial], [load(SMALL)], keep_weights=True))
-    (course,) = descent.courses
+    descent = finished(GradientDescent([trial], [load(SMALL)], keep_weights=True))
+    (run,) = descent.runs
     losses, weights = own_descent(trial, 30, factors)
-    assert np.allclose([row["loss"] for row in course.rows], losses, rtol=1e-9)
+    assert np.allclose([row["loss"] for row in run.rows], losses, rtol=1e-9)
     for ours, theirs in zip(("w", "u", "a"), weights, strict=True):
-        assert np.allclose(getattr(course.weights, ours).numpy(), theirs, atol=1e-9)
+        assert np.allclose(getattr(run.weights, ours).numpy(), theirs, atol=1e-9)
 
 
 BIASED = dataclasses.replace(SMALL, bias=0.7, norm=1.2)
@@ -62,18 +62,18 @@ def test_biases_are_a_further_input_and_may_have_their_own_step_size(name, rule,
     assert data.x.shape == deq.shape_of(BIASED) == (8, 4)
     plain = load(dataclasses.replace(BIASED, bias=0.0)).x
     assert torch.equal(data.x, torch.cat([plain, torch.full((1, 4), 0.7, dtype=torch.float64)]))
-    (course,) = finished(Descent([trial], [data], keep_weights=True)).courses
+    (run,) = finished(GradientDescent([trial], [data], keep_weights=True)).runs
     losses, weights = own_descent(trial, 30, factors)
-    assert np.allclose([row["loss"] for row in course.rows], losses, rtol=1e-9)
+    assert np.allclose([row["loss"] for row in run.rows], losses, rtol=1e-9)
     _, start = own_descent(trial, 0, factors)
     moved = [np.linalg.norm(t - t0) for t, t0 in zip(weights, start, strict=True)]
-    assert np.allclose(course.weights.u.numpy(), weights[1], atol=1e-9)
-    assert course.moved == pytest.approx(math.hypot(*moved), rel=1e-6)
-    assert course.farthest == pytest.approx(max(moved), rel=1e-6)
+    assert np.allclose(run.weights.u.numpy(), weights[1], atol=1e-9)
+    assert run.moved == pytest.approx(math.hypot(*moved), rel=1e-6)
+    assert run.farthest == pytest.approx(max(moved), rel=1e-6)
     radii = [
         np.linalg.norm(np.eye(12) - w) ** 2 + np.linalg.norm(u) ** 2 for w, u, _ in (start, weights)
     ]
-    assert course.sphere == pytest.approx(radii[1] / radii[0] - 1, rel=1e-6)
+    assert run.sphere == pytest.approx(radii[1] / radii[0] - 1, rel=1e-6)
 
 
 def test_h_with_biases():
@@ -82,7 +82,7 @@ def test_h_with_biases():
     )
     forecast = deq.forecast(trial)
     x = load(BIASED).x
-    start = Descent([trial], [load(BIASED)]).weights(0)
+    start = GradientDescent([trial], [load(BIASED)]).weights(0)
     w, _, a = blocks(Trained(trial, start.w, start.u, start.a), x)
     slope = 1 - Trained(trial, start.w, start.u, start.a).equilibrium(x).numpy() ** 2
     r = np.stack(
@@ -123,24 +123,22 @@ def blocks(network, x):
 def test_h_is_the_sum_of_factor_times_block():
     rule = absolute(1e-3, 3, **NTK)
     trial = config(data=SMALL, model=ModelConfig(12, "tanh"), train=rule, seed=1)
-    descent = Descent([trial], [load(SMALL)])
+    descent = GradientDescent([trial], [load(SMALL)])
     next(iter(descent))
-    start = Descent([trial], [load(SMALL)])
+    start = GradientDescent([trial], [load(SMALL)])
     first = start.weights(0)
     network = Trained(trial, first.w, first.u, first.a)
     x = load(SMALL).x
     parts = blocks(network, x)
     h = parts[0] / 12 + 2 / 7 * parts[1] + 0.5 / 12 * parts[2]
     torch.testing.assert_close(network.tangent(x), h, rtol=1e-9, atol=1e-9)
-    (course,) = descent.courses
-    torch.testing.assert_close(course.initial.tangent, h, rtol=1e-9, atol=1e-9)
+    (run,) = descent.runs
+    torch.testing.assert_close(run.initial.tangent, h, rtol=1e-9, atol=1e-9)
     least = float(torch.linalg.eigvalsh(h)[0])
-    assert course.rows[0]["lambda_min_tangent"] == pytest.approx(least, rel=1e-9)
-    e = course.initial.error
-    assert course.rows[0]["grad_norm"] == pytest.approx(
-        math.sqrt(float(e @ sum(parts) @ e)), rel=1e-9
-    )
-    assert course.rows[0]["grad_check"] < 1e-9
+    assert run.rows[0]["lambda_min_tangent"] == pytest.approx(least, rel=1e-9)
+    e = run.initial.error
+    assert run.rows[0]["grad_norm"] == pytest.approx(math.sqrt(float(e @ sum(parts) @ e)), rel=1e-9)
+    assert run.rows[0]["grad_check"] < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -202,7 +200,7 @@ def test_low_precision_products_bound_the_scaled_step():
     trial = config(data=SMALL, model=model, train=rule, dtype="float32", seed=3, solver=solver)
     mixed = train(trial).trajectory["loss"].numpy()
     assert np.allclose(mixed, own_losses(trial, 20, (60, 1, 1)), rtol=1e-4)
-    descent = Descent([trial], [load(SMALL)])
+    descent = GradientDescent([trial], [load(SMALL)])
     for step in descent:  # no measurement of ||W||_2 after the one at step 0
         pack = descent.groups[0].pack
         if step == 9:

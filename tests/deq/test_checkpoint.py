@@ -21,7 +21,7 @@ from deq.training.checkpoint import (
     numerical_environment,
     write_checkpoint,
 )
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 DATA = load(SphereConfig(n=5, d=4, seed=3))
 NARROW = {"dtype": "float32", "solver": SolverConfig(tol=1e-6, finish="float64")}
@@ -71,7 +71,7 @@ def attributes_of(thing, name=""):
 def test_every_attribute_of_a_descent_is_restored(name, parts, tmp_path):
     """A new attribute of a class of deq must be in its STATE, or this fails."""
     configs = [trial(name, seed, steps, **parts) for seed, steps in ((0, 12), (1, 300), (2, 300))]
-    descent = after(Descent(configs, [DATA] * 3), 45)
+    descent = after(GradientDescent(configs, [DATA] * 3), 45)
     assert len(descent.groups) == (2 if parts else 1)
     write_checkpoint(tmp_path, descent, STAMP, {})
     ours, theirs = (dict(attributes_of(d)) for d in (descent, resumed(tmp_path, configs)))
@@ -90,15 +90,15 @@ def test_repeated_interruptions_do_not_change_a_single_bit(name, count, parts, t
         trial(name, seed, (300 if parts else 100) - 40 * seed, **parts) for seed in range(count)
     ]
     data = [DATA] * count
-    whole = finished(Descent(configs, data))
-    roundings = [row["rounding"] for row in whole.courses[0].rows]
+    whole = finished(GradientDescent(configs, data))
+    roundings = [row["rounding"] for row in whole.runs[0].rows]
     last, finish = len(roundings) - 2, roundings.index(torch.finfo(torch.float64).eps)
     assert (finish > 9) == bool(parts)
-    descent = Descent(configs, data)
+    descent = GradientDescent(configs, data)
     for step in sorted({0, 3, 19, 20, 21, 59, 60, 61, finish - 1, finish, finish + 1, last} - {-1}):
         write_checkpoint(tmp_path, after(descent, step), STAMP, {})
         descent = resumed(tmp_path, configs)
-    for ours, theirs in zip(finished(descent).courses, whole.courses, strict=True):
+    for ours, theirs in zip(finished(descent).runs, whole.runs, strict=True):
         assert repr(ours.rows) == repr(theirs.rows)
         assert (ours.status, ours.reason, ours.eta) == (theirs.status, theirs.reason, theirs.eta)
         assert torch.equal(ours.initial.tangent, theirs.initial.tangent)
@@ -107,7 +107,7 @@ def test_repeated_interruptions_do_not_change_a_single_bit(name, count, parts, t
 @pytest.fixture
 def two(tmp_path):
     """A folder of two checkpoints, of steps 4 and 8, numbered in their metadata."""
-    descent = Descent([trial()], [DATA])
+    descent = GradientDescent([trial()], [DATA])
     for k, step in enumerate((2, 3, 7)):
         write_checkpoint(tmp_path, after(descent, step), STAMP, {"number": k})
     assert [path.name[:14] for path in sorted(tmp_path.iterdir())] == [
@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_older_one_is_used(two, how):
 
 def test_a_checkpoint_that_is_removed_while_the_folder_is_read_is_not_missed(two, monkeypatch):
     """A killed driver's worker, which lives a second longer, writes two newer ones meanwhile."""
-    descent, read = after(Descent([trial()], [DATA]), 11), checkpoint_module._read
+    descent, read = after(GradientDescent([trial()], [DATA]), 11), checkpoint_module._read
     listed = []
 
     def late(path, device):
@@ -175,7 +175,7 @@ def test_a_checkpoint_with_another_stamp_is_refused(two, key, value):
 
 def test_a_full_disk_does_not_change_older_checkpoints(two):
     """A limit on the file size fails like a full disk."""
-    descent, before = after(Descent([trial()], [DATA]), 20), sorted(two.iterdir())
+    descent, before = after(GradientDescent([trial()], [DATA]), 20), sorted(two.iterdir())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (before[0].stat().st_size // 2, hard))
     try:

@@ -22,9 +22,9 @@ from deq.theory.convergence import (
 )
 from deq.theory.rejection_sampling import conditions, starting_weights
 from deq.training.comparison import compare, train
-from deq.training.course import Status
 from deq.training.forecast import forecast, predict
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
+from deq.training.training_run import Status
 
 CPU = torch.device("cpu")
 
@@ -334,24 +334,24 @@ def test_a_rejected_trial_leaves_the_others_of_its_pack_as_they_are():
     """The number of draws is that of a plain loop over the seed's own stream."""
     configs = [redrawing(seed, max_draws=2) for seed in range(6)]
     configs = [dataclasses.replace(c, train=TrainConfig(steps=5)) for c in configs]
-    descent = Descent(configs, [SMALL] * 6, keep_weights=True)
+    descent = GradientDescent(configs, [SMALL] * 6, keep_weights=True)
     for _ in descent:
         pass
-    statuses = [course.status for course in descent.courses]
+    statuses = [run.status for run in descent.runs]
     assert {Status.REJECTED, Status.BUDGET} == set(statuses)
-    for config, course in zip(configs, descent.courses, strict=True):
+    for config, run in zip(configs, descent.runs, strict=True):
         networks, accepted = torch.Generator().manual_seed(config.seed), []
         for _ in range(2):
             parts = [t.double() for t in (torch.empty(1, 64, 64), torch.empty(1, 64, 3))]
             parts.append(torch.empty(1, 64).double())
             draw(config.model, networks, *(part[0] for part in parts))
             accepted.append(conditions([config], [SMALL], tuple(parts))[0].held)
-        together, alone = compare(course), train(config, SMALL)
+        together, alone = compare(run), train(config, SMALL)
         first = accepted.index(True) + 1 if any(accepted) else 2
         assert together.summary["theory/networks_drawn"] == first
         assert (together.status is Status.REJECTED) == (not any(accepted))
         assert torch.equal(together.trajectory["loss"], alone.trajectory["loss"])
-        assert (course.weights is None) == (not any(accepted))
+        assert (run.weights is None) == (not any(accepted))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -17,7 +17,7 @@ from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.training import lookahead
 from deq.training.cuda_graphs import GraphRecorder, _copy_containers, _tensors
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
 from deq.training.state import state_dict
@@ -111,8 +111,8 @@ def config(name, seed=0, eta=0.5, steps=40, precision="full"):
 
 
 def losses(configs):
-    descent = finished(Descent(configs, [load(DATA) for _ in configs]))
-    return [[row["loss"] for row in course.rows] for course in descent.courses]
+    descent = finished(GradientDescent(configs, [load(DATA) for _ in configs]))
+    return [[row["loss"] for row in run.rows] for run in descent.runs]
 
 
 @pytest.mark.parametrize(("name", "precision"), KINDS)
@@ -181,7 +181,9 @@ def test_on_a_gpu_graphs_give_the_numbers_of_the_kernels(name, precision, monkey
     values = []
     for launches in (True, False):
         monkeypatch.setattr(lookahead, "launches_matter", lambda pack, given=launches: given)
-        descent = finished(Descent([config(name, precision=precision)], [load(DATA)], "cuda"))
-        values.append(torch.tensor([row["loss"] for row in descent.courses[0].rows]))
+        descent = finished(
+            GradientDescent([config(name, precision=precision)], [load(DATA)], "cuda")
+        )
+        values.append(torch.tensor([row["loss"] for row in descent.runs[0].rows]))
     rtol = 1e-4 if precision == "mixed" else 1e-9
     torch.testing.assert_close(*values, rtol=rtol, atol=0.0)

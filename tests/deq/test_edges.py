@@ -14,9 +14,9 @@ from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig
 from deq.data import NpzConfig, SphereConfig, load
 from deq.theory.population import population
 from deq.training.comparison import compare, train
-from deq.training.course import Status
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.trained import Trained
+from deq.training.training_run import Status
 
 EVERY = tuple(ACTIVATIONS)
 SOME = ("relu", "tanh", "cos", "gelu")  # kinked, odd, phi(0) = 1, no symmetry
@@ -73,10 +73,10 @@ def test_a_pack_equals_its_trials_in_every_column(name):
         trial(name, seed=1, eta=30.0),
         trial(name, seed=2, eta=0.9, loss_tol=0.3),
     ]
-    descent = finished(Descent(configs, [DATA] * 3))
-    assert len({course.status for course in descent.courses}) > 1
-    for course, config in zip(descent.courses, configs, strict=True):
-        packed, alone = compare(course), train(config, DATA)
+    descent = finished(GradientDescent(configs, [DATA] * 3))
+    assert len({run.status for run in descent.runs}) > 1
+    for run, config in zip(descent.runs, configs, strict=True):
+        packed, alone = compare(run), train(config, DATA)
         assert (packed.status, packed.reason) == (alone.status, alone.reason)
         assert packed.summary.keys() == alone.summary.keys()
         calm = alone.status in (Status.BUDGET, Status.CONVERGED)
@@ -94,9 +94,9 @@ def test_a_pack_equals_its_trials_in_every_column(name):
 def test_a_trial_without_recurrence_in_a_pack_with_one_that_has_it():
     """sigma_w2 = 0: W has low rank after a step, and its Lanczos ends long before m."""
     configs = [trial(width=100, sigma_w2=0.0, steps=5, every=1), trial(width=100, steps=5, every=1)]
-    descent = finished(Descent(configs, [DATA] * 2))
-    for course, config in zip(descent.courses, configs, strict=True):
-        ours = compare(course).trajectory["norm_w"]
+    descent = finished(GradientDescent(configs, [DATA] * 2))
+    for run, config in zip(descent.runs, configs, strict=True):
+        ours = compare(run).trajectory["norm_w"]
         theirs = train(config, DATA).trajectory["norm_w"]
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
 

@@ -18,7 +18,7 @@ from deq.theory.rates import LinearDynamics
 from deq.training.comparison import train
 from deq.training.cost import cost
 from deq.training.forecast import forecast, last_half
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.integrator_cost import cold_maps, integrator_cost
 from deq.training.trained import Trained
 
@@ -124,9 +124,9 @@ def test_population_rates_need_no_network():
 def test_cold_maps_are_what_the_solver_takes_at_step_0(name, tol):
     """Within three maps, of the equilibrium and of the adjoint, at width 256."""
     trial = dataclasses.replace(config(name, width=256), solver=SolverConfig(tol=tol))
-    descent = Descent([trial], [DATA])
+    descent = GradientDescent([trial], [DATA])
     next(iter(descent))
-    row = descent.courses[0].rows[0]
+    row = descent.runs[0].rows[0]
     guess = cold_maps(forecast(trial, DATA).contraction, tol)
     assert abs(row["forward_steps"] - guess) <= 3
     assert abs(row["adjoint_steps"] - guess) <= 3
@@ -145,9 +145,9 @@ def test_the_cost_brackets_the_products_of_a_trial():
 
 def test_no_recurrence_is_solved_by_two_maps():
     trial = config(sigma_w2=0.0)
-    descent = Descent([trial], [DATA])
+    descent = GradientDescent([trial], [DATA])
     next(iter(descent))
-    assert descent.courses[0].rows[0]["forward_steps"] <= cold_maps(0.0, 1e-13) == 2
+    assert descent.runs[0].rows[0]["forward_steps"] <= cold_maps(0.0, 1e-13) == 2
 
 
 def test_missing_numbers_have_a_reason():

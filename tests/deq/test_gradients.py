@@ -8,7 +8,7 @@ from small_trials import DATA, EVERY, config, run_to_end
 from deq.activations.builtin import ACTIVATIONS
 from deq.activations.lookup import activation
 from deq.config import DiagnosticsConfig, ModelConfig, TrainConfig
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 
 def predict(phi, w, u, a, x):
@@ -26,7 +26,7 @@ def weights(model):
 @pytest.mark.parametrize("name", EVERY)
 def test_one_step_moves_the_weights_by_the_gradient(name):
     model, eta = ModelConfig(width=12, activation=name), 1e-3
-    descent = Descent(
+    descent = GradientDescent(
         [config(model=model, train=TrainConfig(eta=eta, eta_unit="absolute"))], [DATA]
     )
     next(iter(descent))
@@ -39,13 +39,13 @@ def test_one_step_moves_the_weights_by_the_gradient(name):
     moved = ((u - eta * u.grad) @ DATA.x).detach()
     torch.testing.assert_close(pack.p[0].T, moved, atol=1e-14, rtol=1e-11)
     norm = sum((v.grad**2).sum() for v in (w, u, a)).sqrt()
-    assert descent.courses[0].rows[0]["grad_norm"] == pytest.approx(float(norm), rel=1e-10)
+    assert descent.runs[0].rows[0]["grad_norm"] == pytest.approx(float(norm), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_the_gradient_agrees_with_finite_differences(name):
     model, h, eta = ModelConfig(width=12, activation=name), 1e-6, 1e-3
-    descent = Descent(
+    descent = GradientDescent(
         [config(model=model, train=TrainConfig(eta=eta, eta_unit="absolute"))], [DATA]
     )
     next(iter(descent))
@@ -67,14 +67,14 @@ def test_the_gradient_agrees_with_finite_differences(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_the_tangent_kernel_is_the_jacobian_times_its_transpose(name):
     model = ModelConfig(width=12, activation=name)
-    descent = Descent([config(model=model)], [DATA])
+    descent = GradientDescent([config(model=model)], [DATA])
     next(iter(descent))
     phi = activation(name).function
     parts = torch.autograd.functional.jacobian(
         lambda w, u, a: predict(phi, w, u, a, DATA.x), weights(model)
     )
     jacobian = torch.cat([part.flatten(1) for part in parts], dim=1)
-    initial = descent.courses[0].initial
+    initial = descent.runs[0].initial
     assert initial is not None
     torch.testing.assert_close(initial.tangent, jacobian @ jacobian.T, atol=1e-11, rtol=1e-9)
 

@@ -9,7 +9,7 @@ import deq
 from deq.config import ModelConfig, SolverConfig, TrainConfig
 from deq.data import DigitsConfig, NpzConfig, SphereConfig, load, shape_of
 from deq.training.comparison import compare, train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 PHI = {
     "tanh": (np.tanh, lambda q: 1 - np.tanh(q) ** 2),
@@ -145,12 +145,12 @@ def test_too_many_are_refused(tmp_path, data, match):
 def test_a_checkpoint_keeps_what_is_known_at_held_out_samples():
     data = SphereConfig(n=4, d=5, test_n=3)
     trial = config(data=data, solver=SolverConfig(tol=1e-12), train=TrainConfig(12))
-    whole = finished(Descent([trial], [load(data)])).courses[0]
-    first = Descent([trial], [load(data)])
+    whole = finished(GradientDescent([trial], [load(data)])).runs[0]
+    first = GradientDescent([trial], [load(data)])
     for step in first:
         if step == 5:
             break
-    second = finished(Descent.restored([trial], [load(data)], first.state())).courses[0]
+    second = finished(GradientDescent.restored([trial], [load(data)], first.state())).runs[0]
     names = [name for name in compare(whole).summary if name.startswith("test/")]
     assert len(names) == 4
     assert all(compare(whole).summary[n] == compare(second).summary[n] for n in names)
@@ -158,11 +158,11 @@ def test_a_checkpoint_keeps_what_is_known_at_held_out_samples():
 
 def test_the_distance_over_delta_is_that_of_the_block_that_moved_most():
     trial = config(model=ModelConfig(30, "tanh", sigma_w2=0.01))
-    descent = finished(Descent([trial], [load(trial.data)], keep_weights=True))
-    course, start = descent.courses[0], own_start(trial, 4)
-    ends = (course.weights.w, course.weights.u, course.weights.a)
+    descent = finished(GradientDescent([trial], [load(trial.data)], keep_weights=True))
+    run, start = descent.runs[0], own_start(trial, 4)
+    ends = (run.weights.w, run.weights.u, run.weights.a)
     moved = [np.linalg.norm(x.numpy() - x0) for x, x0 in zip(ends, start, strict=True)]
-    summary = compare(course).summary
+    summary = compare(run).summary
     expected = max(moved) / summary["theory/delta"]
     assert summary["theory/distance_over_delta"] == pytest.approx(expected, rel=1e-9)
     assert deq.memory(trial, 4, 5) == deq.memory(config(model=trial.model), 4, 5)

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.training import lookahead
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.lookahead import Lookahead
 from deq.training.pack import Pack
 
@@ -32,8 +32,8 @@ def config(name, seed=0, eta=0.5, steps=40, precision="full"):
 
 
 def trained(configs, device="cpu"):
-    descent = finished(Descent(configs, [load(DATA) for _ in configs], device))
-    return descent.courses
+    descent = finished(GradientDescent(configs, [load(DATA) for _ in configs], device))
+    return descent.runs
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig
 from deq.data import SphereConfig, load
 from deq.training import lookahead
 from deq.training.comparison import compare
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 
 class Storages(TorchDispatchMode):
@@ -61,7 +61,7 @@ def test_memory_is_an_upper_bound_within_30_percent(name, dtype, device, monkeyp
     monkeypatch.setattr(lookahead, "worthwhile", lambda pack: device == "cuda")
     config, data = trial(name, dtype), load(SphereConfig(n=40, d=20))
     with Storages(watched=600 * 600 * (4 if dtype == "float32" else 8)) as storages:
-        finished(Descent([config], [data]))
+        finished(GradientDescent([config], [data]))
     stated = memory(config, 20, 40, device)
     assert 0.7 * stated < storages.peak <= stated
     assert storages.many == 1
@@ -71,7 +71,7 @@ def test_memory_is_an_upper_bound_within_30_percent(name, dtype, device, monkeyp
 def test_solvers_use_at_most_the_stated_memory(solver):
     config, data = trial("tanh", width=300, solver=solver, steps=4), load(SphereConfig(n=60, d=20))
     with Storages(watched=0) as storages:
-        finished(Descent([config], [data]))
+        finished(GradientDescent([config], [data]))
     assert storages.peak <= memory(config, 20, 60)
 
 
@@ -80,7 +80,7 @@ def test_mixed_precision_uses_at_most_the_stated_memory(name):
     """And holds no second W, not even a rounded copy."""
     config, data = trial(name, precision="mixed", steps=4), load(SphereConfig(n=40, d=20))
     with Storages(watched=600 * 600 * 4) as storages:
-        finished(Descent([config], [data]))
+        finished(GradientDescent([config], [data]))
     assert 0.7 * memory(config, 20, 40) < storages.peak <= memory(config, 20, 40)
     assert storages.many == 1
 
@@ -92,9 +92,9 @@ def test_networks_of_finite_depth_use_at_most_the_stated_memory(dtype):
     config = replace(trial("tanh", dtype, width=900, steps=2), diagnostics=diagnostics)
     data = load(SphereConfig(n=8, d=20))
     with Storages(watched=0) as storages:
-        descent = finished(Descent([config], [data]))
+        descent = finished(GradientDescent([config], [data]))
         held = [descent, torch.empty(900, 900, dtype=config.torch_dtype)]  # the pack's W
-        compare(descent.courses[0])
+        compare(descent.runs[0])
     assert len(held) == 2
     assert 0.6 * memory(config, 20, 8) < storages.peak <= memory(config, 20, 8)
 
@@ -103,7 +103,7 @@ def test_trials_leave_a_pack_without_a_second_w():
     configs = [trial("tanh", width=200, steps=steps) for steps in (3, 30, 8)]
     data = load(SphereConfig(n=10, d=5))
     with Storages(watched=3 * 200 * 200 * 4) as storages:
-        finished(Descent(configs, [data] * 3))
+        finished(GradientDescent(configs, [data] * 3))
     assert storages.many == 1
     assert list(storages.sizes.values()).count(2 * 200 * 200 * 4) == 0
 

@@ -19,7 +19,7 @@ from deq.solvers.mixed import UNIT, MixedMap, low_product, round_tf32
 from deq.solvers.picard import Picard
 from deq.solvers.progress import relative_residual
 from deq.solvers.solution import Solved
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.lookahead import Lookahead
 
 NAMES = ("tanh", "relu", "gelu")
@@ -265,10 +265,10 @@ def trial(name, precision="mixed", *, seed=0, steps=60, width=200, eta=0.5, tol=
 
 
 def trained(*configs, device="cpu"):
-    descent = finished(Descent(configs, [load(config.data) for config in configs], device))
+    descent = finished(GradientDescent(configs, [load(config.data) for config in configs], device))
     return [
-        {key: torch.tensor([row[key] for row in course.rows]) for key in course.rows[0]}
-        for course in descent.courses
+        {key: torch.tensor([row[key] for row in run.rows]) for key in run.rows[0]}
+        for run in descent.runs
     ]
 
 
@@ -329,7 +329,7 @@ def test_the_float64_finish_is_in_full_precision():
 def test_the_norm_is_bounded_between_its_measurements():
     """An upper bound at every step, at most six times the norm near GD's stability limit."""
     config = trial("tanh", eta=0.98, steps=45)
-    descent = Descent([config], [load(config.data)])
+    descent = GradientDescent([config], [load(config.data)])
     above = []
     for _ in descent:
         for group in descent.groups:

@@ -13,13 +13,13 @@ from deq.data.dataset import Dataset
 from deq.theory.rate_fit import end_rates, fit_rate
 from deq.theory.rejection_sampling import starting_weights
 from deq.training.comparison import compare, train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 
 def trained(trial):
-    """A trial's course, with its weights, and its outcome."""
-    descent = finished(Descent([trial], [load(trial.data)], keep_weights=True))
-    return descent.courses[0], compare(descent.courses[0])
+    """A trial's run, with its weights, and its outcome."""
+    descent = finished(GradientDescent([trial], [load(trial.data)], keep_weights=True))
+    return descent.runs[0], compare(descent.runs[0])
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def trained(trial):
 )
 def test_the_distance_is_that_of_all_weights(parts):
     trial = config(**parts)
-    course, outcome = trained(trial)
+    run, outcome = trained(trial)
     start = starting_weights([trial], [load(trial.data)], torch.device("cpu"))
-    now = (course.weights.w, course.weights.u, course.weights.a)
+    now = (run.weights.w, run.weights.u, run.weights.a)
     parts = [(x.double(), x0[0].double()) for x, x0 in zip(now, start, strict=True)]
     moved = math.sqrt(sum(float((x - x0).square().sum()) for x, x0 in parts))
     size = math.sqrt(sum(float(x0.square().sum()) for _, x0 in parts))
@@ -53,10 +53,10 @@ def test_the_distance_of_a_redrawn_network_is_from_the_one_that_was_accepted():
     gaussian = dataclasses.replace(trial, model=dataclasses.replace(model, init="gaussian"))
     first = starting_weights([gaussian], [data], torch.device("cpu"))
     assert not torch.equal(start[0], first[0])  # it was drawn more than once
-    course = finished(Descent([trial], [data])).courses[0]
+    run = finished(GradientDescent([trial], [data])).runs[0]
     size = math.sqrt(sum(float(part.square().sum()) for part in start))
-    assert course.size == pytest.approx(size, rel=1e-12)
-    assert 0 < course.moved < 0.1 * size
+    assert run.size == pytest.approx(size, rel=1e-12)
+    assert 0 < run.moved < 0.1 * size
 
 
 def test_the_kernel_drifts_from_step_0_in_every_dtype_that_a_trial_continues_in():
@@ -65,8 +65,8 @@ def test_the_kernel_drifts_from_step_0_in_every_dtype_that_a_trial_continues_in(
         dtype="float32",
         solver=SolverConfig(tol=1e-6, finish="float64"),
     )
-    course, outcome = trained(trial)
-    assert {row["rounding"] for row in course.rows} == {2.0**-23, 2.0**-52}
+    run, outcome = trained(trial)
+    assert {row["rounding"] for row in run.rows} == {2.0**-23, 2.0**-52}
     right = train(dataclasses.replace(trial, dtype="float64", solver=SolverConfig(tol=1e-13)))
     ours, theirs = outcome.trajectory["kernel_drift"], right.trajectory["kernel_drift"]
     assert float(ours[0]) == 0
@@ -124,7 +124,7 @@ def test_a_linear_network_leaves_its_sphere_by_the_squares_of_its_steps():
         solver=SolverConfig(tol=1e-13),
     )
     data, steps = load(trial.data), trial.train.steps
-    course, outcome = trained(trial)
+    run, outcome = trained(trial)
     w, u, a = (part[0] for part in starting_weights([trial], [data], torch.device("cpu")))
     eye, grown = torch.eye(24, dtype=torch.float64), 0.0
     first = float((eye - w).square().sum() + u.square().sum())
@@ -133,7 +133,7 @@ def test_a_linear_network_leaves_its_sphere_by_the_squares_of_its_steps():
         z = inverse @ u @ data.x
         e = a @ z - data.y
         v = inverse.T @ a[:, None] * e
-        changes = course.eta * v @ z.T, course.eta * v @ data.x.T, course.eta * (z @ e)
+        changes = run.eta * v @ z.T, run.eta * v @ data.x.T, run.eta * (z @ e)
         grown += sum(float(change.square().sum()) for change in changes[:2])
         w, u, a = (part - change for part, change in zip((w, u, a), changes, strict=True))
     last = float((eye - w).square().sum() + u.square().sum())

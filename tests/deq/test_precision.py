@@ -6,7 +6,7 @@ from small_trials import DATA, SOME, config, run_to_end
 
 from deq.config import ModelConfig, SolverConfig, TrainConfig
 from deq.training.comparison import train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -56,7 +56,7 @@ def test_training_forbids_tf32():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
-        Descent([config()], [DATA])
+        GradientDescent([config()], [DATA])
         assert torch.get_float32_matmul_precision() == "highest"
     finally:
         torch.set_float32_matmul_precision(before)

@@ -9,7 +9,7 @@ from deq.data import SphereConfig, load
 from deq.models.equilibrium import AdjointMap, EquilibriumMap
 from deq.solvers.prediction import Basis, Extrapolation, Secant
 from deq.solvers.sizes import PREDICTION_DEPTH
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 
 def miss(ours, theirs):
@@ -98,7 +98,7 @@ def descent(name, *, steps=60, width=40, eta=0.5, tol=1e-12):
         )
         for seed in (0, 1)
     ]
-    return Descent(trials, [data, data])
+    return GradientDescent(trials, [data, data])
 
 
 def test_sources_equal_the_change_of_the_maps():
@@ -140,8 +140,8 @@ def test_predictions_save_products(name, most):
     run = descent(name, steps=80, width=200, tol=1e-8)
     for _ in run:
         pass
-    for course in run.courses:
-        counts = [row["products"] for row in course.rows]
+    for training_run in run.runs:
+        counts = [row["products"] for row in training_run.rows]
         assert sum(counts) / len(counts) < most
-        assert all(row["residual"] <= 1e-8 for row in course.rows)
-        assert all(row["adjoint_residual"] <= 1e-8 for row in course.rows)
+        assert all(row["residual"] <= 1e-8 for row in training_run.rows)
+        assert all(row["adjoint_residual"] <= 1e-8 for row in training_run.rows)

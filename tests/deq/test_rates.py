@@ -10,8 +10,8 @@ from deq.data import SphereConfig, load
 from deq.theory.rate_fit import MIN_POINTS, STARTS, fit_rate, window_rate
 from deq.theory.rates import LinearDynamics, asymptotic_rate, bound_rate, effective_eigenvalue
 from deq.training.comparison import compare, train
-from deq.training.course import Course, Status, blank_row
 from deq.training.forecast import forecast
+from deq.training.training_run import Status, TrainingRun, blank_row
 
 NEVER = -1e9  # a floor no loss touches
 
@@ -310,15 +310,15 @@ def test_a_network_near_the_stability_limit_has_a_rate(width):
 
 
 def ended(losses, status):
-    """The outcome of a course with these losses."""
+    """The outcome of a run with these losses."""
     config = TrialConfig(model=ModelConfig(width=32, activation="tanh"))
     data = load(SphereConfig(n=8, d=8))
     start = forecast(config, data)
-    course = Course(config, data, eta=start.eta, initial=start.initial)
+    run = TrainingRun(config, data, eta=start.eta, initial=start.initial)
     known = {"residual": 1e-14, "rounding": 2.2e-16}
-    course.rows = [blank_row(t) | known | {"loss": x} for t, x in enumerate(losses)]
-    course.end(status, "as given")
-    return compare(course)
+    run.rows = [blank_row(t) | known | {"loss": x} for t, x in enumerate(losses)]
+    run.end(status, "as given")
+    return compare(run)
 
 
 def test_a_stalled_run_is_fitted_above_the_level_it_stalled_at():

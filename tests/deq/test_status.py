@@ -8,7 +8,7 @@ from small_trials import DATA, config, run_to_end
 from deq.config import ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import SphereConfig, load
 from deq.training.comparison import train
-from deq.training.course import Course, Status, blank_row
+from deq.training.training_run import Status, TrainingRun, blank_row
 
 
 def test_status_budget_converged_and_diverged():
@@ -53,13 +53,13 @@ def test_a_loss_that_stopped_far_above_its_floor_is_not_reported_as_at_it():
     ],
 )
 def test_a_loss_that_is_not_finite_or_too_large_has_diverged(losses):
-    course = Course(config(train=TrainConfig(steps=1)), DATA)
+    run = TrainingRun(config(train=TrainConfig(steps=1)), DATA)
     for step, loss in enumerate(losses):
-        assert course.status is None
-        course.rows.append(blank_row(step) | {"loss": loss})
-        course.check_stop()
-    assert course.status is Status.DIVERGED
-    assert ("not finite" in course.reason) == (not math.isfinite(losses[-1]))
+        assert run.status is None
+        run.rows.append(blank_row(step) | {"loss": loss})
+        run.check_stop()
+    assert run.status is Status.DIVERGED
+    assert ("not finite" in run.reason) == (not math.isfinite(losses[-1]))
 
 
 def test_no_equilibrium_is_ill_posed():

@@ -16,7 +16,7 @@ from deq.theory.heavy_ball import log_errors, modulus, optimum
 from deq.training.batches import batch_weights
 from deq.training.checkpoint import load_newest, write_checkpoint
 from deq.training.comparison import compare, train
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 
 PHI = {
     "tanh": (np.tanh, lambda q: 1 - np.tanh(q) ** 2),
@@ -157,19 +157,19 @@ def test_a_checkpoint_changes_no_bit(tmp_path, name, rule):
     rules = [TrainConfig(steps, **rule) for steps in (6, 20)]
     configs = [config(model=ModelConfig(12, name), train=r, seed=k) for k, r in enumerate(rules)]
     data = [load(configs[0].data)] * 2
-    whole = finished(Descent(configs, data, keep_weights=True))
-    part = Descent(configs, data, keep_weights=True)
+    whole = finished(GradientDescent(configs, data, keep_weights=True))
+    part = GradientDescent(configs, data, keep_weights=True)
     for step in part:
         if step == 11:
             break
     write_checkpoint(tmp_path, part, {}, {})
     checkpoint, _ = load_newest(tmp_path, {})
     resumed = finished(checkpoint.descent(configs, data, keep_weights=True))
-    alone = finished(Descent(configs[1:], data[1:]))
+    alone = finished(GradientDescent(configs[1:], data[1:]))
     for ours, theirs in ((whole, resumed), (whole, alone)):
-        rows = [descent.courses[-1].rows for descent in (ours, theirs)]
+        rows = [descent.runs[-1].rows for descent in (ours, theirs)]
         assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
-    assert torch.equal(whole.courses[1].weights.w, resumed.courses[1].weights.w)
+    assert torch.equal(whole.runs[1].weights.w, resumed.runs[1].weights.w)
 
 
 def test_a_float64_finish_keeps_the_velocity():
@@ -180,7 +180,9 @@ def test_a_float64_finish_keeps_the_velocity():
     count = min(len(mixed), len(double), 60)
     assert torch.allclose(mixed[:count], double[:count], rtol=1e-2)
     assert (
-        compare(finished(Descent([base], [load(base.data)])).courses[0]).trajectory["rounding"][-1]
+        compare(finished(GradientDescent([base], [load(base.data)])).runs[0]).trajectory[
+            "rounding"
+        ][-1]
         < 1e-15
     )
 

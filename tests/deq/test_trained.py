@@ -25,7 +25,7 @@ def trial(**changes):
 
 def ended(*configs, keep=True):
     data = [deq.load(config.data) for config in configs]
-    descent = deq.Descent(configs, data, keep_weights=keep)
+    descent = deq.GradientDescent(configs, data, keep_weights=keep)
     for _ in descent:
         pass
     return descent
@@ -33,7 +33,7 @@ def ended(*configs, keep=True):
 
 def model_of(descent, k=0):
     weights = descent.weights(k)
-    return deq.Trained(descent.courses[k].config, weights.w, weights.u, weights.a)
+    return deq.Trained(descent.runs[k].config, weights.w, weights.u, weights.a)
 
 
 def loss(model, data):
@@ -51,7 +51,7 @@ def loss(model, data):
 def test_the_last_row_belongs_to_the_kept_weights(data, activation):
     config = trial(data=data, model=deq.ModelConfig(width=24, activation=activation, sigma_w2=0.02))
     descent = ended(config)
-    model, row, dataset = model_of(descent), descent.courses[0].rows[-1], deq.load(data)
+    model, row, dataset = model_of(descent), descent.runs[0].rows[-1], deq.load(data)
     assert loss(model, dataset) == pytest.approx(row["loss"], rel=1e-10)
     least = np.linalg.eigvalsh(model.gram(dataset.x).numpy())[0]
     assert least == pytest.approx(row["lambda_min_gram"], rel=CERTIFIED)
@@ -64,7 +64,7 @@ def test_u_equals_that_of_plain_gradient_descent():
     """Steps on (W, U, a) with numerical gradients of the loss, from the same start."""
     config = trial(train=deq.TrainConfig(steps=3, eta=0.3), data=deq.SphereConfig(n=3, d=5))
     descent = ended(config)
-    data, eta = deq.load(config.data), descent.courses[0].eta
+    data, eta = deq.load(config.data), descent.runs[0].eta
     w, u, a = first_network(config.model, 0, 5)
     for _ in range(3):
         x, y = data.x, data.y
@@ -95,7 +95,7 @@ def test_the_tangent_kernel_agrees_with_differences_of_predict():
     jacobian = torch.stack(columns, dim=1)  # (n, parameters)
     torch.testing.assert_close(model.tangent(x), jacobian @ jacobian.T, rtol=1e-6, atol=1e-6)
     e = model.predict(x) - deq.load(SPHERE).y
-    row = ended(trial()).courses[0].rows[-1]
+    row = ended(trial()).runs[0].rows[-1]
     gradient = torch.linalg.vector_norm(jacobian.T @ e)
     assert float(gradient) == pytest.approx(row["grad_norm"], rel=1e-5)
 
@@ -104,22 +104,22 @@ def test_each_trial_of_a_pack_keeps_its_own_weights():
     """One converges early, one diverges, one is stopped, one uses its budget."""
     easy = trial(train=deq.TrainConfig(steps=30, loss_tol=0.5))
     wild = trial(train=deq.TrainConfig(steps=30, eta=40.0), seed=1)
-    descent = deq.Descent(
+    descent = deq.GradientDescent(
         [easy, wild, trial(seed=2), trial(seed=3)], [deq.load(SPHERE)] * 4, keep_weights=True
     )
     for step in descent:
         if step == 10:
-            descent.stop(descent.courses[2], "enough")
-    statuses = [str(course.status) for course in descent.courses]
+            descent.stop(descent.runs[2], "enough")
+    statuses = [str(run.status) for run in descent.runs]
     assert statuses == ["converged", "diverged", "stopped", "budget"]
     for k in (0, 3):
-        alone = model_of(ended(descent.courses[k].config))
+        alone = model_of(ended(descent.runs[k].config))
         torch.testing.assert_close(model_of(descent, k).w, alone.w, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(model_of(descent, k).u, alone.u, rtol=1e-9, atol=1e-12)
-        row = descent.courses[k].rows[-1]
+        row = descent.runs[k].rows[-1]
         assert loss(model_of(descent, k), deq.load(SPHERE)) == pytest.approx(row["loss"], rel=1e-9)
     stopped = model_of(descent, 2)  # between two steps: its weights are those after its last row
-    assert loss(stopped, deq.load(SPHERE)) < descent.courses[2].rows[-1]["loss"]
+    assert loss(stopped, deq.load(SPHERE)) < descent.runs[2].rows[-1]["loss"]
 
 
 def test_u_outside_the_data_is_that_of_the_redrawn_network():
@@ -132,7 +132,7 @@ def test_u_outside_the_data_is_that_of_the_redrawn_network():
     start = starting_weights([config], [small], torch.device("cpu"))[1][0]
     first = first_network(config.model, 4, 3)
     assert not torch.equal(start, first[1])  # it was drawn more than once
-    descent = deq.Descent([config], [small], keep_weights=True)
+    descent = deq.GradientDescent([config], [small], keep_weights=True)
     for _ in descent:
         pass
     unseen = torch.eye(3, dtype=torch.float64) - x @ torch.linalg.pinv(x)
@@ -148,14 +148,14 @@ def test_a_float64_finish_gives_float64_weights():
         train=deq.TrainConfig(steps=400, eta=1.0),
     )
     descent = ended(config)
-    model, rows = model_of(descent), descent.courses[0].rows
+    model, rows = model_of(descent), descent.runs[0].rows
     assert model.u.dtype == model.w.dtype == torch.float64
     assert loss(model, deq.load(SPHERE)) == pytest.approx(rows[-1]["loss"], rel=1e-3)
 
 
 def test_a_restored_descent_keeps_weights(tmp_path):
     config, data = trial(), deq.load(SPHERE)
-    descent = deq.Descent([config], [data])
+    descent = deq.GradientDescent([config], [data])
     for step in descent:
         if step == 12:
             break

@@ -9,8 +9,8 @@ from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig
 from deq.data import DigitsConfig, SphereConfig, load
 from deq.data.dataset import Dataset
 from deq.training.comparison import compare, train
-from deq.training.course import Status
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
+from deq.training.training_run import Status
 
 
 def test_spectra_are_measured_at_the_cadence_and_at_the_end():
@@ -24,9 +24,9 @@ def test_step_size_units():
     def eta(unit):
         return run_to_end(train=TrainConfig(steps=1, eta=0.25, eta_unit=unit)).summary["train/eta"]
 
-    descent = Descent([config()], [DATA])
+    descent = GradientDescent([config()], [DATA])
     next(iter(descent))
-    initial = descent.courses[0].initial
+    initial = descent.runs[0].initial
     assert initial is not None
     top = float(torch.linalg.eigvalsh(initial.tangent)[-1])
     assert eta("absolute") == 0.25
@@ -71,8 +71,8 @@ def test_measured_over_linearised_rate_approaches_one_with_width(name):
             )
             for seed in range(2)
         ]
-        descent = finished(Descent(trials, [load(trials[0].data)] * 2))
-        summaries = [compare(course).summary for course in descent.courses]
+        descent = finished(GradientDescent(trials, [load(trials[0].data)] * 2))
+        summaries = [compare(run).summary for run in descent.runs]
         assert all(summary["theory/bound_violation"] <= 0 for summary in summaries)
         return sum(abs(1 - summary["rate/measured_over_linearized"]) for summary in summaries) / 2
 

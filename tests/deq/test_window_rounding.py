@@ -7,7 +7,7 @@ import pytest
 from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig, TrialConfig
 from deq.data import DigitsConfig, load
 from deq.training.comparison import compare
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
 from deq.training.windows import attempts
 from deq.training.windows.attempts import COARSEST, is_checked
 
@@ -25,10 +25,10 @@ def trial(windows, *, dtype="float64", width=96, n=12, steps=2500, **train):
 
 
 def trained(config):
-    descent = Descent([config], [load(config.data)])
+    descent = GradientDescent([config], [load(config.data)])
     for _ in descent:
         pass
-    return descent.courses[0]
+    return descent.runs[0]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def trained(config):
     [("float32", 2500, {}), ("float64", 4000, {"loss_tol": 0.0})],
 )
 def test_windows_that_reach_rounding_give_the_rate_of_single_steps(dtype, steps, train):
-    """What rounding makes of the last window is no error of the rows before it."""
+    """Rounding in the last window is no error of the rows before it."""
     runs = [trained(trial(w, dtype=dtype, steps=steps, **train)) for w in (True, False)]
     rates = [compare(run).summary["rate/measured"] for run in runs]
     assert rates[0] == pytest.approx(rates[1], rel=3e-3)
@@ -49,10 +49,10 @@ def test_a_window_ends_where_rounding_passes_the_limit(monkeypatch):
     taken = []
     move = attempts.Attempts._move_to_end
 
-    def watched(self, course, integrator, window, pack, diagnostics):
+    def watched(self, run, integrator, window, pack, diagnostics):
         sizes = window.e.norm(dim=-1)
         taken.append(float((attempts.ROUNDED * window.accuracy.floor / sizes).max()))
-        return move(self, course, integrator, window, pack, diagnostics)
+        return move(self, run, integrator, window, pack, diagnostics)
 
     monkeypatch.setattr(attempts.Attempts, "_move_to_end", watched)
     trained(trial(windows=True, dtype="float32"))

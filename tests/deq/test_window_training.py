@@ -11,8 +11,8 @@ from deq.config import DiagnosticsConfig, ModelConfig, SolverConfig, TrainConfig
 from deq.data import DigitsConfig, load
 from deq.training.checkpoint import load_newest, numerical_environment, write_checkpoint
 from deq.training.comparison import compare, train
-from deq.training.course import Status
-from deq.training.gradient_descent import Descent
+from deq.training.gradient_descent import GradientDescent
+from deq.training.training_run import Status
 from deq.training.windows import attempts
 from deq.training.windows.undecided import Undecided
 
@@ -45,8 +45,8 @@ def stepwise(config):
     return dataclasses.replace(config, train=one)
 
 
-def course_of(config):
-    return finished(Descent([config], [load(config.data)])).courses[0]
+def run_of(config):
+    return finished(GradientDescent([config], [load(config.data)])).runs[0]
 
 
 def assert_equal(config, tol=1e-6):
@@ -152,9 +152,9 @@ def test_a_weighty_undecided_entry_is_left_to_single_steps_and_noted(first, monk
     """At once, or after a shorter window."""
     counts = iter([Undecided(3, 2, first)])
     monkeypatch.setattr(attempts, "undecided", lambda window: next(counts, Undecided()))
-    course = course_of(trial("relu", tol=None, steps=120))
-    assert (course.undecided, course.weighty) == (2, 2)
-    outcome = compare(course)
+    run = run_of(trial("relu", tol=None, steps=120))
+    assert (run.undecided, run.weighty) == (2, 2)
+    outcome = compare(run)
     assert outcome.summary["solver/undecided"] == 2
     assert "2 pre-activations that would change the rate" in outcome.notes["solver/window_check"]
 
@@ -203,14 +203,14 @@ def test_float32_windows_follow_float64_as_far_as_single_steps_do():
 
 def test_a_float64_finish_continues_in_windows():
     config = trial(dtype="float32", finish="float64", solver_tol=1e-6, steps=300)
-    course = course_of(config)
-    rounding = [row["rounding"] for row in course.rows]
+    run = run_of(config)
+    rounding = [row["rounding"] for row in run.rows]
     assert rounding[0] > 1e-8
     assert rounding[-1] < 1e-15
-    right = course_of(
+    right = run_of(
         stepwise(dataclasses.replace(config, dtype="float64", solver=SolverConfig(tol=1e-12)))
     )
-    assert course.rows[-1]["loss"] == pytest.approx(right.rows[-1]["loss"], rel=1e-2)
+    assert run.rows[-1]["loss"] == pytest.approx(right.rows[-1]["loss"], rel=1e-2)
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_float64_finish_continues_in_windows():
 )
 def test_a_trial_in_windows_ends_as_by_single_steps(parts, status):
     config = trial(**parts)
-    windows, steps = course_of(config), course_of(stepwise(config))
+    windows, steps = run_of(config), run_of(stepwise(config))
     assert (windows.status, steps.status) == (status, status)
     if status is not Status.STALLED:  # rounding decides at which step
         assert len(windows.rows) == len(steps.rows)
@@ -235,22 +235,20 @@ def test_a_trial_in_windows_ends_as_by_single_steps(parts, status):
 @pytest.mark.parametrize("steps", [5, 40, 90])
 def test_short_runs_are_never_dearer_by_a_third(steps):
     config = trial(steps=steps)
-    assert course_of(config).products <= 1.3 * course_of(stepwise(config)).products
+    assert run_of(config).products <= 1.3 * run_of(stepwise(config)).products
 
 
 def test_single_steps_are_taken_if_windows_never_succeed(monkeypatch):
     """A run whose windows all fail their check, at most 1.3 times as dear."""
     monkeypatch.setattr(attempts, "deviation", lambda window, place: 1.0)
     config = trial(steps=250)
-    course, steps = course_of(config), course_of(stepwise(config))
-    assert course.windows_refused > 0
-    assert course.products <= 1.3 * steps.products
-    outcome = compare(course)
+    run, steps = run_of(config), run_of(stepwise(config))
+    assert run.windows_refused > 0
+    assert run.products <= 1.3 * steps.products
+    outcome = compare(run)
     assert "solver/window_check" not in outcome.summary
-    assert (
-        f"{course.windows_refused} windows were not taken" in outcome.notes["solver/window_check"]
-    )
-    losses = [[row["loss"] for row in c.rows] for c in (course, steps)]
+    assert f"{run.windows_refused} windows were not taken" in outcome.notes["solver/window_check"]
+    losses = [[row["loss"] for row in c.rows] for c in (run, steps)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
@@ -262,16 +260,16 @@ def test_at_least_three_random_steps_are_checked(monkeypatch):
         return deviation(window, place)
 
     monkeypatch.setattr(attempts, "deviation", watched)
-    course_of(trial())
+    run_of(trial())
     assert len(set(places)) >= 3
     first = list(places)
-    course_of(trial(seed=1))
+    run_of(trial(seed=1))
     assert places[len(first) :] != first
 
 
 def test_rows_say_what_was_measured_where():
-    course = course_of(dataclasses.replace(trial(), diagnostics=DiagnosticsConfig(every=7)))
-    rows = course.rows
+    run = run_of(dataclasses.replace(trial(), diagnostics=DiagnosticsConfig(every=7)))
+    rows = run.rows
     assert [int(row["step"]) for row in rows] == list(range(301))
     assert all(math.isfinite(row["loss"] + row["products"] + row["rounding"]) for row in rows)
     for name in ("lambda_min_gram", "lambda_min_tangent", "grad_norm"):
@@ -284,15 +282,15 @@ def test_rows_say_what_was_measured_where():
     n, m = 12, 64
     assert (
         sum(row["products"] for row in rows)
-        < course.products
+        < run.products
         < sum(row["products"] for row in rows) * (1 + 12 * n / m)
     )
 
 
 def test_products_of_single_steps_are_counted_with_the_thin_ones():
-    course = course_of(stepwise(trial(steps=20)))
-    large = sum(row["products"] for row in course.rows)
-    assert compare(course).summary["solver/products_total"] == pytest.approx(large + 21 * 12 / 64)
+    run = run_of(stepwise(trial(steps=20)))
+    large = sum(row["products"] for row in run.rows)
+    assert compare(run).summary["solver/products_total"] == pytest.approx(large + 21 * 12 / 64)
 
 
 @pytest.mark.slow
@@ -304,11 +302,11 @@ def test_a_pack_of_trials_in_windows_is_each_trial_alone_bit_for_bit():
 
 
 def assert_each_as_alone(configs):
-    descent = finished(Descent(configs, [load(DATA)] * len(configs)))
-    for course, config in zip(descent.courses, configs, strict=True):
-        alone = course_of(config)
-        assert course.status is alone.status
-        assert [row["loss"] for row in course.rows] == [row["loss"] for row in alone.rows]
+    descent = finished(GradientDescent(configs, [load(DATA)] * len(configs)))
+    for run, config in zip(descent.runs, configs, strict=True):
+        alone = run_of(config)
+        assert run.status is alone.status
+        assert [row["loss"] for row in run.rows] == [row["loss"] for row in alone.rows]
 
 
 def known(row):
@@ -316,7 +314,7 @@ def known(row):
 
 
 def stopped_at(step, config, **options):
-    descent = Descent([config], [load(config.data)], **options)
+    descent = GradientDescent([config], [load(config.data)], **options)
     next(s for s in descent if s == step)
     return descent
 
@@ -328,7 +326,7 @@ def stopped_at(step, config, **options):
 def test_a_checkpoint_continues_bit_for_bit(name, step, tmp_path):
     """Before the first window, and inside one; the weights at the next step as well."""
     config = trial(name, tol=None)
-    whole = finished(Descent([config], [load(DATA)], keep_weights=True))
+    whole = finished(GradientDescent([config], [load(DATA)], keep_weights=True))
     descent = stopped_at(step, config)
     write_checkpoint(tmp_path, descent, STAMP, {})
     checkpoint, _ = load_newest(tmp_path, STAMP)
@@ -336,7 +334,7 @@ def test_a_checkpoint_continues_bit_for_bit(name, step, tmp_path):
     for part in ("w", "u", "a"):
         assert torch.equal(getattr(again.weights(0), part), getattr(descent.weights(0), part))
     finished(again)
-    (one,), (other,) = whole.courses, again.courses
+    (one,), (other,) = whole.runs, again.runs
     for row, right in zip(other.rows, one.rows, strict=True):
         assert known(row) == known(right)
     assert (one.products, one.window_check) == (other.products, other.window_check)
@@ -347,19 +345,19 @@ def test_a_checkpoint_continues_bit_for_bit(name, step, tmp_path):
 def test_a_trial_stopped_inside_a_window_has_the_weights_of_the_next_step(name, error):
     config, step = trial(name, tol=None), 150
     descent = stopped_at(step, config, keep_weights=True)
-    (course,) = descent.courses
-    assert course.status is None
+    (run,) = descent.runs
+    assert run.status is None
     live = descent.weights(0)
-    descent.stop(course, "asked to")
+    descent.stop(run, "asked to")
     assert not descent.groups
-    assert len(course.rows) == step + 1
+    assert len(run.rows) == step + 1
     right = stopped_at(step, stepwise(config)).weights(0)
     start = stopped_at(0, stepwise(config)).weights(0)
     for part in ("w", "u", "a"):
         moved = (getattr(right, part) - getattr(start, part)).norm()
-        for weights in (live, course.weights):
+        for weights in (live, run.weights):
             assert float((getattr(weights, part) - getattr(right, part)).norm() / moved) < error
-    assert compare(course).status is Status.STOPPED
+    assert compare(run).status is Status.STOPPED
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def own_losses(trial, steps):
     have one step size, half of that of 1/2 ||yhat - y||^2.
     """
     data, m, d = deq.load(trial.data), trial.model.width, trial.data.d
-    start = deq.Descent([trial], [data]).weights(0)
+    start = deq.GradientDescent([trial], [data]).weights(0)
     x = data.x[:d] / torch.linalg.vector_norm(data.x[:d], dim=0)
     inputs = start.u[:, :d] * trial.data.norm * math.sqrt(d)
     assert float(inputs.std()) == pytest.approx(1, abs=0.1)

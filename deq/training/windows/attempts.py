@@ -8,10 +8,10 @@ from torch import Tensor
 
 from deq.activations.activation import Activation
 from deq.config import TrialConfig
-from deq.training.course import Course, Row, blank_row
 from deq.training.diagnostics import Diagnostics
 from deq.training.pack import Pack
 from deq.training.state import State, load_state_dict, state_dict
+from deq.training.training_run import Row, TrainingRun, blank_row
 from deq.training.windows.check import FixedPoint, deviation
 from deq.training.windows.control import Control
 from deq.training.windows.integrator import Integrator
@@ -77,47 +77,47 @@ class Attempts:
         if not self.recent or step - self.recent[-1][0] >= SPACING * step:
             self.recent = [*self.recent, _state(step, pack)][-RECENT:]
 
-    def rows(self, step: int, course: Course, pack: Pack, diagnostics: Diagnostics) -> list[Row]:
+    def rows(self, step: int, run: TrainingRun, pack: Pack, diagnostics: Diagnostics) -> list[Row]:
         """Move to the end of a window, if one is due and right to the tolerance.
 
         Args:
             step: the present step, which has been measured.
-            course: the trial's training run.
+            run: the trial's training run.
             pack: of this trial alone, with the weights of `step`.
             diagnostics: measures the window's end.
 
         Returns:
             One row for each step of the window after `step`; none if a single step is due.
         """
-        left = course.config.train.steps - step
+        left = run.config.train.steps - step
         ready = self._built and (self.integrator is not None or len(self.recent) == RECENT)
         while left >= 2 and ready and self.control.due and not pack.needs_float64():
-            network = _network(course, pack)
+            network = _network(run, pack)
             integrator = self._integrator_at(step, network, pack)
             accuracy = integrator.accuracy(self.tol, self.control.allowance)
             if not accuracy.tol <= COARSEST:
-                course.products += network.total()
+                run.products += network.total()
                 self.control.add_unresolved(network.total())
                 break
             length = self.control.steps(step, left)
-            window = self._solve(course, integrator, length, accuracy)
+            window = self._solve(run, integrator, length, accuracy)
             if window is not None:
-                return self._move_to_end(course, integrator, window, pack, diagnostics)
+                return self._move_to_end(run, integrator, window, pack, diagnostics)
         return []
 
-    def weights(self, course: Course, pack: Pack, step: int) -> Network:
+    def weights(self, run: TrainingRun, pack: Pack, step: int) -> Network:
         """Return the weights at a step inside the last window; the pack is at its end."""
         assert self.integrator is not None
         assert self.path is not None
-        network = _network(course, pack)
+        network = _network(run, pack)
         w, p, a = (part.clone() for part in (network.w, network.p, network.a))
         back = replace(network, w=w, p=p, a=a, eta=-network.eta)
         apply(back, self.integrator.terms_back(self.path, step))
         return back
 
-    def rewind(self, course: Course, pack: Pack, step: int) -> None:
+    def rewind(self, run: TrainingRun, pack: Pack, step: int) -> None:
         """Set the pack's weights to those at a step inside the last window."""
-        network = self.weights(course, pack, step)
+        network = self.weights(run, pack, step)
         for part, value in ((pack.w, network.w), (pack.p, network.p), (pack.a, network.a)):
             part[0].copy_(value)
 
@@ -133,17 +133,17 @@ class Attempts:
         return self.integrator
 
     def _solve(
-        self, course: Course, integrator: AnyIntegrator, length: int, accuracy: Accuracy
+        self, run: TrainingRun, integrator: AnyIntegrator, length: int, accuracy: Accuracy
     ) -> AnyWindow | None:
         """Return a window that is right to the tolerance and checked; None if it is rejected."""
         network, start = integrator.network, integrator.step
         try:
             window = integrator.window(length, accuracy)
-            end = end_of_training(course, window)
+            end = end_of_training(run, window)
             while end is not None and 1 < end < length:  # the run ends there: so does the window
                 length = end
                 window = integrator.window(length, accuracy)
-                end = end_of_training(course, window)
+                end = end_of_training(run, window)
             if end == 1 < length:
                 raise RejectedError(math.inf)
             if (resolved := _resolved_steps(window)) < length:
@@ -151,19 +151,19 @@ class Attempts:
                     raise RejectedError(math.inf)
                 window = integrator.window(resolved, accuracy)
             if isinstance(window, KinkedWindow):
-                window = self._cut_before_weighty(course, integrator, window, accuracy)
-            self._check(course, window, last=end == len(window.e) - 1)
+                window = self._cut_before_weighty(run, integrator, window, accuracy)
+            self._check(run, window, last=end == len(window.e) - 1)
         except RejectedError as rejected:
             cost, error = network.total(), rejected.error / accuracy.tol
-            course.products += cost
-            course.rows[-1]["products"] += network.work.large
+            run.products += cost
+            run.rows[-1]["products"] += network.work.large
             self.control.add_rejected(start, length, error, cost, _least(network))
             self._pause_if_undecided()
             return None
         return window
 
     def _cut_before_weighty(
-        self, course: Course, integrator: AnyIntegrator, window: KinkedWindow, accuracy: Accuracy
+        self, run: TrainingRun, integrator: AnyIntegrator, window: KinkedWindow, accuracy: Accuracy
     ) -> KinkedWindow:
         """Return the window, or a shorter one that ends before an entry is weighty.
 
@@ -174,8 +174,8 @@ class Attempts:
         window.undecided = counts.count - counts.weighty
         if not counts.weighty:
             return window
-        course.undecided += counts.weighty
-        course.weighty += counts.weighty
+        run.undecided += counts.weighty
+        run.weighty += counts.weighty
         self._undecided = True
         if counts.first < 2 * self.control.degree:
             raise RejectedError(math.inf)
@@ -188,7 +188,7 @@ class Attempts:
             self.control.pause()
         self._undecided = False
 
-    def _check(self, course: Course, window: AnyWindow, *, last: bool) -> None:
+    def _check(self, run: TrainingRun, window: AnyWindow, *, last: bool) -> None:
         """Compare true GD steps with the window's, if this window is one to check.
 
         Raises:
@@ -196,20 +196,20 @@ class Attempts:
         """
         number, length = self.windows + 1, len(window.e) - 1
         count = max(CHECKS - self.checks, 1) if last else int(is_checked(number))
-        stream = torch.Generator().manual_seed(course.config.seed % 2**32 + number)
+        stream = torch.Generator().manual_seed(run.config.seed % 2**32 + number)
         places = torch.randperm(length, generator=stream)[:count].tolist()
         for place in places:
             difference = deviation(window, place)
             size = float(window.e[place + 1].norm())
             if not difference <= max(window.accuracy.tol, ROUNDED * window.accuracy.floor / size):
-                course.windows_refused += 1
+                run.windows_refused += 1
                 raise RejectedError(math.inf)
-            course.window_check = max(difference, course.window_check)
+            run.window_check = max(difference, run.window_check)
         self.checks += len(places)
 
     def _move_to_end(
         self,
-        course: Course,
+        run: TrainingRun,
         integrator: AnyIntegrator,
         window: AnyWindow,
         pack: Pack,
@@ -217,7 +217,7 @@ class Attempts:
     ) -> list[Row]:
         """Move the trial to the window's end; return one row for each step."""
         network, length = integrator.network, len(window.e) - 1
-        rows = rows_inside(window, course.config.diagnostics.every)
+        rows = rows_inside(window, run.config.diagnostics.every)
         end = _accept(integrator, window)
         near = integrator.guess.at([integrator.step - k for k in range(RECENT - 1, -1, -1)])
         near.q[-1], near.v[-1] = end.q, end.v
@@ -225,17 +225,17 @@ class Attempts:
         rows.append(_end_row(integrator, end) | diagnostics.measure(pack).rows()[0])
         for row in rows:
             row["products"] = network.work.large / length
-        course.products += network.total()
+        run.products += network.total()
         start, floor = window.nodes.steps[0], ROUNDED * window.accuracy.floor
         tol = max(window.accuracy.tol, floor / float(window.e[-1].norm()))
-        course.window_tol = max(tol, course.window_tol)
-        course.window_floor = max(floor, course.window_floor)
+        run.window_tol = max(tol, run.window_tol)
+        run.window_floor = max(floor, run.window_floor)
         self.recent = [(s, *window.state(s - start)) for s in window.nodes.steps][-RECENT:]
         self.path, self.windows = window.e, self.windows + 1
         error = window.error / window.accuracy.tol
         self.control.add_taken(start, length, error, network.total(), _least(network))
         if isinstance(window, KinkedWindow):
-            _count_entries(course, window)
+            _count_entries(run, window)
         self._pause_if_undecided()
         return rows
 
@@ -251,12 +251,12 @@ class Attempts:
             "checks": self.checks,
         }
 
-    def load(self, state: State, course: Course, pack: Pack) -> None:
-        """Set the state to one that `state` returned; `course` and `pack` are those of then."""
+    def load(self, state: State, run: TrainingRun, pack: Pack) -> None:
+        """Set the state to one that `state` returned; `run` and `pack` are those of then."""
         load_state_dict(self.control, state["control"])
         self.recent = [(int(s["step"]), s["q"], s["v"]) for s in state["recent"]]
         if state["integrator"] is not None:
-            network = _network(course, pack)
+            network = _network(run, pack)
             degree = self.control.degree
             self.integrator = self._kind.restored(network, degree, state["integrator"])
         self.path = None if state["path"] is None else state["path"].cpu()
@@ -264,7 +264,7 @@ class Attempts:
 
 
 def is_checked(number: int) -> bool:
-    """Whether a window is checked by its number from 1: the first CHECKS, 16, 64, 256, ..."""
+    """Return whether a window is checked, by its number from 1: the first CHECKS, 16, 64, ..."""
     power_of_four = number.bit_count() == 1 and number.bit_length() % 2 == 1
     return number <= CHECKS or (number >= 16 and power_of_four)
 
@@ -292,12 +292,12 @@ def _accept(integrator: AnyIntegrator, window: AnyWindow) -> FixedPoint:
     return integrator.accept(window)
 
 
-def _count_entries(course: Course, window: KinkedWindow) -> None:
+def _count_entries(run: TrainingRun, window: KinkedWindow) -> None:
     """Count the crossing, sliding and undecided entries of a window that was taken."""
     flips = window.flips()
-    course.crossing += int((flips == 1).sum())
-    course.sliding = max(course.sliding, int((flips >= SLIDES).sum()))
-    course.undecided += window.undecided
+    run.crossing += int((flips == 1).sum())
+    run.sliding = max(run.sliding, int((flips >= SLIDES).sum()))
+    run.undecided += window.undecided
 
 
 def _state(step: int, pack: Pack) -> tuple[int, Tensor, Tensor]:
@@ -305,9 +305,9 @@ def _state(step: int, pack: Pack) -> tuple[int, Tensor, Tensor]:
     return step, pack.forward.last[0].clone(), pack.adjoint.last[0].clone()
 
 
-def _network(course: Course, pack: Pack) -> Network:
+def _network(run: TrainingRun, pack: Pack) -> Network:
     xx, y = pack.xx[0].cpu(), pack.y[0].cpu()
-    return Network(pack.w[0], pack.p[0], pack.a[0], xx, y, course.eta, pack.phi, Work())
+    return Network(pack.w[0], pack.p[0], pack.a[0], xx, y, run.eta, pack.phi, Work())
 
 
 def _end_row(integrator: AnyIntegrator, end: FixedPoint) -> Row:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from deq.theory.kernels import tangent
-from deq.training.course import Course, Row, blank_row
+from deq.training.training_run import Row, TrainingRun, blank_row
 from deq.training.windows.kinked_path import KinkedPath
 from deq.training.windows.window import Window
 
@@ -22,10 +22,10 @@ def losses(e: Tensor) -> list[float]:
     return values
 
 
-def end_of_training(course: Course, window: AnyWindow) -> int | None:
+def end_of_training(run: TrainingRun, window: AnyWindow) -> int | None:
     """Return the steps from the window's start after which the trial ends; None if it goes on."""
-    first, probe = window.nodes.steps[0], copy.copy(course)
-    start = course.rows[0]
+    first, probe = window.nodes.steps[0], copy.copy(run)
+    start = run.rows[0]
     for k, loss in enumerate(losses(window.e[1:]), start=1):
         probe.rows = [start, {"step": float(first + k), "loss": loss}]
         probe.check_stop()

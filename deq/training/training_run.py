@@ -28,7 +28,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     ILL_POSED = "ill_posed"
     STALLED = "stalled"
-    STOPPED = "stopped"  # by the caller: see Descent.stop
+    STOPPED = "stopped"  # by the caller: see GradientDescent.stop
     REJECTED = "rejected"  # no drawn network met the initial condition: model.init=redraw
 
 
@@ -67,7 +67,7 @@ Row = dict[str, float]
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """The training run of one trial.
 
     Attributes:
@@ -149,15 +149,15 @@ class Course:
         }
 
     @classmethod
-    def restored(cls, config: TrialConfig, dataset: Dataset, state: State) -> "Course":
-        """Rebuild the course of this config and dataset from its `state`."""
-        course = cls(config, dataset)
+    def restored(cls, config: TrialConfig, dataset: Dataset, state: State) -> "TrainingRun":
+        """Rebuild the run of this config and dataset from its `state`."""
+        run = cls(config, dataset)
         for name in cls.PLAIN:
-            setattr(course, name, state[name])
-        course.rows = [dict(zip(COLUMNS, row, strict=True)) for row in state["rows"].tolist()]
-        course.status = state["status"] and Status(state["status"])
-        course.initial = state["initial"] and Initial(**state["initial"])
-        return course
+            setattr(run, name, state[name])
+        run.rows = [dict(zip(COLUMNS, row, strict=True)) for row in state["rows"].tolist()]
+        run.status = state["status"] and Status(state["status"])
+        run.initial = state["initial"] and Initial(**state["initial"])
+        return run
 
     def end(self, status: Status, reason: str) -> None:
         """End the trial."""
@@ -197,6 +197,9 @@ class Course:
         more = solved is Solved.STAGNATED and self.config.dtype == "float32"
         remedy = " or use dtype=float64" if more else ""
         self.end(status, f"{which} at step {len(self.rows)}: {solved.advice}{remedy}")
+
+
+Course = TrainingRun  # earlier name
 
 
 def blank_row(step: int) -> Row:
