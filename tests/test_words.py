@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("deq", "docs", "tests", "benchmarks", "examples")
+FOLDERS = ("deq", "sweeps", "docs", "tests", "benchmarks", "examples")
 VARIABLES = {"said", "found", "told"}
+# Fields whose names are in the JSON that a command prints.
+JSON_FIELDS = {"sweeps/inspect/doctor.py": ["found"], "sweeps/inspect/status.py": ["found"]}
 # A docstring begins with what the thing does or is.
 OPENINGS = {"What", "Those", "Where", "Both", "How", "Of", "Whether", "Which", "Who", "Why", "When"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
@@ -28,7 +30,8 @@ def faults(source):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_names_and_docstrings_say_what_a_thing_is(folder):
     for path in sorted((ROOT / folder).rglob("*.py")):
-        assert not list(faults(path.read_text())), path
+        allowed = JSON_FIELDS.get(path.relative_to(ROOT).as_posix(), [])
+        assert list(faults(path.read_text())) == allowed, path
 
 
 @pytest.mark.parametrize(

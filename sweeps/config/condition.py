@@ -72,7 +72,7 @@ class Condition:
         return condition
 
     def held(self, status: str, summary: Mapping[str, Any]) -> bool:
-        """Whether a result meets the condition; one without the metric never does."""
+        """Return whether a result meets the condition; one without the metric never does."""
         if not self.metric:
             return status not in _UNSTABLE
         value = summary.get(self.metric)

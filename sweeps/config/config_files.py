@@ -129,6 +129,6 @@ def _named(config_dir: str | Path) -> Path:
 
 
 def _has_choices(folder: Path) -> bool:
-    """Whether a folder has choices for one of our groups."""
+    """Return whether a folder has choices for one of our groups."""
     ours = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     return any(next(folder.glob(f"{group}/**/*.yaml"), None) for group in ours)

@@ -100,7 +100,7 @@ def _file_of_key(
 
 
 def _types(override: str, error: ConfigError, folders: Sequence[Path]) -> bool:
-    """Whether an override sets the wrong key, and does not only choose a file that sets it."""
+    """Return whether an override sets the wrong key, beyond choosing a file that sets it."""
     choices = _choices(override)
     if any(file_of(f"{group}/{name}", folders) for group, name in choices):
         return (error.key, error.value) in choices
@@ -128,7 +128,7 @@ def package_fault(file: ConfigFile) -> str:
 
 
 def _has_package(text: str) -> bool:
-    """Whether a config file says in which package its keys are, as `# @package _global_`."""
+    """Return whether a config file says in which package its keys are, as `# @package _global_`."""
     return "@package" in text
 
 

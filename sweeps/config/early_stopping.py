@@ -77,7 +77,7 @@ class Stopping:
     ask: Callable[[str, int, float], bool]
 
     def ends(self, digest: str, step: int, steps: int, ratio: float) -> bool:
-        """Whether a trial must end at this GD step; never between rungs."""
+        """Return whether a trial must end at this GD step; never between rungs."""
         return step in self.config.rungs(steps) and self.ask(digest, step, ratio)
 
 

@@ -237,7 +237,7 @@ def _cells(
 
 
 def _varies(setting: Setting) -> bool:
-    """Whether a setting is an axis that trials are named by; one of a single value is not."""
+    """Return whether a setting is an axis that trials are named by: it has several values."""
     return setting.axis is not None and (setting.typed or len(setting.values) > 1)
 
 

@@ -107,7 +107,7 @@ def _readable(
 
 
 def _lacks(error: BaseException, override: str, choices: Sequence[str]) -> bool:
-    """Whether an override of a group names a choice that does not exist.
+    """Return whether an override of a group names a choice that does not exist.
 
     Where another file of the group cannot be read, Hydra's error is about that file.
     """

@@ -16,7 +16,7 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two dotted keys are equal, or one contains the other."""
+    """Return whether two dotted keys are equal, or one contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 

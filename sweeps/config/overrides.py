@@ -97,7 +97,7 @@ def parse(parser: OverridesParser, text: str, groups: Iterable[str]) -> Setting:
 
 
 def _chooses(override: Override, setting: Setting) -> bool:
-    """Whether a setting whose key is a group chooses from it, and does not set keys in it."""
+    """Return whether a setting of a group chooses from it, and does not set keys in it."""
     mappings = [isinstance(value, dict) for value in setting.values]
     if any(mappings) and not all(mappings):
         raise ConfigError(f"{setting.text}: give names of choices, or mappings, not both")
@@ -150,7 +150,7 @@ def check_setting(setting: Setting, groups: Mapping[str, list[str]]) -> None:
 
 
 def has_interpolation(value: Any, *, of_keys: bool = False) -> bool:
-    """Whether plain data holds an interpolation.
+    """Return whether plain data holds an interpolation.
 
     Args:
         value: plain data.

@@ -31,7 +31,7 @@ class Interval:
 
     @property
     def integer(self) -> bool:
-        """Whether it contains whole numbers only."""
+        """Return whether it contains whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def at(self, fraction: float) -> int | float:

@@ -33,7 +33,7 @@ def check_axis(keys: Iterable[str]) -> None:
 
 @functools.cache
 def is_part_of_trial(key: str) -> bool | None:
-    """Whether this key belongs to a trial's identity; None when there is no such key.
+    """Return whether this key belongs to a trial's identity; None when there is no such key.
 
     A field that is represented by a digest (metadata `digest`) does, through the digest.
     """
@@ -44,7 +44,7 @@ def is_part_of_trial(key: str) -> bool | None:
 
 @functools.cache
 def is_mapping(key: str) -> bool:
-    """Whether the key is, or lies in, a mapping whose names the user chooses."""
+    """Return whether the key is, or lies in, a mapping whose names the user chooses."""
     parts = key.split(".")
     starts = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
     return any(get_origin(hint) is dict for key in starts for hint in types_at([LaunchConfig], key))
@@ -85,7 +85,7 @@ def _chains(kinds: Sequence[Any], path: list[str]) -> list[list[tuple[Field[Any]
 
 
 def _counts(field: Field[Any]) -> bool:
-    """Whether a field is part of the identity, itself or through its digest."""
+    """Return whether a field is part of the identity, itself or through its digest."""
     return field.metadata.get("identity", True) or "digest" in field.metadata
 
 

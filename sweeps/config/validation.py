@@ -66,6 +66,6 @@ def _refuse_booleans(cls: type, plain: dict[str, Any]) -> None:
 
 @functools.cache
 def _is_never_boolean(cls: type, key: str) -> bool:
-    """Whether there is such a key, and its value may be neither true nor false."""
+    """Return whether there is such a key, and its value may be neither true nor false."""
     types = types_at([cls], key)
     return bool(types) and not any(kind in (bool, Any) for kind in types)

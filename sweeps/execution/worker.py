@@ -24,7 +24,7 @@ Trials = dict[str, WorkerTrial]  # by config hash
 
 
 class _Cause(Enum):
-    """Why training a pack raised an error."""
+    """Cause of an error in the training of a pack."""
 
     MEMORY = "out of memory"
     CHECKPOINT = "its checkpoint cannot be used"

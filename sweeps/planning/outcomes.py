@@ -53,7 +53,7 @@ class TrialOutcome:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a result."""
+        """Return whether there is a result."""
         return self.status not in UNFINISHED
 
 

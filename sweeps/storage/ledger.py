@@ -42,7 +42,7 @@ class Result:
     summary: dict[str, float]
 
     def is_final(self, max_draws: int) -> bool:
-        """Whether training again would not change it when so many networks may be drawn.
+        """Return whether training again would not change it when so many networks may be drawn.
 
         The limit is no part of a trial's identity, so a rejected trial may be trained again
         under a higher limit.
@@ -64,7 +64,7 @@ class Failure:
 
     @property
     def stopped(self) -> bool:
-        """Whether a person stopped the trial: it is launched again like one that never ran."""
+        """Return whether a person stopped it: it is launched again like one that never ran."""
         return not self.final and self.error.startswith(STOPPED_BY)
 
 

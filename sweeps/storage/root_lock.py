@@ -40,7 +40,7 @@ def held(output: Path, who: Callable[[], str]) -> Iterator[None]:
 
 
 def is_held(output: Path) -> bool:
-    """Whether a process of this machine holds the lock. Writes nothing."""
+    """Return whether a process of this machine holds the lock. Writes nothing."""
     try:
         with (output / NAME).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

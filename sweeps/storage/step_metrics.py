@@ -85,7 +85,7 @@ STEPPED = frozenset(metric.key for metric in STEP_METRICS)
 
 
 def is_summary(key: str) -> bool:
-    """Whether a metric of a trial's run is one number for the whole trial."""
+    """Return whether a metric of a trial's run is one number for the whole trial."""
     return key not in STEPPED and not key.startswith(SYSTEM)
 
 
@@ -177,5 +177,5 @@ def system_points(samples: Samples, first: int = 0) -> list[Point]:
 
 
 def is_kept(index: int) -> bool:
-    """Whether the value at this index, from 0, is kept: the first 64, then 32 of each doubling."""
+    """Return whether the value at this index is kept: the first 64, 32 of each doubling."""
     return index < DENSE or index % (1 << (index // DENSE).bit_length()) == 0

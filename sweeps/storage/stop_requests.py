@@ -144,7 +144,7 @@ class Guard:
         return {digest: self._read[digest] for digest in hashes if digest in self._read}
 
     def hangs(self) -> bool:
-        """Whether trials are to end and their thread has stopped polling."""
+        """Return whether trials are to end and their thread has stopped polling."""
         stops = self.pending()
         if not self._training or not (stops.sweep or stops.trials):
             return False

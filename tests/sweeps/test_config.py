@@ -396,7 +396,7 @@ class _Whole:
 
 
 def test_true_false_and_unknown_keys_are_judged_by_the_types():
-    """Of any dataclass, with keys that no list names."""
+    """The rules hold for any dataclass, whose keys no list names."""
     assert validated(_Whole, {"part": {"shuffle": True}}).part.shuffle
     refused = {
         "part.rate=true: true and false have no meaning here": {"part": {"rate": True}},
