@@ -207,6 +207,7 @@ def test_the_cost_of_both_integrators_is_near_what_a_trial_takes(name, steps):
     assert integrator_cost(single, 32).steps == pytest.approx(taken, rel=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n", "solver_tol", "sigma_w2"),
     [("relu", 32, 1e-8, 0.08), ("leaky_relu", 16, 1e-6, 0.08), ("relu", 24, 1e-10, 0.03)],

@@ -31,6 +31,7 @@ def trained(config):
     return descent.runs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "steps", "train"),
     [("float32", 2500, {}), ("float64", 4000, {"loss_tol": 0.0})],
