@@ -4,37 +4,15 @@ import itertools
 import json
 
 import pytest
+from claim_trials import BY_NAME, finding, trial
 from command import inside
 
 import deq
-from sweeps.planning.outcomes import TrialOutcome
-from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.claims import CLAIMS, METRICS, claims_frame, score, scorecard
+from sweeps.reports.claims import CLAIMS, scorecard
 from sweeps.reports.networks import OF_KERNEL, OF_NETWORK, once
 
-BY_NAME = {claim.name: claim for claim in CLAIMS}
 HELD = {"theory/condition_held": 1.0}
 NOT = {"theory/condition_held": 0.0}
-
-
-def trial(
-    summary, width=64, loss_tol=0.0, status="budget", seed=0, activation="tanh", data=None, eta=0.5
-):
-    """The outcome of a trial with these metrics."""
-    plain = {
-        "model": {"width": width, "activation": activation},
-        "train": {"loss_tol": loss_tol, "eta": eta, "eta_unit": "tangent"},
-        "data": data or {"n": 8},
-        "seed": seed,
-    }
-    digest = f"{width}-{seed}-{len(summary)}"
-    varying = {"model.width": width, "seed": seed, "train.eta": eta}
-    planned = PlannedTrial(digest, str(width), digest, varying, plain, 0, 1)
-    return TrialOutcome(planned, status, summary)
-
-
-def finding(name, *trials):
-    return score(BY_NAME[name], claims_frame(trials, METRICS)).finding
 
 
 def equilibrium(held):
@@ -75,19 +53,44 @@ def test_a_consequence_of_the_theorem_counts_where_the_conditions_hold(name, hol
         assert finding(name, good, bad).measured.endswith(worst[1])
 
 
-def test_the_initial_eigenvalue_is_compared_at_every_width():
-    def at(width, ratio):
-        metrics = {"theory/lambda_0_over_m": ratio, "theory/lambda_star": 1.0}
-        return trial(metrics, width, seed=next(seeds))
+def ratios(*values, width=128, **more):
+    """One network for each lambda_0 / (m lambda_*)."""
+    return [
+        trial(
+            {"theory/lambda_0_over_m": 2 * value, "theory/lambda_star": 2.0},
+            width,
+            seed=seed,
+            **more,
+        )
+        for seed, value in enumerate(values)
+    ]
 
-    seeds = itertools.count()
-    evidence = finding("initial", at(64, 0.3), at(64, 0.6), at(128, 0.9), at(128, 0.5))
-    assert (evidence.count, evidence.held) == (4, 3)
-    # No interval of so few networks: it would say nothing.
-    assert evidence.measured.endswith("at the greatest width at least 1/2 in 2 of 2")
-    evidence = finding("initial", *(at(128, 0.9) for _ in range(5)))
-    # 0.025^(1/5), Clopper and Pearson
-    assert evidence.measured.endswith("in 5 of 5 (probability 0.478 to 1, 95 %)")
+
+def test_the_initial_eigenvalue_is_compared_at_the_greatest_width():
+    narrow, wide = ratios(*[0.3] * 6, width=64), ratios(*[0.9] * 4, 0.4, 0.5)
+    evidence = finding("initial", *narrow, *wide)
+    assert (evidence.verdict, evidence.count) == ("seen in 5 of 6", 6)
+    assert evidence.measured.startswith("lambda_0 / (m lambda_*) from 0.3;")
+    # Clopper and Pearson
+    assert evidence.measured.endswith("in 5 of 6 (probability 0.359 to 0.996, 95 %)")
+
+
+def test_the_initial_eigenvalue_is_compared_in_random_networks_with_as_many_neurons_as_samples():
+    wide = ratios(*[0.9] * 5)
+    flat = ratios(*[0.0] * 5, width=256, data={"n": 300})
+    chosen = ratios(*[0.9] * 5, width=256, init="redraw")
+    assert finding("initial", *wide, *flat, *chosen) == finding("initial", *wide)
+    assert finding("initial", *flat, *chosen).measured == ""
+
+
+def test_few_networks_state_their_probability_and_decide_nothing():
+    evidence = finding("initial", *ratios(*[0.9] * 4))
+    assert (evidence.verdict, evidence.count) == ("not tested", 4)
+    # 0.025^(1/4)
+    assert "in 4 of 4 (probability 0.398 to 1, 95 %)" in evidence.measured
+    assert evidence.measured.endswith("fewer than 5 seeds decide nothing")
+    few_of_one = [*ratios(*[0.9] * 5), *ratios(*[0.9] * 4, activation="relu")]
+    assert finding("initial", *few_of_one).verdict == "not tested"
 
 
 @pytest.mark.parametrize(
@@ -185,103 +188,22 @@ def test_equivalents_of_the_kernel_are_judged_for_each_activation(name, metric, 
     assert finding(name, trial({f"theory/{metric}": 1.0})).verdict == "not tested"
 
 
-def test_a_global_optimum_is_asked_for_and_reached():
-    end = {"rate/measured_end_over_asymptotic": 1.05}
-    far = {"rate/measured_end_over_asymptotic": 1.2}
-    reached = trial(end, loss_tol=1e-20, status="converged")
-    slow = trial(far, loss_tol=1e-20, status="converged", seed=1)
-    cut = trial(far, loss_tol=1e-20, status="stalled", seed=2)
-    short = trial(far, loss_tol=1e-20, seed=3)
-    easy = trial(end, loss_tol=1e-3, status="converged")
-    assert finding("optimum", reached, slow, cut, short).verdict == "seen in 2 of 3"
-    assert finding("optimum", short).measured == ""
-    assert finding("optimum", easy).measured == ""
-    wild = trial({}, loss_tol=1e-20, status="diverged", eta=1.0)
-    assert finding("optimum", wild).measured == ""
-    assert finding("optimum", reached, wild).verdict == "seen"
-    assert finding("final_rate", reached, slow, cut).verdict == "seen in 1 of 2"
-
-
-@pytest.mark.parametrize(("exponent", "verdict"), [(1.0, "seen"), (0.5, "not seen")])
-def test_the_sphere_of_a_linear_network_is_left_in_proportion_to_the_step_size(exponent, verdict):
-    def at(eta, activation, power, status="converged"):
-        summary = {"train/eta": eta, "theory/sphere_drift": 0.1 * eta**power}
-        return trial(summary, activation=activation, status=status)
-
-    trials = [at(eta, phi, exponent) for eta in (0.01, 0.1, 1.0) for phi in ("identity", "relu")]
-    others = [at(eta, "tanh", 0.0) for eta in (0.01, 0.1, 1.0)]
-    cut = [at(eta, "relu", 2.0, "budget") for eta in (0.01, 0.1, 1.0)]
-    assert finding("sphere", *trials, *others, *cut).verdict == verdict
-    assert finding("sphere", *others).verdict == "not tested"
-    assert finding("sphere", *trials[:2]).verdict == "not tested"
-
-
-@pytest.mark.parametrize(("exponent", "verdict"), [(1.0, "seen"), (0.5, "not seen")])
-def test_the_circle_is_left_in_proportion_to_the_step_size_in_each_network(exponent, verdict):
-    """Drifts of the networks differ by factors, and some are trained at small step sizes only."""
-
-    def at(eta, seed, status="converged", **more):
-        drift = 10.0**seed * eta**exponent
-        summary = {"train/eta": eta, "theory/sphere_drift_output": drift} | more
-        return trial(summary, 1, status=status, seed=seed, activation="relu")
-
-    index = {"theory/minimum_distance": 1.0}
-    trials = [at(eta, 0, **index) for eta in (1e-3, 2e-3, 4e-3)]
-    trials += [at(eta, 3, **index) for eta in (1e-3, 2e-3)]
-    lost = at(1e-5, 0, "diverged", **index)
-    evidence = finding("circle", *trials, lost)
-    assert evidence.verdict == verdict
-    assert evidence.count == 5
-    assert f"eta^({exponent:.3g} +- " in evidence.measured
-    assert finding("circle", *(at(eta, 0) for eta in (1e-3, 2e-3, 4e-3))).verdict == "not tested"
-
-
-def test_a_single_index_model_reaches_its_minimum_at_the_predicted_rate():
-    def at(rate, moved, status="converged", seed=0):
-        summary = {"theory/minimum_distance": 2.0, "train/distance": 2 * moved}
-        return trial(summary | {"rate/measured_end_over_single_index": rate}, 1, 0.0, status, seed)
-
-    good, fast, far = at(0.97, 1.01), at(1.2, 1.0, seed=1), at(1.0, 1.3, seed=2)
-    slow, lost = at(1.0, 1.0, "budget", 3), at(1.0, 1.0, "ill_posed", 4)
-    cannot = trial({"train/distance": 1.0}, 1, 0.0, "stalled", 5)
-    assert finding("single_index", good, lost, cannot).verdict == "seen"
-    evidence = finding("single_index", good, fast, far, slow)
-    assert evidence.verdict == "seen in 1 of 4"
-    assert "reached by 3" in evidence.measured
-    assert "final rate 0.97 to 1.2, distance moved 1 to 1.3" in evidence.measured
-    assert finding("single_index", slow, cannot).verdict == "not tested"
-
-
 def test_redrawing_that_gives_up_counts_against_it():
-    few, many = ({"theory/networks_drawn": count} for count in (2.0, 8.0))
-    rejected = trial(many, 128, status="rejected")
-    trials = [trial(many, 64), trial(few, 64, seed=1), rejected, trial({}, 128)]
-    evidence = finding("redraw", *trials)
-    assert evidence.verdict == "seen in 2 of 3"
-    assert evidence.measured.endswith("5 at width 64, 8 at width 128")
+    def networks(width, *drawn, status="budget"):
+        counts = enumerate(drawn, start=10 * len(status))
+        return [
+            trial({"theory/networks_drawn": float(k)}, width, seed=seed, status=status)
+            for seed, k in counts
+        ]
 
-
-@pytest.mark.parametrize(
-    ("name", "key", "better", "worse"),
-    [
-        ("linearised", "rate/measured_over_linearized", 0.99, 1.5),
-        ("drift", "theory/kernel_drift", 0.01, 0.3),
-    ],
-)
-def test_a_quantity_tends_to_its_limit_with_the_width(name, key, better, worse):
-    rates = {"rate/measured": 0.2, "rate/linearized": 0.1}
-    near, far = (rates | {key: value} for value in (better, worse))
-    assert finding(name, trial(far, 64), trial(near, 256)).verdict == "seen"
-    assert finding(name, trial(near, 64), trial(far, 256)).verdict == "not seen"
-    assert finding(name, trial(near, 64)).verdict == "not tested"
-
-
-def test_a_rate_is_not_divided_by_that_of_a_linearised_model_that_does_not_converge():
-    rates = {"rate/measured": 0.2, "rate/linearized": 1e-9, "rate/measured_over_linearized": 2e8}
-    fair = rates | {"rate/linearized": 0.2, "rate/measured_over_linearized": 1.0}
-    evidence = finding("linearised", trial(fair, 64), trial(fair, 128), trial(rates, 128, seed=1))
-    assert evidence.count == 2
-    assert finding("linearised", trial(fair, 64), trial(rates, 128)).verdict == "not tested"
+    few, many = networks(64, 7, 3), networks(128, 4, 2, 6)
+    lost = networks(128, 30, status="rejected")
+    evidence = finding("redraw", *few, *many, *lost, trial({}, 128))
+    assert evidence.verdict == "seen in 5 of 6"
+    assert evidence.measured.endswith("average: 5 at width 64, 4 (1 of 4 rejected) at width 128")
+    none = networks(32, 30, 30, status="rejected")
+    evidence = finding("redraw", *none, *many)
+    assert "average: none accepted in 30 draws at width 32, 4 at width 128" in evidence.measured
 
 
 @pytest.mark.parametrize("metric", ["gram_error", "depth_error"])
@@ -328,12 +250,32 @@ def test_activations_of_one_draw_are_one_point_of_the_fit(metric):
     assert finding(name, *networks("tanh", 1.0), *networks("relu", 7.0)[1:]).count == 11
 
 
-def test_a_probability_is_stated_of_one_activation_only():
-    metrics = {"theory/lambda_0_over_m": 0.9, "theory/lambda_star": 1.0}
-    same = [trial(metrics, seed=seed) for seed in range(5)]
-    mixed = [trial(metrics, seed=seed, activation="relu") for seed in range(5)]
-    assert "probability" in finding("initial", *same).measured
-    assert "probability" not in finding("initial", *same, *mixed).measured
+def test_a_probability_is_stated_of_each_activation():
+    tanh, relu = ratios(*[0.9] * 5), ratios(*[0.9] * 5, 0.1, activation="relu")
+    both = finding("initial", *tanh, *relu)
+    assert both.verdict == "seen in 10 of 11"
+    assert "(probability: tanh 0.478 to 1, relu 0.359 to 0.996, 95 %)" in both.measured
+    other = ratios(*[0.9] * 5, data={"n": 8, "seed": 1})
+    assert (
+        "each of 2 groups of seeds at least 0.478, 95 %"
+        in finding("initial", *tanh, *other).measured
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("population", "gram_error"), ("exchange", "depth_error")]
+)
+def test_networks_that_were_chosen_say_nothing_about_random_ones(name, metric):
+    def networks(power, init):
+        return [
+            trial({f"theory/{metric}": m**power * (1 + 0.01 * (-1) ** k)}, m, seed=k, init=init)
+            for m in (32, 128, 512)
+            for k in range(2)
+        ]
+
+    drawn, chosen = networks(-0.5, "normal"), networks(-0.2, "redraw")
+    assert finding(name, *drawn, *chosen) == finding(name, *drawn)
+    assert finding(name, *chosen).measured == ""
 
 
 def test_the_first_result_of_each_network_is_taken():
@@ -349,7 +291,11 @@ def test_an_interval_of_three_points_is_as_wide_as_one_degree_of_freedom_makes_i
     trials = [trial({"theory/gram_error": each * width**-0.55}, width) for width, each in rows]
     law = deq.power_law([16, 64, 256], [each * width**-0.55 for width, each in rows])
     assert 3 * law.stderr < 0.05 < law.margin
-    assert finding("population", *trials).verdict == "not tested"
+    evidence = finding("population", *trials)
+    assert (evidence.verdict, evidence.count) == ("not tested", 3)
+    assert evidence.measured.endswith("99.73 %): too wide an interval to decide")
+    assert finding("population", *trials[:2]).measured.startswith("too few to fit")
+    assert finding("population", *trials[:1]).measured == ""
 
 
 def test_a_kernel_counts_once_however_many_networks_have_it():
@@ -381,7 +327,7 @@ def test_verify_launches_its_experiments_and_prints_every_claim(tmp_path):
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert list(rows) == list(BY_NAME)
     assert rows["optimum"]["verdict"] == "not tested"
-    assert (rows["initial"]["count"], rows["initial"]["of"]) == (2, "networks")
+    assert (rows["initial"]["count"], rows["initial"]["of"]) == (1, "networks")
     again = inside(*words, cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout.count("nothing to do") == 9

@@ -10,12 +10,8 @@ from sweeps.reports.claims import (
 )
 from sweeps.reports.claims.finding import Check
 
-METRICS = (
-    *theorem_checks.METRICS,
-    *training_checks.METRICS,
-    *single_index_checks.METRICS,
-    *limit_checks.METRICS,
-)
+MODULES = (theorem_checks, training_checks, single_index_checks, limit_checks)
+METRICS = tuple(dict.fromkeys(metric for module in MODULES for metric in module.METRICS))
 LING, TRUONG, GAO = "Ling et al. 2023", "Truong 2023", "Gao et al. 2023"
 
 
@@ -98,7 +94,7 @@ CLAIMS = (
         "initial",
         "lambda_0 >= m lambda_* / 2 with high probability for large m",
         f"{LING}, Theorem 2; {TRUONG}",
-        "where lambda_* is resolved",
+        "that are not redrawn, of the greatest width, m >= n, where lambda_* is resolved",
         "width_scaling",
         theorem_checks.initial,
     ),
@@ -114,7 +110,7 @@ CLAIMS = (
         "population",
         "G(0) / m tends to K; the central limit theorem has ||G(0)/m - K||_F fall as m^(-1/2)",
         f"{LING}, section 4",
-        "where sigma_w2 is below its limit",
+        "that are not redrawn, where sigma_w2 is below its limit",
         "width_scaling",
         limit_checks.root_of_width("theory/gram_error"),
     ),
@@ -132,7 +128,7 @@ CLAIMS = (
         "the limits of depth and width commute: G^(l) / m is near K^(l) at all depths l alike, "
         "max_l ||G^(l)/m - K^(l)||_F falls as m^(-1/2)",
         f"{GAO} (the exchange); docs/theory.md, section 13",
-        "with diagnostics.depth, where sigma_w2 is below its limit",
+        "that are not redrawn, with diagnostics.depth, where sigma_w2 is below its limit",
         "depth_width",
         limit_checks.root_of_width("theory/depth_error", room=limit_checks.ROOM),
     ),
@@ -140,7 +136,8 @@ CLAIMS = (
         "gaussian",
         "over random networks the outputs tend to Gaussian ones with the width",
         f"{GAO}; docs/theory.md, section 13",
-        f"with diagnostics.depth, interval of at most {limit_checks.COARSE_KURTOSIS} to each side",
+        "that are not redrawn, with diagnostics.depth, interval of at most "
+        f"{limit_checks.COARSE_KURTOSIS} to each side",
         "depth_width",
         limit_checks.gaussian,
     ),
@@ -174,7 +171,8 @@ CLAIMS = (
         "optimum",
         "gradient descent reaches a global optimum",
         f"{LING}; {TRUONG}",
-        "below the step size 2 / lambda_max(H(0)), where training did not end with its budget",
+        "with plain gradient descent and lambda_0 > 0, below the step size 2 / lambda_max(H(0)), "
+        "where training did not end with its budget",
         "global_convergence",
         training_checks.optimum,
     ),
@@ -182,7 +180,7 @@ CLAIMS = (
         "final_rate",
         "at the end the loss falls at the rate of the slowest mode of H",
         "linearisation, docs/theory.md, section 6",
-        "where train.loss_tol was reached",
+        "with plain gradient descent, where a train.loss_tol of 1e-12 or less was reached",
         "global_convergence",
         training_checks.final_rate,
     ),
@@ -191,7 +189,8 @@ CLAIMS = (
         "gradient flow conserves ||I - W||_F^2 + ||U||_F^2 of a linear or ReLU DEQ: gradient "
         "descent changes it in proportion to eta",
         f"{INDEX} (linear); docs/theory.md, section 12",
-        "where train.loss_tol was reached, with identity or relu, at three step sizes or more",
+        "with plain gradient descent, where train.loss_tol was reached, with identity or relu, at "
+        "three step sizes or more",
         "conservation",
         single_index_checks.conserved(single_index_checks.SPHERE),
     ),
@@ -200,7 +199,8 @@ CLAIMS = (
         "gradient flow conserves (1 - w)^2 + a^2 of a ReLU DEQ of width 1: gradient descent "
         "changes it in proportion to eta",
         "docs/theory.md, section 16",
-        "where train.loss_tol was reached, with data.labels=single_index, at three step sizes",
+        "with plain gradient descent, where train.loss_tol was reached, with "
+        "data.labels=single_index, at three step sizes",
         "single_index",
         single_index_checks.conserved(single_index_checks.CIRCLE),
     ),
@@ -209,7 +209,8 @@ CLAIMS = (
         "gradient descent of a single-index DEQ converges linearly to a global minimum, which the "
         "conserved quantities determine, and with it the rate",
         f"{INDEX} (linear convergence); docs/theory.md, section 16 (minimum, rate)",
-        "with data.labels=single_index whose sign of a allows it and that did not diverge",
+        "with data.labels=single_index and no biases, whose sign of a allows it, that moved and "
+        "did not diverge",
         "single_index",
         single_index_checks.minimum,
     ),
@@ -217,7 +218,7 @@ CLAIMS = (
         "linearised",
         "the measured rate tends to the linearised one with the width",
         "linearisation, docs/theory.md, section 6",
-        "of two widths or more",
+        "of two widths or more, with plain gradient descent",
         "rate_vs_bound",
         training_checks.falls_with_width(
             training_checks.linearisation_error,
@@ -228,8 +229,8 @@ CLAIMS = (
         "drift",
         "the tangent kernel changes less in a wider network",
         "linearisation, docs/theory.md, section 6",
-        "of two widths or more",
-        "global_convergence",
+        "of two widths or more, with plain gradient descent",
+        "rate_vs_bound",
         training_checks.falls_with_width(
             training_checks.kernel_drift,
             "median relative change of H: {} at {}, {} at {}",

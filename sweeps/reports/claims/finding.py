@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import deq
+from sweeps.reports.spread import short
+
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame
 
@@ -21,16 +24,19 @@ class Finding:
 
     Attributes:
         count: how many trials, networks or kernels satisfy them.
-        held: in how many of them it held; all or none for a claim about all of them together.
-        measured: the measured quantity, in words.
+        held: in how many of them it held; all or none for a claim about all of them together;
+            0 if nothing was decided.
+        measured: the measured quantity, in words; if nothing was decided, also why.
         of: what is counted: trials, networks (which trials with other step sizes share) or
             kernels (which networks of other widths and seeds share).
+        decided: False if they are too few, or the quantity's error is too large.
     """
 
     count: int
     held: int
     measured: str
     of: str = "trials"
+    decided: bool = True
 
     @property
     def counted(self) -> str:
@@ -40,7 +46,7 @@ class Finding:
     @property
     def verdict(self) -> str:
         """One or two words."""
-        if not self.count:
+        if not (self.count and self.decided):
             return "not tested"
         if self.held == self.count:
             return "seen"
@@ -62,3 +68,34 @@ def joint(count: int, held: bool, measured: str, of: str = "trials") -> Finding:
         of: what is counted.
     """
     return Finding(count, count if held else 0, measured, of)
+
+
+def undecided(count: int, why: str, of: str = "trials") -> Finding:
+    """Return the finding of a claim that too few trials, or a large error, leave open.
+
+    Args:
+        count: how many satisfy its assumptions.
+        why: what was measured, and why it decides nothing.
+        of: what is counted.
+    """
+    return Finding(count, 0, why, of, decided=False)
+
+
+def exponent_of(law: "deq.PowerLaw", variable: str) -> str:
+    """Return "m^(-0.5 +- 0.01)": a fitted power of a variable with its standard error."""
+    return f"{variable}^({short(law.exponent)} +- {short(law.stderr)})"
+
+
+def no_exponent(count: int, law: "deq.PowerLaw | None", variable: str, of: str) -> Finding:
+    """Return the finding of a claim about an exponent that is not known well enough.
+
+    Args:
+        count: how many trials, networks or kernels it was fitted to.
+        law: the fit; None if there are too few points for one.
+        variable: what the power is of.
+        of: what is counted.
+    """
+    if law is None:
+        return undecided(count, "too few to fit an exponent with an error", of)
+    margin = f"{variable}^({short(law.exponent)} +- {short(law.margin)}, 99.73 %)"
+    return undecided(count, f"falls as {margin}: too wide an interval to decide", of)

@@ -16,6 +16,11 @@ GOAL, ACTIVATION = "train.loss_tol", "model.activation"
 ETA, UNIT = "train.eta", "train.eta_unit"
 # Columns of the frame with d, and with n / d.
 DIMENSION, RATIO = "data.d", "data.n / data.d"
+SAMPLES, BIAS = "data.n", "data.bias"
+# Columns that are True for networks of init=redraw, and for trials without momentum and batches.
+REDRAWN, PLAIN = "redrawn", "plain"
+# Statuses of trials that went wrong before what a claim is about could be seen.
+WENT_WRONG = ("diverged", "ill_posed", "rejected")
 # Columns that are equal in trials of one network, of one kernel, of the same random numbers.
 NETWORK, KERNEL, DRAW = "network", "kernel", "draw"
 # Column that is equal in networks that differ in their width and seed only.
@@ -26,6 +31,8 @@ ANY_SIZE = "any size"
 
 def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
     """Metrics and columns of the trials that have a result and were not stopped early."""
+    import pandas as pd
+
     frame = metrics_frame(outcomes, metrics)
     plain = [flatten(outcome.planned.plain) for outcome in outcomes]
     for key in (WIDTH, GOAL, ACTIVATION, ETA, UNIT):
@@ -33,6 +40,11 @@ def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "D
     sizes = [{key: each.get(f"data.{key}") or 0 for key in ("d", "n")} for each in plain]
     frame[DIMENSION] = [each["d"] for each in sizes]
     frame[RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in sizes]
+    frame[SAMPLES] = [each["n"] for each in sizes]
+    frame[BIAS] = [each.get(BIAS) or 0.0 for each in plain]
+    frame[REDRAWN] = pd.Series([each.get("model.init") == "redraw" for each in plain], dtype=bool)
+    methods = [(each.get("train.momentum"), each.get("train.batch")) for each in plain]
+    frame[PLAIN] = pd.Series([not (beta or batch) for beta, batch in methods], dtype=bool)
     frame[NETWORK] = [key_of(each, OF_NETWORK) for each in plain]
     frame[KERNEL] = [key_of(each, OF_KERNEL) for each in plain]
     frame[DRAW] = [key_of(each, OF_DRAW) for each in plain]

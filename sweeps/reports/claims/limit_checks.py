@@ -1,20 +1,30 @@
 """Checks of the claims about networks of growing depth, width and dimension."""
 
-import math
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.reports.claims.finding import COARSE, NOT_TESTED, WIDTH, Check, Finding, joint
+from sweeps.reports.claims.finding import (
+    COARSE,
+    NOT_TESTED,
+    WIDTH,
+    Check,
+    Finding,
+    exponent_of,
+    joint,
+    no_exponent,
+    undecided,
+)
 from sweeps.reports.claims.frame import (
     ANY_SIZE,
     ANY_WIDTH,
     DIMENSION,
-    DRAW,
     KERNEL,
     NETWORK,
     RATIO,
+    REDRAWN,
     each_once,
 )
+from sweeps.reports.claims.width_law import power_of_width
 from sweeps.reports.spread import between, short
 
 if TYPE_CHECKING:
@@ -73,11 +83,9 @@ def unique(frame: "DataFrame") -> Finding:
 
 
 def root_of_width(metric: str, room: float = 0.0) -> Check:
-    """Return a check whether an error falls as m^(-1/2).
+    """Return a check whether an error falls as m^(-1/2); see `power_of_width`.
 
-    Networks that differ in width and seed only have one law; all laws have one exponent. The
-    networks of one draw, such as those of several activations, have errors in common: their
-    geometric mean is one point, and draws of the same laws share a scale.
+    Networks of model.init=redraw do not count: they are chosen, not random.
 
     Args:
         metric: the error.
@@ -85,14 +93,13 @@ def root_of_width(metric: str, room: float = 0.0) -> Check:
     """
 
     def check(frame: "DataFrame") -> Finding:
-        rows = each_once(frame[frame[metric] > 0], NETWORK, metric)
-        draws = rows.assign(log=rows[metric].map(math.log)).groupby(DRAW)
-        means = draws["log"].mean().map(math.exp)
-        laws = draws[ANY_WIDTH].agg(lambda names: "; ".join(sorted(names)))
-        law = deq.power_law(draws[WIDTH].first().tolist(), means.tolist(), laws.tolist())
-        if law is None or law.margin > COARSE:
+        rows = each_once(frame[(frame[metric] > 0) & ~frame[REDRAWN]], NETWORK, metric)
+        if rows[WIDTH].nunique() < 2:
             return NOT_TESTED
-        text = f"falls as m^({short(law.exponent)} +- {short(law.stderr)})"
+        law = power_of_width(rows, metric)
+        if law is None or law.margin > COARSE:
+            return no_exponent(len(rows), law, "m", "networks")
+        text = f"falls as {exponent_of(law, 'm')}"
         near = abs(law.exponent + 0.5) <= max(law.margin, room)
         return joint(len(rows), near, text, "networks")
 
@@ -101,7 +108,7 @@ def root_of_width(metric: str, room: float = 0.0) -> Check:
 
 def gaussian(frame: "DataFrame") -> Finding:
     """Check whether the outputs' excess kurtosis is 0 at the greatest width, to its error."""
-    rows = each_once(frame, NETWORK, SQUARE, FOURTH)
+    rows = each_once(frame[~frame[REDRAWN]], NETWORK, SQUARE, FOURTH)
     ends = sorted({rows[WIDTH].min(), rows[WIDTH].max()}) if len(rows) else []
     if len(ends) < 2:
         return NOT_TESTED
@@ -109,7 +116,8 @@ def gaussian(frame: "DataFrame") -> Finding:
     accurate = [each for each in last if each is not None and each.margin <= COARSE_KURTOSIS]
     least = [each.value for each in first if each is not None]
     if len(accurate) < len(last) or not least:
-        return NOT_TESTED
+        why = f"too few for an excess kurtosis to {COARSE_KURTOSIS} at width {ends[1]}"
+        return undecided(len(rows), why, "networks")
     values = [each.value for each in accurate]
     text = (
         f"excess kurtosis {between(min(least), max(least))} at width {ends[0]}, "
@@ -146,7 +154,8 @@ def falls_with_dimension(metric: str, power: float) -> Check:
         ]
         accurate = [(law, part) for law, part in laws if law is not None and law.margin <= COARSE]
         if not accurate:
-            return NOT_TESTED
+            fitted = sum(len(part) for _, part in laws)
+            return no_exponent(fitted, laws[0][0], "d", "kernels") if laws else NOT_TESTED
         exponents = [law.exponent for law, _ in accurate]
         errors = [law.stderr for law, _ in accurate]
         text = (

@@ -3,18 +3,20 @@
 from typing import TYPE_CHECKING
 
 import deq
-from sweeps.reports.claims.finding import NOT_TESTED, WIDTH, Check, Finding
-from sweeps.reports.claims.frame import ANY_WIDTH, NETWORK, each_once
+from sweeps.reports.claims.finding import NOT_TESTED, WIDTH, Check, Finding, undecided
+from sweeps.reports.claims.frame import ACTIVATION, ANY_WIDTH, NETWORK, REDRAWN, SAMPLES, each_once
 from sweeps.reports.spread import FEW, between, short
 
 if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame
 
-HELD = "theory/condition_held"
+HELD, DRAWN = "theory/condition_held", "theory/networks_drawn"
+LAMBDA_0, LAMBDA_STAR = "theory/lambda_0_over_m", "theory/lambda_star"
+REJECTED = "rejected"
 METRICS = (
     *(HELD, "theory/bound_held", "theory/bound_violation", "theory/lambda_held"),
     *("theory/lambda_ratio_min", "theory/well_posed_held", "theory/distance_over_delta"),
-    *("theory/lambda_0_over_m", "theory/lambda_star", "theory/networks_drawn"),
+    *(LAMBDA_0, LAMBDA_STAR, DRAWN),
 )
 
 
@@ -48,31 +50,65 @@ def guaranteed(flag: str, text: str, metric: str, *, greatest: bool = False) -> 
 
 
 def initial(frame: "DataFrame") -> Finding:
-    """Check whether lambda_0 >= m lambda_* / 2, in each network."""
-    networks = each_once(frame, NETWORK, "theory/lambda_0_over_m", "theory/lambda_star")
-    ratio = networks["theory/lambda_0_over_m"] / networks["theory/lambda_star"]
-    if ratio.empty:
+    """Check whether lambda_0 >= m lambda_* / 2 at the greatest width, in each random network.
+
+    Narrower networks than samples do not count, for there lambda_0 is 0; nor do those of
+    model.init=redraw, for they are chosen.
+    """
+    able = frame[(frame[WIDTH] >= frame[SAMPLES]) & ~frame[REDRAWN]]
+    networks = each_once(able, NETWORK, LAMBDA_0, LAMBDA_STAR)
+    if networks.empty:
         return NOT_TESTED
-    widest = ratio[networks[WIDTH] == networks[WIDTH].max()]
-    held = int((widest >= 0.5).sum())
+    ratio = networks[LAMBDA_0] / networks[LAMBDA_STAR]
+    last = networks.assign(held=ratio >= 0.5)
+    last = last[last[WIDTH] == last.groupby(ANY_WIDTH)[WIDTH].transform("max")]
+    held = int(last["held"].sum())
     text = (
         f"lambda_0 / (m lambda_*) from {short(ratio.min())}; at the greatest width at least 1/2 "
-        f"in {held} of {len(widest)}"
+        f"in {held} of {len(last)} ({_probabilities(last)}, 95 %)"
     )
-    if len(widest) >= FEW and networks[ANY_WIDTH].nunique() == 1:  # of one law, independent
-        share = deq.proportion(held, len(widest))
-        text += f" (probability {between(share.low, share.high)}, 95 %)"
-    return Finding(len(ratio), int((ratio >= 0.5).sum()), text, "networks")
+    if last.groupby(ANY_WIDTH).size().min() < FEW:
+        why = f"{text}: fewer than {FEW} seeds decide nothing"
+        return undecided(len(last), why, "networks")
+    return Finding(len(last), held, text, "networks")
+
+
+def _probabilities(networks: "DataFrame") -> str:
+    """Return the interval of the probability that it holds, for each law of networks.
+
+    Args:
+        networks: networks of the greatest width of their law, with a column `held`.
+    """
+    laws = [part for _, part in networks.groupby(ANY_WIDTH, sort=False)]
+    shares = [deq.proportion(int(part["held"].sum()), len(part)) for part in laws]
+    names = [part[ACTIVATION].iloc[0] for part in laws]
+    if len(laws) == 1:
+        return f"probability {between(shares[0].low, shares[0].high)}"
+    if len(set(names)) < len(laws):
+        least = short(min(share.low for share in shares))
+        return f"probability of each of {len(laws)} groups of seeds at least {least}"
+    each = zip(names, shares, strict=True)
+    listed = ", ".join(f"{name} {between(share.low, share.high)}" for name, share in each)
+    return f"probability: {listed}"
 
 
 def redrawn(frame: "DataFrame") -> Finding:
     """Check whether redrawing ended with a network that satisfies (7) to (9)."""
-    rows = each_once(frame, NETWORK, "theory/networks_drawn")
+    rows = each_once(frame, NETWORK, DRAWN)
     if rows.empty:
         return NOT_TESTED
-    rejected = int((rows["status"] == "rejected").sum())
-    means = rows["theory/networks_drawn"].groupby(rows[WIDTH]).mean()
-    ends = dict.fromkeys((means.index[0], means.index[-1]))
-    text = ", ".join(f"{short(means[width])} at width {width}" for width in ends)
-    held = len(rows) - rejected
-    return Finding(len(rows), held, f"networks drawn, on average: {text}", "networks")
+    ends = dict.fromkeys((rows[WIDTH].min(), rows[WIDTH].max()))
+    parts = [f"{_draws(rows[rows[WIDTH] == width])} at width {width}" for width in ends]
+    text = f"networks drawn until one was accepted, on average: {', '.join(parts)}"
+    held = int((rows["status"] != REJECTED).sum())
+    return Finding(len(rows), held, text, "networks")
+
+
+def _draws(rows: "DataFrame") -> str:
+    """Return the average number of draws of the accepted networks, and how many were not."""
+    rejected = rows["status"] == REJECTED
+    accepted = rows[DRAWN][~rejected]
+    if accepted.empty:
+        return f"none accepted in {short(rows[DRAWN].mean())} draws"
+    share = f" ({int(rejected.sum())} of {len(rows)} rejected)" if rejected.any() else ""
+    return f"{short(accepted.mean())}{share}"

@@ -3,8 +3,19 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sweeps.reports.claims.finding import NEAR, NOT_TESTED, WIDTH, Check, Finding, joint
-from sweeps.reports.claims.frame import ETA, GOAL, UNIT
+from sweeps.reports.claims.finding import (
+    COARSE,
+    NEAR,
+    NOT_TESTED,
+    WIDTH,
+    Check,
+    Finding,
+    exponent_of,
+    joint,
+    no_exponent,
+)
+from sweeps.reports.claims.frame import ETA, GOAL, NETWORK, PLAIN, UNIT, WENT_WRONG, each_once
+from sweeps.reports.claims.width_law import power_of_width
 from sweeps.reports.frames import LINEARIZED, MEASURED, OVER_LINEARIZED, has_linearised_rate
 from sweeps.reports.spread import between, short
 
@@ -12,15 +23,23 @@ if TYPE_CHECKING:
     from sweeps.reports.frames import DataFrame, Series
 
 FINAL_RATE, DRIFT = "rate/measured_end_over_asymptotic", "theory/kernel_drift"
-METRICS = (MEASURED, LINEARIZED, OVER_LINEARIZED, FINAL_RATE, DRIFT)
+# Of trials with lambda_0 > 0, up to rounding, that are trained with one step size.
+BOUND = "rate/bound"
+STEP = "train/eta"
+# Step size and momentum of the fastest heavy ball, from which lambda_max(H(0)) follows.
+BEST_STEP, BEST_MOMENTUM = "theory/heavy_ball_eta", "theory/heavy_ball_momentum"
+METRICS = (
+    *(MEASURED, LINEARIZED, OVER_LINEARIZED, FINAL_RATE, DRIFT),
+    *(BOUND, STEP, BEST_STEP, BEST_MOMENTUM),
+)
 # A loss of this share of the first one or less is a global optimum up to rounding.
 OPTIMUM = 1e-12
 
 
 def optimum(frame: "DataFrame") -> Finding:
     """Check whether trials that were to reach a global optimum did."""
-    too_large = (frame[UNIT] == "tangent") & (frame[ETA] >= 1)  # 2 / lambda_max(H(0)) and more
-    ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM) & ~too_large]
+    ended = frame[(frame["status"] != "budget") & (frame[GOAL] <= OPTIMUM) & frame[PLAIN]]
+    ended = ended[ended[BOUND].notna() & _is_stable(ended)]
     if ended.empty:
         return NOT_TESTED
     reached = int((ended["status"] == "converged").sum())
@@ -29,9 +48,23 @@ def optimum(frame: "DataFrame") -> Finding:
     return Finding(len(ended), reached, text)
 
 
+def _is_stable(frame: "DataFrame") -> "Series[bool]":
+    """Return a mask of the trials with eta < 2 / lambda_max(H(0)), whatever its unit is.
+
+    With h the extreme eigenvalues of H(0), BEST_STEP is 4 / (sqrt h_max + sqrt h_min)^2, and the
+    root of BEST_MOMENTUM (sqrt h_max - sqrt h_min) / (sqrt h_max + sqrt h_min).
+    """
+    limit = 2 * frame[BEST_STEP] / (1 + frame[BEST_MOMENTUM] ** 0.5) ** 2
+    return (frame[STEP] < limit).where(frame[UNIT] != "tangent", frame[ETA] < 1)
+
+
 def final_rate(frame: "DataFrame") -> Finding:
-    """Check whether the last measured rate is that of the slowest mode of H, in each trial."""
-    ratio = frame[FINAL_RATE][frame["status"] == "converged"].dropna()
+    """Check whether the last measured rate is that of the slowest mode of H, in each trial.
+
+    A trial that ends at a greater loss may not have left the slowest mode alone.
+    """
+    ended = frame[(frame["status"] == "converged") & (frame[GOAL] <= OPTIMUM) & frame[PLAIN]]
+    ratio = ended[FINAL_RATE].dropna()
     if ratio.empty:
         return NOT_TESTED
     text = "measured rate divided by -2 log(1 - eta lambda_min(H)):"
@@ -40,7 +73,10 @@ def final_rate(frame: "DataFrame") -> Finding:
 
 
 def falls_with_width(values: "Callable[[DataFrame], Series[float]]", text: str) -> Check:
-    """Return a check whether a quantity's median is less at the greatest width than at the least.
+    """Return a check whether a quantity falls as a power of the width; see `power_of_width`.
+
+    The power is below 0 by more than its interval. If the interval is wide and has 0 inside,
+    nothing is decided. A network that was trained with several step sizes has their median.
 
     Args:
         values: computes the quantity of each trial from the frame.
@@ -48,13 +84,20 @@ def falls_with_width(values: "Callable[[DataFrame], Series[float]]", text: str) 
     """
 
     def check(frame: "DataFrame") -> Finding:
-        quantity = values(frame).dropna()
-        medians = quantity.groupby(frame[WIDTH][quantity.index]).median()
+        trials = frame[frame[PLAIN] & ~frame["status"].isin(WENT_WRONG)]
+        trials = trials.assign(value=values(trials))
+        trials = trials.assign(value=trials.groupby(NETWORK)["value"].transform("median"))
+        networks = each_once(trials[trials["value"] > 0], NETWORK, "value")
+        medians = networks.groupby(WIDTH)["value"].median()
         if len(medians) < 2:
             return NOT_TESTED
+        law = power_of_width(networks, "value")
+        if law is None or law.margin > max(COARSE, abs(law.exponent)):
+            return no_exponent(len(networks), law, "m", "networks")
         first, last = medians.index[0], medians.index[-1]
         shown = text.format(short(medians[first]), first, short(medians[last]), last)
-        return joint(len(quantity), bool(medians[last] < medians[first]), shown)
+        shown += f"; falls as {exponent_of(law, 'm')}"
+        return joint(len(networks), law.exponent < -law.margin, shown, "networks")
 
     return check
 
