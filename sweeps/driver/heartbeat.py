@@ -103,9 +103,12 @@ def last_heartbeat(folder: Path) -> Heartbeat | None:
         folder: the sweep's folder.
     """
     try:
-        beat = Heartbeat(**json.loads((folder / NAME).read_text()))
-    except (OSError, ValueError, TypeError):  # no file, or that of another version
+        content = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    if not _is_heartbeat(content):
+        return None
+    beat = Heartbeat(**content)
     if beat.host == socket.gethostname():
         return beat if _exists(beat.pid) and is_held(folder.parent.parent) else None
     return beat if time.time() - beat.at < DEAD_AFTER else None
@@ -120,3 +123,21 @@ def _exists(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def _is_heartbeat(content: object) -> bool:
+    """Return whether a file's content has the fields of a heartbeat, each of its type."""
+    required: dict[str, type] = {"at": float, "host": str, "pid": int, "running": dict}
+    types: dict[str, type] = {**required, "stuck": dict, "summary": str, "waiting_for": str}
+    return (
+        isinstance(content, dict)
+        and required.keys() <= content.keys() <= types.keys()
+        and all(isinstance(value, types[name]) for name, value in content.items())
+        and all(_is_step(step) for step in content["running"].values())
+        and all(isinstance(seconds, int) for seconds in content.get("stuck", {}).values())
+    )
+
+
+def _is_step(value: object) -> bool:
+    """Return whether a value is a pair of whole numbers: a step, and the number of steps."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(n, int) for n in value)

@@ -207,6 +207,7 @@ def clone(tmp_path_factory):
     repo = where / "repo"
     for name in ("deq", "sweeps", "conf"):
         shutil.copytree(ROOT / name, repo / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", repo)
     git(repo, "init", "--quiet")
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message", "A")

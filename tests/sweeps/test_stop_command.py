@@ -9,7 +9,7 @@ from changes import changed, paced
 from command import client, inside, runs, started, sweeps
 from own_wave import mark_trial, write_wave
 
-from sweeps.driver import session
+from sweeps.driver import run as runner
 
 pytestmark = pytest.mark.slow
 
@@ -81,14 +81,14 @@ def test_stop_a_trial_and_then_the_sweep(tmp_path, slow):
 
 def test_a_sweep_that_is_starting_is_seen_and_stopped(tmp_path, monkeypatch):
     """Before MLflow is open; then it trains nothing, and resume completes it."""
-    seen, opened = [], session.Tracker
+    seen, opened = [], runner.Tracker
 
     def slow(*words):
         (status,) = json.loads(inside("status", "--json", cwd=tmp_path).stdout)
         seen.append((status, inside("stop", status["sweep"][:8], cwd=tmp_path)))
         return opened(*words)
 
-    monkeypatch.setattr(session, "Tracker", slow)
+    monkeypatch.setattr(runner, "Tracker", slow)
     done = inside("run", *WORDS, "seed=0,1", "cluster=inline", cwd=tmp_path)
     monkeypatch.undo()
     ((status, stopped),) = seen
