@@ -56,7 +56,7 @@ def test_the_error_of_a_fast_activation_is_a_bound(omega, phase):
 
 @pytest.mark.parametrize(("place", "norm"), [(0.6909830056250525, 9.0), (0.337, 6.0), (0.5, 3.0)])
 def test_a_bump_between_all_nodes_is_within_the_error(place, norm):
-    """Of a width that the check of phi sees, placed between the points of all rules at this q.
+    """Narrow, but seen by the check of phi, and placed between the points of all rules at this q.
 
     At (0.381966 + 1) / 2 of a spacing the three trapezoidal grids leave the widest gap, 0.62
     of it; the panels' nodes have one in their middle. The panels are compared at points so
