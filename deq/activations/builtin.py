@@ -15,6 +15,11 @@ from deq.activations.constants import KINKED, LIPSCHITZ
 ACTIVATIONS: dict[str, Activation] = {}
 
 
+def is_own(phi: Activation) -> bool:
+    """True if an activation is none of the built-in ones."""
+    return ACTIVATIONS.get(phi.name) is not phi
+
+
 def _add(
     name: str,
     function: Callable[[Tensor], Tensor],

@@ -22,13 +22,14 @@ _SHIFTS = (0.381966011250105, 0.292893218813452)
 _AGREE = 32  # units of rounding to which shifted grids must agree
 # Panels of Gauss-Legendre nodes: nodes each, width of the first ones, halvings and number at
 # most, and units of rounding to which a panel's polynomial must be the function.
-_NODES, _WIDTH, _HALVINGS, _PANELS, _RESOLVED = 20, 0.125, 44, 8192, 16
+NODES, _WIDTH, _HALVINGS, _PANELS, _RESOLVED = 20, 0.125, 44, 8192, 16
 _EPS = torch.finfo(torch.float64).eps
-_LEGENDRE = numpy.polynomial.legendre.leggauss(_NODES)
+LEGENDRE = numpy.polynomial.legendre.leggauss(NODES)
 # Points of a panel [-1, 1] at which its polynomial is compared with the function.
 _OTHER = numpy.array([-0.97, -0.71, -0.43, -0.11, 0.19, 0.53, 0.83, 0.98])
 
 Function = Callable[[Tensor], Tensor]
+Misses = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,14 @@ def rule_for(functions: Sequence[Function], q: float) -> Rule:
         functions: activations or their derivatives.
         q: variance of their argument.
     """
-    scaled = [_scaled(f, q**0.5) for f in functions]
-    if all(_agrees(f) for f in scaled):
+    in_g = [scaled(f, q**0.5) for f in functions]
+    if all(_agrees(f) for f in in_g):
         return trapezoidal()
-    return _panels(scaled)
+    return _panels(in_g)
 
 
-def _scaled(f: Function, scale: float) -> Function:
+def scaled(f: Function, scale: float) -> Function:
+    """Return g to f(scale g)."""
     return lambda g: f(scale * g)
 
 
@@ -123,13 +125,39 @@ def _panels(functions: Sequence[Function]) -> Rule:
 
     What is left at the last halving, next to a kink or where f is too fast, is in the error.
     """
+    scales = scales_of(functions)
+    left, width, misses = halved(lambda left, width: misses_of(functions, scales, left, width))
+    nodes, weights = placed(left, width)
+    rule = Rule(nodes.flatten(), weights.flatten(), 0.0, uniform=False)
+    error = max(
+        _error(f(rule.nodes), rule, left + width / 2, width, m)
+        for f, m in zip(functions, misses, strict=True)
+    )
+    return Rule(rule.nodes, rule.weights, error, uniform=False)
+
+
+def scales_of(functions: Sequence[Function]) -> list[float]:
+    """Return sqrt(E[f(g)^2]) of each function, roughly."""
+    return [float(_averages(f, trapezoidal())[0][0]) ** 0.5 for f in functions]
+
+
+def halved(misses_in: Misses) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve panels of [-13, 13] where a function is farther from its polynomial than it may be.
+
+    Args:
+        misses_in: from left ends and widths (P,) how far each panel's polynomials are from the
+            functions, and how far they may be; (F, P) each.
+
+    Returns:
+        Left ends and widths (P,), ascending, and how far off, (F, P): negated where that is
+        farther than it may be.
+    """
     edges = torch.linspace(-EDGE, EDGE, int(2 * EDGE / _WIDTH) + 1, dtype=torch.float64)
     left, width = edges[:-1], edges.diff()
-    scales = [float(_averages(f, trapezoidal())[0][0]) ** 0.5 for f in functions]
     done: list[tuple[Tensor, Tensor, Tensor]] = []
     count = 0
     for halving in range(_HALVINGS + 1):
-        miss, tol = _misses(functions, scales, left, width)
+        miss, tol = misses_in(left, width)
         split = (miss > tol).any(0)
         if halving == _HALVINGS or count + len(left) + int(split.sum()) > _PANELS:
             split = torch.zeros_like(split)
@@ -141,21 +169,13 @@ def _panels(functions: Sequence[Function]) -> Rule:
         if not len(left):
             break
     left, width = (torch.cat([part[k] for part in done]) for k in (0, 1))
-    misses = torch.cat([part[2] for part in done], dim=1)
     order = left.argsort()
-    left, width, misses = left[order], width[order], misses[:, order]
-    nodes, weights = _placed(left, width)
-    rule = Rule(nodes.flatten(), weights.flatten(), 0.0, uniform=False)
-    error = max(
-        _error(f(rule.nodes), rule, left + width / 2, width, m)
-        for f, m in zip(functions, misses, strict=True)
-    )
-    return Rule(rule.nodes, rule.weights, error, uniform=False)
+    return left[order], width[order], torch.cat([part[2] for part in done], dim=1)[:, order]
 
 
-def _placed(left: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """Return nodes and weights of the panels; (P, _NODES) each."""
-    t, w = (torch.from_numpy(part) for part in _LEGENDRE)
+def placed(left: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """Return nodes and weights of the panels; (P, NODES) each."""
+    t, w = (torch.from_numpy(part) for part in LEGENDRE)
     half = width[:, None] / 2
     return left[:, None] + half * (1 + t), half * w
 
@@ -163,15 +183,15 @@ def _placed(left: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
 @functools.cache
 def _transforms() -> tuple[Tensor, Tensor]:
     """Return the matrices from values at the nodes to Legendre coefficients to other points."""
-    t, w = _LEGENDRE
-    orders = numpy.arange(_NODES)
-    polynomials = numpy.polynomial.legendre.legvander(t, _NODES - 1)
+    t, w = LEGENDRE
+    orders = numpy.arange(NODES)
+    polynomials = numpy.polynomial.legendre.legvander(t, NODES - 1)
     analysis = (2 * orders + 1) / 2 * w[:, None] * polynomials
-    synthesis = numpy.polynomial.legendre.legvander(_OTHER, _NODES - 1).T
+    synthesis = numpy.polynomial.legendre.legvander(_OTHER, NODES - 1).T
     return torch.from_numpy(analysis), torch.from_numpy(synthesis.copy())
 
 
-def _misses(
+def misses_of(
     functions: Sequence[Function], scales: Sequence[float], left: Tensor, width: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return how far each panel's polynomial is from f, and how far it may be; (F, P) each.
@@ -180,7 +200,7 @@ def _misses(
     coefficients must have decayed. Far out, where the density is small, it may be farther.
     """
     analysis, synthesis = _transforms()
-    nodes, _ = _placed(left, width)
+    nodes, _ = placed(left, width)
     points = left[:, None] + width[:, None] / 2 * (1 + torch.from_numpy(_OTHER))
     nearest = (left + width / 2).abs().sub(width / 2).clamp_min(0)
     allowance = torch.exp(nearest**2 / 4)
@@ -200,11 +220,16 @@ def _error(values: Tensor, rule: Rule, middle: Tensor, width: Tensor, misses: Te
     With d = f - p it is E[d(u) f(v)] + E[p(u) d(v)]: at most ||d|| (2 ||f|| + ||d||) where d
     is small, and 2 sup|f| E|d| on the few small panels where it is not (misses below 0).
     """
-    density = torch.exp(-middle * middle / 2) / math.sqrt(2 * math.pi)
-    # Narrow: the density's greatest value in a panel is at most this multiple.
-    mass = density * torch.exp(middle.abs() * width / 2) * width
+    mass = mass_of(middle, width)
     small, large = misses.clamp_min(0), (-misses).clamp_min(0)
     norm = math.sqrt(float((values**2 * rule.density * rule.weights).sum()))
     distance = math.sqrt(float((mass * small**2).sum()))
     rest = 2 * float(values.abs().amax()) * float((mass * large).sum())
     return distance * (2 * norm + distance) + rest
+
+
+def mass_of(middle: Tensor, width: Tensor) -> Tensor:
+    """Bound the Gaussian measure of each panel, from middles and widths; (P,)."""
+    density = torch.exp(-middle * middle / 2) / math.sqrt(2 * math.pi)
+    # Narrow: the density's greatest value in a panel is at most this multiple.
+    return density * torch.exp(middle.abs() * width / 2) * width

@@ -18,6 +18,7 @@ _SPACING = 1e-3  # of the grid on [-30, 30] that L and M are compared on
 _STEP = 1e-5  # of the finite differences
 _KINKS = 20  # most grid points next to a kink
 _LARGE = 1e4
+_DUAL_AT = (1.0, 2.5)  # variances; a trial's own is checked when it is known
 _TERMS = 400  # of a dual's series: 0.9^400 is 5e-19
 _EPS = torch.finfo(torch.float64).eps
 
@@ -29,8 +30,8 @@ def check(phi: Activation) -> None:
     phi' keep shape and dtype, leave their argument alone, act entrywise and are finite;
     phi(0) to 1e-12; phi' against central differences of step 1e-5, and from phi's value
     to 1e-12; L to -1e-9 and +1e-3, M to -1e-6 and +1e-2, relative; sup |phi| from below,
-    out to 1e18; the dual against
-    quadrature, to DUAL_UNITS units of rounding.
+    out to 1e18; the dual at the
+    variances 1 and 2.5 against quadrature, to DUAL_UNITS units of rounding.
 
     Raises:
         ValueError: the first check that fails, in one line.
@@ -46,7 +47,8 @@ def check(phi: Activation) -> None:
     _check_constants(phi)
     _check_bounded(phi)
     if phi.dual is not None:
-        _check_dual(phi)
+        for q in _DUAL_AT:
+            check_dual(phi, q)
 
 
 @contextlib.contextmanager
@@ -183,29 +185,35 @@ def _compare(
         )
 
 
-def _check_dual(phi: Activation) -> None:
+def check_dual(phi: Activation, q: float) -> None:
     """Check the dual against E[f(u) f(v)] = sum_r mu_r^2 rho^r, to what it is trusted for.
 
     The coefficients come from a quadrature that resolves kinks. At |rho| = 0.9 the sum's rest
     is below rounding; at rho = 1 it is E[f(u)^2], an integral.
+
+    Args:
+        phi: an activation with a dual.
+        q: variance of u and of v at which it is checked.
+
+    Raises:
+        ValueError: it is wrong.
     """
     assert phi.dual is not None
     rhos = torch.tensor([-0.9, -0.4, 0.0, 0.3, 0.9, 1.0], dtype=torch.float64)
-    for q in (1.0, 2.5):
-        with _reporting("dual"):
-            values = phi.dual(q, q * rhos)
-        rule = rule_for([phi.function, phi.derivative], q)
-        exact = [_dual_values(f, rule, q, rhos) for f in (phi.function, phi.derivative)]
-        tols = rounding(phi, q, float(exact[0][-1]), float(exact[1][-1]))
-        for prime, value, right, tol in zip(("", "'"), values, exact, tols, strict=True):
-            wrong = ~((value - right).abs() <= DUAL_UNITS * tol + rule.error)
-            if bool(wrong.any()):
-                at = int(wrong.int().argmax())
-                raise ValueError(
-                    f"dual says E[phi{prime}(u) phi{prime}(v)] = {float(value[at]):.15g} at "
-                    f"q = {q}, c = {q * float(rhos[at]):.3g}, but quadrature gives "
-                    f"{float(right[at]):.15g}"
-                )
+    with _reporting("dual"):
+        values = phi.dual(q, q * rhos)
+    rule = rule_for([phi.function, phi.derivative], q)
+    exact = [_dual_values(f, rule, q, rhos) for f in (phi.function, phi.derivative)]
+    tols = rounding(phi, q, float(exact[0][-1]), float(exact[1][-1]))
+    for prime, value, right, tol in zip(("", "'"), values, exact, tols, strict=True):
+        wrong = ~((value - right).abs() <= DUAL_UNITS * tol + rule.error)
+        if bool(wrong.any()):
+            at = int(wrong.int().argmax())
+            raise ValueError(
+                f"dual says E[phi{prime}(u) phi{prime}(v)] = {float(value[at]):.15g} at "
+                f"q = {q:.6g}, c = {q * float(rhos[at]):.3g}, but quadrature gives "
+                f"{float(right[at]):.15g}"
+            )
 
 
 def _dual_values(f: Callable[[Tensor], Tensor], rule: Rule, q: float, rhos: Tensor) -> Tensor:

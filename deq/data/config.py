@@ -10,7 +10,8 @@ class CommonConfig:
     """Keys that all data sets have.
 
     Attributes:
-        norm: norm of every input vector in units of sqrt(d); 1 in the papers.
+        norm: norm of every input vector, without the entry of data.bias, in units of sqrt(d); d
+            does not count that entry either. 1 in the papers.
         labels: labels y of the samples. own: the data set's labels; uniform: U(0, 1), independent
             of the input; single_index: relu(beta . x), beta a random unit vector, x the input
             without the entry of data.bias.

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from deq.activations.activation import DUAL_UNITS, Activation, rounding
-from deq.activations.builtin import ACTIVATIONS
+from deq.activations.bounded_error import bounded_rules
+from deq.activations.builtin import is_own
 from deq.activations.duals import Dual
+from deq.activations.validation import check_dual
 from deq.theory.hermite import hermite_series
 
 _SERIES_TOL = 1e-14
@@ -56,7 +58,7 @@ def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
     """Return the closed form if there is one, else Hermite series, for |c| <= q rho and c = q.
 
     The error bounds are the series' truncation and quadrature, plus eight units of rounding;
-    a user's closed form counts as many as it was checked to.
+    a user's closed form is checked at q, and counts as many as it was checked to.
 
     Args:
         phi: the activation.
@@ -64,20 +66,22 @@ def dual_activation(phi: Activation, q: float, rho: float) -> DualActivation:
         rho: greatest |correlation| at which it will be evaluated.
 
     Raises:
-        ValueError: phi has a kink and no closed form.
+        ValueError: phi has a kink and no closed form, or an own closed form is wrong at q.
     """
+    own = is_own(phi)
     if phi.dual is not None:
+        if own:
+            check_dual(phi, q)
         exact = _closed_form(phi.dual, q)
     elif phi.smooth or math.isfinite(phi.curvature):
-        exact = _series(phi, q, rho)
+        exact = _series(phi, q, rho, own=own)
     else:
         raise ValueError(
             f"no population limit of {phi.name}: it has a kink, so its Hermite series "
             "converges too slowly to be of use: give the Activation a closed-form dual"
         )
     unit, unit_dot = rounding(phi, q, exact.energy, exact.energy_dot)
-    own = phi.dual is not None and ACTIVATIONS.get(phi.name) is not phi
-    units = DUAL_UNITS if own else _UNITS
+    units = DUAL_UNITS if own and phi.dual is not None else _UNITS
     return replace(
         exact, error=exact.error + units * unit, error_dot=exact.error_dot + units * unit_dot
     )
@@ -89,10 +93,14 @@ def _closed_form(dual: Dual, q: float) -> DualActivation:
     return DualActivation(q, lambda c: dual(q, c), float(energy), float(energy_dot), 0.0, 0.0)
 
 
-def _series(phi: Activation, q: float, rho: float) -> DualActivation:
-    """Sum the Hermite series; their error bounds do not include rounding."""
-    series = hermite_series(phi.function, q, rho, _SERIES_TOL)
-    series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL)
+def _series(phi: Activation, q: float, rho: float, *, own: bool) -> DualActivation:
+    """Sum the Hermite series; their error bounds do not include rounding.
+
+    Of a user's own activation only L and M are known, so they bound the quadrature's error.
+    """
+    rule, rule_dot = bounded_rules(phi, q) if own and phi.curvature < math.inf else (None, None)
+    series = hermite_series(phi.function, q, rho, _SERIES_TOL, rule=rule)
+    series_dot = hermite_series(phi.derivative, q, rho, _SERIES_TOL, rule=rule_dot)
 
     def pair(c: Tensor) -> tuple[Tensor, Tensor]:
         return series.dual(c / q), series_dot.dual(c / q)

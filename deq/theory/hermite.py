@@ -51,7 +51,13 @@ class HermiteSeries:
 
 
 def hermite_series(
-    f: Function, q: float, rho: float, tol: float, *, max_terms: int = _MAX_TERMS
+    f: Function,
+    q: float,
+    rho: float,
+    tol: float,
+    *,
+    max_terms: int = _MAX_TERMS,
+    rule: Rule | None = None,
 ) -> HermiteSeries:
     """Return the series of f(sqrt(q) g), truncated with an error of at most tol if possible.
 
@@ -67,11 +73,12 @@ def hermite_series(
         rho: greatest |correlation| at which it will be evaluated.
         tol: truncation error to reach.
         max_terms: most terms.
+        rule: quadrature of f(sqrt(q) g), whose error is that of `dual`; None: `rule_for`.
 
     Source: Daniely, Frostig and Singer 2016, section 4. The coefficients come from a
     quadrature of f times Hermite functions, whose recurrence is stable.
     """
-    rule = rule_for([f], q)
+    rule = rule or rule_for([f], q)
     density = rule.density
     values = f(q**0.5 * rule.nodes)
     weighted = values * density.sqrt() * rule.weights

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deq.activations.activation import Activation
+from deq.activations.builtin import is_own
 from deq.activations.gaussian import rule_for
 from deq.activations.lookup import activation as lookup
 from deq.block_steps import ONE_STEP, BlockSteps
@@ -135,7 +136,7 @@ def population(
     )
     gram = _symmetric(torch.cat(grams), dual.energy, n)
     gram_dot = _symmetric(torch.cat(grams_dot), dual.energy_dot, n)
-    error, error_dot = _errors(phi, dual, sigma_w2, rho, max(residuals), x.shape[0], scale)
+    error, error_dot, most = _errors(phi, dual, sigma_w2, rho, max(residuals), x.shape[0], scale)
     return Population(
         x=x,
         q=q,
@@ -145,7 +146,7 @@ def population(
         lambda_star=float(least_eigenvalue(gram)),
         error=error,
         error_dot=error_dot,
-        error_backward=sigma_a**2 * error_dot / (1 - gain) ** 2,
+        error_backward=sigma_a**2 * error_dot / (1 - most) ** 2 if most < 1 else math.inf,
     )
 
 
@@ -246,8 +247,8 @@ def _errors(
     residual: float,
     d: int,
     scale: float,
-) -> tuple[float, float]:
-    """Bound the errors of the entries of K and of K_dot.
+) -> tuple[float, float, float]:
+    """Bound the errors of the entries of K and of K_dot, and 2 sigma_w2 E[phi'^2].
 
     A fixed point amplifies its map's error by 1 / (1 - gain). At a fixed correlation the
     derivative of K by q is at most L sqrt(E / q), and that of K_dot at most L^2 / q (couple
@@ -256,15 +257,29 @@ def _errors(
     most, and so is a scale s that is not 1, relative to it.
     """
     q, lipschitz = dual.q, phi.lipschitz
-    gain = 2 * sigma_w2 * dual.energy_dot
-    gain_q = 2 * sigma_w2 * _energy_slope(phi, q)
+    energy, energy_dot, slope = _greatest(phi, dual)
+    gain, gain_q = 2 * sigma_w2 * energy_dot, 2 * sigma_w2 * slope
+    if gain >= 1:
+        return math.inf, math.inf, gain
     rounding = (d + 4) * _EPS * scale
     error_q = abs(q - 2 * (sigma_w2 * dual.energy + scale)) + 2 * sigma_w2 * dual.error
     error_q = (error_q + 2 * _EPS * q + (0.0 if scale == 1.0 else 2 * rounding)) / (
         1 - min(gain_q, 0.999)
     )
-    at_c = dual.error + (lipschitz * (dual.energy / q) ** 0.5 + dual.energy_dot) * error_q
+    at_c = dual.error + (lipschitz * (energy / q) ** 0.5 + energy_dot) * error_q
     error_c = (residual + 2 * rounding + 2 * sigma_w2 * at_c) / (1 - gain)
     shift = (error_c + error_q) / q + _EPS
     error_dot = dual.modulus_dot(rho, shift) + lipschitz**2 / q * error_q
-    return at_c + dual.energy_dot * error_c, error_dot
+    return at_c + energy_dot * error_c, error_dot, gain
+
+
+def _greatest(phi: Activation, dual: DualActivation) -> tuple[float, float, float]:
+    """Return E, E_dot and dE/dq for the bounds: an own activation's at their greatest.
+
+    Its averages are not exact to rounding, so that dE/dq <= L sqrt(E / q) is used.
+    """
+    if not is_own(phi):
+        return dual.energy, dual.energy_dot, _energy_slope(phi, dual.q)
+    energy = dual.energy + dual.error
+    energy_dot = min(dual.energy_dot + dual.error_dot, phi.lipschitz**2)
+    return energy, energy_dot, phi.lipschitz * (energy / dual.q) ** 0.5

@@ -62,7 +62,15 @@ def minimum(x: Tensor, beta: Tensor, w: float, u: Tensor, a: float) -> Minimum:
     """
     if w >= 1:
         raise ValueError("w(0) >= 1: not every sample has one equilibrium")
+    if not bool((u @ x > 0).any()):
+        raise ValueError(
+            "the network does not move: no input has u(0) . x > 0, so that all gradients are 0"
+        )
     active = x[:, beta @ x > 0]
+    if not active.shape[1]:
+        raise ValueError(
+            "no sample is active at the minimum: no input has beta . x > 0, all labels are 0"
+        )
     if int(torch.linalg.matrix_rank(active)) < len(x):
         raise ValueError(
             "the minimum is not unique: the inputs with beta . x > 0 do not span all dimensions"

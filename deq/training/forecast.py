@@ -200,13 +200,16 @@ class Forecast:
             "theory/slack_8": condition.slack_8,
             "theory/slack_9": condition.slack_9,
             "theory/slack_9_strict": condition.slack_9_strict,
-            "theory/slack_10": condition.eta_limit / self.eta,
         }
         if not self.initial.resolved:
             why = "lambda_0 is not above 0, up to rounding: no delta satisfies (7) to (9)"
-            notes["theory/delta"] = notes["theory/c_a"] = why
+            notes |= dict.fromkeys(("theory/slack_10", "theory/delta", "theory/c_a"), why)
             return
-        summary |= {"theory/delta": condition.delta, "theory/c_a": condition.c_a_lipschitz}
+        summary |= {
+            "theory/slack_10": condition.eta_limit / self.eta,
+            "theory/delta": condition.delta,
+            "theory/c_a": condition.c_a_lipschitz,
+        }
         if condition.c_a < condition.c_a_lipschitz:
             summary["theory/c_a_bounded"] = condition.c_a
 
@@ -219,7 +222,8 @@ class Forecast:
         summary["theory/gram_error"] = float(torch.linalg.matrix_norm(difference))
         _put_mode(summary, notes, "rate/population_asymptotic", self.population)
         error = self.limit.lambda_star_error
-        summary["theory/lambda_star_error"] = error
+        why = "2 sigma_w2 E[phi'^2] may be 1: what is known of phi does not bound the error of K"
+        _put(summary, notes, "theory/lambda_star_error", error, why)
         if not self.limit.resolved:
             why = (
                 f"lambda_star is not resolved: it is {self.limit.lambda_star:.2g}, less than "

@@ -69,6 +69,8 @@ def theory(
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect import forecast
 
+    if figure and figure.suffix.lower() != ".png":
+        raise ConfigError(f"--figure={figure}: the figure is a PNG, name it {figure.stem}.png")
     request = compose(overrides)
     warn_hidden(request)
     if depth is not None:

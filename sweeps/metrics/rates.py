@@ -1,4 +1,4 @@
-"""Rates of a trial: measured, predicted and guaranteed.
+"""Rates of a trial: measured, predicted, and the theorem's bound.
 
 A rate is -(d/dt) log Phi: larger is faster.
 """
@@ -26,28 +26,32 @@ RATES = (
     Metric(
         "rate/linearized",
         "rate of Phi_lin(t) = 1/2 sum_k (1 - eta h_k)^(2t) c_k^2, the loss predicted from H(0) "
-        "and e(0), over the window of rate/measured",
+        "and e(0), over the window of rate/measured; with train.momentum heavy ball's solution in"
+        " place of (1 - eta h_k)^t",
         RATE,
     ),
     Metric(
         "rate/asymptotic",
-        "-2 log(1 - eta lambda_min(H(0))): rate of the slowest mode of H(0)",
+        "-2 log|1 - eta lambda_min(H(0))|: rate of the slowest mode of H(0); with train.momentum "
+        "heavy ball's of this mode",
         RATE,
     ),
     Metric(
         "rate/bound",
-        "-log(1 - eta lambda_0 / 2): guaranteed where theory/condition_held is 1",
+        "-log(1 - eta lambda_0 / 2): the theorem's, as the papers state it, where "
+        "theory/condition_held is 1",
         RATE,
     ),
     Metric(
         "rate/population",
         "rate of the infinite-width limit's loss (H_inf, expected initial error) over the "
-        "window of rate/measured",
+        "window of rate/measured; with train.momentum heavy ball's",
         RATE,
     ),
     Metric(
         "rate/population_asymptotic",
-        "-2 log(1 - eta lambda_min(H_inf)): rate of the slowest mode of H_inf",
+        "-2 log|1 - eta lambda_min(H_inf)|: rate of the slowest mode of H_inf; with "
+        "train.momentum heavy ball's of this mode",
         RATE,
     ),
     Metric(
@@ -62,7 +66,8 @@ RATES = (
     ),
     Metric(
         "rate/asymptotic_end",
-        "-2 log(1 - eta lambda_min(H(t))) where H was last measured above the loss's floor",
+        "-2 log|1 - eta lambda_min(H(t))| where H was last measured above the loss's floor; with "
+        "train.momentum heavy ball's of this mode",
         RATE,
     ),
     Metric(

@@ -30,7 +30,9 @@ THEORY = (
         "lambda_0 / (m lambda_*): Theorem 2 has it at 0.5 and above, with high probability",
     ),
     Metric(
-        "theory/lambda_star_error", "bound on the error of lambda_*", scale="theory/lambda_star"
+        "theory/lambda_star_error",
+        "bound on the error of lambda_*; of an own activation what L and M prove",
+        scale="theory/lambda_star",
     ),
     Metric("theory/lambda_ratio_min", "least lambda_t / lambda_0 over the measured steps"),
     Metric("theory/gram_error", "||G(0)/m - K||_F"),
@@ -150,7 +152,8 @@ THEORY = (
     ),
     Metric(
         "theory/slack_10",
-        "the right side of condition (10), divided by eta: condition (10) holds above 1",
+        "the right side of condition (10), divided by eta: condition (10) holds above 1; absent "
+        "where lambda_0 is 0 up to rounding, as theory/delta",
     ),
     Metric("theory/c_a", "C_a from the Lipschitz constant, which bounds ||Z||_F in the papers"),
     Metric(
@@ -167,7 +170,8 @@ THEORY = (
     Metric("theory/bound_held", "whether Phi stayed under the bound, up to rounding", FLAG),
     Metric(
         "theory/bound_violation",
-        "max over t of log Phi(t) - log Phi(0) - t log(1 - eta lambda_0 / 2): <= 0 where it held",
+        "max over t >= 1 of log Phi(t) - log Phi(0) - t log(1 - eta lambda_0 / 2): <= 0 where it "
+        "held",
         NATS,
         scale="1",
     ),
@@ -185,7 +189,8 @@ THEORY = (
     Metric(
         "theory/minimum_distance",
         "data.labels=single_index, width 1, ReLU: distance of w, u and a at step 0 from the "
-        "minimum that gradient flow reaches; compare train/distance",
+        "minimum that gradient flow reaches; compare train/distance. Absent where no sample is "
+        "active at step 0",
     ),
     Metric(
         "theory/distance_over_delta",

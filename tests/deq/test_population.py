@@ -127,9 +127,9 @@ def test_dual_and_series_against_quadrature(phi, q):
     open_form = dual_activation(dataclasses.replace(phi, dual=None), q, 1.0)
     for kind, f in enumerate((phi.function, phi.derivative)):
         exact = quadrature(f, q, c)
-        for form in (dual, open_form):
+        for form, most in ((dual, 2e-13), (open_form, 1e-8)):  # the second is an own activation
             error = (form.error, form.error_dot)[kind]
-            assert error < 2e-13
+            assert error < most
             assert float((form.pair(c)[kind] - exact).abs().amax()) <= error + ROUNDING
             whole = (form.energy, form.energy_dot)[kind]
             assert abs(whole - float(exact[-1])) <= error + ROUNDING

@@ -219,6 +219,35 @@ def test_networks_that_do_not_reach_the_minimum(seed):
         assert z.any()
 
 
+@pytest.mark.parametrize("bias", [1.5, 0.0])
+def test_a_network_without_an_active_sample_never_moves_and_predicts_nothing(bias):
+    """With a bias 0 is outside the convex hull of the inputs, and many draws are inactive."""
+    if bias:
+        data = SphereConfig(n=30, d=4, seed=7, norm=0.3, bias=bias, labels="single_index")
+    else:
+        data = SphereConfig(n=2, d=2, seed=7, labels="single_index")
+    x = load(data).x
+    inactive = [seed for seed in range(24) if not active_at_start(seed, data, x)]
+    assert inactive
+    for seed in inactive[:3]:
+        outcome = train(index_trial(seed, data=data, train=TrainConfig(20, 0.01, "absolute")))
+        assert outcome.summary["train/distance"] == 0
+        assert "theory/minimum_distance" not in outcome.summary
+        assert "no input has u(0) . x > 0" in outcome.notes["rate/single_index"]
+
+
+def active_at_start(seed, data, x):
+    network = Network(index_trial(seed, data=data))
+    return bool((network.u[0] @ x.numpy() > 0).any())
+
+
+def test_no_minimum_without_a_label_above_0():
+    x, beta = load(INDEX).x, index_direction(5, 3)
+    x = x[:, beta @ x < 0]
+    with pytest.raises(ValueError, match="no sample is active at the minimum"):
+        minimum(x, beta, 0.1, -beta, 1.0)
+
+
 def test_a_network_without_one_equilibrium_has_no_minimum():
     x, beta = load(INDEX).x, index_direction(5, 3)
     with pytest.raises(ValueError, match="w\\(0\\) >= 1"):

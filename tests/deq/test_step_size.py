@@ -63,3 +63,18 @@ def test_a_missing_unit_is_refused_with_a_remedy(trial, start, match):
     with pytest.raises(ValueError, match=match) as error:
         step_size(trial, start, DATA)
     assert "\n" not in str(error.value)
+
+
+def test_no_slack_of_condition_10_where_no_delta_satisfies_the_others():
+    """G is singular: 9 inputs of a linear network in 3 dimensions."""
+    data = load(SphereConfig(n=9, d=3, seed=1))
+    linear = TrialConfig(
+        model=ModelConfig(width=16, activation="identity"),
+        train=TrainConfig(steps=2, eta=1e-6, eta_unit="absolute"),
+    )
+    summary, notes = forecast(linear, data).theory()
+    assert summary["theory/condition_held"] == 0
+    assert summary["theory/slack_9"] < 1e-9
+    for name in ("slack_10", "delta", "c_a"):
+        assert f"theory/{name}" not in summary
+        assert "lambda_0 is not above 0" in notes[f"theory/{name}"]

@@ -101,6 +101,7 @@ def test_the_reason_for_an_absent_number_is_printed():
         ([*SMALL, "model.init=redraw", "model.max_draws=2"], "none of 2 networks"),
         ([*SMALL, "--depth", "0"], "--depth=0: give a number of layers in 1 "),
         ([*SMALL, "--figure", "x.png"], "--figure=x.png: .* --depth"),
+        ([*SMALL, "--depth", "3", "--figure", "d.pdf"], "--figure=d.pdf: .* PNG, name it d.png"),
         ([*SMALL, "--depth", "3", "--figure", "/none/x.png"], "--figure=/none/x.png: "),
         ([*SMALL, "model.init=again"], "redraw"),
         (["data.n=8", "model.width=100000000"], "needs .* of memory.* lower model.width"),
