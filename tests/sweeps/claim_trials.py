@@ -33,5 +33,5 @@ def trial(
 
 
 def finding(name, *trials):
-    """What these trials show of a claim."""
+    """Return the finding of a claim for these trials."""
     return score(BY_NAME[name], claims_frame(trials, METRICS)).finding

@@ -31,8 +31,6 @@ ANY_SIZE = "any size"
 
 def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "DataFrame":
     """Metrics and columns of the trials that have a result and were not stopped early."""
-    import pandas as pd
-
     frame = metrics_frame(outcomes, metrics)
     plain = [flatten(outcome.planned.plain) for outcome in outcomes]
     for key in (WIDTH, GOAL, ACTIVATION, ETA, UNIT):
@@ -42,9 +40,9 @@ def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "D
     frame[RATIO] = [each["n"] / each["d"] if each["d"] else 0.0 for each in sizes]
     frame[SAMPLES] = [each["n"] for each in sizes]
     frame[BIAS] = [each.get(BIAS) or 0.0 for each in plain]
-    frame[REDRAWN] = pd.Series([each.get("model.init") == "redraw" for each in plain], dtype=bool)
+    frame[REDRAWN] = [each.get("model.init") == "redraw" for each in plain]
     methods = [(each.get("train.momentum"), each.get("train.batch")) for each in plain]
-    frame[PLAIN] = pd.Series([not (beta or batch) for beta, batch in methods], dtype=bool)
+    frame[PLAIN] = [not (beta or batch) for beta, batch in methods]
     frame[NETWORK] = [key_of(each, OF_NETWORK) for each in plain]
     frame[KERNEL] = [key_of(each, OF_KERNEL) for each in plain]
     frame[DRAW] = [key_of(each, OF_DRAW) for each in plain]
@@ -53,7 +51,8 @@ def claims_frame(outcomes: Sequence[TrialOutcome], metrics: Sequence[str]) -> "D
     frame[ANY_SIZE] = [key_of(each, OF_KERNEL, *of_size) for each in plain]
     frame["status"] = [outcome.status for outcome in outcomes]
     frame["finished"] = [outcome.finished for outcome in outcomes]
-    kept: DataFrame = frame[frame["finished"].astype(bool) & ~frame["stopped"]]
+    frame = frame.astype({REDRAWN: bool, PLAIN: bool, "finished": bool})
+    kept: DataFrame = frame[frame["finished"] & ~frame["stopped"]]
     return kept
 
 
