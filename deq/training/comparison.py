@@ -179,7 +179,8 @@ def _cost(run: TrainingRun) -> Numbers:
     elif math.isfinite(run.window_check):
         summary["solver/window_check"] = run.window_check
     else:
-        notes.append("no window was taken")
+        done = "checked" if math.isfinite(run.window_tol) else "taken"
+        notes.append(f"no window was {done}")
     if run.windows_refused:
         count = run.windows_refused
         were = "1 window was" if count == 1 else f"{count} windows were"

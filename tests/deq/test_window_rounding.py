@@ -62,8 +62,8 @@ def test_a_window_ends_where_rounding_passes_the_limit(monkeypatch):
 
 
 @pytest.mark.parametrize(("width", "n", "steps"), [(64, 32, 200), (96, 12, 400), (128, 24, 900)])
-def test_the_first_three_windows_are_checked(width, n, steps, monkeypatch):
-    """However a run ends, three of its windows are checked, or all where it has fewer."""
+def test_three_windows_of_a_run_are_checked(width, n, steps, monkeypatch):
+    """However a run ends, three of its windows are checked, or all but one where it has fewer."""
     counts = []
     load_checks = attempts.Attempts._move_to_end
 
@@ -75,9 +75,9 @@ def test_the_first_three_windows_are_checked(width, n, steps, monkeypatch):
     monkeypatch.setattr(attempts.Attempts, "_move_to_end", watched)
     run = trained(trial(windows=True, width=width, n=n, steps=steps))
     windows, checks = counts[-1]
-    assert checks >= min(windows, 3) >= 1
+    assert checks >= min(windows - 1, 3) >= 1
     assert math.isfinite(run.window_check)
 
 
 def test_later_windows_are_checked_more_and_more_seldom():
-    assert [k for k in range(1, 300) if is_checked(k)] == [1, 2, 3, 16, 64, 256]
+    assert [k for k in range(1, 300) if is_checked(k)] == [2, 3, 4, 32, 256]

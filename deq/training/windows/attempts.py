@@ -30,7 +30,7 @@ RECENT = 4
 SPACING = 0.125
 # Tolerance, loosened for rounding, above which no window is tried.
 COARSEST = 1e-3
-# Number of checks in a run of three windows or more, at least.
+# Number of checks in a run of four windows or more, at least.
 CHECKS = 3
 # Products of the cheapest GD step, beside a thin one: forward, adjoint, gradient.
 LEAST = 3.0
@@ -264,9 +264,12 @@ class Attempts:
 
 
 def is_checked(number: int) -> bool:
-    """Return whether a window is checked, by its number from 1: the first CHECKS, 16, 64, ..."""
-    power_of_four = number.bit_count() == 1 and number.bit_length() % 2 == 1
-    return number <= CHECKS or (number >= 16 and power_of_four)
+    """Return whether a window is checked, by its number from 1: 2, 3, 4, 32, 256, ...
+
+    A check of the first one would cost a kinked run the products that its second window needs.
+    """
+    seldom = number.bit_count() == 1 and number.bit_length() % 3 == 0  # 4, 32, 256, ...
+    return number in (2, 3) or seldom
 
 
 def _resolved_steps(window: AnyWindow) -> int:
