@@ -2,6 +2,7 @@
 
 import os
 import pty
+import queue
 import select
 import subprocess
 import sys
@@ -142,11 +143,11 @@ def test_without_a_terminal_only_long_waits_are_printed(capsys, monkeypatch):
         pass
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(terminal, "LONG", 0.01)
+    lines: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(quiet, "say", lines.put)
     with quiet.waiting("starting Ray"):
-        output = ""
-        while not output:
-            output = capsys.readouterr().out
-    assert output.startswith("starting Ray: ")
+        line = lines.get(timeout=60)
+    assert line.startswith("starting Ray: ")
 
 
 def test_the_live_view_names_stuck_trials(clock):
