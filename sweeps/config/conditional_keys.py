@@ -8,15 +8,23 @@ the trials in which it has its meaning, and the others have its default.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.config.nested import flatten, updated
+from sweeps.config.nested import updated
 
 Plain = dict[str, Any]
 
-# Key, its default, and whether it has its meaning in a flat trial.
+
+def _value(point: Plain, key: str, default: Any) -> Any:
+    """Return the value at GROUP.KEY in a nested config; the default if it is not there."""
+    group, _, leaf = key.partition(".")
+    values = point.get(group)
+    return values.get(leaf, default) if isinstance(values, dict) else default
+
+
+# Key, its default, and whether it has its meaning in a trial.
 CONDITIONAL_KEYS: list[tuple[str, Any, Callable[[Plain], bool]]] = [
-    ("train.integrator_tol", None, lambda flat: flat.get("train.integrator") == "windows"),
-    ("train.factor_bias", None, lambda flat: bool(flat.get("data.bias"))),
-    ("data.label_seed", 0, lambda flat: flat.get("data.labels", "own") != "own"),
+    ("train.integrator_tol", None, lambda p: _value(p, "train.integrator", "") == "windows"),
+    ("train.factor_bias", None, lambda p: bool(_value(p, "data.bias", 0))),
+    ("data.label_seed", 0, lambda p: _value(p, "data.labels", "own") != "own"),
 ]
 
 
@@ -29,14 +37,14 @@ def without_meaningless(points: Sequence[Plain]) -> list[Plain]:
     Args:
         points: nested configs, one for each trial.
     """
-    flats, changes = [flatten(point) for point in points], [dict[str, Any]() for _ in points]
+    result = list(points)
     for key, default, means in CONDITIONAL_KEYS:
-        meaningful = [means(flat) for flat in flats]
+        meaningful = [means(point) for point in result]
         if any(meaningful):
-            for flat, change, good in zip(flats, changes, meaningful, strict=True):
-                if not good and flat.get(key, default) != default:
-                    change[key] = default
-    return [
-        updated(point, change) if change else point
-        for point, change in zip(points, changes, strict=True)
-    ]
+            result = [
+                point
+                if good or _value(point, key, default) == default
+                else updated(point, {key: default})
+                for point, good in zip(result, meaningful, strict=True)
+            ]
+    return result
