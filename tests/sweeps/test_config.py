@@ -22,7 +22,6 @@ from sweeps.config.request import (
     trial_to_plain,
     trial_to_yaml,
 )
-from sweeps.config.validation import validated
 from sweeps.errors import ConfigError
 from sweeps.execution.events import Done
 from sweeps.execution.worker import run_pack
@@ -380,34 +379,3 @@ def test_a_wrong_value_is_refused_in_one_line(overrides, match):
     with pytest.raises(ConfigError, match=match) as error:
         request(overrides)
     assert "\n" not in str(error.value)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    shuffle: bool = False
-    rate: float = 1.0
-    amounts: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Whole:
-    part: _Part = dataclasses.field(default_factory=_Part)
-    count: int = 1
-
-
-def test_true_false_and_unknown_keys_are_judged_by_the_types():
-    """The rules hold for any dataclass, whose keys no list names."""
-    assert validated(_Whole, {"part": {"shuffle": True}}).part.shuffle
-    refused = {
-        "part.rate=true: true and false have no meaning here": {"part": {"rate": True}},
-        "count=false: true and false have no meaning here": {"count": False},
-        "part.amounts.a=inf: a configuration holds finite numbers only": {
-            "part": {"amounts": {"a": float("inf")}}
-        },
-        "no key 'part.shufle': did you mean 'part.shuffle'?": {"part": {"shufle": True}},
-        "no key 'prat': did you mean 'part.rate'?": {"prat": {}},
-    }
-    for message, plain in refused.items():
-        with pytest.raises(ConfigError) as caught:
-            validated(_Whole, plain)
-        assert str(caught.value) == message

@@ -1,6 +1,5 @@
 """Searches that learn: replay, Optuna against random, bisection, what they leave in the record."""
 
-import dataclasses
 import json
 import statistics
 
@@ -10,80 +9,26 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from command import client, inside, runs, started
+from imagined import SMALL, Imagined
 
 import deq
 from sweeps.cli import cli
 from sweeps.config.hashing import config_hash
 from sweeps.config.request import request
-from sweeps.config.search import BaseSearch, FrontierConfig
-from sweeps.config.space import Interval
+from sweeps.config.search import FrontierConfig
 from sweeps.driver.sweep_state import SweepState, TrialStates
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.planning.plan import plan, trials_of
-from sweeps.reports.figures import FIGURES, Study
-from sweeps.reports.html_report import ReportHeader, files
-from sweeps.search.base import SearchSummary
 from sweeps.search.best import best_points
 from sweeps.search.bisection import Bracket
 from sweeps.search.factory import Proposer, choice_trials
 from sweeps.search.frontiers import boundaries
-from sweeps.search.registry import KINDS, SearchKind, summarize
-from sweeps.storage.ledger import Failure, Result, reading
-from sweeps.tracking import sweep_metrics
+from sweeps.search.registry import summarize
+from sweeps.storage.ledger import reading
 
-SMALL = ["data=sphere", "data.n=8", "data.d=8", "model.width=32", "train.steps=60"]
-SMALL += ["cluster=inline"]
 OPTUNA = ["search=optuna", "train.eta=interval(0.1,4)"]
 FRONTIER = ["search=frontier", "train.eta=interval(0.5,8)", "search.tolerance=0.1"]
-
-
-class Imagined:
-    """Trials that are not trained: `rate` gives their metric, None where they diverge."""
-
-    def __init__(self, overrides, rate, metric="rate/measured"):
-        self.asked = request([*SMALL, *overrides])
-        self.cells = trials_of(self.asked)
-        self.rate, self.metric, self.failing = rate, metric, set()
-        self.results, self.rounds, self.more = {}, [], []
-
-    def launch(self, most=1000, asked=()):
-        """Launch it, for so many rounds at most; the sweep as it then stands."""
-
-        def look(trials):
-            known = {t.config_hash for t in trials} & set(self.results)
-            return TrialStates({h: self.results[h] for h in known})
-
-        sweep = SweepState(self.asked.launch, self.cells, look, asked=asked, retry_failed=False)
-        planned = sweep.next_round()
-        for _ in range(most):
-            if not planned.packs:
-                break
-            trials = [trial for pack in planned.packs for trial in pack]
-            self.rounds.append([trial.name for trial in trials])
-            self.more.append(planned.more)
-            sweep.record_results(planned, TrialStates(*self.train(trials)))
-            planned = sweep.next_round()
-        return sweep
-
-    def train(self, trials):
-        new, failures = {}, {}
-        for trial in trials:
-            value = self.rate(trial.varying)
-            summary = {} if value is None else {self.metric: value}
-            if trial.name in self.failing:
-                failures[trial.config_hash] = Failure("ValueError: no", True)
-            else:
-                new[trial.config_hash] = Result("diverged" if value is None else "budget", summary)
-        self.results |= new
-        return new, failures
-
-    def lines(self, sweep):
-        pairs = [(t, self.results.get(t.config_hash)) for t in sweep.trials]
-        return [
-            TrialOutcome(t, r.status, r.summary) if r else TrialOutcome(t, "failed", error="no")
-            for t, r in pairs
-        ]
 
 
 def hill(varying):
@@ -404,70 +349,3 @@ def test_a_plan_is_made_once_and_anew_only_where_mlflow_knows_more(tmp_path, mon
     later = sweep.with_lookup(planned, lambda trials: TrialStates(dict(search.results)))
     assert (planned.left, len(planned.finished)) == (2, 0)
     assert (len(later.finished), sweep.reused) == (2, {*search.results})
-
-
-@dataclasses.dataclass(frozen=True)
-class EndsConfig(BaseSearch):
-    """Config of a search by the recipe of CONTRIBUTING.md: the low end, and then the high one."""
-
-    adaptive = True
-    name: str = "ends"
-    space: dict = dataclasses.field(default_factory=dict)
-
-
-class Ends:
-    """Tries one end of the interval in each of two rounds."""
-
-    def __init__(self, config, cells, propose, asked):
-        ((self.key, interval),) = config.space.items()
-        self.left, self.cells, self.propose = [interval.low, interval.high], cells, propose
-
-    @property
-    def more(self):
-        return len(self.left) * len(self.cells)
-
-    def ask(self):
-        if not self.left:
-            return []
-        value = self.left.pop(0)
-        return [self.propose(cell, {self.key: value}) for cell in self.cells]
-
-    def tell(self, results):
-        pass
-
-
-def ends_summary(config, outcomes):
-    rates = [outcome.summary["rate/measured"] for outcome in outcomes]
-    rows = [
-        [outcome.planned.name, str(rate)] for outcome, rate in zip(outcomes, rates, strict=True)
-    ]
-    return SearchSummary(
-        "Rates at the ends",
-        ["cell", "rate"],
-        rows,
-        by_cell={"ends/rate": [({"model.width": 8}, max(rates))]},
-        by_step={"ends/best": [("all", [(1, rates[0])])]},
-    )
-
-
-def test_a_search_with_a_row_in_the_registry_gets_a_table_curves_and_a_figure(monkeypatch):
-    drawn = []
-    monkeypatch.setitem(KINDS, EndsConfig, SearchKind(Ends, ends_summary, "sigma_w"))
-    monkeypatch.setitem(FIGURES, "sigma_w", lambda study: drawn.append(study.search) or b"png")
-    imagined = Imagined(["model.width=8,16"], lambda varying: varying["train.eta"])
-    search = EndsConfig(space={"train.eta": Interval(0.5, 2.0)})
-    launch = dataclasses.replace(imagined.asked.launch, search=search)
-    imagined.asked = dataclasses.replace(imagined.asked, launch=launch)
-    lines = imagined.lines(imagined.launch())
-    assert [[name[-3:] for name in names] for names in imagined.rounds] == [
-        ["0.5", "0.5"],
-        ["a=2", "a=2"],
-    ]
-    assert summarize(search, lines).brief.startswith("width=8 eta=0.5 0.5; width=16 eta=0.5 0.5; ")
-    points = {point.key: point.value for point in sweep_metrics.points(lines, search)}
-    assert (points["ends/rate/all"], points["ends/best/all"]) == (2.0, 0.5)
-    header = ReportHeader("0" * 12, "study", "sweeps run", "rates")
-    page = files(header, Study(lines, lambda digest: None, search), lines)
-    assert "Rates at the ends" in page["report.html"]
-    assert drawn == [search]
-    assert {"sigma_w.png", "search.yaml"} <= page.keys()
