@@ -206,7 +206,11 @@ def _mistyped(key: str, value: str) -> str:
             "'seed=range(0,3)'"
         )
     if value.startswith("~"):
-        return f"~ has no meaning here, write {key}={Path(value).expanduser()}"
+        try:
+            instead = f"{key}={Path(value).expanduser()}"
+        except RuntimeError:  # no user of that name
+            instead = "the whole path"
+        return f"~ has no meaning here, write {instead}"
     return ""
 
 

@@ -7,6 +7,8 @@ from command import inside
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from sweeps.config.request import request
+from sweeps.errors import SweepsError
 from sweeps.tracking.store import folder_name
 
 TINY = ["run", "data.n=8", "train.steps=4", "model.width=4", "diagnostics.every=2"]
@@ -47,6 +49,7 @@ def outside(place):
 @example(key="study", name="@/x")
 @example(key="data.cache", name="../x")
 @example(key="data.cache", name="x" * 260)
+@example(key="study", name="~..")
 def test_all_files_lie_under_the_root_for_any_name(place, key, name):
     before = outside(place)
     words = [f"{key}={quoted(name.replace('@', str(place.parents[1])))}"]
@@ -58,6 +61,23 @@ def test_all_files_lie_under_the_root_for_any_name(place, key, name):
     if done.returncode == 2:
         assert len(done.stderr.strip().splitlines()) == 1
     assert not [path for path in (place / "outputs").rglob("*") if path.is_symlink()]
+
+
+TYPED = st.lists(
+    st.sampled_from([*PIECES, *"[]{}()=:,", "range(", "${", "${seed}", "1e400", "null"]), max_size=5
+)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(key=st.sampled_from([*KEYS, "data", "seed", "+axes", "~seed"]), typed=TYPED.map("".join))
+@example(key="study", typed="~..")
+def test_any_override_is_composed_or_refused_in_one_line(key, typed):
+    refusal = ""
+    try:
+        request([f"{key}={typed}"])
+    except SweepsError as error:
+        refusal = str(error)
+    assert len(refusal.strip().splitlines()) <= 1
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,7 @@ REFUSED = {
     "study=李明": "\"study='李明'\"",
     "study=pink & green": "\"study='pink & green'\"",
     "data.path=~/x": "write data.path=/home/x/x",
+    "study=~..": "~ has no meaning here, write the whole path",
     "cluster.resources={a: 1}": "'+cluster.resources={a: 1}'",
     "axes={seed: [1, 2]}": "'+axes={seed: [1, 2]}'",
     "data.name=sphere": "write data=sphere",
