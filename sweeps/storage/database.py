@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeps.errors import ConfigError
 from sweeps.storage import schema
+from sweeps.storage.network_files import is_on_network
 
 # Seconds to wait for another program that holds the file.
 WRITER_WAITS, READER_WAITS = 60.0, 10.0
@@ -25,7 +26,7 @@ def write(path: Path) -> sqlite3.Connection:
     try:
         if _version_of(db, path) != schema.VERSION:
             _create_or_migrate(db, path)
-        db.execute("PRAGMA journal_mode=WAL")
+        set_journal(db, path)
         db.execute("PRAGMA synchronous=FULL")
     except BaseException:
         db.close()
@@ -61,6 +62,9 @@ def read(path: Path) -> sqlite3.Connection:
 def read_only(path: Path, waits: float = READER_WAITS) -> sqlite3.Connection:
     """Open an SQLite file with mode=ro, or immutable where this user must not create its log.
 
+    A file with a rollback journal needs no other file to be read, but what a writer left
+    half-written when it was killed is rolled back first.
+
     The log (-wal) of a writer is read where there is one. Where there is none, SQLite creates
     an empty one. Only a user who may write to the file may do that: a log that belongs to
     another user would lock the owner out.
@@ -70,6 +74,8 @@ def read_only(path: Path, waits: float = READER_WAITS) -> sqlite3.Connection:
         waits: seconds to wait for a program that holds it.
     """
     address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+    if path.is_file() and not _has_log(path):
+        return _rolled_back(address, waits)
     logged = _log_of(path).exists()
     if logged or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         try:
@@ -80,6 +86,28 @@ def read_only(path: Path, waits: float = READER_WAITS) -> sqlite3.Connection:
     return _connected(f"{address}&immutable=1", waits)
 
 
+def set_journal(db: sqlite3.Connection, path: Path) -> None:
+    """Set SQLite's write-ahead log, or on a network file system its rollback journal.
+
+    With the log a commit waits for the disk once instead of three times, and readers do not wait
+    for writers. But it needs memory that all who open the file share: two machines would damage
+    it (https://www.sqlite.org/wal.html). A file that somebody has open stays as it is.
+
+    Args:
+        db: a connection to the file.
+        path: the file.
+    """
+    wanted = "DELETE" if is_on_network(path) else "WAL"
+    (before,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        db.execute(f"PRAGMA journal_mode = {wanted}")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise
+    db.execute(f"PRAGMA busy_timeout = {before}")
+
+
 def _connected(address: str, waits: float) -> sqlite3.Connection:
     db = sqlite3.connect(address, waits, isolation_level=None, check_same_thread=False, uri=True)
     try:
@@ -88,6 +116,23 @@ def _connected(address: str, waits: float) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _rolled_back(address: str, waits: float) -> sqlite3.Connection:
+    """Connect with mode=ro; undo what a writer that was killed has left, if this user may."""
+    try:
+        return _connected(address, waits)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+            raise
+    _connected(address.replace("?mode=ro", "?mode=rw"), waits).close()
+    return _connected(address, waits)
+
+
+def _has_log(path: Path) -> bool:
+    """Return whether an SQLite file has a write-ahead log; its format says so."""
+    with path.open("rb") as file:
+        return file.read(19)[18:] != b"\1"  # https://www.sqlite.org/fileformat2.html#fffmt
 
 
 def _log_of(path: Path) -> Path:

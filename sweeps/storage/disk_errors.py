@@ -102,6 +102,11 @@ def _of_database(error: sqlite3.Error, path: Path | None, damaged: str) -> Sweep
         return OutputRootError(
             f"{where} is locked by another program: wait until that has ended, or {_ELSEWHERE}"
         )
+    if name == "SQLITE_READONLY_ROLLBACK":
+        return OutputRootError(
+            f"{where} was left half-written by a program that was killed: any command of its owner "
+            f"mends it, `sweeps status` say, or {_ELSEWHERE}"
+        )
     if name.startswith(_SQLITE_REFUSED):
         return OutputRootError(
             f"{where} cannot be opened as is needed here ({error}): change the permissions of "

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sweeps.errors import ConfigError, TrackingError
+from sweeps.storage.database import set_journal
 from sweeps.storage.disk_errors import explained_errors
 from sweeps.tracking import schema
 from sweeps.tracking.server import check_home, silence
@@ -67,7 +68,8 @@ def prepared(output: Path) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name("store.lock")):
             replaced = schema.ensure(path.resolve())
-            enable_wal(output)
+            with contextlib.closing(sqlite3.connect(path)) as db:
+                set_journal(db, path)
             relocate(output)
             yield replaced
 
@@ -119,16 +121,6 @@ def serve(output: Path, port: int) -> int:
             server.terminate()
             server.wait()
             return 0
-
-
-def enable_wal(output: Path) -> None:
-    """Set SQLite's write-ahead log: a commit waits for the disk once instead of three times.
-
-    Readers, as the UI, then do not wait for writers.
-    """
-    with sqlite3.connect(path_of(output)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-    db.close()
 
 
 def relocate(output: Path) -> None:
