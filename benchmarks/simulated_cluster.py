@@ -1,8 +1,11 @@
 """A Ray cluster of many nodes, all of them processes of this machine."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
 
 from ray.cluster_utils import Cluster
 
@@ -23,7 +26,9 @@ def simulated_cluster(nodes: int) -> Iterator[str]:
     """
     # Ray's sockets need a short path.
     scratch = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
-    with scratch as folder, local_ray.closed():
+    with scratch as folder, local_ray.closed(), mock.patch.dict(os.environ, RAY_TMPDIR=folder):
+        # The cluster's address is written here, and not where a user's own Ray has its address.
+        Path(folder, "ray").mkdir()
         cluster = Cluster()
         try:
             cluster.add_node(num_cpus=0, temp_dir=folder, include_dashboard=False)

@@ -9,26 +9,12 @@ from sweeps.config.request import Request, trial_from_plain
 from sweeps.config.texts import format_bytes
 from sweeps.driver.terminal import Terminal
 from sweeps.errors import ConfigError
-from sweeps.metrics import SLACKS
+from sweeps.metrics.shown import OF_FORECASTS, OF_NETWORKS, headings
 from sweeps.planning.outcomes import format_number
 from sweeps.planning.plan import PlannedTrial, integrator_cost, trials_of
 
 # Steps to a loss are counted up to this number.
 MAX_STEPS = 10**9
-
-CONDITIONS = SLACKS | {
-    "delta": "theory/delta",
-    "lambda_0/m": "theory/lambda_0_over_m",
-    "lambda_*": "theory/lambda_star",
-    "its error": "theory/lambda_star_error",
-}
-RATES = {
-    "bound if (7)-(10)": "rate/bound",
-    "population": "rate/population",
-    "linearised": "rate/linearized",
-    "asymptotic": "rate/asymptotic",
-    "eta": "train/eta",
-}
 
 
 @dataclass(frozen=True)
@@ -94,11 +80,12 @@ def to_json(trials: Sequence[TrialForecast], loss: float) -> str:
 def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> None:
     """Print tables of the conditions, the rates and the cost, then reasons for absent numbers."""
     terminal.say("Slack of the theorem's conditions ((7) to (9) hold at 1 and above, (10) above 1)")
-    _table(terminal, trials, CONDITIONS, {})
+    _table(terminal, trials, OF_NETWORKS, {})
     terminal.say(
-        "\nRates in nats per GD step (population, linearised: over the budget's last half)"
+        "\nRates in nats per GD step (population and linearised over the budget's last half)"
     )
-    _table(terminal, trials, RATES, {f"steps to {loss:g}": [_steps(trial) for trial in trials]})
+    steps = {f"steps to {loss:g}": [_steps(trial) for trial in trials]}
+    _table(terminal, trials, OF_FORECASTS, steps)
     terminal.say("\nCost (lower end: three products a step; upper end: every solve starts at zero)")
     cost = {
         "products/step": [_range(trial, "products", ".0f") for trial in trials],
@@ -106,9 +93,9 @@ def show(trials: Sequence[TrialForecast], loss: float, terminal: Terminal) -> No
         "memory": [format_bytes(trial.metrics["cost/bytes"]) for trial in trials],
         "budget in steps": [str(trial.budget) for trial in trials],
     }
-    _table(terminal, trials, {}, cost)
+    _table(terminal, trials, (), cost)
     terminal.say("\nProducts of the whole budget by train.integrator, estimated")
-    _table(terminal, trials, {}, _integrators(trials))
+    _table(terminal, trials, (), _integrators(trials))
     for trial in trials:
         for name, reason in trial.notes.items():
             absent = "" if name in trial.metrics else "no "
@@ -128,19 +115,19 @@ def _integrators(trials: Sequence[TrialForecast]) -> dict[str, list[str]]:
 def _table(
     terminal: Terminal,
     trials: Sequence[TrialForecast],
-    numbers: dict[str, str],
+    metrics: Sequence[str],
     texts: dict[str, list[str]],
 ) -> None:
-    """Print one row for each trial: metrics by header, then ready-made columns."""
+    """Print one row for each trial: metrics, then ready-made columns."""
     rows = [
         [
             trial.planned.name,
-            *(format_number(trial.metrics.get(key)) for key in numbers.values()),
+            *(format_number(trial.metrics.get(key)) for key in metrics),
             *(column[k] for column in texts.values()),
         ]
         for k, trial in enumerate(trials)
     ]
-    terminal.table(["trial", *numbers, *texts], rows, left=1)
+    terminal.table(["trial", *headings(metrics), *texts], rows, left=1)
 
 
 def _steps(trial: TrialForecast) -> str:

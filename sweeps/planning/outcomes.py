@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import deq
 from sweeps.config.early_stopping import STOPPED
 from sweeps.config.nested import flatten
+from sweeps.metrics import shown
 from sweeps.planning.groups import grouped
 from sweeps.planning.labels import Labels
 from sweeps.planning.plan import PlannedTrial
@@ -18,15 +19,6 @@ from sweeps.planning.plan import PlannedTrial
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = {
-    "measured rate": "rate/measured",
-    "linearised": "rate/linearized",
-    "bound if (7)-(10)": "rate/bound",
-    "measured/bound": "rate/measured_over_bound",
-    "lambda_0/m": "theory/lambda_0_over_m",
-    "lambda_*": "theory/lambda_star",
-    "seconds": "time/seconds",
-}
 FAILED, MISSING, STOPPED_BY_PERSON = "failed", "missing", "stopped by a person"
 # Statuses of trials without a result.
 UNFINISHED = (FAILED, MISSING, STOPPED_BY_PERSON)
@@ -83,11 +75,11 @@ def table(outcomes: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]
         [
             outcome.planned.name,
             outcome.status,
-            *(format_number(outcome.summary.get(k)) for k in COLUMNS.values()),
+            *(format_number(outcome.summary.get(k)) for k in shown.OF_TRIALS),
         ]
         for outcome in outcomes
     ]
-    return ["trial", "status", *COLUMNS], rows
+    return ["trial", "status", *shown.headings(shown.OF_TRIALS)], rows
 
 
 def frame(outcomes: Sequence[TrialOutcome]) -> "pd.DataFrame":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sweeps.metrics import SLACKS
+from sweeps.metrics.shown import ON_AXES
 from sweeps.planning.outcomes import TrialOutcome, seed_groups
 from sweeps.planning.plan import axes_of
 from sweeps.reports.figures import Study
@@ -24,19 +24,6 @@ MAX_CURVES = 50
 MAX_POINTS = 2000
 # Predicted losses are cut off beyond this factor of the measured losses.
 BEYOND = 100.0
-# Metrics that can be put on an axis, with their names there.
-METRICS = {
-    "rate/measured": "measured rate",
-    "rate/linearized": "linearised rate",
-    "rate/population": "population rate",
-    "rate/bound": "bound (guaranteed where (7) to (10) hold)",
-    "rate/measured_over_linearized": "measured / linearised rate",
-    "rate/measured_over_bound": "measured rate / bound",
-    "theory/lambda_0_over_m": "lambda_0 / m",
-    "theory/lambda_star": "lambda_*",
-    "theory/lambda_ratio_min": "least lambda_t / lambda_0",
-    "theory/gram_error": "||G(0)/m - K||_F",
-} | {key: f"slack of {condition}" for condition, key in SLACKS.items()}
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,7 @@ def table(study: Study) -> Table:
     keys = [key for key in varying if key != "seed" and len(varying[key]) > 1] or [study.axis]
     keys.sort(key=lambda key: key != study.axis)
     columns: dict[str, list[Any]] = {key: [_axis_value(x, key) for x in outcomes] for key in keys}
-    for metric in METRICS:
+    for metric in ON_AXES:
         column = [rounded(x.summary.get(metric)) for x in outcomes]
         if any(v is not None for v in column):
             columns[metric] = column

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sweeps.metrics import SLACKS
+from sweeps.metrics.shown import HEADINGS, ON_AXES
 from sweeps.planning.labels import Labels
 from sweeps.reports import chart_data, plotly_figures
-from sweeps.reports.chart_data import METRICS, Curves, Table
+from sweeps.reports.chart_data import Curves, Table
 from sweeps.reports.figures import Study
 from sweeps.reports.figures.palette import COLOURS
 
@@ -127,7 +128,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
                 "faster.",
                 _points(study, table, "log", "log", diagonal=True),
                 x=predicted,
-                y=[(MEASURED, METRICS[MEASURED])],
+                y=[(MEASURED, HEADINGS[MEASURED])],
             )
         )
     if ratios:
@@ -138,7 +139,7 @@ def _point_charts(study: Study, table: Table) -> list[Chart]:
                 f"{caption}A point for each trial, a line through the medians at each value.",
                 _points(study, table, "log", "linear"),
                 x=keys + _choices(table, RATIOS[2:]),
-                y=ratios + _choices(table, [m for m in METRICS if m not in RATIOS]),
+                y=ratios + _choices(table, [m for m in ON_AXES if m not in RATIOS]),
             )
         )
     if slacks:
@@ -189,4 +190,4 @@ def _slack_figure(table: Table, slacks: Sequence[Choice]) -> dict[str, Any]:
 
 def _choices(table: Table, metrics: Iterable[str]) -> list[Choice]:
     """(metric, name) of the metrics that some trial has."""
-    return [(metric, METRICS[metric]) for metric in metrics if metric in table.columns]
+    return [(metric, HEADINGS[metric]) for metric in metrics if metric in table.columns]

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweeps.config.yaml_text import to_yaml
+from sweeps.metrics.shown import OF_SEEDS, headings
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.reports.attention import remarks
@@ -18,12 +19,6 @@ from sweeps.reports.verdict import verdict
 from sweeps.search.registry import KINDS, summarize
 
 # Metrics whose means over seeds the page shows, by their names there.
-SEED_METRICS = {
-    "measured rate": "rate/measured",
-    "measured / linearised": "rate/measured_over_linearized",
-    "measured / bound": "rate/measured_over_bound",
-    "lambda_0 / m": "theory/lambda_0_over_m",
-}
 # Limit on the rows of each table; the page states the total.
 MAX_ROWS = 500
 
@@ -76,7 +71,7 @@ def files(
         max_rows=MAX_ROWS,
         groups=[(group.name, _statistics(group)) for group in groups[:MAX_ROWS]],
         total_groups=len(groups),
-        metrics=list(SEED_METRICS),
+        metrics=headings(OF_SEEDS),
         remarks=all_remarks[:MAX_ROWS],
         total_remarks=len(all_remarks),
     )
@@ -106,8 +101,8 @@ def _trials(trials: Sequence[TrialOutcome]) -> tuple[list[str], list[list[str]]]
 
 
 def _statistics(group: SeedGroup) -> list[list[str]]:
-    """Mean and spread over the seeds, for each of SEED_METRICS."""
-    values = [outcomes.values_of(group.outcomes, key) for key in SEED_METRICS.values()]
+    """Mean and spread over the seeds, for each of OF_SEEDS."""
+    values = [outcomes.values_of(group.outcomes, key) for key in OF_SEEDS]
     return [of_seeds(each) if each else ["-"] for each in values]
 
 

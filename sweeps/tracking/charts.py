@@ -7,6 +7,7 @@ parts of the front end; tests/sweeps/test_charts.py fails if MLflow changes one.
 from collections.abc import Sequence
 from typing import Any
 
+from sweeps.metrics.shown import OF_TRIALS_IN_MLFLOW
 from sweeps.planning.plan import PlannedTrial, main_axis
 
 # Up to this many trials are all shown in charts. Of more, the first twenty: with a hundred,
@@ -16,16 +17,6 @@ ALL = 50
 # a tenth of the time; but its sort button then shows no name.
 MANY = 1000
 MEASURED, PREDICTED, RATIO = "rate/measured", "rate/linearized", "rate/measured_over_linearized"
-# Columns of the table of trials, after the run's name, which contains the varying values.
-TABLE_METRICS = (
-    RATIO,
-    MEASURED,
-    PREDICTED,
-    "rate/measured_over_bound",
-    "theory/lambda_0_over_m",
-    "theory/lambda_star",
-    "time/seconds",
-)
 # MLflow's own columns: the run's name, and its description. The description begins with the
 # verdict, in rounded numbers; MLflow shows a metric with all its digits.
 NAME, VERDICT = "attributes.`Run Name`", "attributes.`Description`"
@@ -52,7 +43,7 @@ def trials_view(sweep: str, trials: Sequence[PlannedTrial]) -> dict[str, Any]:
     nested under a sweep.
     """
     columns = [VERDICT, DATASET, "tags.`sweeps.status`"]
-    columns += [f"metrics.`{key}`" for key in TABLE_METRICS]
+    columns += [f"metrics.`{key}`" for key in OF_TRIALS_IN_MLFLOW]
     columns += [f"params.`{key}`" for key in _varying_params(trials)]
     return {
         # Trials, and those that were stopped early.

@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 
 from sweeps.config.texts import count_noun
+from sweeps.metrics.shown import OF_SEEDS_IN_MLFLOW, headings
 from sweeps.planning import outcomes
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
 from sweeps.planning.plan import axes_of
-from sweeps.reports.frames import MEASURED, OVER_LINEARIZED
 from sweeps.reports.spread import listed, of_seeds
-from sweeps.reports.verdict import OVER_BOUND, verdict
+from sweeps.reports.verdict import verdict
 from sweeps.search.base import SearchSummary
 from sweeps.tracking.markdown import escaped, fitting, heading, table
 
-COLUMNS = {
-    "measured rate, nats per GD step": MEASURED,
-    "measured / linearised": OVER_LINEARIZED,
-    "measured / bound": OVER_BOUND,
-}
 # Most characters of a table: MLflow cuts a description off after 8000. The report has all rows.
 ROOM = 3000
 
@@ -64,11 +59,12 @@ def _groups(lines: Sequence[TrialOutcome]) -> str:
         [
             escaped(group.name),
             _seeds(group),
-            *(_values(group, key) for key in COLUMNS.values()),
+            *(_values(group, key) for key in OF_SEEDS_IN_MLFLOW),
         ]
         for group in outcomes.seed_groups(lines)
     ]
-    return _titled("Means over seeds", ["trials", "seeds", *COLUMNS], rows)
+    header = ["trials", "seeds", *headings(OF_SEEDS_IN_MLFLOW)]
+    return _titled("Means over seeds, rates in nats per GD step", header, rows)
 
 
 def _seeds(group: SeedGroup) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeps.config.search import SearchConfig
+from sweeps.metrics.shown import CURVES_IN_MLFLOW
 from sweeps.planning import outcomes
 from sweeps.planning.labels import Labels, numbered
 from sweeps.planning.outcomes import SeedGroup, TrialOutcome
@@ -12,15 +13,6 @@ from sweeps.search.registry import summarize
 from sweeps.storage.step_metrics import Point
 
 # The sweep's page shows the means of these metrics over seeds.
-CELL_METRICS = (
-    "rate/measured",
-    "rate/linearized",
-    "rate/bound",
-    "rate/measured_over_linearized",
-    "rate/measured_over_bound",
-    "theory/lambda_0_over_m",
-    "theory/lambda_star",
-)
 # With more series than this, charts do not help; the trials' table does.
 MAX_SERIES = 12
 
@@ -44,7 +36,7 @@ def points(lines: Sequence[TrialOutcome], search: SearchConfig | None = None) ->
         Point("sweep/reused", float(sum(line.reused for line in lines)), 0),
     ]
     cells = [cell for cell in outcomes.seed_groups(lines) if not _is_open(cell)]
-    for key in CELL_METRICS:
+    for key in CURVES_IN_MLFLOW:
         means = [(cell.varying, cell.mean(key)) for cell in cells]
         points += _curves(key, axis, [(varying, mean.value) for varying, mean in means if mean])
     summary = summarize(search, lines) if search else None

@@ -4,11 +4,9 @@ import pytest
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from sweeps import metrics
-from sweeps.inspect import forecast
-from sweeps.planning import outcomes
+from sweeps.metrics.shown import HEADINGS
 from sweeps.planning.outcomes import FAILED, TrialOutcome
 from sweeps.planning.plan import PlannedTrial
-from sweeps.reports.chart_data import METRICS as CHART_METRICS
 from sweeps.reports.figures import rates
 from sweeps.reports.figures import trial as trial_figure
 from sweeps.search.base import SearchSummary
@@ -99,7 +97,7 @@ def test_the_verdict_compares_the_measured_rate(summary, text):
 def test_no_name_of_the_bound_calls_it_guaranteed_without_its_conditions():
     """Metrics, headings of tables, and legends of figures."""
     meanings = [metric.meaning for metric in metrics.SUMMARY]
-    shown = [*CHART_METRICS.values(), *outcomes.COLUMNS, *forecast.RATES]
+    shown = list(HEADINGS.values())
     shown += [text for _, text, *_ in (*rates.KINDS, *rates.PREDICTED)]
     shown += [text for *_, text in trial_figure.PREDICTED]
     for text in [*meanings, *shown]:

@@ -16,6 +16,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from test_report import line, page_of, rate
 
 from docs.browser import browser, missing
+from sweeps.metrics import shown
 from sweeps.reports import chart_data
 from sweeps.reports.figures import Study
 
@@ -27,7 +28,7 @@ def trial(width, activation="relu", seed=0):
     """A finished trial with all metrics of the charts and its own hash."""
     draw = random.Random(f"{width}{activation}{seed}").uniform
     numbers = {f"theory/slack_{k}": draw(0.1, 2) for k in (7, 8, 9, 10)}
-    numbers |= {metric: draw(0.5, 1.5) for metric in chart_data.METRICS if metric not in numbers}
+    numbers |= {metric: draw(0.5, 1.5) for metric in shown.ON_AXES if metric not in numbers}
     outcome = line(width, activation, seed, **numbers | rate(draw(0.1, 0.2)))
     digest = hashlib.sha256(outcome.planned.name.encode()).hexdigest()
     return replace(outcome, planned=replace(outcome.planned, config_hash=digest))

@@ -10,10 +10,10 @@ import pytest
 
 from sweeps.cli.streams import prepare_streams
 from sweeps.driver.terminal import Terminal
-from sweeps.planning.outcomes import COLUMNS
+from sweeps.metrics import shown
 
 HASH = "5f3a90c1d2e4"
-RUN = ["trial", "status", *COLUMNS]
+RUN = ["trial", "status", *shown.headings(shown.OF_TRIALS)]
 TRIAL = ["hash", "trial", "state", "note"]
 NAME = "my_activations_of_today:softsign width=1024 sigma_w2=0.08"
 NOTE = "stopped by jo; resume continues at step 10413 [of 20000]"
@@ -55,7 +55,7 @@ def printed(header, rows, *, columns, is_terminal=True, **how):
     return re.sub(r"\x1b\[\d*m", "", screen.getvalue()).splitlines()
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("columns", [40, 60, 80, 130, 200])
 @pytest.mark.parametrize(
     ("header", "rows", "left", "whole"),
     [
