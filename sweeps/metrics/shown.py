@@ -14,7 +14,7 @@ HEADINGS = {
     "rate/measured_over_bound": "measured/bound",
     "theory/lambda_0_over_m": "lambda_0/m",
     "theory/lambda_star": "lambda_*",
-    "theory/lambda_star_error": "its error",
+    "theory/lambda_star_error": "error of lambda_*",
     "theory/delta": "delta",
     "theory/lambda_ratio_min": "least lambda_t/lambda_0",
     "theory/gram_error": "||G(0)/m - K||_F",
