@@ -24,6 +24,7 @@ def test_the_reference_shows_each_public_name_once(package):
 shape = functools.cache(formulas.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.stem)
 def test_every_formula_is_drawn(page):
     for block, inline in FORMULA.findall(CODE.sub("", page.read_text())):

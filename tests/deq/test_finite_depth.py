@@ -201,6 +201,7 @@ raised = Activation(
 """
 
 
+@pytest.mark.slow
 def test_variances_converge_more_slowly_than_entries_where_phi_of_0_is_not_0(tmp_path, monkeypatch):
     (tmp_path / "raised_up.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)

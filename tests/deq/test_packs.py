@@ -38,6 +38,7 @@ def test_labels_whose_squares_overflow_end_only_their_own_trial(dtype, size):
     assert all(math.isfinite(value) for value in outcome.summary.values())
 
 
+@pytest.mark.slow
 def test_a_float64_finish_does_not_depend_on_the_pack():
     solver = SolverConfig(tol=1e-6, finish="float64")
     configs = [

@@ -41,6 +41,7 @@ def arrays_with(text, *words):
     return [array for array in arrays if array >= set(words)]
 
 
+@pytest.mark.slow
 def test_mlflows_front_end_reads_every_key_of_the_view(front_end):
     """It ignores unknown keys: after an upgrade, charts would vanish silently."""
     state = view("model.width=8,16", "model.activation=relu,tanh")

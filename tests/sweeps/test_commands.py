@@ -42,6 +42,7 @@ def test_help_is_not_cut_at_80_columns():
     assert [line for line in commands if not line.endswith(".") or line.endswith("...")] == []
 
 
+@pytest.mark.slow
 def test_a_launch_does_not_import_matplotlib_before_its_cache_folder_is_set():
     check = "import sys, sweeps.driver.run, sweeps.execution.tune\n"
     check += "sys.exit('matplotlib' in sys.modules)"

@@ -49,6 +49,7 @@ def test_the_synthetic_experiment_is_descent_in_that_parametrisation():
     assert np.allclose(ours, own, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "eta"),
     [("synthetic", 10000, 2e-6), ("mnist", 20000, 2e-4), ("cifar10", 10000, 2e-4)],

@@ -68,7 +68,7 @@ TYPED = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None)
 @given(key=st.sampled_from([*KEYS, "data", "seed", "+axes", "~seed"]), typed=TYPED.map("".join))
 @example(key="study", typed="~..")
 def test_any_override_is_composed_or_refused_in_one_line(key, typed):

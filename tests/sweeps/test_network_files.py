@@ -57,6 +57,7 @@ def test_the_nearest_mount_decides(mounts, tmp_path):
     assert {name: is_on_network(tmp_path / name) for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_network_file_system_leaves_no_log(mounts, tmp_path):
     mounts += [("/", "ext4"), (tmp_path, "lustre")]
     done = inside(*WORDS, cwd=tmp_path)

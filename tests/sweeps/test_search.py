@@ -86,6 +86,7 @@ def test_a_resumed_search_asks_for_what_the_whole_one_asks_for():
     assert killed.rounds == whole.rounds
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_with_another_optuna(tmp_path, monkeypatch):
     words = ["run", *SMALL, *OPTUNA, "search.samples=4", "search.concurrent=2"]
     record_results = SweepState.record_results
@@ -120,6 +121,7 @@ def test_more_samples_go_on_where_fewer_ended():
     assert sum(len(names) for names in more.rounds) == 8
 
 
+@pytest.mark.slow
 def test_optuna_finds_better_points_than_random_draws():
     space = ["train.eta=interval(0.1,4)", "model.sigma_a=interval(0.1,4)", "search.samples=32"]
 
