@@ -89,6 +89,21 @@ def test_the_papers_size_gives_way_to_what_is_typed():
     assert [t.varying for t in trials] == [{"model.width": w} for w in (8, 16)]
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_tried_with_short_trials_in_this_process(name):
+    """An axis over train.steps would win: no experiment has one."""
+    for point, _ in compose_points(["debug=short", f"experiment={name}", "seed=0"]).points:
+        given = (point["train"]["steps"], point["cluster"]["name"], point["study"])
+        assert given == (20, "inline", "debug")
+
+
+def test_what_is_typed_wins_over_short_trials():
+    words = ["experiment=quickstart", "debug=short", "train.steps=7", "cluster=local"]
+    for order in (words, words[::-1]):
+        point, _ = compose_points(order).points[0]
+        assert (point["train"]["steps"], point["cluster"]["name"]) == (7, "local")
+
+
 def test_an_experiments_axis_over_a_group_keeps_its_other_axes():
     trials = request(["+axes={data: [sphere, digits], seed: [0, 1]}"]).trials
     pairs = [(t.trial.data.name, t.trial.seed) for t in trials]
