@@ -14,6 +14,7 @@ from sweeps.driver.interruption import InterruptionNotes
 from sweeps.driver.launch_result import Finished, Options, final_status, ui_command
 from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.outbox import OutboxWorker
+from sweeps.driver.page import is_stale
 from sweeps.driver.register import register_sweep, update_sweep
 from sweeps.driver.starting import StartingSweep
 from sweeps.driver.sweep_state import SweepState
@@ -241,6 +242,8 @@ class Driver:
                 self._checkpoints.remove_ended(self._sweep.states.ended)
                 outcomes = self._outcomes()
                 status = final_status(outcomes)
+                if is_stale(self._folder, outcomes):  # another sweep may have trained its trials
+                    self._ledger.set_published(self._tracker.name, *page, done=False)
             finally:
                 self._ledger.end_sweep(self._tracker.name, *page, status)
                 lease = self._tracker.pages.leased(entry.run_id)
@@ -273,10 +276,11 @@ class Driver:
             self._sweep.record_results(planned, states)
             planned = self._sweep.next_round()
             self._terminal.progress.plan(planned, self._sweep.reused)
+            # Also the trials of rounds that had their results already, as the last ones may have.
+            current = replace(entry, spec=entry.spec | self._sweep.spec())
+            update_sweep(self._tracker, self._ledger, current, planned)
             if planned.packs:
                 self._forget(planned)
-                current = replace(entry, spec=entry.spec | self._sweep.spec())
-                update_sweep(self._tracker, self._ledger, current, planned)
                 search_findings = summarize(self._launched.search, self._outcomes())
                 self._terminal.say(next_round(planned, search_findings))
         return planned

@@ -1,6 +1,7 @@
 """A sweep's report and its page in MLflow."""
 
 import contextlib
+import csv
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,21 @@ def publish_page(
     tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.set_published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"
+
+
+def is_stale(folder: Path, outcomes: list[TrialOutcome]) -> bool:
+    """Return whether the report in a folder is missing or has other trials or statuses than these.
+
+    Args:
+        folder: folder of the report's files.
+        outcomes: outcome of each trial.
+    """
+    path = folder / "trials.csv"
+    if not path.is_file():
+        return True
+    with path.open(newline="") as file:
+        written = {row["config_hash"]: row["status"] for row in csv.DictReader(file)}
+    return written != {each.planned.config_hash: each.status for each in outcomes}
 
 
 def trajectory_lookup(

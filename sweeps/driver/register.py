@@ -24,13 +24,14 @@ def register_sweep(
         spec: the sweep's command, launch config and trials, as plain data.
 
     Returns:
-        The sweep's entry; the one from before if it finished and nothing is to train.
+        The sweep's entry; the one from before if it finished with these trials.
 
     Raises:
         TrackingError: MLflow did not take it.
     """
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
-    if before and not planned.left and before.status == "FINISHED":
+    finished = before is not None and before.status == "FINISHED" and not planned.left
+    if before and finished and _hashes(before) == {each.config_hash for each in planned.trials}:
         return before
     run_id = begin_page(tracker, experiment, planned.study, planned.sweep, spec, planned.trials)
     entry = SweepEntry(
@@ -112,6 +113,10 @@ def enqueue(tracker: Tracker, ledger: Ledger, entry: SweepEntry, planned: Plan) 
     if stops_early(entry):  # also the results of trials that this sweep stops
         items += [replace(item, stopped_in=item.sweep) for item in items]
     ledger.enqueue(tracker.name, items)
+
+
+def _hashes(entry: SweepEntry) -> set[str]:
+    return {trial["config_hash"] for trial in entry.spec["trials"]}
 
 
 def stops_early(entry: SweepEntry) -> bool:

@@ -21,7 +21,7 @@ class Boundary:
     Attributes:
         name: of the cell.
         cell: its values of the grid's axes, with the seed.
-        bracket: the values on its two sides; None when no trial has a result.
+        bracket: the values on its two sides; None before both ends of the interval have results.
         outcome: that of a trial of the cell.
         error: of a trial that failed, which ended the search in this cell.
         open: whether a trial is under way.
@@ -82,7 +82,7 @@ def _boundary(
     }
     error = next((outcome.error for outcome in outcomes if outcome.error), "")
     open_ = any(outcome.status == MISSING for outcome in outcomes)
-    sides = bracket(answers) if answers else None
+    sides = bracket(answers) if len(answers) > 1 else None
     return Boundary(name, cell, sides, outcomes[0], error, open_)
 
 
@@ -91,6 +91,8 @@ def _boundary_row(boundary: Boundary) -> list[str]:
     values = [_shown(sides.held), _shown(sides.failed)]
     if boundary.error:
         text = f"unknown: {boundary.error}"
+    elif boundary.bracket is None:
+        return [boundary.name, "not known yet", *values]
     elif sides.ends is None:
         text = f"beyond the interval: it held {sides.kind}"
     else:

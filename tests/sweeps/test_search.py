@@ -231,6 +231,17 @@ def test_a_probe_under_way_is_no_answer_yet():
     assert row[1:] == ["so far largest in [0.5, 2.375]", "0.5", "2.375"]
 
 
+@pytest.mark.parametrize("status", ["missing", "stopped by a person"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_both_ends_of_the_interval_nothing_is_known(count, status):
+    search = Imagined(FRONTIER, hill)
+    lines = search.lines(search.launch(most=1))
+    lines = lines[:count] + [TrialOutcome(line.planned, status) for line in lines[count:2]]
+    summary = summarize(search.asked.launch.search, lines)
+    assert [row[1:] for row in summary.rows] == [["not known yet", "-", "-"]]
+    assert not any(summary.by_cell.values())
+
+
 OWN = """import torch
 import deq
 wave = deq.Activation("wave", torch.sin, torch.cos, 1.0, 1.0, 0.0, True)
