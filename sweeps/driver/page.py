@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps.driver.trial_states import search_of
+from sweeps.driver.register import page_spec
+from sweeps.driver.trial_states import planned_of, search_of
 from sweeps.errors import TrackingError
 from sweeps.planning.outcomes import TrialOutcome
 from sweeps.reports import html_report
@@ -50,6 +51,9 @@ def publish_page(
         (folder / name).write_bytes(data)
     points = sweep_metrics.points(outcomes, search)
     stopped_by = entry.spec.get("stopped_by", "")
+    if entry.spec.get("cells"):  # a search has asked for more trials since the page was begun
+        spec = page_spec(entry.study, entry.sweep, entry.spec, planned_of(entry))
+        tracker.pages.write_spec(entry.run_id, spec)
     tracker.pages.end(entry.run_id, entry.status, text, points, folder, files, stopped_by)
     ledger.set_published(tracker.name, entry.study, entry.sweep)
     return folder / "report.html"

@@ -6,6 +6,8 @@ import json
 import pytest
 from command import inside
 
+from sweeps.config.yaml_text import from_yaml
+
 FRONTIER = ["run", "search=frontier", "search.tolerance=0.5", "data=sphere", "data.n=8"]
 FRONTIER += ["model.width=16", "train.steps=40", "model.activation=tanh", "cluster=inline"]
 GRID = ["run", "data=sphere", "data.n=8", "model.width=8", "train.steps=64", "cluster=inline"]
@@ -21,6 +23,12 @@ def status_of(place, sweep):
 def table_of(place, sweep):
     with (place / "outputs" / "sweeps" / sweep / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def pages_of(place):
+    """Content of `sweep.yaml` of every sweep's page in MLflow."""
+    texts = [path.read_text() for path in (place / "outputs" / "mlflow").rglob("sweep.yaml")]
+    return {page["sweep"]: page for page in map(from_yaml, texts)}
 
 
 def launched(words, place):
@@ -39,6 +47,7 @@ def test_rounds_that_had_their_results_are_in_the_record(tmp_path):
         sweep, hashes = launched([*FRONTIER, "train.eta=tag(log,interval(0.125,32))"], tmp_path)
         assert len(hashes) > 3
         assert [row["config_hash"] for row in table_of(tmp_path, sweep)] == hashes
+        assert list(pages_of(tmp_path)[sweep]["trials"]) == hashes
         status = status_of(tmp_path, sweep)
         assert status["done"] + status["reused"] == len(hashes)
 
