@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     "--why", is_flag=True, help="With --dry-run: name the nearest finished trial of each new one."
 )
 @click.option("--retry-failed", is_flag=True, help="Retry trials that failed before.")
-@click.option("--force", is_flag=True, help="Train finished trials again.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Train finished trials again. Each keeps its earlier result until it has a new one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the result as JSON.")
 def run(
     overrides: tuple[str, ...],

@@ -16,6 +16,7 @@ from sweeps.driver.message_handler import MessageHandler
 from sweeps.driver.outbox import OutboxWorker
 from sweeps.driver.page import is_stale
 from sweeps.driver.register import register_sweep, update_sweep
+from sweeps.driver.session import bring_back
 from sweeps.driver.starting import StartingSweep
 from sweeps.driver.sweep_state import SweepState
 from sweeps.driver.sync import PendingItems, sync_study
@@ -99,12 +100,11 @@ class Driver:
             started = replace(planned, packs=[]) if self._requests.of_sweep() else planned
             with waiting if started.packs else nullcontext():
                 train = stack.enter_context(self._training(started))
+            stack.callback(self._bring_back)  # nothing was trained if the next lines raise
             self._forget(planned)
             spec = self._spec() | self._sweep.spec()
             entry = register_sweep(self._tracker, self._ledger, self._experiment, planned, spec)
             self._starting.registered()
-            if planned.packs:
-                self._say_where_to_watch(entry)
             planned, outcomes, waits = self._train_and_close(entry, planned, train)
         links = self._links(entry)
         return Finished(planned, len(self._sweep.trained), outcomes, links, waits.results, waits)
@@ -190,10 +190,13 @@ class Driver:
         return config, losses
 
     def _forget(self, planned: Plan) -> None:
-        """Delete all that is stored of trials that will be trained again.
+        """Take what is stored of trials that will be trained again out of the record.
 
-        With --force that is every trial that will be trained; otherwise those that have a result
-        already, which does not count any more (see `Result.is_final`).
+        With --force that is every trial that will be trained: its results are set aside until
+        it has a new one (see `_bring_back`). Otherwise it is the trials that have a result which
+        does not count any more (see `Result.is_final`): it is deleted, since none of its networks
+        was trained. If it came back, the next launch would discard the checkpoint of the network
+        that is drawn now.
 
         Raises:
             TrackingError: MLflow does not answer; nothing was deleted but what is in its trash.
@@ -205,9 +208,20 @@ class Driver:
             return
         # MLflow first: if it does not answer, the ledger still has the results.
         self._tracker.discard(self._tracker.experiment(self._launched.study), hashes)
-        self._ledger.forget(hashes)
+        if self._options.force:
+            self._ledger.set_aside(hashes)
+        else:
+            self._ledger.forget(hashes)
+            weights.delete_weights(self._weights, hashes)
         self._checkpoints.forget(hashes)
-        weights.delete_weights(self._weights, hashes)
+
+    def _bring_back(self) -> None:
+        """Put back the results that --force has set aside and that no new ones have replaced.
+
+        So a trial that failed this time has its earlier result again: the table of this launch
+        shows the failure, `sweeps status` and the report show the result.
+        """
+        bring_back(self._ledger, self._terminal.say)
 
     def _spec(self) -> dict[str, Any]:
         """Return the part of the sweep's spec that does not change from round to round."""
@@ -232,6 +246,8 @@ class Driver:
         status, page = "KILLED", (entry.study, entry.sweep)
         with contextlib.ExitStack() as sending:
             try:
+                if planned.packs:
+                    self._say_where_to_watch(entry)
                 say = self._terminal.on_mlflow_state
                 worker = OutboxWorker(self._tracker, self._ledger.path, page, say)
                 with worker as outbox, self._tracker.pages.leased(entry.run_id):
@@ -245,6 +261,7 @@ class Driver:
                 if is_stale(self._folder, outcomes):  # another sweep may have trained its trials
                     self._ledger.set_published(self._tracker.name, *page, done=False)
             finally:
+                self._bring_back()
                 self._ledger.end_sweep(self._tracker.name, *page, status)
                 lease = self._tracker.pages.leased(entry.run_id)
                 synced = sync_study(self._tracker, self._ledger, [entry.study], lease)

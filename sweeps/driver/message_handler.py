@@ -114,7 +114,8 @@ class MessageHandler:
         record, lines = weights.check_weights(self._weights, message.record)
         for line in lines:
             self._view.on_event(Note(record.config_hash, line))
-        self._ledger.save(record.in_sweep(self._entry.sweep), message.figure)
+        replaced = self._ledger.save(record.in_sweep(self._entry.sweep), message.figure)
+        weights.delete_files(self._weights, replaced - {record.weights})
 
     def _update_page(self) -> None:
         """Update the description of the sweep's page in MLflow, if it is time."""

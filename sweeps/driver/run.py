@@ -73,7 +73,7 @@ def run(
     tracking = launched.tracking
     with OwnRay() as own, contextlib.ExitStack() as stack:
         with terminal.waiting("opening the record"):
-            ledger = stack.enter_context(opened_ledger(launched))
+            ledger = stack.enter_context(opened_ledger(launched, terminal.say))
             with explained_errors(ledger.path, DAMAGED, DATABASE_ERRORS):
                 sweep = sweep_by_ledger(
                     launched,

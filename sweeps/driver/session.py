@@ -1,11 +1,13 @@
 """Opens an output root for one process: its lock, its ledger and MLflow."""
 
 import contextlib
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sweeps.config.launch import LaunchConfig
+from sweeps.config.texts import count_noun
 from sweeps.driver import heartbeat
 from sweeps.storage import root_lock
 from sweeps.storage.disk_errors import explained_errors
@@ -14,6 +16,8 @@ from sweeps.storage.output_root import folder_of, ledger_path, set_cache_folder
 from sweeps.tracking import store
 from sweeps.tracking.server import check_server
 from sweeps.tracking.tracker import Tracker
+
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -32,11 +36,16 @@ def opened(config: LaunchConfig) -> Iterator[tuple[Tracker, Ledger]]:
 
 
 @contextlib.contextmanager
-def opened_ledger(config: LaunchConfig) -> Iterator[Ledger]:
+def opened_ledger(
+    config: LaunchConfig, say: Callable[[str], None] = _log.warning
+) -> Iterator[Ledger]:
     """Hold the output root for this process alone, with its ledger open.
+
+    Results that a driver which was killed was training again are brought back.
 
     Args:
         config: where it is, and which MLflow will be used.
+        say: prints a line on that.
 
     Raises:
         ConfigError: another process holds it, or it cannot be used.
@@ -54,7 +63,22 @@ def opened_ledger(config: LaunchConfig) -> Iterator[Ledger]:
         with explained_errors(path, DAMAGED):
             ledger = Ledger(path)
         with contextlib.closing(ledger):
+            with explained_errors(path, DAMAGED, sqlite3.Error):
+                bring_back(ledger, say)
             yield ledger
+
+
+def bring_back(ledger: Ledger, say: Callable[[str], None]) -> None:
+    """Put back the results that were to be trained again and were not.
+
+    Args:
+        ledger: the ledger of an output root that this process holds.
+        say: prints a line that says how many there are.
+    """
+    if count := ledger.bring_back():
+        results = "results" if count > 1 else "result"
+        trained = f"{'were' if count > 1 else 'was'} not trained again"
+        say(f"brought back the earlier {results} of {count_noun(count, 'trial')} that {trained}")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from sweeps.storage import database
 from sweeps.storage.disk_errors import DATABASE_ERRORS, explained_errors
 from sweeps.storage.outbox import Outbox
 from sweeps.storage.record import Columns, Record, ResultKey, columns_of
+from sweeps.storage.replaced import DROP, ReplacedResults
 from sweeps.storage.stop_requests import STOPPED_BY
 from sweeps.storage.sweep_table import Page, SweepEntry, SweepTable
 
@@ -24,8 +25,11 @@ __all__ = ["DAMAGED", "Failure", "Ledger", "Page", "Result", "SweepEntry", "read
 # What to do where the file is damaged.
 DAMAGED = "move it and its -wal and -shm away; what MLflow holds of its trials is then used"
 _FORGET = [
-    f"DELETE FROM {table} WHERE config_hash = ?"  # noqa: S608
-    for table in ("results", "failures", "figures", "outbox")
+    *(
+        f"DELETE FROM {table} WHERE config_hash = ?"  # noqa: S608
+        for table in ("results", "failures", "figures", "outbox")
+    ),
+    *DROP,
 ]
 # Status of a trial with model.init=redraw none of whose networks met the initial condition, and
 # the summary metric that counts them.
@@ -68,7 +72,7 @@ class Failure:
         return not self.final and self.error.startswith(STOPPED_BY)
 
 
-class Ledger(Outbox, SweepTable):
+class Ledger(Outbox, ReplacedResults, SweepTable):
     """Results by config hash. One connection serves one thread at a time.
 
     A result that a sweep stopped early has that sweep's name as `stopped_in`: it is not the
@@ -93,12 +97,16 @@ class Ledger(Outbox, SweepTable):
         """Close the file."""
         self._db.close()
 
-    def save(self, record: Record, figure: bytes = b"") -> None:
+    def save(self, record: Record, figure: bytes = b"") -> set[str]:
         """Save a result, unless it is there already.
 
         Args:
-            record: the result; the trial's failure, if any, is deleted.
+            record: the result; the trial's failure, if any, is deleted, and so are the results
+                that were set aside for it.
             figure: its PNG, kept until MLflow has received it.
+
+        Returns:
+            Names of the weights' files of the results that it replaces.
         """
         environment = record.environment_json()
         digest = hashlib.sha256(environment.encode()).hexdigest()
@@ -117,6 +125,7 @@ class Ledger(Outbox, SweepTable):
             execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
             if figure:
                 execute("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", (*record.key, figure))
+            return self._drop_replaced(record.config_hash)
 
     def save_failure(self, config_hash: str, error: str, *, final: bool) -> None:
         """Save why a trial has no result, and whether a retry is of no use."""

@@ -80,9 +80,14 @@ def check_weights(folder: Path, record: Record) -> tuple[Record, list[str]]:
 def delete_weights(folder: Path, hashes: Collection[str]) -> None:
     """Remove the weights of these trials."""
     for digest in hashes:
-        for path in folder.glob(f"{digest}*"):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        delete_files(folder, {path.name for path in folder.glob(f"{digest}*")})
+
+
+def delete_files(folder: Path, names: Collection[str]) -> None:
+    """Remove these files of weights; one that is gone, or cannot be removed, is passed over."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
 
 
 def _name(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""The ledger's file: migration from version 2, reading an old one as it is, and its indexes."""
+"""The ledger's file: migration from older versions, reading an old one as it is, its indexes."""
 
 import contextlib
 import sqlite3
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from records import RECORD
 
-from sweeps.storage import database, ledger, schema
+from sweeps.storage import database, ledger, replaced, schema
 from sweeps.storage.ledger import Failure, Ledger, Result
 from sweeps.storage.outbox import OutboxItem
 from sweeps.storage.record import ResultKey
@@ -34,6 +34,30 @@ CREATE TABLE outbox (
     PRIMARY KEY (tracker, study, config_hash));
 PRAGMA user_version = 2;
 """
+# Version 3 lacked the tables of results that are trained again.
+TABLES_3 = """
+CREATE TABLE results (
+    config_hash TEXT NOT NULL, stopped_in TEXT NOT NULL, status TEXT NOT NULL,
+    summary TEXT NOT NULL, head TEXT NOT NULL, environment TEXT NOT NULL,
+    trajectory BLOB NOT NULL, PRIMARY KEY (config_hash, stopped_in));
+CREATE TABLE figures (
+    config_hash TEXT NOT NULL, stopped_in TEXT NOT NULL, png BLOB NOT NULL,
+    PRIMARY KEY (config_hash, stopped_in));
+CREATE TABLE environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE failures (
+    config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE sweeps (
+    tracker TEXT NOT NULL, study TEXT NOT NULL, sweep TEXT NOT NULL,
+    spec BLOB NOT NULL, experiment TEXT NOT NULL, run_id TEXT NOT NULL,
+    status TEXT NOT NULL, published INTEGER NOT NULL,
+    PRIMARY KEY (tracker, study, sweep));
+CREATE TABLE outbox (
+    tracker TEXT NOT NULL, study TEXT NOT NULL, config_hash TEXT NOT NULL,
+    stopped_in TEXT NOT NULL, sweep TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT,
+    PRIMARY KEY (tracker, study, config_hash, stopped_in));
+CREATE INDEX outbox_by_hash ON outbox (config_hash);
+PRAGMA user_version = 3;
+"""
 
 
 def key_in_version_2(record):
@@ -55,6 +79,21 @@ def old(tmp_path):
             db.execute("INSERT INTO figures VALUES (?, ?)", (key, key.encode()))
             db.execute("INSERT INTO outbox VALUES ('t', 's', ?, ?, 'n', ?)", (key, SWEEP, run))
     return path
+
+
+def fill_version_3(path):
+    """Write what `old` holds into a ledger as version 3 wrote it."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.executescript(TABLES_3)
+        db.execute("INSERT INTO environments VALUES ('d', ?)", (RECORD.environment_json(),))
+        db.execute("INSERT INTO failures VALUES (?, 'no', 1, 0.0)", ("01" * 32,))
+        for record, run in ((RECORD, "run"), (STOPPED, None), (OTHER, None)):
+            values = (record.status, '{"a": 1}', record.head(), "d", record.parquet())
+            db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", (*record.key, *values))
+            figure = key_in_version_2(record).encode()
+            db.execute("INSERT INTO figures VALUES (?, ?, ?)", (*record.key, figure))
+            item = (*record.key, SWEEP, "n", run)
+            db.execute("INSERT INTO outbox VALUES ('t', 's', ?, ?, ?, ?, ?)", item)
 
 
 def assert_holds_everything(held):
@@ -125,7 +164,7 @@ def test_a_lookup_by_hash_uses_an_index(tmp_path):
     path = tmp_path / "ledger.db"
     Ledger(path).close()
     with contextlib.closing(database.write(path)) as db:
-        for statement in ledger._FORGET:
+        for statement in [*ledger._FORGET, *replaced._SET_ASIDE]:
             plan = db.execute(f"EXPLAIN QUERY PLAN {statement}", ("ab" * 32,)).fetchall()
             assert [row[3] for row in plan if "USING INDEX" not in row[3]] == [], statement
 
@@ -143,3 +182,43 @@ def test_all_that_is_held_of_a_forgotten_trial_goes(tmp_path):
         assert held.with_weights() == set()
         held.save(replace(STOPPED, weights="file"))
         assert held.with_weights() == {ResultKey(RECORD.config_hash, SWEEP)}
+
+
+def test_a_ledger_of_version_3_is_read_and_migrated(tmp_path):
+    path = tmp_path / "ledger.db"
+    fill_version_3(path)
+    before = path.read_bytes()
+    with ledger.reading(path) as held:
+        assert_holds_everything(held)
+    assert path.read_bytes() == before
+    with contextlib.closing(Ledger(path)) as held:
+        assert_holds_everything(held)
+        held.set_aside([RECORD.config_hash])
+        assert held.results([RECORD.config_hash]) == {}
+    with contextlib.closing(Ledger(path)) as held:
+        assert held.bring_back() == 1
+        assert held.get(*RECORD.key) == RECORD
+
+
+def test_results_that_are_set_aside_come_back_where_no_new_one_replaces_them(tmp_path):
+    """With the stopped ones of a trial, and pending in every study and MLflow that had them."""
+    new = replace(RECORD, finished=2)
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as held:
+        for record in (replace(RECORD, weights="new"), replace(STOPPED, weights="old"), OTHER):
+            held.save(record)
+            for place in ("t", "u"):
+                item = OutboxItem(place, record.config_hash, SWEEP, "n", record.stopped_in)
+                held.enqueue(place, [item])
+                held.mark_sent(place, [(item, f"run {record.key} {place}")])
+        held.set_aside([RECORD.config_hash, OTHER.config_hash])
+        assert [held.get(*record.key) for record in (RECORD, STOPPED, OTHER)] == [None] * 3
+        held.enqueue("t", [OutboxItem("t", OTHER.config_hash, "another", "name")])
+        held.save_failure(OTHER.config_hash, "no", final=True)
+        assert held.save(new) == {"new", "old"}
+        assert held.bring_back() == 1
+        assert [held.get(*record.key) for record in (RECORD, STOPPED, OTHER)] == [new, None, OTHER]
+        assert held.failures([OTHER.config_hash]) == {}
+        for place in ("t", "u"):
+            expected = [OutboxItem(place, OTHER.config_hash, SWEEP, "n")]
+            assert held.pending_items(place) == expected
+        assert held.bring_back() == 0

@@ -26,6 +26,11 @@ PLACES = st.tuples(st.sampled_from(TRACKERS), st.sampled_from(STUDIES))
 MODEST = settings(max_examples=30, stateful_step_count=25, deadline=None, derandomize=True)
 
 
+def hash_of(key):
+    """The config hash of a key, or of a place of the outbox."""
+    return (key if isinstance(key, ResultKey) else key[2]).config_hash
+
+
 class LedgerModel(RuleBasedStateMachine):
     """The ledger beside dictionaries that hold the same."""
 
@@ -35,6 +40,7 @@ class LedgerModel(RuleBasedStateMachine):
         self.ledger = self.opened()
         self.results, self.figures, self.failures = {}, {}, {}
         self.outbox = {}  # (tracker, study, key): [item, run id or None]
+        self.aside = ({}, {})  # results and rows of the outbox that are set aside
         self.sweeps = {}  # (tracker, study, sweep): entry
         self.count = 0
 
@@ -50,6 +56,7 @@ class LedgerModel(RuleBasedStateMachine):
         self.ledger.save(record, figure)
         self.results.setdefault(key, record)
         self.failures.pop(key.config_hash, None)
+        self.take_out(key.config_hash, *self.aside)
         if figure:
             self.figures[key] = figure
 
@@ -61,13 +68,40 @@ class LedgerModel(RuleBasedStateMachine):
     @rule(hashes=st.lists(st.sampled_from(HASHES), max_size=2))
     def forget(self, hashes):
         self.ledger.forget(hashes)
-        for table in (self.results, self.figures):
-            for key in [key for key in table if key.config_hash in hashes]:
-                del table[key]
-        for place in [place for place in self.outbox if place[2].config_hash in hashes]:
-            del self.outbox[place]
         for config_hash in hashes:
             self.failures.pop(config_hash, None)
+            tables = (self.results, self.figures, self.outbox, *self.aside)
+            self.take_out(config_hash, *tables)
+
+    @rule(hashes=st.lists(st.sampled_from(HASHES), max_size=2))
+    def set_aside(self, hashes):
+        self.ledger.set_aside(hashes)
+        results, outbox = self.aside
+        for config_hash in hashes:
+            self.failures.pop(config_hash, None)
+            taken = self.take_out(config_hash, self.results, self.outbox, self.figures)
+            results |= taken[0]
+            for place, row in taken[1].items():
+                outbox.setdefault(place, row)
+
+    @rule()
+    def bring_back(self):
+        results, outbox = self.aside
+        assert self.ledger.bring_back() == len({key.config_hash for key in results})
+        self.results |= results
+        self.outbox |= {place: [item, None] for place, (item, _) in outbox.items()}
+        for key in results:
+            self.failures.pop(key.config_hash, None)
+        self.aside = ({}, {})
+
+    @staticmethod
+    def take_out(config_hash, *tables):
+        """Delete the rows of a trial from tables by key or place; return them."""
+        taken = []
+        for table in tables:
+            keys = [key for key in table if hash_of(key) == config_hash]
+            taken.append({key: table.pop(key) for key in keys})
+        return taken
 
     @rule(place=PLACES, keys=st.lists(KEYS, max_size=3), sweep=st.sampled_from(SWEEPS))
     def enqueue(self, place, keys, sweep):
