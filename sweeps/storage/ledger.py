@@ -102,7 +102,7 @@ class Ledger(Outbox, ReplacedResults, SweepTable):
 
         Args:
             record: the result; the trial's failure, if any, is deleted, and so are the results
-                that were set aside for it.
+                that were set aside and that it replaces.
             figure: its PNG, kept until MLflow has received it.
 
         Returns:
@@ -125,7 +125,7 @@ class Ledger(Outbox, ReplacedResults, SweepTable):
             execute("DELETE FROM failures WHERE config_hash = ?", (record.config_hash,))
             if figure:
                 execute("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", (*record.key, figure))
-            return self._drop_replaced(record.config_hash)
+            return self._drop_replaced(record.key)
 
     def save_failure(self, config_hash: str, error: str, *, final: bool) -> None:
         """Save why a trial has no result, and whether a retry is of no use."""

@@ -1,7 +1,7 @@
 """Results that are trained again: kept in the ledger until the new ones are there.
 
 `sweeps run --force` sets the results of its trials aside. A new result takes the place of the
-earlier ones of its trial; those of the other trials are brought back when the sweep ends.
+earlier ones of its trial; the others are brought back when the sweep ends.
 """
 
 import json
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from sweeps.storage.database import transaction
+from sweeps.storage.record import ResultKey
 
 _OF_TRIAL = "WHERE config_hash = ?"
 _SET_ASIDE = [
@@ -42,7 +43,7 @@ _BRING_BACK = [
 class ReplacedResults:
     """The tables of results that are trained again; each method is one transaction.
 
-    No trial has rows in `results` and in `replaced_results`: `Ledger.save` drops the latter.
+    No key of a result is in `results` and in `replaced_results`: `Ledger.save` drops the latter.
     """
 
     _db: sqlite3.Connection
@@ -70,10 +71,15 @@ class ReplacedResults:
                     self._db.execute(statement)
         return int(trials)
 
-    def _drop_replaced(self, config_hash: str) -> set[str]:
-        """Delete the earlier results of a trial; return the names of their files of weights."""
-        heads = self._db.execute(f"SELECT head FROM replaced_results {_OF_TRIAL}", (config_hash,))  # noqa: S608
+    def _drop_replaced(self, key: ResultKey) -> set[str]:
+        """Delete the results that a new one replaces; return the names of their files of weights.
+
+        A complete result replaces all of its trial; one that a sweep stopped early only its like.
+        """
+        where = f"{_OF_TRIAL} AND (? = '' OR stopped_in = ?)"
+        values = (key.config_hash, key.stopped_in, key.stopped_in)
+        heads = self._db.execute(f"SELECT head FROM replaced_results {where}", values)  # noqa: S608
         files = {json.loads(head).get("weights", "") for (head,) in heads}
-        for statement in DROP:
-            self._db.execute(statement, (config_hash,))
+        for table in ("results", "outbox"):
+            self._db.execute(f"DELETE FROM replaced_{table} {where}", values)  # noqa: S608
         return files - {""}

@@ -222,3 +222,19 @@ def test_results_that_are_set_aside_come_back_where_no_new_one_replaces_them(tmp
             expected = [OutboxItem(place, OTHER.config_hash, SWEEP, "n")]
             assert held.pending_items(place) == expected
         assert held.bring_back() == 0
+
+
+def test_a_stopped_training_replaces_no_complete_result(tmp_path):
+    digest = RECORD.config_hash
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as held:
+        held.save(RECORD)
+        held.set_aside([digest])
+        held.save(STOPPED)
+        assert held.results([digest]) == {}
+        assert held.bring_back() == 1
+        assert held.get(digest) == RECORD
+        assert held.get(digest, SWEEP) == STOPPED
+        held.set_aside([digest])
+        held.save(RECORD)
+        assert held.bring_back() == 0
+        assert held.get(digest, SWEEP) is None
