@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# COVERAGE=1 makes a target that runs tests print the lines that none of them ran.
+# COVERAGE=1 makes a target that runs tests print the lines that no test has run since
+# `coverage erase`; COVERAGE=quiet only counts them.
 COVERAGE ?=
 BIN = $(VENV)/bin
 INSTALL = PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet -c constraints.txt $(PIP_ARGS)
 # Two at a time: the tests of faults and clusters mostly wait. A file's tests stay together.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered)
+	$(if $(COVERAGE),--cov --cov-append --cov-report=$(if $(filter quiet,$(COVERAGE)),,term-missing:skip-covered))
 SLOW = slow or services or browser or gpu
 
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -41,7 +42,8 @@ mutation: $(VENV)/.installed-dev ## Break identity, planning and retry on purpos
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-coverage: ## Run all tests and print the lines that none of them ran
+coverage: $(VENV)/.installed-dev ## Run all tests and print the lines that none of them ran
+	$(BIN)/coverage erase
 	$(MAKE) test COVERAGE=1
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
