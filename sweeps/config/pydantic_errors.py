@@ -74,7 +74,7 @@ def text_of(error: Any) -> str:
 
 
 def _how_to_choose(group: str, choice: str) -> str:
-    """How a choice is made, for a file that gives its name where the group's keys belong."""
+    """Advice for a file that gives the name of a choice where the group's keys belong."""
     return (
         f"to choose, write {group}={choice} on the command line, or in a file: "
         f"defaults: [override /{group}: {choice}]"
