@@ -15,9 +15,11 @@ import pytest
 from click.testing import CliRunner
 from documents import PAGES, ROOT, WRITTEN, links, steps
 
+from deq import Status
 from docs import api
 from sweeps.cli import cli
 from sweeps.config import config_files, hydra, hydra_session
+from sweeps.config.search import SEARCHES
 from sweeps.reports.figures import style
 
 SMALL = {"data.n": "6", "train.steps": "20", "cluster": "inline"}
@@ -162,10 +164,21 @@ def test_links_and_names(page):
     assert page.name == "index.md" or page.name in index
 
 
-def test_every_command_is_in_some_page():
-    text = "".join(page.read_text() for page in PAGES)
-    missing = {name for name in cli.commands if f"sweeps {name}" not in text}
-    assert not missing - {"completion"}
+def test_every_command_is_in_the_page_of_all_commands():
+    text = (ROOT / "docs/how-to/commands.md").read_text()
+    assert not {name for name in cli.commands if f"sweeps {name}" not in text}
+
+
+def test_every_search_is_in_the_table_of_searches():
+    page = (ROOT / "docs/how-to/search.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(SEARCHES)
+
+
+def test_the_statuses_of_trials_are_explained_on_one_page():
+    pages = {page.name: page.read_text() for page in WRITTEN}
+    for status in Status:
+        explaining = [name for name, text in pages.items() if f"\n| `{status}` | " in text]
+        assert explaining == ["exit-codes.md"], status
 
 
 def test_the_architecture_names_modules_and_folders_that_exist():

@@ -40,7 +40,7 @@ def check(phi: Activation) -> None:
     for what, f in (("function", phi.function), ("derivative", phi.derivative)):
         _check_entrywise(what, f)
     zero = float(phi.function(torch.zeros(1, dtype=torch.float64))[0])
-    if abs(zero - phi.at_zero) > 1e-12:
+    if not abs(zero - phi.at_zero) <= 1e-12:  # NaN is not
         raise ValueError(f"at_zero is {phi.at_zero:.9g}, but the function at 0 is {zero:.9g}")
     _check_derivative(phi)
     _check_derivative_of_value(phi)
@@ -92,11 +92,20 @@ def _check_entrywise(what: str, f: Callable[[Tensor], Tensor]) -> None:
             raise ValueError(f"{what} turns {dtype} {tuple(x.shape)} into {got}")
         if not torch.equal(x, before) or y.data_ptr() == x.data_ptr():
             raise ValueError(f"{what} changes or returns its argument: return a new tensor")
+        _check_finite(what, x, y)
         tol = 8 * torch.finfo(dtype).eps
         if not torch.allclose(reversed_y.flip(0), y.flatten(), rtol=tol, atol=tol):
             raise ValueError(f"{what} does not act entry by entry")
         if not bool(far.isfinite().all()):
             raise ValueError(f"{what} is not finite at x = -1e4 or 1e4 in {dtype}")
+
+
+def _check_finite(what: str, x: Tensor, y: Tensor) -> None:
+    """Check that the values y at the points x are finite."""
+    places = (~y.isfinite()).flatten().nonzero()
+    if len(places):
+        at, value = (float(points.flatten()[places[0, 0]]) for points in (x, y))
+        raise ValueError(f"{what} is {value} at x = {at:.6g} in {x.dtype}: it must be finite")
 
 
 def _grid() -> Tensor:

@@ -26,7 +26,7 @@ _CONDITION = re.compile(r"\s*(\S+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
 def check_metric(name: str) -> None:
     """Raise ValueError unless this is the name of a summary metric."""
     if name not in METRICS:
-        hint = nearest(name, METRICS, none="docs/reference.md lists them")
+        hint = nearest(name, METRICS, none="docs/reference.md, Summary metrics, lists them")
         raise ValueError(f"there is no metric {name!r}{hint}")
 
 

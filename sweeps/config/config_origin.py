@@ -8,12 +8,16 @@ from typing import Any
 
 from sweeps.config.config_files import ConfigFile, conf_dir, file_of
 from sweeps.config.nested import flatten, overlap
-from sweeps.config.trial_keys import SECTIONS
+from sweeps.config.trial_keys import SECTIONS, holds_keys
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml
 from sweeps.errors import ConfigError
 
 # An entry of a defaults list: `override /data: mine`, `/data: mine`, `data: mine`.
 _ENTRY = re.compile(r"^(?:override\s+)?/?([\w/]+)$")
+# First line of a file whose keys are those of the whole config.
+GLOBAL = "# @package _global_"
+# Fault of a key that holds a list where a mapping belongs.
+NO_MAPPING = "is a list, and should be a mapping, {KEY: VALUE}"
 # Name of a choice.
 NAME = re.compile(r"[\w/.-]+")
 
@@ -121,10 +125,19 @@ def _keys(file: Path) -> set[str]:
 def package_fault(file: ConfigFile) -> str:
     """Fault of a file of an experiment, or of a user's own group, that names no package."""
     group = file.name.partition("/")[0]
-    keys = set(from_yaml(file.text) or {}) - {"defaults"}
-    if group in SECTIONS or not keys or _has_package(file.text):
+    if group in SECTIONS or _has_package(file.text):
         return ""
-    return f"its first line must be '# @package _global_', or its keys are {group}.KEY"
+    if not from_yaml(file.text):
+        return f"it is empty: its first line must be '{GLOBAL}', then KEY: VALUE"
+    return f"its first line must be '{GLOBAL}', or its keys are {group}.KEY"
+
+
+def wrong_list(file: Path) -> str:
+    """Fault of a file that has a list where a mapping belongs; empty without one."""
+    package = "" if _has_package(_text(file)) else f"{file.parent.name}."
+    lists = (f"{package}{key}" for key, v in flatten(_content(file)).items() if isinstance(v, list))
+    key = next(filter(holds_keys, lists), "")
+    return f"{key} {NO_MAPPING}" if key else ""
 
 
 def _has_package(text: str) -> bool:

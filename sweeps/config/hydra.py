@@ -254,8 +254,7 @@ def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[s
     `choice(...)` is part of the space of a search that takes choices; for other searches it is
     an axis like a list.
     """
-    # A search that does not exist is refused later.
-    search = SEARCHES.get((plain.get("search") or {}).get("name", "grid"), BaseSearch)
+    search = _search(plain.get("search"))
     grid, space = [], {}
     for setting in steps:
         key, axis = setting.key, setting.axis
@@ -273,6 +272,12 @@ def _searched(plain: Plain, steps: list[Setting]) -> tuple[list[Setting], dict[s
         else:
             grid.append(setting)
     return grid, space
+
+
+def _search(section: Any) -> type[BaseSearch]:
+    """Kind of search that a section names; one that does not exist is refused later."""
+    name = section.get("name", "grid") if isinstance(section, dict) else ""
+    return SEARCHES.get(str(name), BaseSearch)
 
 
 def _of_kind(key: str, axis: Interval, default: Any) -> Interval:

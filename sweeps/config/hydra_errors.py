@@ -9,14 +9,26 @@ from pathlib import Path
 from yaml import MarkedYAMLError
 
 from sweeps.config import config_files
-from sweeps.config.config_origin import NAME, file_with, missing_choice, user_files
+from sweeps.config.config_files import ConfigFile
+from sweeps.config.config_origin import (
+    NAME,
+    NO_MAPPING,
+    file_with,
+    missing_choice,
+    package_fault,
+    user_files,
+    wrong_list,
+)
 from sweeps.config.misspellings import OTHER_NAMES, nearest
 from sweeps.config.nested import flatten
-from sweeps.config.trial_keys import is_mapping
+from sweeps.config.trial_keys import holds_keys, is_mapping
 from sweeps.config.yaml_text import YAML_ERRORS, from_yaml, yaml_fault
 from sweeps.errors import ConfigError
 
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '(\w+)/([^']*)'")
+# Beginning of an error on a file; end of its first line where the second says what is wrong.
+_IN_FILE = re.compile(r"In '([^']+)': ")
+_CUT = "raised while composing config:"
 # Text that an error quotes from a file.
 _QUOTED = re.compile(r"'([^']{4,})'")
 
@@ -37,7 +49,8 @@ def explain(
     for key, override in typed:
         if key in choices and _lacks(error, override, choices[key]):
             return ConfigError(no_choice(override, key, *_readable(key, choices[key], folders)))
-    if fault := _broken(error, overrides, folders):
+    in_file = "" if missing else _in_file(str(error), folders)
+    if fault := _broken(error, overrides, folders) or in_file:
         return ConfigError(fault)
     text = _text(error)
     if missing and missing[1] in choices:
@@ -136,6 +149,20 @@ def _broken(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     return ""
 
 
+def _in_file(text: str, folders: Sequence[Path]) -> str:
+    """Fault of the user's file that an error of Hydra is about; empty where it is of another kind.
+
+    Hydra names the file, but not the key.
+    """
+    name = match[1] if (match := _IN_FILE.match(text)) else ""
+    file = config_files.file_of(name, folders) if name else None
+    if file is None or file.is_relative_to(config_files.conf_dir()):
+        return ""
+    content = file.read_text(encoding="utf-8")
+    fault = wrong_list(file) or package_fault(ConfigFile(f"{name}.yaml", file, content, False))
+    return f"{file}: {fault}" if fault else ""
+
+
 def _first_fault(files: Sequence[Path]) -> str:
     """Return the fault of the first file that cannot be read as a config; empty if all can."""
     faults = ((file, yaml_fault(file)) for file in files)
@@ -153,10 +180,14 @@ def _text(error: BaseException) -> str:
     while not str(error).strip() and error.__cause__:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(_CUT):
+        return f"{lines[0]} {lines[1]}"
     return lines[0].partition(" : Override(")[0] if lines else type(error).__name__
 
 
 def _on_key(override: str, key: str, text: str, folders: Sequence[Path]) -> str:
+    if text.startswith("Error merging") and "=[" in override and holds_keys(key):
+        return f"{override}: {key} {NO_MAPPING}"
     if not text.startswith("Could not override"):
         return text if override in text else f"{override}: {text}"
     if key in config_files.groups(folders) and key not in config_files.groups():

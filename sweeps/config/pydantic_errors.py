@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from sweeps.config.config_files import groups
 from sweeps.config.trial_keys import key_in, types_at
 from sweeps.errors import ConfigError
 
@@ -18,6 +19,7 @@ _NOUNS = {
     "bool_parsing": "true or false",
     "string_type": "text",
     "dict_type": "a mapping, {KEY: VALUE}",
+    "dataclass_type": "a mapping, {KEY: VALUE}",
     "list_type": "a list, [VALUE, VALUE]",
     "tuple_type": "a list, [VALUE, VALUE]",
 }
@@ -39,7 +41,9 @@ def first_error(cls: type, errors: Sequence[Any]) -> ConfigError:
     chosen = [e for e in errors if e["loc"][:2] not in wrong] or list(errors)
     error = chosen[0]
     place = place_of(error)
-    if error["type"] == "dataclass_type" and (keys := _keys(cls, place)):
+    if error["type"] == "dataclass_type" and place in groups() and isinstance(error["input"], str):
+        text = _how_to_choose(place, error["input"])
+    elif error["type"] == "dataclass_type" and (keys := _keys(cls, place)):
         text = f"set one of its keys ({', '.join(keys)}), as {place}.{keys[0]}=VALUE"
     else:
         others = [e for e in chosen[1:] if place_of(e) == place]
@@ -67,6 +71,14 @@ def text_of(error: Any) -> str:
         axis = f"{place_of(error)}={','.join(map(str, value))}"
         return f"give one value, {noun}; an axis is written without brackets, {axis}"
     return f"it should be {noun}"
+
+
+def _how_to_choose(group: str, choice: str) -> str:
+    """Advice for a file that gives the name of a choice where the group's keys belong."""
+    return (
+        f"to choose, write {group}={choice} on the command line, or in a file: "
+        f"defaults: [override /{group}: {choice}]"
+    )
 
 
 def _or(error: Any) -> str:

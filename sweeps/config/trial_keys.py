@@ -50,6 +50,18 @@ def is_mapping(key: str) -> bool:
     return any(get_origin(hint) is dict for key in starts for hint in types_at([LaunchConfig], key))
 
 
+@functools.cache
+def holds_keys(key: str) -> bool:
+    """Return whether the value at a dotted key is a mapping: a section, axes, or names and values.
+
+    A list that is merged into it is an error of Hydra that does not name the key.
+    """
+    hints = types_at([deq.TrialConfig, LaunchConfig], key)
+    return key in ("axes", "paper") or any(
+        get_origin(hint) is dict or _members(hint) for hint in hints
+    )
+
+
 def types_at(kinds: Sequence[Any], key: str) -> list[Any]:
     """Types that the value at a dotted key of these dataclasses may have; none without the key."""
     return [chain[-1][1] for chain in _chains(kinds, key.split("."))]

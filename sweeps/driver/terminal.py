@@ -1,11 +1,15 @@
 """Output on a terminal by rich: lines, tables, and rows that are redrawn while a command runs."""
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rich.console import Console, Group, JustifyMethod
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +21,9 @@ from sweeps.driver.progress import SweepProgress
 MOST_ROWS = 500
 # Seconds of waiting after which a line is printed, where rows are not redrawn.
 LONG = 30.0
+
+# Columns for what a terminal echoes at two Ctrl-C, "^C^C".
+ECHO = 4
 
 Rows = list[list[str]]
 
@@ -35,6 +42,7 @@ class Terminal:
         self.progress = SweepProgress()
         self._refusal = ""
         self._live: list[Callable[[], Rows]] = []
+        self._writer = ThreadPoolExecutor(1, "terminal")
 
     @property
     def is_live(self) -> bool:
@@ -43,7 +51,15 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print a line without any markup."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _print(self, content: str | Table, **options: Any) -> None:
+        """Print from a thread of its own, where no signal interrupts it.
+
+        Python handles signals in the main thread, and rich prints again what was interrupted.
+        """
+        print_ = functools.partial(self._console.print, content, **options)
+        self._writer.submit(print_).result()
 
     def on_mlflow_state(self, why: str) -> None:
         """Print a line when MLflow stops taking results, and when it takes them again.
@@ -96,7 +112,7 @@ class Terminal:
             table.add_column(name, justify=justify, overflow="fold", no_wrap=not wrap)
         for row in shown:
             table.add_row(*map(Text, row))
-        self._console.print(table)
+        self._print(table)
         if out := [name for name in header if name not in names]:
             self.say(f"Left out, as the terminal is narrow: {', '.join(out)}.")
 
@@ -139,7 +155,8 @@ class Terminal:
         self._live.append(rows)
         try:
             if self.is_live and len(self._live) == 1:
-                with Live(_Redrawn(self._content), console=self._console, transient=True):
+                view = _Redrawn(self._content, self._console)
+                with Live(view, console=self._console, transient=True):
                     yield
             else:
                 yield
@@ -162,10 +179,14 @@ class Terminal:
 
 
 class _Redrawn:
-    """Object that rich draws; its content is computed each time."""
+    """Object that rich draws; its content is computed each time.
 
-    def __init__(self, content: Callable[[], Group]) -> None:
-        self._content = content
+    It leaves columns free at the right, or the ^C that a terminal echoes would begin a new row, and
+    rich would erase one row too few.
+    """
 
-    def __rich__(self) -> Group:
-        return self._content()
+    def __init__(self, content: Callable[[], Group], console: Console) -> None:
+        self._content, self._console = content, console
+
+    def __rich__(self) -> Constrain:
+        return Constrain(self._content(), max(self._console.width - ECHO, 1))

@@ -18,7 +18,7 @@ def endings(
     Args:
         requests: the requests, by config hash.
         timeout: seconds that a trial may train.
-        steps: the trials' steps, by config hash; unknown for trials that hang.
+        steps: GD steps that the trials have taken, by config hash; unknown of those that hang.
         kept: whether those that a person stops have a checkpoint.
     """
     for digest, request in requests.items():

@@ -52,7 +52,7 @@ class Stopped:
     Attributes:
         config_hash: the trial.
         by: the person.
-        step, steps: its step and its number of steps; 0 if it had not begun or hangs.
+        step, steps: GD steps that it has taken, of how many; 0 if it had not begun or hangs.
         kept: whether there is a checkpoint of that step.
     """
 

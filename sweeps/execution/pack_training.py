@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import deq
@@ -142,7 +143,7 @@ class PackTraining:
         self._left = bool(by_person) and self._writer.split(descent, parts)
         if not self._left:  # a checkpoint would hold stopped trials as ended
             self._writer.close()
-        steps = {h: _progress(h, descent.runs[k]) for h, k in self._running.items()}
+        steps = {h: _taken(h, descent, k) for h, k in self._running.items()}
         messages = list(endings(asked.trials, self._guard.timeout, steps, kept=self._left))
         for message in messages:
             descent.stop(descent.runs[self._running.pop(message.config_hash)], "")
@@ -183,3 +184,11 @@ def _progress(digest: str, run: deq.TrainingRun) -> Progress:
     row = run.rows[-1] if run.rows else {}
     step, loss = int(row.get("step", 0)), row.get("loss", math.nan)
     return Progress(digest, step, run.config.train.steps, loss)
+
+
+def _taken(digest: str, descent: deq.GradientDescent, k: int) -> Progress:
+    """Number of GD steps that a trial has taken, which is the step of a checkpoint written now.
+
+    It is one more than the step of the newest loss.
+    """
+    return replace(_progress(digest, descent.runs[k]), step=descent.step)

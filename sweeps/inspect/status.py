@@ -195,7 +195,7 @@ def _with_checkpoints(trials: list[TrialStatus], steps: dict[str, int]) -> list[
         if _count_as(trial.state) != "left":
             return trial
         note = resume_note(steps.get(trial.config_hash))
-        # The checkpoint's step is the one after the step it was stopped at: one number will do.
+        # The checkpoint's step is the one it was stopped at: once will do.
         reason = trial.note.partition(" at step ")[0]
         return replace(trial, note="; ".join(filter(None, [reason, note])))
 

@@ -201,6 +201,17 @@ def twisted(x):
         (TANH, {"function": torch.Tensor.tanh_}, "function changes or returns its argument"),
         (ACTIVATIONS["identity"], {"function": lambda x: x}, "changes or returns its argument"),
         (TANH, {"function": twisted}, "entry by entry"),
+        (
+            TANH,
+            {"function": lambda x: x.sqrt().tanh()},
+            "function is nan at x = -3 in torch.float64",
+        ),
+        (
+            TANH,
+            {"derivative": lambda x: 1 / (x > 1).to(x.dtype)},
+            "derivative is inf at x = -3 in torch",
+        ),
+        (TANH, {"function": lambda x: x * x.tanh() / x}, "the function at 0 is nan"),
         (TANH, {"function": lambda x: x @ x}, "function fails: RuntimeError"),
         (RELU, {"curvature": 1.0}, "curvature is 1, but"),
         (RELU, {"derivative": lambda x: (x > -0.5).to(x.dtype)}, "derivative at x = -0.49"),

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 import sweeps
 from docs.keys import config_keys
 from sweeps.config import hydra
+from sweeps.config.condition import check_metric
 from sweeps.config.config_files import conf_dir, groups
 from sweeps.config.hashing import config_hash
 from sweeps.config.hydra import composed_yaml
-from sweeps.config.misspellings import OTHER_NAMES
+from sweeps.config.misspellings import OTHER_NAMES, nearest
 from sweeps.config.overrides import parse
 from sweeps.config.request import TRIAL_KEYS, request, trial_from_plain
 from sweeps.config.trial_keys import check_axis
@@ -291,6 +292,13 @@ REFUSED = {
     "experiment=quikstart": "no such experiment; the nearest is quickstart; there is activations, ",
     "search.trials=3": "did you mean 'search.samples' of search=optuna or random?",
     "cluster.workers=3": "did you mean 'cluster.cpus_per_trial'?",
+    "cluster.foo=1": "no such key: `sweeps show` prints all keys",
+    "data.nme=x": "no such key: `sweeps show` prints all keys",
+    "model.foo=1": "no such key: `sweeps show` prints all keys",
+    "data.sed=1": "did you mean 'data.seed'?",
+    "eta=1": "did you mean 'train.eta'?",
+    "axes=[1,2]": "axes is a list, and should be a mapping, {KEY: VALUE}",
+    "model=[1]": "model is a list, and should be a mapping, {KEY: VALUE}",
     "model.width=abc": "model.width=abc: it should be a whole number",
     "train.eta=abc": "train.eta=abc: it should be a number",
     "record.weights=maybe": "record.weights=maybe: it should be true or false",
@@ -313,6 +321,34 @@ def test_the_names_of_other_libraries_lead_to_keys_that_exist():
     keys = {key.name for key in config_keys()}
     assert set(OTHER_NAMES.values()) <= keys
     assert not set(OTHER_NAMES) & keys
+
+
+def test_no_name_is_proposed_that_is_no_key_or_is_not_near():
+    """`cluster.name` is one to the program; a user chooses by `cluster=NAME`."""
+    keys = {key.name for key in config_keys()}
+    assert {nearest(f"{group}.nam", [f"{group}.name", "data.n"]) for group in groups()} == {
+        ": `sweeps show` prints all keys"
+    }
+    assert "solver.name" in keys
+    assert nearest("solver.nme", keys) == ": did you mean 'solver.name'?"
+    for far in ("cluster.foo", "train.zzz", "early_stopping.x", "solver.abc"):
+        assert "did you mean" not in nearest(far, keys), far
+    for near, name in {"modle.width": "model.width", "traineta": "train.eta"}.items():
+        assert nearest(near, keys) == f": did you mean {name!r}?"
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("rate/nope", ": docs/reference.md, Summary metrics, lists them"),
+        ("rate/mesured", ": did you mean 'rate/measured'?"),
+        ("lambda_star", ": did you mean 'theory/lambda_star'?"),
+    ],
+)
+def test_a_metric_is_proposed_if_it_is_near(metric, hint):
+    with pytest.raises(ValueError, match="there is no metric") as error:
+        check_metric(metric)
+    assert str(error.value).endswith(hint)
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,12 @@ def test_a_stopped_trial_leaves_its_pack_and_continues_from_its_checkpoint(reque
 
     messages = list(trained(trials, requests, checkpoints, stop))
     (stopped,) = of(Stopped, messages)
-    assert str(stopped) == "stopped by alice on here at step 0/60, checkpoint kept"
+    assert str(stopped) == "stopped by alice on here at step 1/60, checkpoint kept"
     ended = {m.record.config_hash: m.record for m in of(Done, messages)}
     assert set(ended) == {hashes[0], hashes[2]}
     assert not of(Failed, messages)
     assert [hashes[1]] in checkpoints.packs().values()
+    assert checkpoints.steps()[hashes[1]] == stopped.step == 1
     # A worker that takes its place does not begin it again.
     assert of(Stopped, trained(trials[1:2], requests, checkpoints)) == [
         Stopped(hashes[1], ALICE.by)
@@ -86,7 +87,7 @@ def test_a_stopped_trial_leaves_its_pack_and_continues_from_its_checkpoint(reque
     assert len(done.record.trajectory["loss"]) == 61
     # The same without checkpoints.
     without = list(trained(trials, requests, None, stop))
-    assert [str(m) for m in of(Stopped, without)] == ["stopped by alice on here at step 0/60"]
+    assert [str(m) for m in of(Stopped, without)] == ["stopped by alice on here at step 1/60"]
     for done in of(Done, without):
         assert trajectory(done.record) == trajectory(ended[done.record.config_hash])
 

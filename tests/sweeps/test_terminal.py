@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import sys
 from unittest import mock
 
@@ -93,3 +94,78 @@ def test_nothing_is_cut_where_the_output_is_no_terminal():
     lines = printed(RUN, [row], columns=80, is_terminal=False)
     assert len(lines) == 2
     assert lines[1].split() == " ".join(row).split()
+
+
+class Emulated(io.StringIO):
+    """A terminal of this width, as far as the view needs one; it echoes ^C as terminals do."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.columns, self.lines, self.row, self.column = columns, [""], 0, 0
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        for command, ups, letter in re.findall(r"(\x1b\[\??([0-9]*)[a-zA-Z])|(.|\n)", text):
+            if command.endswith("A"):
+                self.row = max(self.row - int(ups or 1), 0)
+            elif command.endswith("K"):
+                self.lines[self.row] = ""
+            elif letter == "\r":
+                self.column = 0
+            elif letter:
+                self._put(letter)
+        return len(text)
+
+    def _put(self, letter):
+        if letter == "\n" or self.column == self.columns:
+            self.row, self.column = self.row + 1, 0
+            self.lines += [""] * (self.row == len(self.lines))
+        if letter != "\n":
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[: self.column] + letter + line[self.column + 1 :]
+            self.column += 1
+
+
+def emulated(monkeypatch):
+    """A screen of 40 columns for what the test prints."""
+    shown = Emulated(40)
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    return shown
+
+
+@pytest.mark.parametrize("name", ["short", "n=8 " * 20])
+def test_the_echo_of_ctrl_c_leaves_no_row_behind(name, monkeypatch):
+    """It would wrap at the end of a full row, and the view would be erased one line too low."""
+    screen = emulated(monkeypatch)
+    terminal = Terminal()
+    with terminal.live_rows(lambda: [["1 done, 1 running"], [name, "step 7/9", "loss 0.1"]]):
+        screen.write("^C")
+        terminal.say("Interrupted.")
+        assert [line for line in screen.lines if "done" in line] == ["1 done, 1 running"]
+    assert "".join(screen.lines).strip() == "Interrupted."
+
+
+def test_a_line_that_ctrl_c_interrupts_is_printed_once(monkeypatch):
+    """The signal comes while the line is on its way to the terminal."""
+    screen = emulated(monkeypatch)
+    left = [1]
+
+    def flush():
+        if left and left.pop():
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(screen, "flush", flush)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminal = Terminal()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            terminal.say("[1/2] seed=0: budget")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    terminal.say("Interrupted.")
+    lines = [line for line in screen.lines if line]
+    assert lines == ["[1/2] seed=0: budget", "Interrupted."]
