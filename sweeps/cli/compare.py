@@ -1,9 +1,9 @@
 """Commands that compare finished trials: reproduce, diff."""
 
-import itertools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,18 @@ import click
 
 from sweeps.cli.complete_ids import complete_sweep, complete_trial
 from sweeps.cli.exit_codes import FAILED
-from sweeps.cli.group import cli, compose_launch, is_override, with_config_dir, with_overrides
+from sweeps.cli.group import (
+    cli,
+    compose_launch,
+    config_dir,
+    is_override,
+    with_config_dir,
+    with_overrides,
+)
 
 if TYPE_CHECKING:
     from sweeps.config.launch import LaunchConfig
+    from sweeps.config.places import Place
     from sweeps.reproduction.runs import Reproduction
     from sweeps.tracking.tracker import Tracker
 
@@ -50,15 +58,17 @@ def reproduce(
 ) -> None:
     """Train finished trials again and compare.
 
-    Every recorded step and summary metric is compared; exit 1 if one differs.
+    Every recorded step and summary metric is compared; exit 1 if one differs, or if the training
+    raises.
 
     HASH: six or more digits of the trial's hash; or --sweep SWEEP. The verdict is recorded as
-    a run in MLflow.
+    a run in MLflow. If a data file was moved, `data.path=FILE` names its new place.
 
     --at uses the recorded commit with its uncommitted changes, or another commit, in a clone
     under the output root. If the recorded packages are not those of this environment, pip
     installs them. This runs the code in the record: use it only if you trust its author.
     """
+    from sweeps.config.places import places_in, split_places
     from sweeps.driver.terminal import Terminal
     from sweeps.inspect.lookup import finished_of
     from sweeps.reproduction import runs
@@ -66,12 +76,14 @@ def reproduce(
 
     hashes = [word for word in arguments if not is_override(word)]
     _check_usage(hashes, sweep, sample)
-    launch = compose_launch(list(filter(is_override, arguments)))
+    named, others = split_places(filter(is_override, arguments))
+    launch = compose_launch(others)
+    places = places_in(named, config_dir())
     names = finished_of(sweep, launch) if sweep else {}
     chosen = runs.sample(list(names), sample, seed) if sweep else hashes
     terminal = Terminal(stderr=as_json)
     results, rows = [], []
-    for result, run_id in _reproduce_all(launch, chosen, at, allow_drift):
+    for result, run_id in _reproduce_all(launch, chosen, places, at, allow_drift):
         name = names.get(result.record.config_hash, "")
         results.append((name, result))
         rows.append(runs.to_plain(result) | {"run_id": run_id})
@@ -83,7 +95,9 @@ def reproduce(
         rows = [{"trial": name} | row for (name, _), row in zip(results, rows, strict=True)]
         terminal.table(*runs.table(results), left=4)
     elif not as_json:
-        terminal.say(f"{rows[0]['config_hash'][:12]}: {results[0][1].comparison}")
+        result = results[0][1]
+        compared = f"{rows[0]['config_hash'][:12]}: {result.comparison}"
+        terminal.say(compared if result.comparison else result.note)
     if as_json:
         all_rows = {"trials": rows, "of": len(names), "seed": seed}
         click.echo(json.dumps(all_rows if sweep else rows[0], indent=2))
@@ -100,20 +114,22 @@ def _check_usage(hashes: list[str], sweep: str, sample: int | None) -> None:
 
 
 def _reproduce_all(
-    launch: "LaunchConfig", hashes: list[str], at: str, allow_drift: bool
+    launch: "LaunchConfig", hashes: list[str], places: list["Place"], at: str, allow_drift: bool
 ) -> Iterator[tuple["Reproduction", str]]:
     """Yield each trial's reproduction, and the id of the verdict's run in MLflow."""
     from sweeps.inspect.lookup import record_of
     from sweeps.reproduction.reproduce import runtimes
     from sweeps.reproduction.runs import reproduce_all
+    from sweeps.reproduction.sources import trainable
 
-    records = (record_of(digest, launch) for digest in hashes)
-    first = list(itertools.islice(records, 1))  # a wrong hash is refused before MLflow is opened
+    # What is wrong is refused before MLflow is opened.
+    configs = trainable(hashes, launch, places, here=not at)
+    records = (
+        replace(record_of(digest, launch), config=config) for digest, config in configs.items()
+    )
     tracker = _tracker(launch)
     with runtimes(at, Path(launch.paths.output)) as runtime_for:
-        for result in reproduce_all(
-            itertools.chain(first, records), runtime_for, allow_drift=allow_drift
-        ):
+        for result in reproduce_all(records, runtime_for, allow_drift=allow_drift):
             if result.code:
                 click.echo(f"the code of {result.code}", err=True)
             yield result, result.log_to(tracker) if tracker else ""

@@ -94,8 +94,9 @@ def resume(sweep: str, overrides: tuple[str, ...], retry_failed: bool, as_json: 
     """Launch a recorded sweep again.
 
     SWEEP is the name that `sweeps run` printed, or six or more of its digits. OVERRIDES may
-    change cluster, tracking, pack, checkpoint, record and paths. Trials continue from their
-    checkpoints. Exit codes are those of `sweeps run`.
+    change cluster, tracking, pack, checkpoint, record and paths, and say where a data file that
+    was moved lies now: `data.path=FILE`. Trials continue from their checkpoints. Exit codes are
+    those of `sweeps run`.
     """
     from sweeps.driver.terminal import Terminal
 

@@ -68,14 +68,18 @@ def _pinned(data: deq.DataConfig, output: Path) -> dict[str, Any]:
     if isinstance(data, deq.NpzConfig):
         place = {"path": str(Path(data.path).resolve())}
     elif isinstance(data, deq.OpenmlConfig):
-        place = {"cache": str(_cache(data, output))}
+        place = {"cache": str(cache_of(data, output))}
     else:
         return {}
     return place | {"sha256": data.sha256 or deq.digest(replace(data, **place))}
 
 
-def _cache(data: deq.OpenmlConfig, output: Path) -> Path:
+def cache_of(data: deq.OpenmlConfig, output: Path) -> Path:
     """Folder of a data set's downloads.
+
+    Args:
+        data: its config.
+        output: the output root, which holds the downloads of a config without a folder.
 
     Raises:
         ConfigError: it cannot be used, or a download would go to a folder outside of the output

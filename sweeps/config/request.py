@@ -231,7 +231,8 @@ def launch_from_plain(
         if group not in ("cluster", "tracking", "pack", "paths", "checkpoint", "record"):
             raise ConfigError(
                 f"{override}: a sweep goes on with the trials it has; "
-                "only cluster, tracking, pack, checkpoint, record and paths may change"
+                "only cluster, tracking, pack, checkpoint, record, paths and the place of its "
+                "data (data.path, data.cache) may change"
             )
         if leaf:
             merged[group] = merged.get(group, {}) | {leaf: composed[group][leaf.partition(".")[0]]}

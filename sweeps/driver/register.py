@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sweeps.config.places import placed, places_by_content
 from sweeps.planning.plan import Plan, PlannedTrial, axes_of
 from sweeps.storage.ledger import Ledger, SweepEntry
 from sweeps.storage.outbox import OutboxItem
@@ -32,13 +33,28 @@ def register_sweep(
     before = ledger.sweep(tracker.name, planned.study, planned.sweep)
     finished = before is not None and before.status == "FINISHED" and not planned.left
     if before and finished and _hashes(before) == {each.config_hash for each in planned.trials}:
-        return before
+        return _with_places(tracker, ledger, before, planned)
     run_id = begin_page(tracker, experiment, planned.study, planned.sweep, spec, planned.trials)
     entry = SweepEntry(
         planned.study, planned.sweep, spec, experiment, run_id, "RUNNING", tracker.name
     )
     ledger.open_sweep(tracker.name, entry)
     enqueue(tracker, ledger, entry, planned)
+    return entry
+
+
+def _with_places(tracker: Tracker, ledger: Ledger, before: SweepEntry, planned: Plan) -> SweepEntry:
+    """Store where the data of a finished sweep lie now, for `resume` and `reproduce`."""
+    places = places_by_content(trial.plain for trial in planned.trials)
+    old = {key: before.spec.get(key, []) for key in ("trials", "cells")}
+    new = {
+        key: [trial | {"plain": placed(trial["plain"], places)} for trial in trials]
+        for key, trials in old.items()
+    }
+    if new == old:
+        return before
+    entry = replace(before, spec=before.spec | new)
+    ledger.update_spec(tracker.name, entry)
     return entry
 
 

@@ -5,16 +5,19 @@ of defaults since then do not matter.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sweeps.config.hashing import config_hash
+from sweeps.config.hashing import digests
 from sweeps.config.launch import LaunchConfig
-from sweeps.config.request import launch_from_plain, request, trial_from_plain
+from sweeps.config.places import Contents, check_data, places_in, split_places
+from sweeps.config.request import launch_from_plain, request
+from sweeps.config.stored import canonical_of
+from sweeps.driver.data_places import with_places
 from sweeps.driver.trial_states import single_sweep
 from sweeps.errors import ConfigError
 from sweeps.planning.plan import PlannedTrial
-from sweeps.storage.ledger import reading
+from sweeps.storage.ledger import SweepEntry, reading
 from sweeps.storage.output_root import ledger_path, require_record
 
 
@@ -42,7 +45,8 @@ def stored_sweep(
 
     Args:
         prefix: the first digits of its name, or all.
-        overrides: the overrides of this command.
+        overrides: the overrides of this command; `data.path` and `data.cache` are the place where
+            the trials' data lie now.
         config_dir: a folder of config files for these overrides; the config files that the
             sweep was composed from are not read again.
 
@@ -50,19 +54,38 @@ def stored_sweep(
         ConfigError: no sweep, or more than one, has this prefix; an override would change a
             trial; or a config no longer has the hash under which it was recorded.
     """
-    current = request(overrides, config_dir).launch
-    require_record(Path(current.paths.output))
+    named, others = split_places(overrides)
+    current = request(others, config_dir).launch
+    output = Path(current.paths.output)
+    contents = Contents(output)
+    require_record(output)
     with reading(ledger_path(current)) as ledger:
         entry = single_sweep(ledger.sweeps_like(prefix), prefix)
+        trials = _trials(entry)
+        places = places_in(named, config_dir)
+        plains = with_places([trial.plain for trial in trials], places, contents, ledger)
+    launch = launch_from_plain(entry.spec["launch"], others, config_dir)
+    if launch.search.adaptive:  # its data are read to plan it
+        check_data(plains, contents)
+    trials = [replace(trial, plain=plain) for trial, plain in zip(trials, plains, strict=True)]
+    return StoredSweep(launch, trials, entry.spec["command"], entry.spec.get("sources", {}))
+
+
+def _trials(entry: SweepEntry) -> list[PlannedTrial]:
+    """Return a sweep's trials, or the cells that it searches.
+
+    Raises:
+        ConfigError: one no longer has the hash under which it was recorded.
+    """
     command = entry.spec["command"]
     if "launch" not in entry.spec:
         raise ConfigError(f"sweep {entry.sweep} was recorded without its launch: `{command}` again")
     trials = [PlannedTrial(**trial) for trial in entry.spec.get("cells") or entry.spec["trials"]]
     for trial in trials:
-        if config_hash(trial_from_plain(trial.plain)) != trial.config_hash:
+        # An own activation is not imported: nothing may be left to train.
+        if digests(canonical_of(trial.plain))[0] != trial.config_hash:
             raise ConfigError(
                 f"trial {trial.name} of sweep {entry.sweep} has another hash in this version "
                 f"of sweeps: `{command}` launches it as a new sweep"
             )
-    launch = launch_from_plain(entry.spec["launch"], overrides, config_dir)
-    return StoredSweep(launch, trials, command, entry.spec.get("sources", {}))
+    return trials

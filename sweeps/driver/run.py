@@ -4,8 +4,10 @@ import contextlib
 import shlex
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 from sweeps.config.launch import LaunchConfig
+from sweeps.config.places import Contents, check_activations, check_data
 from sweeps.config.request import Request
 from sweeps.driver.announcement import announcement
 from sweeps.driver.driver import Driver
@@ -16,7 +18,7 @@ from sweeps.driver.starting import StartingSweep
 from sweeps.driver.terminal import Terminal
 from sweeps.execution.executor import check_cluster
 from sweeps.execution.own_ray import OwnRay
-from sweeps.planning.plan import PlannedTrial, trials_of
+from sweeps.planning.plan import Plan, PlannedTrial, trials_of
 from sweeps.redaction import without_secrets
 from sweeps.storage.disk_errors import DATABASE_ERRORS, explained_errors
 from sweeps.storage.ledger import DAMAGED
@@ -63,8 +65,9 @@ def run(
         terminal: where to print.
 
     Raises:
-        ConfigError: another sweep is being launched on the same output root, or there are
-            no workers for this one; nothing was started.
+        ConfigError: another sweep is being launched on the same output root, there are no
+            workers for this one, or data or an activation that it is to train on are not there;
+            nothing was started.
         TrackingError: MLflow cannot be reached; nothing was trained.
         StoppedError: a person ended the sweep by `sweeps stop`.
     """
@@ -83,6 +86,7 @@ def run(
                     workers=workers,
                 )
                 planned = sweep.next_round()
+            _check_sources(planned, ledger.path.parent)
             starting = StartingSweep(launched, options, terminal, sweep.sweep)
             starting.announced = announcement(planned)
             terminal.say(starting.announced)
@@ -95,3 +99,10 @@ def run(
             stack.enter_context(explained_errors(ledger.path, DAMAGED, sqlite3.Error))
             driver = Driver(launched, sweep, options, terminal, tracker, ledger, own, starting)
         return driver.complete(planned)
+
+
+def _check_sources(planned: Plan, output: Path) -> None:
+    """Refuse to train on data, or with an activation, that are not those of the trials."""
+    plains = [trial.plain for pack in planned.packs for trial in pack]
+    check_data(plains, Contents(output))
+    check_activations(plains)

@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 RECORDED = "recorded"
 
 
+class RaisedError(ConfigError):
+    """The training of a recorded trial began, and raised an error."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A commit, and the diff of uncommitted changes on top of it."""
@@ -74,7 +78,8 @@ class Checkout:
         """Train the record's trial with this code.
 
         Raises:
-            ConfigError: the training raised, this code gives the config another hash, or
+            RaisedError: the training raised.
+            ConfigError: this code gives the config another hash, or
                 another copy of sweeps was imported.
         """
         short = record.config_hash[:12]
@@ -86,7 +91,7 @@ class Checkout:
             self._run(folder)
             if (folder / rerun.FAILURE).exists():
                 error = (folder / rerun.FAILURE).read_text()
-                raise ConfigError(f"{short} raised at {self.source}: {error}")
+                raise RaisedError(f"{short} raised at {self.source}: {error}")
             result = Record.joined(
                 (folder / rerun.HEAD).read_text(),
                 (folder / rerun.ENVIRONMENT).read_text(),

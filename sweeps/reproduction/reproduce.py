@@ -11,7 +11,7 @@ from sweeps.errors import ConfigError
 from sweeps.execution.environment import environment
 from sweeps.execution.events import Done, Failed
 from sweeps.execution.worker import run_pack
-from sweeps.reproduction.checkout import Checkout, checkout, packages, source
+from sweeps.reproduction.checkout import Checkout, RaisedError, checkout, packages, source
 from sweeps.storage.record import Record
 
 Drift = dict[str, tuple[Any, Any]]
@@ -46,7 +46,8 @@ class ThisProcess:
         """Train the record's trial again.
 
         Raises:
-            ConfigError: the training raised, or needs a GPU that this machine lacks.
+            RaisedError: the training raised.
+            ConfigError: it needs a GPU that this machine lacks.
         """
         threads = int(record.environment.get("threads", 1))
         short, device = record.config_hash[:12], record.device
@@ -56,7 +57,7 @@ class ThisProcess:
             if isinstance(message, Done):
                 return message.record
             if isinstance(message, Failed):
-                raise ConfigError(f"{short} raised this time: {message.error}")
+                raise RaisedError(f"{short} raised this time: {message.error}")
         raise AssertionError("a pack ends with a result or a failure")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeps.errors import ConfigError
 from sweeps.planning.outcomes import format_number
+from sweeps.reproduction.checkout import RaisedError
 from sweeps.reproduction.comparison import Comparison, compare
 from sweeps.reproduction.reproduce import Drift, Runtime, describe_drift, drift, refuse_drift
 from sweeps.storage.record import Record
@@ -29,6 +30,7 @@ class Reproduction:
         drift: (recorded value, present value) of every key of the environment that differs.
         note: reason why there is no comparison.
         code: the code that trained it, if not that of this process.
+        raised: whether its training began and raised.
     """
 
     record: Record
@@ -37,6 +39,7 @@ class Reproduction:
     drift: Drift = field(default_factory=dict)
     note: str = ""
     code: str = ""
+    raised: bool = False
 
     def log_to(self, tracker: Tracker) -> str:
         """Record the comparison in MLflow, if there is one; return the id of its run.
@@ -70,7 +73,8 @@ def reproduce_all(
                 result = compare(record, runtime.rerun(record))
                 yield Reproduction(record, result.kind, result, changed, code=str(runtime))
         except ConfigError as error:
-            yield Reproduction(record, FAILED, note=str(error))
+            raised = isinstance(error, RaisedError)
+            yield Reproduction(record, FAILED, note=str(error), raised=raised)
 
 
 def refuse_without_comparison(reproductions: Sequence[Reproduction], *, one: bool = False) -> None:
@@ -78,14 +82,15 @@ def refuse_without_comparison(reproductions: Sequence[Reproduction], *, one: boo
 
     Args:
         reproductions: the results.
-        one: True if a single trial is reproduced, whose failure is an error as well.
+        one: True if a single trial is reproduced, which is wrong input if it cannot begin.
 
     Raises:
-        ConfigError: there is a trial, and all are DRIFTED; or the single one is FAILED.
+        ConfigError: there is a trial, and all are DRIFTED; or the single one is FAILED and
+            did not begin.
     """
     if reproductions and all(each.kind == DRIFTED for each in reproductions):
         refuse_drift(reproductions[0].record, reproductions[0].drift)
-    if one and reproductions[0].kind == FAILED:
+    if one and reproductions[0].kind == FAILED and not reproductions[0].raised:
         raise ConfigError(reproductions[0].note)
 
 

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,14 @@ class SweepTable:
         if tracker is None:
             return self._sweeps(f"{begins} {order}", len(prefix), prefix)
         return self._sweeps(f"{begins} AND tracker = ? {order}", len(prefix), prefix, tracker)
+
+    def data_of(self, sha256: str) -> Iterator[dict[str, Any]]:
+        """Yield the `data` parts of launched trials whose data have this SHA-256, latest first."""
+        for (spec,) in self._db.execute("SELECT spec FROM sweeps ORDER BY rowid DESC"):
+            for trial in _unpacked(spec).get("trials", []):
+                data = trial.get("plain", {}).get("data", {})
+                if data.get("sha256") == sha256:
+                    yield data
 
     def studies(self, tracker: str) -> list[str]:
         """Names of the studies that have a sweep recorded in this MLflow."""

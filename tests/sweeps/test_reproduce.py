@@ -13,6 +13,7 @@ from records import RECORD
 
 from sweeps.errors import ConfigError
 from sweeps.execution import git as earlier
+from sweeps.execution.events import Failed
 from sweeps.reproduction.comparison import DIFFERENT, EQUAL, IDENTICAL, compare
 from sweeps.reproduction.reproduce import drift, refuse_drift, runtimes
 from sweeps.reproduction.runs import (
@@ -174,6 +175,20 @@ def test_without_the_ledger_the_record_comes_from_mlflow(swept, tmp_path):
         (tmp_path / "ledger.db").rename(where / "outputs" / "ledger.db")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "identical"
+
+
+def test_a_training_that_raises_is_a_result_and_no_wrong_input(swept, monkeypatch):
+    where, (digest, _) = swept
+
+    def raises(plains, device, threads):
+        yield Failed(digest, "ValueError: no")
+
+    monkeypatch.setattr("sweeps.reproduction.reproduce.run_pack", raises)
+    done = inside("reproduce", digest, "--allow-drift", cwd=where)
+    assert done.returncode == 1
+    assert done.stdout == f"{digest[:12]} raised this time: ValueError: no\n"
+    done = inside("reproduce", digest, "--allow-drift", "--json", cwd=where)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (1, "failed")
 
 
 def test_diff_of_two_trials(swept):
