@@ -123,8 +123,10 @@ def _keys(file: Path) -> set[str]:
 
 
 def package_fault(file: ConfigFile) -> str:
-    """Fault of a file of an experiment, or of a user's own group, that names no package."""
+    """Fault of a file that is empty, or that names no package and is of a group that needs one."""
     group = file.name.partition("/")[0]
+    if not from_yaml(file.text) and group in SECTIONS:
+        return f"it is empty: write the keys of {group} into it, its name first"
     if group in SECTIONS or _has_package(file.text):
         return ""
     if not from_yaml(file.text):

@@ -174,6 +174,14 @@ def test_a_broken_file_is_one_line_where_it_is_used(file, message, project):
     assert inside("show", "experiment=first", cwd=project).returncode == 0
 
 
+@pytest.mark.parametrize("file", [b"", b"# nothing yet\n", HEAD])
+@pytest.mark.parametrize("group", ["data", "search", "cluster"])
+def test_an_empty_file_is_no_choice_of_a_group(file, group, project):
+    written(project / "conf", **{f"{group}__bad": file})
+    text = f"sweeps: {project}/conf/{group}/bad.yaml: it is empty: write the keys of {group} "
+    assert inside("run", f"{group}=bad", cwd=project).stderr.startswith(text)
+
+
 def test_an_error_in_a_typed_override_names_no_file(project):
     for words in ("model.width=abc", "model.widht=8", "train.steps=0", "data=mnie"):
         done = inside("run", "experiment=first", words, cwd=project)
