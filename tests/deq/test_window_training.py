@@ -166,7 +166,6 @@ def test_the_default_tolerance_is_the_activation_s_and_has_one_form():
     assert [trial(name, tol=None).integrator_tol for name in ("tanh", "relu")] == [1e-6, 1e-4]
 
 
-@pytest.mark.slow
 def test_a_long_run_costs_a_small_part_of_single_steps():
     assert assert_equal(trial(width=128, steps=2500)) < 0.25
 
