@@ -37,8 +37,9 @@ def test_a_data_set_is_read_once(file, tmp_path):
     pins = pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen)
     file.unlink()
     assert pin_data(deq.NpzConfig(path="own.npz"), tmp_path, seen) is pins
-    with pytest.raises(ConfigError, match=r"^data=npz: "):
+    with pytest.raises(ConfigError, match=r"^data=npz: ") as raised:
         pin_data(deq.NpzConfig(path="own.npz"), tmp_path, {})
+    assert (raised.value.key, raised.value.value) == ("data", "npz")
     assert list(seen.values()) == [pins]
     assert pin_data(DIGITS, tmp_path, seen) == pin_data(DIGITS, tmp_path, {}) != pins
 
@@ -67,12 +68,14 @@ def test_another_folder_may_hold_the_download_and_none_is_made_there(tmp_path):
         f"data.cache={tmp_path}/empty has no mnist.npz, and nothing is written outside "
         f"paths.output={tmp_path}/out: put it there, or leave data.cache empty to download it"
     )
+    assert raised.value.key == "data.cache"
 
 
 def test_a_folder_that_cannot_be_looked_at_is_refused_with_the_reason(tmp_path):
     config = deq.MnistConfig(n=4, cache=f"/{'a' * 300}")
-    with pytest.raises(ConfigError, match=r"^data.cache=/a+: File name too long$"):
+    with pytest.raises(ConfigError, match=r"^data.cache=/a+: File name too long$") as raised:
         pin_data(config, tmp_path, {})
+    assert raised.value.key == "data.cache"
 
 
 def test_a_config_takes_the_pins_and_the_activations_digest(tmp_path, monkeypatch):
