@@ -124,12 +124,12 @@ def _keys(file: Path) -> set[str]:
 
 def package_fault(file: ConfigFile) -> str:
     """Fault of a file that is empty, or that names no package and is of a group that needs one."""
-    group = file.name.partition("/")[0]
-    if not from_yaml(file.text) and group in SECTIONS:
-        return f"it is empty: write the keys of {group} into it, its name first"
-    if group in SECTIONS or _has_package(file.text):
+    group, is_empty = file.name.partition("/")[0], not from_yaml(file.text)
+    if group in SECTIONS:
+        return f"it is empty: write the keys of {group} into it, its name first" * is_empty
+    if _has_package(file.text):
         return ""
-    if not from_yaml(file.text):
+    if is_empty:
         return f"it is empty: its first line must be '{GLOBAL}', then KEY: VALUE"
     return f"its first line must be '{GLOBAL}', or its keys are {group}.KEY"
 

@@ -15,12 +15,8 @@ from sweeps.storage.record import ResultKey
 SWEEP = "0123456789ab"
 STOPPED = replace(RECORD, status="stopped", stopped_in=SWEEP)
 OTHER = replace(RECORD, config_hash="ef" * 32)
-TABLES_2 = """
-CREATE TABLE results (
-    config_hash TEXT PRIMARY KEY, status TEXT NOT NULL, summary TEXT NOT NULL,
-    head TEXT NOT NULL, environment TEXT NOT NULL, trajectory BLOB NOT NULL);
-CREATE TABLE figures (config_hash TEXT PRIMARY KEY, png BLOB NOT NULL);
-CREATE TABLE environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
+# Tables that are the same in every version.
+_UNCHANGED = """CREATE TABLE environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE failures (
     config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
 CREATE TABLE sweeps (
@@ -28,14 +24,20 @@ CREATE TABLE sweeps (
     spec BLOB NOT NULL, experiment TEXT NOT NULL, run_id TEXT NOT NULL,
     status TEXT NOT NULL, published INTEGER NOT NULL,
     PRIMARY KEY (tracker, study, sweep));
-CREATE TABLE outbox (
+"""
+TABLES_2 = f"""
+CREATE TABLE results (
+    config_hash TEXT PRIMARY KEY, status TEXT NOT NULL, summary TEXT NOT NULL,
+    head TEXT NOT NULL, environment TEXT NOT NULL, trajectory BLOB NOT NULL);
+CREATE TABLE figures (config_hash TEXT PRIMARY KEY, png BLOB NOT NULL);
+{_UNCHANGED}CREATE TABLE outbox (
     tracker TEXT NOT NULL, study TEXT NOT NULL, config_hash TEXT NOT NULL,
     sweep TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT,
     PRIMARY KEY (tracker, study, config_hash));
 PRAGMA user_version = 2;
 """
 # Version 3 lacked the tables of results that are trained again.
-TABLES_3 = """
+TABLES_3 = f"""
 CREATE TABLE results (
     config_hash TEXT NOT NULL, stopped_in TEXT NOT NULL, status TEXT NOT NULL,
     summary TEXT NOT NULL, head TEXT NOT NULL, environment TEXT NOT NULL,
@@ -43,15 +45,7 @@ CREATE TABLE results (
 CREATE TABLE figures (
     config_hash TEXT NOT NULL, stopped_in TEXT NOT NULL, png BLOB NOT NULL,
     PRIMARY KEY (config_hash, stopped_in));
-CREATE TABLE environments (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
-CREATE TABLE failures (
-    config_hash TEXT PRIMARY KEY, error TEXT NOT NULL, final INTEGER NOT NULL, at REAL NOT NULL);
-CREATE TABLE sweeps (
-    tracker TEXT NOT NULL, study TEXT NOT NULL, sweep TEXT NOT NULL,
-    spec BLOB NOT NULL, experiment TEXT NOT NULL, run_id TEXT NOT NULL,
-    status TEXT NOT NULL, published INTEGER NOT NULL,
-    PRIMARY KEY (tracker, study, sweep));
-CREATE TABLE outbox (
+{_UNCHANGED}CREATE TABLE outbox (
     tracker TEXT NOT NULL, study TEXT NOT NULL, config_hash TEXT NOT NULL,
     stopped_in TEXT NOT NULL, sweep TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT,
     PRIMARY KEY (tracker, study, config_hash, stopped_in));
